@@ -1,0 +1,38 @@
+"""Fixtures for every test: where things are, and fixed random seeds."""
+
+from pathlib import Path
+
+import common  # noqa: F401  (sets the environment before mindspore is imported)
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def fixed_seeds():
+    np.random.seed(0)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def sample_dir() -> Path:
+    return ROOT / "ci" / "sample"
+
+
+@pytest.fixture(scope="session")
+def goldens_dir() -> Path:
+    return ROOT / "ci" / "goldens"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The big data beside the clone (Set5, Set14, ...); tests that ask for it are skipped where it is not."""
+    path = ROOT.parent / "shared" / "data"
+    if not path.is_dir():
+        pytest.skip(f"needs the big data in {path}")
+    return path
