@@ -1,0 +1,42 @@
+"""Between pictures and what WDSR's network takes: value range, colours, patches."""
+
+import numpy as np
+
+from common.data import random_crop, random_flip, to_nchw
+from common.pixels import rgb_to_y
+
+from ..model import Hyper
+
+
+def to_network(picture: np.ndarray, hyper: Hyper) -> np.ndarray:
+    """(H, W, 3) uint8, or float32 in [0, 1] -> (H, W, colors) float32 in 0..rgb_range."""
+    values = picture.astype(np.float32) * (1.0 if picture.dtype == np.uint8 else 255.0)
+    if hyper.num_colors == 1:
+        values = rgb_to_y(values)[..., None].astype(np.float32)
+    return values if hyper.rgb_range == 255 else values * np.float32(hyper.rgb_range / 255)
+
+
+class PatchMaker:
+    """One training sample from a pair of pictures: the same random crop and flip of both.
+
+    Args:
+        hyper: what the network expects.
+        lr_patch: side of the LR patch.
+        augment: flip and turn.
+    """
+
+    def __init__(self, hyper: Hyper, lr_patch: int, augment: bool) -> None:
+        self.hyper, self.lr_patch, self.augment = hyper, lr_patch, augment
+
+    def __call__(self, hr: np.ndarray, lr: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """(lr_patch, hr_patch) as `to_network` gives them."""
+        hr, lr = random_crop(hr, lr, self.lr_patch, self.hyper.scale, rng)
+        if self.augment:
+            hr, lr = random_flip((hr, lr), rng)
+        return to_network(lr, self.hyper), to_network(hr, self.hyper)
+
+
+def collate(samples: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Samples -> (lr_image, hr_image), each (N, colors, H, W) float32."""
+    lr, hr = zip(*samples, strict=True)
+    return to_nchw(lr), to_nchw(hr)

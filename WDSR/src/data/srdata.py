@@ -1,0 +1,101 @@
+"""All data sets by name: DIV2K, the benchmarks (Set5, Set14, B100, Urban100), any folder of pictures, MindRecord.
+
+benchmark/Set5/HR/baby.png                 (or HR pictures directly in Set5/)
+benchmark/Set5/LR_bicubic/X2/babyx2.png    (made by bicubic where there are none)
+"""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from common import UserError
+from common.atomic import replacing
+from common.data import Pair, PairedPictures, PictureSet, find_pairs, read_pair
+
+from .div2k import find_div2k, find_root, parse_ranges
+
+
+def test_sets(dir_data: str, names: str, scale: int, *, data_range: str, track: str) -> dict[str, list[Pair]]:
+    """The pairs of each set in `Set5+Set14+DIV2K`.
+
+    Raises:
+        UserError: a set that is not there, or LR pictures that do not match.
+    """
+    root, numbers = existing_folder(dir_data), parse_ranges(data_range)[1]
+    return {name: find_set(root, name, numbers, scale, track) for name in names.split("+")}
+
+
+def training_set(
+    dir_data: str, names: str, scale: int, *, data_range: str, track: str, ext: str, cache_bytes: int
+) -> PictureSet:
+    """What `--data_train` names: sets joined by +, or one packed .mindrecord.
+
+    Raises:
+        UserError: a set that is not there, a MindRecord of another scale.
+    """
+    root = existing_folder(dir_data)
+    if names.endswith(".mindrecord"):
+        from common.mindrecord import PatchRecords
+
+        records = PatchRecords(root / names if (root / names).exists() else Path(names))
+        if records.scale != scale:
+            raise UserError(f"{names} was packed for x{records.scale}, not x{scale}")
+        return records
+    numbers = parse_ranges(data_range)[0]
+    pairs = [pair for name in names.split("+") for pair in find_set(root, name, numbers, scale, track)]
+    return PairedPictures(pairs, scale, cache_bytes, read_decoded if ext == "sep" else read_pair)
+
+
+def find_set(root: Path, name: str, numbers: range, scale: int, track: str) -> list[Pair]:
+    """The pairs of one set, looked for as DIV2K, below `benchmark/`, below `root`, and as a path of its own."""
+    if name == "DIV2K":
+        if find_root(root) is None and (root / "HR").is_dir():
+            return _folder_pairs(root, scale)
+        return find_div2k(root, numbers, scale, track)
+    places = [root / "benchmark" / name, root / name, Path(name)]
+    place = next((place for place in places if place.is_dir()), None)
+    if place is None and root.name == name:
+        place = root
+    if place is None:
+        raise UserError(f"no data set {name!r}: looked for {', '.join(map(str, places))}")
+    return _folder_pairs(place, scale)
+
+
+def _folder_pairs(place: Path, scale: int) -> list[Pair]:
+    hr_folder = place / "HR" if (place / "HR").is_dir() else place
+    lr_folder = place / "LR_bicubic" / f"X{scale}"
+    return find_pairs(hr_folder, lr_folder if lr_folder.is_dir() else None, scale)
+
+
+def existing_folder(path: str) -> Path:
+    """The path.
+
+    Raises:
+        UserError: not a folder.
+    """
+    if not Path(path).is_dir():
+        raise UserError(f"--dir_data is not a folder: {path}")
+    return Path(path)
+
+
+def read_decoded(pair: Pair, scale: int) -> tuple[np.ndarray, np.ndarray]:
+    """`read_pair` through .npy files in a `decoded` folder beside the pictures', mapped instead of loaded."""
+    stamp = f"{pair.hr.stat().st_mtime_ns}-{pair.lr and pair.lr.stat().st_mtime_ns}-{scale}-{pair.lr}"
+    stem = f"{pair.name}x{scale}-{hashlib.sha256(stamp.encode()).hexdigest()[:8]}"
+    folder = pair.hr.parent.with_name(pair.hr.parent.name + "_decoded")
+    paths = folder / f"{stem}-hr.npy", folder / f"{stem}-lr.npy"
+    if not all(path.exists() for path in paths):
+        for path, picture in zip(paths, read_pair(pair, scale), strict=True):
+            _write(path, lambda file, picture=picture: np.save(file, picture))
+    hr, lr = (np.load(path, mmap_mode="r") for path in paths)
+    return hr, lr
+
+
+def _write(path: Path, save: Callable) -> None:
+    try:
+        with replacing(path) as temporary:
+            save(temporary)
+    except OSError as error:
+        raise UserError(f"--ext sep cannot write {path} ({error.strerror}); --ext img needs no space") from None

@@ -1,0 +1,192 @@
+"""What train.py, eval.py, infer.py and export.py put together: loss, rate, network from a checkpoint, upscaler."""
+
+import logging
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mindspore import Tensor, nn, ops
+
+from common import UserError, checkpoint
+from common.checkpoint import Checkpoint
+from common.data import BatchStream, Pair, read_pair
+from common.metrics import Convention
+from common.pixels import rgb_to_ycbcr, to_float, to_uint8, ycbcr_to_rgb
+from common.resize import imresize
+from common.runtime import Runtime
+from common.training import Plan
+
+from .args import TrainConfig
+from .data.common import PatchMaker, collate, to_network
+from .data.srdata import test_sets, training_set
+from .model import WDSR, Hyper
+from .official import hyper_of, official_names
+
+log = logging.getLogger(__name__)
+DEMO_WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
+
+
+class L1Loss(nn.Cell):
+    """Mean absolute difference, in grey levels of the network's range."""
+
+    def __init__(self, network: WDSR) -> None:
+        super().__init__(auto_prefix=False)
+        self.network = network
+
+    def construct(self, lr_image: Tensor, hr_image: Tensor) -> tuple[Tensor]:
+        return (ops.abs(self.network(lr_image) - hr_image).mean(),)
+
+
+def learning_rate(config: TrainConfig) -> Callable[[int], float]:
+    """Step (from 0) -> rate. `--decay 200`: times gamma every 200 epochs; `20-25`: at these epochs; `cosine`: to zero.
+
+    Raises:
+        UserError: --decay is none of these.
+    """
+    steps_per_epoch, base, gamma = config.test_every, config.lr, config.gamma
+    if config.decay == "cosine":
+        total = config.epochs * steps_per_epoch
+        return lambda step: base * 0.5 * (1 + math.cos(math.pi * min(step / total, 1)))
+    words = config.decay.split("-")
+    if not all(word.isdigit() and int(word) > 0 for word in words):
+        raise UserError(
+            f"--decay must be a number of epochs, epochs joined by - (20-25), or cosine, not {config.decay!r}"
+        )
+    epochs = [int(word) for word in words]
+    if len(epochs) == 1:
+        return lambda step: base * gamma ** (step // steps_per_epoch // epochs[0])
+    return lambda step: base * gamma ** sum(step // steps_per_epoch >= epoch for epoch in epochs)
+
+
+def plan(options: TrainConfig) -> Plan:
+    """Steps, rate and intervals of a run; the options count in epochs of --test_every steps."""
+    return Plan(
+        steps=options.epochs * options.test_every,
+        learning_rate=learning_rate(options),
+        gradient_clip=options.gclip,
+        ema_decay=options.ema,
+        log_every=options.log_every,
+        validate_every=options.test_every,
+        save_every=options.save_every,
+        keep_every=options.ckpt_save_interval * options.test_every,
+        keep_at_most=options.ckpt_save_max,
+        loss_scale=options.loss_scale if options.amp_level != "O0" else 1.0,
+    )
+
+
+def training_stream(options: TrainConfig, hyper: Hyper, here: Runtime) -> BatchStream:
+    """Batches of (lr_image, hr_image) for this worker."""
+    pictures = training_set(
+        options.dir_data,
+        options.data_train,
+        hyper.scale,
+        data_range=options.data_range,
+        track=options.track,
+        ext=options.ext,
+        cache_bytes=int(options.cache_gb * 2**30),
+    )
+    patches = PatchMaker(hyper, options.lr_patch(), not options.no_augment)
+    return BatchStream(pictures, patches, collate, options.batch_size, options.seed, here.rank, here.world_size)
+
+
+def test_pairs(options: TrainConfig, hyper: Hyper) -> list[Pair]:
+    """The first --test_pictures pairs of the test sets."""
+    sets = test_sets(
+        options.dir_data, options.data_test, hyper.scale, data_range=options.data_range, track=options.track
+    )
+    return [pair for pairs in sets.values() for pair in pairs][: options.test_pictures or None]
+
+
+def load_weights(network: WDSR, path: str) -> None:
+    """Put the weights of a checkpoint, ours or the authors', into a network of the same shape."""
+    weights = checkpoint.read(path).weights
+    checkpoint.load_into(network, weights, source=path, names=official_names(weights))
+
+
+def describe(hyper: Hyper, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint says of itself."""
+    return {"model": "WDSR", "scale": hyper.scale, "hyper": asdict(hyper), "config": dict(config)}
+
+
+def load_network(path: str, *, asked_scale: int | None, random: Hyper | None = None) -> tuple[WDSR, Checkpoint, str]:
+    """The network that a checkpoint holds, rebuilt from what the file says; without a path, the demo weights.
+
+    Args:
+        path: "" for the demo weights of `asked_scale`.
+        asked_scale: refuse another scale; None takes the file's.
+        random: build this network with random weights instead.
+
+    Returns:
+        (network, checkpoint, name of the source).
+
+    Raises:
+        UserError: no such file, not WDSR, another scale, or weights that do not fit.
+    """
+    if random is not None and not path:
+        network = WDSR(random)
+        log.warning("random weights: the pictures will mean nothing")
+        weights = {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
+        return network, Checkpoint(weights, describe(random, {})), "random weights"
+    source = path or str(demo_weights(asked_scale))
+    saved = checkpoint.read(source)
+    if saved.meta.get("model", "WDSR") != "WDSR":
+        raise UserError(f"{source} holds {saved.meta['model']}, not WDSR")
+    hyper = Hyper(**saved.meta["hyper"]) if "hyper" in saved.meta else hyper_of(saved.weights, source)
+    if asked_scale is not None and hyper.scale != asked_scale:
+        raise UserError(f"{source} is x{hyper.scale}: type --scale {hyper.scale}, or give an x{asked_scale} checkpoint")
+    network = WDSR(hyper)
+    checkpoint.load_into(network, saved.weights, source=source, names=official_names(saved.weights))
+    return network, saved, source
+
+
+def demo_weights(scale: int | None) -> Path:
+    """The weights that come with the repository.
+
+    Raises:
+        UserError: none for this scale.
+    """
+    found = sorted(DEMO_WEIGHTS.glob(f"*_x{scale or 2}.ckpt"))
+    if not found:
+        raise UserError(f"no demo weights for x{scale} in {DEMO_WEIGHTS}: give --ckpt_path, or try --random_weights")
+    log.info("no checkpoint named: taking the demo weights %s", found[0])
+    return found[0]
+
+
+class Upscaler:
+    """Pictures in [0, 1] through a network that takes (1, colors, h, w) in 0..rgb_range.
+
+    Args:
+        run: the network, arrays in and out.
+        hyper: what it expects.
+    """
+
+    def __init__(self, run: Callable[[np.ndarray], np.ndarray], hyper: Hyper) -> None:
+        self.run, self.hyper = run, hyper
+
+    def __call__(self, lr_image: np.ndarray) -> np.ndarray:
+        """(h, w, 3) float32 -> (h * scale, w * scale, 3) float32, not clipped."""
+        batch = to_network(lr_image, self.hyper).transpose(2, 0, 1)[None]
+        output = np.asarray(self.run(np.ascontiguousarray(batch)))[0].transpose(1, 2, 0)
+        if self.hyper.num_colors == 3:
+            return output / np.float32(self.hyper.rgb_range)
+        ycbcr = rgb_to_ycbcr(imresize(lr_image, self.hyper.scale) * 255)
+        ycbcr[..., :1] = output * (255 / self.hyper.rgb_range)
+        return (ycbcr_to_rgb(ycbcr) / 255).astype(np.float32)
+
+
+def make_validation(pairs: list[Pair], hyper: Hyper) -> Callable[[WDSR], dict[str, float]]:
+    """Mean PSNR-Y of the network, eager, over some pairs; these are decoded once."""
+    pictures = [read_pair(pair, hyper.scale) for pair in pairs]
+    convention = Convention("y", hyper.scale)
+
+    def validate(network: WDSR) -> dict[str, float]:
+        form = network.inference_form()
+        form.set_train(False)
+        upscale = Upscaler(lambda batch: form(Tensor(batch)).asnumpy(), hyper)
+        scores = [convention.psnr(to_uint8(upscale(to_float(lr))), hr) for hr, lr in pictures]
+        return {convention.label("PSNR"): float(np.mean(scores))}
+
+    return validate

@@ -1,0 +1,75 @@
+"""Train WDSR.
+
+python WDSR/train.py --dir_data DATA --scale 2                      # DATA holds DIV2K/
+python WDSR/train.py --dir_data DATA --data_train BSD200+T91 --data_test Set5 --model wdsr_b_small --epochs 40
+python WDSR/train.py --resume runs/WDSR/wdsr_x2-20261120-101500     # go on after a stop
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from common import config, runs, runtime
+from WDSR.src.args import TrainConfig
+
+log = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train, or with --test_only evaluate; returns the exit code."""
+    runtime.start_log()
+    options, saved, folder = config.parse(TrainConfig, argv, description=__doc__), None, None
+    if options.test_only:
+        return test_only(options)
+    if options.resume:
+        options, saved, folder = runs.resumed(TrainConfig, argv, options.resume, __doc__)
+    here = runtime.start(options.device_target, seed=options.seed, distribute=options.run_distribute)
+
+    from common.optimizer import Adam
+    from common.training import Trainer
+    from WDSR.src import utils
+    from WDSR.src.model import WDSR, count_parameters
+
+    hyper = options.hyper()
+    stream = utils.training_stream(options, hyper, here)
+    validate = utils.make_validation(utils.test_pairs(options, hyper), hyper)
+    network = WDSR(hyper, options.seed)
+    if options.ckpt_path:
+        utils.load_weights(network, options.ckpt_path)
+    name = options.name or f"{options.model.lower()}_x{hyper.scale}"
+    folder = runs.reopen_run(folder, here) if saved else runs.open_run(options, here, Path(options.save_dir), name)
+    trainer = Trainer(
+        network,
+        utils.L1Loss(network),
+        stream,
+        utils.plan(options),
+        here,
+        folder,
+        utils.describe(hyper, config.to_dict(options)),
+        optimizer=Adam(
+            network.trainable_params(), (options.beta1, options.beta2), options.epsilon, options.weight_decay
+        ),
+        validate=validate,
+        checkpoint_folder=Path(options.ckpt_save_path) if options.ckpt_save_path else None,
+    )
+    if saved:
+        trainer.resume(saved, options.resume)
+    log.info(
+        "WDSR-%s x%d, %s parameters; %d pictures; %d worker(s) on %s, %d patches each; run folder %s",
+        *(hyper.variant, hyper.scale, f"{count_parameters(network):,}", len(stream.pictures)),
+        *(here.world_size, here.device, options.batch_size, folder),
+    )
+    return trainer.fit()
+
+
+def test_only(options: TrainConfig) -> int:
+    """What --test_only does: eval.py with the options that the two share."""
+    from WDSR import eval as evaluation
+    from WDSR.src.args import EvalConfig
+
+    shared = {key: value for key, value in config.to_dict(options).items() if key in EvalConfig.__dataclass_fields__}
+    return evaluation.run(config.merge(EvalConfig(), shared, "train.py"))
+
+
+if __name__ == "__main__":
+    runtime.run_main(main)

@@ -1,0 +1,470 @@
+"""Picture files of every kind against bytes made by hand, damaged files, conversions, comparison strips."""
+
+import io
+import itertools
+import logging
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from common import UserError, images
+from common.images import read_picture, read_rgb, write_picture
+
+PNG_START = b"\x89PNG\r\n\x1a\n"
+GRAY, RGB, PALETTE, GRAY_ALPHA, RGBA = 0, 2, 3, 4, 6  # PNG's colour types
+
+
+def noise(shape: tuple[int, ...], dtype: type = np.uint8) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, np.iinfo(dtype).max + 1, shape, dtype=dtype)
+
+
+def chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def png(pixels: np.ndarray, colour_type: int, *extra: bytes) -> bytes:
+    """A PNG file of (H, W[, C]) uint8 or uint16, written from the specification."""
+    height, width = pixels.shape[:2]
+    header = struct.pack(">IIBBBBB", width, height, 8 * pixels.itemsize, colour_type, 0, 0, 0)
+    lines = b"".join(b"\0" + line.astype(pixels.dtype.newbyteorder(">")).tobytes() for line in pixels)
+    body = chunk(b"IDAT", zlib.compress(lines))
+    return PNG_START + chunk(b"IHDR", header) + b"".join(extra) + body + chunk(b"IEND", b"")
+
+
+def jpeg(pixels: np.ndarray, **options) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", **options)
+    return buffer.getvalue()
+
+
+def repeated(gray: np.ndarray) -> np.ndarray:
+    return np.stack([gray, gray, gray], axis=-1)
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """Writes bytes to a file and gives its path."""
+
+    def store(data: bytes, name: str = "picture.png"):
+        path = tmp_path / name
+        path.write_bytes(data)
+        return path
+
+    return store
+
+
+# ------------------------------------------------------------------ reading
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("colour_type", [GRAY, RGB, GRAY_ALPHA, RGBA])
+def test_png_of_every_kind(stored, dtype, colour_type):
+    channels = {GRAY: 1, RGB: 3, GRAY_ALPHA: 2, RGBA: 4}[colour_type]
+    pixels = noise((9, 11, channels), dtype)
+    picture = read_picture(stored(png(pixels, colour_type)))
+    assert picture.rgb.dtype == dtype
+    np.testing.assert_array_equal(picture.rgb, pixels[..., :3] if channels > 2 else repeated(pixels[..., 0]))
+    if channels in (2, 4):
+        np.testing.assert_array_equal(picture.alpha, pixels[..., -1])
+        assert picture.alpha.dtype == dtype
+    else:
+        assert picture.alpha is None
+    assert ("16 bits per channel" in picture.notes) == (dtype == np.uint16)
+    if colour_type == GRAY:
+        assert "gray, repeated to RGB" in picture.notes
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("colour_type", [GRAY, RGB])
+def test_png_with_one_transparent_colour(stored, dtype, colour_type):
+    pixels = noise((9, 11, 1 if colour_type == GRAY else 3), dtype)
+    transparency = chunk(b"tRNS", pixels[4, 5].astype(">u2").tobytes())
+    picture = read_picture(stored(png(pixels, colour_type, transparency)))
+    np.testing.assert_array_equal(picture.rgb, np.broadcast_to(pixels, (9, 11, 3)))
+    same = (pixels == pixels[4, 5]).all(axis=-1)
+    np.testing.assert_array_equal(picture.alpha, np.where(same, 0, np.iinfo(dtype).max))
+
+
+@pytest.mark.parametrize("transparent", [False, True])
+def test_palette(stored, transparent):
+    indices, colours = noise((9, 11)) % 6, noise((6, 3))
+    extra = [chunk(b"PLTE", colours.tobytes())]
+    if transparent:
+        extra.append(chunk(b"tRNS", bytes([0, 128, 255])))  # colours that are not listed are opaque
+    picture = read_picture(stored(png(indices, PALETTE, *extra)))
+    np.testing.assert_array_equal(picture.rgb, colours[indices])
+    assert picture.notes == ("palette, expanded to RGB",)
+    if transparent:
+        np.testing.assert_array_equal(picture.alpha, np.array([0, 128, 255, 255, 255, 255])[indices])
+    else:
+        assert picture.alpha is None
+
+
+def test_one_bit(stored):
+    bits = noise((5, 16)) > 127
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 16, 5, 1, GRAY, 0, 0, 0))
+    lines = b"".join(b"\0" + np.packbits(line).tobytes() for line in bits)
+    picture = read_picture(stored(PNG_START + header + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")))
+    np.testing.assert_array_equal(picture.rgb, repeated(np.where(bits, 255, 0)))
+    assert picture.notes == ("black and white, repeated to RGB",)
+
+
+def test_cmyk_jpeg(stored):
+    inks = np.zeros((16, 64, 4), np.uint8)  # white, cyan, black, half magenta
+    inks[:, 16:32, 0] = inks[:, 32:48, 3] = 255
+    inks[:, 48:, 1] = 128
+    buffer = io.BytesIO()
+    Image.frombytes("CMYK", (64, 16), inks.tobytes()).save(buffer, "JPEG", quality=100)
+    picture = read_picture(stored(buffer.getvalue(), "inks.jpg"))
+    assert picture.notes == ("CMYK, converted to RGB",)
+    expected = [(255, 255, 255), (0, 255, 255), (0, 0, 0), (255, 127, 255)]
+    for x, colour in zip((8, 24, 40, 56), expected, strict=True):
+        np.testing.assert_allclose(picture.rgb[8, x], colour, atol=3)
+
+
+def test_gray_jpeg_and_bmp(stored):
+    gray = np.tile(np.arange(0, 240, 10, dtype=np.uint8), (16, 1))
+    picture = read_picture(stored(jpeg(gray, quality=100), "gray.jpg"))
+    np.testing.assert_allclose(picture.rgb, repeated(gray).astype(int), atol=2)
+    buffer = io.BytesIO()
+    Image.fromarray(gray).save(buffer, "BMP")
+    np.testing.assert_array_equal(read_picture(stored(buffer.getvalue(), "gray.bmp")).rgb, repeated(gray))
+
+
+def lies_at(orientation: int, row: int, column: int, size: tuple[int, int]) -> tuple[int, int]:
+    """Where a stored pixel belongs in the upright picture: EXIF names the sides of row 0 and column 0."""
+    first = {1: "TL", 2: "TR", 3: "BR", 4: "BL", 5: "LT", 6: "RT", 7: "RB", 8: "LB"}[orientation]
+    distances = dict(zip(first, (row, column), strict=True))  # from the named side
+    y = distances["T"] if "T" in distances else size[0] - 1 - distances["B"]
+    x = distances["L"] if "L" in distances else size[1] - 1 - distances["R"]
+    return y, x
+
+
+@pytest.mark.parametrize("kind", ["8 bit with alpha", "16 bit"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation(stored, orientation, kind):
+    pixels = noise((6, 9, 4)) if kind == "8 bit with alpha" else noise((6, 9, 3), np.uint16)
+    size = (6, 9) if orientation < 5 else (9, 6)
+    upright = np.zeros((*size, pixels.shape[2]), pixels.dtype)
+    for row, column in itertools.product(range(6), range(9)):
+        upright[lies_at(orientation, row, column, size)] = pixels[row, column]
+    exif = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01" + struct.pack(">HHI", orientation, 0, 0)
+    picture = read_picture(stored(png(pixels, RGB if kind == "16 bit" else RGBA, chunk(b"eXIf", exif))))
+    np.testing.assert_array_equal(picture.rgb, upright[..., :3])
+    if pixels.shape[2] == 4:
+        np.testing.assert_array_equal(picture.alpha, upright[..., 3])
+    assert (f"EXIF orientation {orientation} applied" in picture.notes) == (orientation > 1)
+
+
+def test_exif_orientation_of_a_jpeg(stored):
+    pixels = np.zeros((16, 32, 3), np.uint8)
+    pixels[:, :16] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # row 0 is the right side, column 0 the top: white ends up above
+    rgb = read_rgb(stored(jpeg(pixels, quality=100, exif=exif), "turned.jpg"))
+    assert rgb.shape == (32, 16, 3)
+    assert rgb[:14].min() > 240
+    assert rgb[18:].max() < 15
+
+
+def test_read_rgb_says_what_it_drops(stored, caplog):
+    path = stored(png(noise((9, 11, 4), np.uint16), RGBA))
+    with caplog.at_level(logging.WARNING):
+        rgb = read_rgb(path)
+        read_rgb(path)
+    assert [record.getMessage() for record in caplog.records] == [  # once, not at every step of a training
+        f"{path}: transparency (alpha channel) dropped",
+        f"{path}: 16 bits per channel, reduced to 8",
+    ]
+    expected = np.rint(noise((9, 11, 4), np.uint16)[..., :3] / 257)
+    assert rgb.dtype == np.uint8
+    np.testing.assert_array_equal(rgb, expected)
+
+
+# ------------------------------------------------------------------ damaged files and wrong paths
+
+
+def whole_files() -> dict[str, bytes]:
+    pixels = np.repeat(np.repeat(noise((6, 8, 3)), 4, axis=0), 4, axis=1)
+    bmp = io.BytesIO()
+    Image.fromarray(pixels).save(bmp, "BMP")
+    return {
+        "8-bit.png": png(pixels, RGB),
+        "16-bit.png": png(pixels.astype(np.uint16) * 257, RGB),
+        "baseline.jpg": jpeg(pixels),
+        "progressive.jpg": jpeg(pixels, progressive=True),
+        "plain.bmp": bmp.getvalue(),
+    }
+
+
+@pytest.mark.parametrize("name", whole_files())
+def test_cut_off_anywhere(stored, name):
+    data = whole_files()[name]
+    read_picture(stored(data, name))
+    for length in range(len(data)):
+        path = stored(data[:length], name)
+        with pytest.raises(UserError) as error:
+            read_picture(path)
+        assert str(path) in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["8-bit.png", "16-bit.png"])
+def test_png_with_one_flipped_bit(stored, name):
+    data = whole_files()[name]
+    for position in range(len(data)):
+        flipped = bytearray(data)
+        flipped[position] ^= 1 << position % 8
+        path = stored(bytes(flipped), name)
+        with pytest.raises(UserError, match=r"damaged|not a picture"):
+            read_picture(path)
+
+
+def test_wrong_paths(tmp_path, stored):
+    with pytest.raises(UserError, match=r"there is no .*nothing\.png"):
+        read_picture(tmp_path / "nothing.png")
+    with pytest.raises(UserError, match="is a folder"):
+        read_picture(tmp_path)
+    with pytest.raises(UserError, match=r"text\.png is not a picture: expected a PNG, JPEG or BMP file"):
+        read_picture(stored(b"these are words, not pixels" * 10, "text.png"))
+    with pytest.raises(UserError, match="is not a picture"):
+        read_picture(stored(b"", "empty.png"))
+    file = stored(b"", "file")
+    with pytest.raises(UserError, match="cannot read"):
+        read_picture(file / "picture.png")
+
+
+# ------------------------------------------------------------------ writing
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("with_alpha", [False, True])
+@pytest.mark.parametrize("name", ["plain.png", "Ñandú 山 ё/sub folder/猫.PNG"])
+def test_png_comes_back(tmp_path, dtype, with_alpha, name):
+    rgb, alpha = noise((9, 11, 3), dtype), noise((9, 11), dtype) if with_alpha else None
+    write_picture(tmp_path / name, rgb, alpha)
+    picture = read_picture(tmp_path / name)
+    np.testing.assert_array_equal(picture.rgb, rgb)
+    assert picture.rgb.dtype == dtype
+    if with_alpha:
+        np.testing.assert_array_equal(picture.alpha, alpha)
+    else:
+        assert picture.alpha is None
+    if dtype == np.uint8:  # an independent reader agrees
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / name))[..., :3], rgb)
+
+
+def test_bmp_and_jpeg_come_back(tmp_path):
+    flat = np.zeros((32, 32, 3), np.uint8) + np.array([200, 30, 90], np.uint8)
+    write_picture(tmp_path / "a.bmp", noise((9, 11, 3)))
+    np.testing.assert_array_equal(read_rgb(tmp_path / "a.bmp"), noise((9, 11, 3)))
+    write_picture(tmp_path / "a.jpg", flat)
+    np.testing.assert_allclose(read_rgb(tmp_path / "a.jpg"), flat.astype(int), atol=2)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".bmp"])
+def test_what_a_format_cannot_hold_is_said(tmp_path, caplog, suffix):
+    with caplog.at_level(logging.WARNING):
+        write_picture(tmp_path / f"a{suffix}", np.full((8, 8, 3), 257 * 100, np.uint16), np.zeros((8, 8), np.uint16))
+    assert "alpha channel) dropped" in caplog.text
+    assert "reduced to 8" in caplog.text
+    np.testing.assert_allclose(read_rgb(tmp_path / f"a{suffix}"), np.full((8, 8, 3), 100), atol=1)
+
+
+def test_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    write_picture(path, noise((4, 4, 3)))
+    before = path.read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(UserError, match=r"cannot write .*a\.png: No space left on device"):
+        write_picture(path, noise((8, 8, 3)))
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_bad_writes(tmp_path):
+    with pytest.raises(UserError, match=r"a\.gif: expected a name that ends in \.png"):
+        write_picture(tmp_path / "a.gif", noise((4, 4, 3)))
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(UserError, match="cannot write"):
+        write_picture(tmp_path / "file" / "a.png", noise((4, 4, 3)))
+    for wrong in (noise((4, 4)), noise((4, 4, 4)), noise((4, 4, 3)).astype(np.float32)):
+        with pytest.raises(ValueError, match="rgb must be"):
+            write_picture(tmp_path / "a.png", wrong)
+    with pytest.raises(ValueError, match="alpha must be"):
+        write_picture(tmp_path / "a.png", noise((4, 4, 3)), noise((4, 5)))
+
+
+# ------------------------------------------------------------------ finding
+
+
+def test_find_pictures(tmp_path):
+    names = ["img10.png", "img2.PNG", "Img1.jpg", "b/3.jpeg", "b/03.bmp", "b/20.png"]
+    for name in [*names, ".hidden.png", ".cache/x.png", "notes.txt", "b/._img2.png"]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "folder.png").mkdir()
+    found = [path.relative_to(tmp_path).as_posix() for path in images.find_pictures(tmp_path)]
+    assert found == ["b/03.bmp", "b/3.jpeg", "b/20.png", "Img1.jpg", "img2.PNG", "img10.png"]
+    assert images.find_pictures(tmp_path / "img10.png") == [tmp_path / "img10.png"]
+
+
+def test_pictures_in_a_folder_below_a_hidden_one(tmp_path):
+    folder = tmp_path / ".data" / "HR"
+    folder.mkdir(parents=True)
+    (folder / "1.png").write_bytes(b"")
+    assert images.find_pictures(folder) == [folder / "1.png"]
+
+
+def test_nothing_to_find(tmp_path):
+    with pytest.raises(UserError, match=r"expected pictures .*found none"):
+        images.find_pictures(tmp_path)
+    with pytest.raises(UserError, match=r"there is no .*absent"):
+        images.find_pictures(tmp_path / "absent")
+
+
+# ------------------------------------------------------------------ conversions
+
+
+def test_every_value_survives_the_way_to_float_and_back():
+    for dtype, back in ((np.uint8, images.to_uint8), (np.uint16, images.to_uint16)):
+        values = np.arange(np.iinfo(dtype).max + 1, dtype=dtype)
+        floats = images.to_float(values)
+        assert floats.dtype == np.float32
+        assert (floats[0], floats[-1]) == (0, 1)
+        np.testing.assert_array_equal(back(floats), values)
+
+
+def test_quantising():
+    np.testing.assert_array_equal(
+        images.to_uint8(np.array([-1, 0.5 / 255, 1.5 / 255, 2.5 / 255, 1.2])), [0, 0, 2, 2, 255]
+    )
+    np.testing.assert_array_equal(images.to_uint8(np.array([np.inf, -np.inf])), [255, 0])
+    with pytest.raises(ValueError, match="1 of 2 values are NaN"):
+        images.to_uint8(np.array([0.5, np.nan]))
+    with pytest.raises(ValueError, match="expected uint8 or uint16, got float32"):
+        images.to_float(np.zeros(3, np.float32))
+
+
+def test_modcrop():
+    image = noise((23, 31, 3))
+    np.testing.assert_array_equal(images.modcrop(image, 4), image[:20, :28])
+    assert images.modcrop(image[:, :, 0], 3).shape == (21, 30)
+    with pytest.raises(ValueError, match="23 x 31 has no multiple of 24"):
+        images.modcrop(image, 24)
+
+
+@pytest.fixture(scope="module")
+def colours(goldens_dir):
+    with np.load(goldens_dir / "metrics.npz") as file:
+        return {key: file[key] for key in file if "color" in key or key == "in/tensor2img"}
+
+
+def test_colour_conversions_are_the_authors(colours):
+    for order, name in ((slice(None), "rgb2ycbcr"), (slice(None, None, -1), "bgr2ycbcr")):
+        floats = colours["in/color_f32"][..., order].astype(np.float64) * 255
+        whole = colours["in/color_u8"][..., order]
+        np.testing.assert_allclose(images.rgb_to_y(floats) / 255, colours[f"color/{name}_y_f32"], atol=1e-6)
+        np.testing.assert_allclose(images.rgb_to_ycbcr(floats) / 255, colours[f"color/{name}_full_f32"], atol=1e-6)
+        np.testing.assert_array_equal(images.rgb_to_y(whole).round(), colours[f"color/{name}_y_u8"])
+        np.testing.assert_array_equal(images.rgb_to_ycbcr(whole).round(), colours[f"color/{name}_full_u8"])
+
+
+def test_ycbcr_to_rgb_is_the_authors(colours):
+    floats = colours["color/rgb2ycbcr_full_f32"].astype(np.float64) * 255
+    np.testing.assert_allclose(images.ycbcr_to_rgb(floats) / 255, colours["color/ycbcr2rgb_f32"], atol=1e-6)
+    rounded = images.ycbcr_to_rgb(colours["color/rgb2ycbcr_full_u8"]).round().clip(0, 255)
+    np.testing.assert_array_equal(rounded, colours["color/ycbcr2rgb_u8"])
+
+
+def test_to_uint8_is_tensor2img(colours):
+    rgb = colours["in/tensor2img"][0].transpose(1, 2, 0)
+    np.testing.assert_array_equal(images.to_uint8(rgb)[..., ::-1], colours["color/tensor2img_uint8_bgr_hwc"])
+
+
+def test_luma_of_known_colours():
+    known = np.array([[[0, 0, 0], [255, 255, 255], [255, 0, 0]]])
+    np.testing.assert_allclose(images.rgb_to_y(known), [[16, 235, 81.481]], atol=1e-12)
+    gray = images.rgb_to_ycbcr(np.full((1, 1, 3), 77))
+    np.testing.assert_allclose(gray[0, 0, 1:], 128, atol=1e-12)
+
+
+# ------------------------------------------------------------------ comparison strips
+
+
+def row_of_pictures(height: int = 120, width: int = 160) -> list[tuple[str, np.ndarray]]:
+    """A flat scene whose bicubic picture is wrong in one place only: rows 60 to 80, columns 100 to 120."""
+    hr = np.full((height, width, 3), 128, np.uint8)
+    hr[60:80, 100:120] = noise((20, 20, 3))
+    bicubic = np.full_like(hr, 128)
+    return [("LR", bicubic[::4, ::4]), ("bicubic\n20.1 dB", bicubic), ("SR\n30.2 dB PSNR-Y", hr), ("HR", hr)]
+
+
+def test_strip_zooms_where_bicubic_fails():
+    columns = row_of_pictures()
+    strip = images.comparison_strip(columns)
+    patch = columns[-1][1][60:80, 100:120]
+    shown = strip.shape[1] // 4  # the enlarged detail of HR holds the whole patch, each pixel a square of one colour
+    detail = strip[:, -shown:].reshape(-1, 3)
+    assert len(set(map(tuple, patch.reshape(-1, 3))) - set(map(tuple, detail))) == 0
+
+
+def test_strip_compares_the_second_column_with_the_last():
+    columns = row_of_pictures()
+    columns[0] = ("LR", columns[0][1].copy())
+    columns[0][1][:5, :5] = 255  # wrong somewhere else
+    columns[2] = ("SR", columns[2][1].copy())
+    columns[2][1][:20, :20] = 0
+    strip = images.comparison_strip(columns)
+    without = images.comparison_strip(row_of_pictures())
+    np.testing.assert_array_equal(strip[:, -320:], without[:, -320:])  # HR, its box and its detail
+
+
+def test_strip_with_a_given_box():
+    columns = row_of_pictures()
+    columns[-1] = ("HR", noise((120, 160, 3)))
+    strip = images.comparison_strip(columns, box=(10, 20, 30, 40))
+    detail = columns[-1][1][10:40, 20:60].repeat(8, axis=0).repeat(8, axis=1)  # 320 pixels wide: twice the 160
+    assert strip.shape[1] == 4 * 320 + 5 * 12
+    lower = strip[12 + 240 + 12 :][:240, -332:-12]
+    np.testing.assert_array_equal(lower[2:-2, 2:-2], detail[2:-2, 2:-2])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (20, 24), (300, 200), (1356, 2040), (3000, 200)])
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_strip_of_any_size(size, count):
+    hr = np.zeros((*size, 3), np.uint8)
+    strip = images.comparison_strip([(f"column {i}\nlong caption of it", hr) for i in range(count)])
+    assert strip.dtype == np.uint8
+    assert strip.shape[1] <= 2000
+    assert (strip[:12] == 255).all()
+    assert (strip[:, :12] == 255).all()
+    assert strip[-60:].min() < 100  # captions are there
+
+
+def test_strip_does_not_change_its_pictures():
+    columns = row_of_pictures()
+    copies = [picture.copy() for _, picture in columns]
+    images.comparison_strip(columns)
+    for (_, picture), copy in zip(columns, copies, strict=True):
+        np.testing.assert_array_equal(picture, copy)
+
+
+@pytest.mark.parametrize("box", [(-1, 0, 10, 10), (0, 0, 0, 10), (111, 0, 10, 10), (0, 151, 10, 10)])
+def test_strip_refuses_boxes_outside(box):
+    with pytest.raises(ValueError, match="leaves the picture of 120 x 160"):
+        images.comparison_strip(row_of_pictures(), box=box)
+
+
+def test_strip_refuses_wrong_pictures():
+    with pytest.raises(ValueError, match="at least one"):
+        images.comparison_strip([])
+    with pytest.raises(ValueError, match=r"'SR' must be \(h, w, 3\) uint8"):
+        images.comparison_strip([("SR", np.zeros((4, 4, 3), np.float32))])

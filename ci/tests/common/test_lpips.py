@@ -1,0 +1,189 @@
+"""LPIPS against a naive float64 NumPy AlexNet, and against the figures that the lpips package publishes."""
+
+import logging
+
+import numpy as np
+import pytest
+
+from common import UserError
+from common.images import read_rgb
+from common.lpips import OFFICIAL_HEADS_SUM, Lpips
+from common.metrics import LPIPS_NOT_COMPUTED
+
+CONVOLUTIONS = {  # torchvision's index: out, in, kernel, stride, padding, max-pooling before it
+    0: (64, 3, 11, 4, 2, False),
+    3: (192, 64, 5, 1, 2, True),
+    6: (384, 192, 3, 1, 1, True),
+    8: (256, 384, 3, 1, 1, False),
+    10: (256, 256, 3, 1, 1, False),
+}
+
+
+@pytest.fixture(scope="module")
+def weights():
+    """Random (features, heads), scaled so that the activations neither die nor grow."""
+    random = np.random.default_rng(5)
+    features, heads = {}, {}
+    for level, (index, (out, channels, kernel, *_)) in enumerate(CONVOLUTIONS.items()):
+        deviation = np.sqrt(2 / (channels * kernel**2))
+        features[f"features.{index}.weight"] = random.normal(0, deviation, (out, channels, kernel, kernel))
+        features[f"features.{index}.bias"] = random.normal(0, 0.1, out)
+        heads[f"lin{level}.model.1.weight"] = random.uniform(0, 1, (1, out, 1, 1))
+    return tuple({name: a.astype(np.float32) for name, a in group.items()} for group in (features, heads))
+
+
+@pytest.fixture(scope="module")
+def folder(weights, tmp_path_factory):
+    path = tmp_path_factory.mktemp("lpips weights")
+    np.savez(path / "alexnet.npz", **weights[0])
+    np.savez(path / "alex.npz", **weights[1])
+    np.savez(path / "vgg.npz", **weights[1])  # another name: not looked at
+    return path
+
+
+@pytest.fixture(scope="module")
+def lpips(folder):
+    return Lpips.from_files(folder)
+
+
+def pictures(height, width):
+    random = np.random.default_rng(height)
+    hr = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    sr = (hr + random.normal(0, 40, hr.shape)).clip(0, 255).astype(np.uint8)
+    return sr, hr
+
+
+def naive_convolution(x, weight, bias, stride, padding):
+    x = np.pad(x, ((0, 0), (padding, padding), (padding, padding)))
+    kernel = weight.shape[2]
+    windows = np.lib.stride_tricks.sliding_window_view(x, (kernel, kernel), axis=(1, 2))[:, ::stride, ::stride]
+    return np.tensordot(weight, windows, axes=([1, 2, 3], [0, 3, 4])) + bias[:, None, None]
+
+
+def naive_pool(x):
+    return np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(1, 2))[:, ::2, ::2].max(axis=(-1, -2))
+
+
+def naive_units(image, features):
+    shift, scale = np.array([-0.030, -0.088, -0.188]), np.array([0.458, 0.448, 0.450])
+    x = ((image / 127.5 - 1 - shift) / scale).transpose(2, 0, 1)
+    for index, (_, _, _, stride, padding, pooled) in CONVOLUTIONS.items():
+        x = naive_pool(x) if pooled else x
+        weight, bias = (features[f"features.{index}.{part}"].astype(np.float64) for part in ("weight", "bias"))
+        x = np.maximum(naive_convolution(x, weight, bias, stride, padding), 0)
+        yield x / (np.sqrt((x**2).sum(axis=0)) + 1e-10)
+
+
+def naive_lpips(sr, hr, features, heads):
+    total = 0.0
+    units = zip(naive_units(sr, features), naive_units(hr, features), strict=True)
+    for (a, b), head in zip(units, heads.values(), strict=True):
+        total += (head[0].astype(np.float64) * (a - b) ** 2).sum(axis=0).mean()
+    return total
+
+
+@pytest.mark.parametrize("size", [(31, 31), (37, 64), (70, 45)])  # the smallest; odd and even rests at each stride
+def test_naive_numpy(lpips, weights, size):
+    sr, hr = pictures(*size)
+    assert lpips(sr, hr) == pytest.approx(naive_lpips(sr, hr, *weights), rel=2e-6)
+
+
+def test_is_a_distance(lpips):
+    sr, hr = pictures(40, 50)
+    assert lpips(hr, hr) == 0
+    assert lpips(sr, hr) > 0.1
+    assert lpips(sr, hr) == pytest.approx(lpips(hr, sr), rel=1e-6)
+    assert lpips(sr.astype(np.float64), hr.astype(np.float32)) == lpips(sr, hr)
+
+
+def test_pictures_it_cannot_take(lpips):
+    sr, hr = pictures(40, 50)
+    with pytest.raises(UserError, match="at least 31x31, found 30x50"):
+        lpips(sr[:30], hr[:30])
+    with pytest.raises(ValueError, match=r"sr \(40, 49, 3\), hr \(40, 50, 3\)"):
+        lpips(sr[:, 1:], hr)
+    with pytest.raises(ValueError, match=r"\(H, W, 3\)"):
+        lpips(sr[..., 0], hr[..., 0])
+    with pytest.raises(ValueError, match="uint16"):
+        lpips(sr.astype(np.uint16), hr)
+
+
+def test_two_files_in_any_order_classifier_unused(lpips, weights, tmp_path):
+    sr, hr = pictures(33, 47)
+    np.savez(tmp_path / "a.npz", **weights[0], **{"classifier.1.weight": np.ones((3, 3), np.float32)})
+    np.savez(tmp_path / "b.npz", **weights[1])
+    for names in (("a.npz", "b.npz"), ("b.npz", " a.npz")):
+        again = Lpips.from_files(",".join(f"{' ' * name.startswith(' ')}{tmp_path / name.strip()}" for name in names))
+        assert again(sr, hr) == lpips(sr, hr)
+
+
+def test_files_that_are_missing_or_damaged(folder, tmp_path):
+    good = folder / "alexnet.npz"
+    (tmp_path / "half.npz").write_bytes(good.read_bytes()[:50_000])
+    flipped = bytearray((folder / "alex.npz").read_bytes())
+    flipped[len(flipped) // 2] ^= 0xFF
+    (tmp_path / "flipped.npz").write_bytes(flipped)
+    (tmp_path / "text.pth").write_text("not weights")
+    for name in ("half.npz", "flipped.npz", "text.pth", "missing.npz", "missing.pth"):
+        with pytest.raises(UserError, match=f"torchvision's AlexNet.*{name}"):
+            Lpips.from_files(f"{good},{tmp_path / name}")
+
+
+def test_other_files_than_the_two(folder, weights, tmp_path):
+    good = folder / "alexnet.npz"
+    for text in (str(good), f"{good},{good},{good}", "/no/such/folder", ""):
+        with pytest.raises(UserError, match="must be a folder, or two files"):
+            Lpips.from_files(text)
+    with pytest.raises(UserError, match=r"no array named lin0\.model\.1\.weight"):
+        Lpips.from_files(f"{good},{good}")
+    heads = folder / "alex.npz"
+    with pytest.raises(UserError, match=r"no array named features\.0\.weight"):
+        Lpips.from_files(f"{heads},{heads}")
+    (tmp_path / "vgg.npz").touch()
+    with pytest.raises(UserError, match=r"no file alex\*\.pth"):
+        Lpips.from_files(tmp_path)
+    for name in ("alexnet.npz", "alex.npz", "alexnet.pth"):
+        (tmp_path / name).touch()
+    with pytest.raises(UserError, match=r"alex\.npz, alexnet\.npz, alexnet\.pth"):
+        Lpips.from_files(tmp_path)
+    np.savez(tmp_path / "wide.npz", **{**weights[1], "lin1.model.1.weight": np.ones((1, 128, 1, 1), np.float32)})
+    with pytest.raises(UserError, match=r"AlexNet.*128.*192"):
+        Lpips.from_files(f"{good},{tmp_path / 'wide.npz'}")
+
+
+def test_version_is_told_by_the_values(folder, weights, tmp_path, caplog):
+    with caplog.at_level(logging.WARNING, logger="common.lpips"):
+        Lpips.from_files(folder)
+    assert [record.args[0] for record in caplog.records] == ["heads", "features"]
+    total = sum(float(array.sum()) for array in weights[1].values())
+    old = {name: array * np.float32(OFFICIAL_HEADS_SUM["v0.0"] / total) for name, array in weights[1].items()}
+    np.savez(tmp_path / "old.npz", **old)
+    with pytest.raises(UserError, match=r"heads of LPIPS v0\.1, found those of v0\.0"):
+        Lpips.from_files(f"{folder / 'alexnet.npz'},{tmp_path / 'old.npz'}")
+
+
+def test_not_computed_is_said_in_words():
+    assert LPIPS_NOT_COMPUTED == "LPIPS: not computed (give --lpips_weights)"
+
+
+def test_published_figures(shared_data, caplog):
+    """What the lpips package prints for its own example pictures."""
+    network = Lpips.from_files(shared_data / "lpips")
+    assert not caplog.records
+    pairs = shared_data / "metric_vectors" / "lpips_pairs"
+    reference, far, near = (read_rgb(pairs / f"ex_{name}.png") for name in ("ref", "p0", "p1"))
+    assert round(network(reference, far), 3) == 0.722
+    assert round(network(reference, near), 3) == 0.138
+
+
+def test_official_heads_in_pytorch_files(shared_data):
+    data = shared_data / "lpips"
+    sr, hr = pictures(40, 40)
+    features, official = data / "alexnet_features.npz", data / "official_lin"
+    from_pth = Lpips.from_files(f"{official / 'v0.1' / 'alex.pth'},{features}")
+    assert from_pth(sr, hr) == Lpips.from_files(data)(sr, hr)
+    with pytest.raises(UserError, match=r"found those of v0\.0"):
+        Lpips.from_files(f"{features},{official / 'v0.0' / 'alex.pth'}")
+    for name in ("vgg", "squeeze"):
+        with pytest.raises(UserError, match="AlexNet"):
+            Lpips.from_files(f"{features},{official / 'v0.1' / f'{name}.pth'}")

@@ -1,0 +1,232 @@
+"""PSNR, SSIM, LR-PSNR against the authors' functions (goldens), naive NumPy, scikit-image, published figures."""
+
+import re
+
+import numpy as np
+import pytest
+
+from common import UserError
+from common.images import modcrop, read_rgb, rgb_to_y
+from common.metrics import LUMA, PROTOCOLS, Convention, lr_psnr, psnr, ssim
+from common.resize import imresize
+
+KEYS_PER_PAIR = 49
+SET5 = ("baby", "bird", "butterfly", "head", "woman")
+
+# What each key of the goldens is: (pattern, convention, tolerance); group 1 is the metric.
+# The 1e-5 dB: those functions work in float32 (measured difference up to 2.8e-6); another luma would be 5e-5 off.
+GOLDENS = [
+    (r"irn/(psnr|ssim)_(rgb|y)_crop(\d)", lambda m: Convention(m[2], int(m[3])), 1e-8),
+    (r"irn/(psnr|ssim)_identical", lambda m: Convention("rgb", 0), 0),
+    (r"csnln/(psnr)_benchmark_y_x(\d)_range\d+", lambda m: PROTOCOLS["benchmark-y-edsr"](int(m[2])), 1e-5),
+    (r"csnln/(psnr)_div2k_rgb_x(\d)_range\d+", lambda m: PROTOCOLS["div2k-rgb"](int(m[2])), 1e-5),
+    (r"wdsr/(psnr)_rgb_shave(\d+)", lambda m: Convention("rgb", int(m[2])), 1e-5),
+    (r"wdsr/(psnr)_y_shave(\d)", lambda m: PROTOCOLS["benchmark-y-wdsr"](int(m[2])), 1e-5),
+    (r"wdsr_yjn/(psnr)_rgb_x(\d)", lambda m: PROTOCOLS["div2k-rgb"](int(m[2])), 1e-5),
+    (r"mindspore_port_wdsr/(psnr)_y_x(\d)", lambda m: PROTOCOLS["benchmark-y-edsr"](int(m[2])), 1e-5),
+    (r"mindspore_port_wdsr/(ssim)_y_x(\d)", lambda m: PROTOCOLS["benchmark-y-edsr"](int(m[2])), 1e-8),
+    (r"srflow/(psnr|ssim)", lambda m: PROTOCOLS["srflow"](4), 1e-8),
+    (r"srdiff/(psnr|ssim)", lambda m: PROTOCOLS["srdiff"](4), 1e-8),
+]
+ELSEWHERE = {"srdiff/lr_psnr_x4", "srdiff/ssim_module"}  # below; a training loss that nothing here uses
+
+
+@pytest.fixture(scope="module")
+def goldens(goldens_dir):
+    return np.load(goldens_dir / "metrics.npz")
+
+
+@pytest.fixture
+def pair():
+    """A smooth picture and a noisy copy, uint8, (23, 31, 3)."""
+    random = np.random.default_rng(3)
+    rows, columns = np.mgrid[:23, :31]
+    hr = 128 + 90 * np.sin(rows / 4)[..., None] * np.cos(columns[..., None] / 5 + np.arange(3))
+    sr = hr + random.normal(0, 12, hr.shape)
+    return sr.clip(0, 255).round().astype(np.uint8), hr.round().astype(np.uint8)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_authors_figures(goldens, number):
+    sr, hr = goldens[f"in/sr{number}_rgb"], goldens[f"in/gt{number}_rgb"]
+    keys = {key.removeprefix(f"pair{number}/") for key in goldens if key.startswith(f"pair{number}/")} - ELSEWHERE
+    assert len(keys) == KEYS_PER_PAIR
+    for key in sorted(keys):
+        found = [(re.fullmatch(pattern, key), make, bound) for pattern, make, bound in GOLDENS]
+        match, make, bound = next(entry for entry in found if entry[0])
+        wanted = float(goldens[f"pair{number}/{key}"])
+        got = getattr(make(match), match[1])(hr if key.endswith("identical") else sr, hr)
+        assert got == pytest.approx(wanted, rel=0, abs=bound), f"{key}: {got} instead of {wanted}"
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_lr_psnr_of_srdiff(goldens, number):
+    sr, hr = modcrop(goldens[f"in/sr{number}_rgb"], 4), modcrop(goldens[f"in/gt{number}_rgb"], 4)
+    lr = imresize(hr, 1 / 4, rounding="half_even")
+    got = lr_psnr(sr, lr, 4, channels="rgb", crop=0, rounding="half_even")
+    assert got == pytest.approx(float(goldens[f"pair{number}/srdiff/lr_psnr_x4"]), abs=1e-8)
+
+
+def test_lr_psnr_arguments_count(goldens):
+    sr, lr = goldens["in/sr0_rgb"], imresize(goldens["in/gt0_rgb"], 1 / 4)
+    as_float = sr.astype(np.float64)
+    rounded = {r: lr_psnr(sr, lr, 4, channels="rgb", crop=0, rounding=r) for r in ("half_up", "half_even")}
+    unrounded = {r: lr_psnr(as_float, lr, 4, channels="rgb", crop=0, rounding=r) for r in ("half_up", "half_even")}
+    assert rounded["half_up"] < rounded["half_even"] - 0.03
+    assert unrounded["half_up"] == unrounded["half_even"] != rounded["half_even"]
+    assert lr_psnr(sr, imresize(sr, 1 / 4), 4, channels="y", crop=2, rounding="half_up") == np.inf
+    with pytest.raises(ValueError, match=r"times 2: sr \(40, 52, 3\), lr \(10, 13, 3\)"):
+        lr_psnr(sr, lr, 2, channels="rgb", crop=0, rounding="half_up")
+
+
+def test_psnr_by_hand():
+    hr = np.full((12, 10, 3), 100, np.uint8)
+    sr = hr.copy()
+    sr[..., 0] = 105
+    assert psnr(sr, hr, channels="rgb", crop=0) == pytest.approx(10 * np.log10(255**2 * 3 / 25), abs=1e-12)
+    for luma, weight in (("bt601", 65.481 / 255), ("edsr", 65.738 / 256), ("wdsr", 0.257)):
+        wanted = 20 * np.log10(255 / (5 * weight))
+        assert psnr(sr, hr, channels="y", crop=0, luma=luma) == pytest.approx(wanted, abs=1e-10)
+    # One pixel outside the crop, one inside it: only the second counts, among (12 - 6) * (10 - 6) * 3 values.
+    sr = hr.copy()
+    sr[2, 5, 1], sr[3, 3, 1] = 0, 90
+    assert psnr(sr, hr, channels="rgb", crop=3) == pytest.approx(10 * np.log10(255**2 * 72 / 100), abs=1e-12)
+
+
+def test_subtracts_without_wrapping():
+    black, white = np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 255, np.uint8)
+    assert psnr(black, white, channels="rgb", crop=0) == psnr(white, black, channels="rgb", crop=0) == 0
+
+
+def naive_ssim(x, y, window, unbiased):
+    """Straight from the definition: one place at a time, moments about the window's own mean."""
+    size = len(window)
+    factor = size**2 / (size**2 - 1) if unbiased else 1
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    values = []
+    for row in range(x.shape[0] - size + 1):
+        for column in range(x.shape[1] - size + 1):
+            a, b = x[row : row + size, column : column + size], y[row : row + size, column : column + size]
+            ma, mb = (window * a).sum(), (window * b).sum()
+            va, vb = factor * (window * (a - ma) ** 2).sum(), factor * (window * (b - mb) ** 2).sum()
+            cov = factor * (window * (a - ma) * (b - mb)).sum()
+            values.append((2 * ma * mb + c1) * (2 * cov + c2) / ((ma**2 + mb**2 + c1) * (va + vb + c2)))
+    return np.mean(values)
+
+
+def square_window(name):
+    if name == "uniform7":
+        return np.full((7, 7), 1 / 49)
+    rows, columns = np.mgrid[-5:6, -5:6]
+    window = np.exp(-(rows**2 + columns**2) / (2 * 1.5**2))
+    return window / window.sum()
+
+
+@pytest.mark.parametrize("name", ["gaussian", "uniform7"])
+def test_naive_ssim(pair, name):
+    sr, hr = (image.astype(np.float64) for image in pair)
+    window, unbiased = square_window(name), name == "uniform7"
+    per_channel = [naive_ssim(sr[2:-2, 2:-2, c], hr[2:-2, 2:-2, c], window, unbiased) for c in range(3)]
+    got = ssim(*pair, channels="rgb", crop=2, ssim_window=name)
+    assert got == pytest.approx(np.mean(per_channel), abs=1e-10)
+    assert got < 0.95  # the pair does tell the windows and the crops apart
+    y = [16 + image @ np.array([65.481, 128.553, 24.966]) / 255 for image in (sr, hr)]
+    assert ssim(*pair, channels="y", crop=0, ssim_window=name) == pytest.approx(
+        naive_ssim(*y, window, unbiased), abs=1e-10
+    )
+
+
+def test_scikit_image(pair):
+    measure = pytest.importorskip("skimage.metrics")
+    sr, hr = pair
+    gaussian = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    for name, options in (("gaussian", gaussian), ("uniform7", {})):
+        wanted = measure.structural_similarity(hr, sr, data_range=255, channel_axis=-1, **options)
+        assert ssim(sr, hr, channels="rgb", crop=0, ssim_window=name) == pytest.approx(wanted, abs=1e-10)
+    wanted = measure.peak_signal_noise_ratio(hr, sr, data_range=255)
+    assert psnr(sr, hr, channels="rgb", crop=0) == pytest.approx(wanted, abs=1e-10)
+
+
+def test_luma_planes_and_floats(pair):
+    sr, hr = pair
+    planes = rgb_to_y(sr), rgb_to_y(hr)
+    assert psnr(*planes, channels="y", crop=1) == pytest.approx(psnr(sr, hr, channels="y", crop=1), abs=1e-10)
+    for image, plane in zip(pair, planes, strict=True):
+        np.testing.assert_allclose(image @ LUMA["bt601"] + 16, plane, atol=1e-10)
+    half_a_level = hr.astype(np.float64) + 0.5  # would vanish or double if anything were rounded
+    assert psnr(half_a_level, hr, channels="rgb", crop=0) == pytest.approx(20 * np.log10(510), abs=1e-10)
+
+
+def test_inputs_are_left_alone(pair):
+    copies = [image.astype(np.float32) for image in pair]
+    kept = [image.copy() for image in copies]
+    psnr(*copies, channels="y", crop=1)
+    ssim(*copies, channels="y", crop=1, ssim_window="gaussian")
+    for image, original in zip(copies, kept, strict=True):
+        np.testing.assert_array_equal(image, original)
+
+
+def test_arguments_without_meaning(pair):
+    sr, hr = pair
+    with pytest.raises(ValueError, match=r"sr \(22, 31, 3\), hr \(23, 31, 3\)"):
+        psnr(sr[1:], hr, channels="rgb", crop=0)
+    for images in ((sr.astype(np.uint16), hr), (sr, hr.astype(np.int64))):
+        with pytest.raises(ValueError, match="uint8, or float"):
+            psnr(*images, channels="rgb", crop=0)
+    with pytest.raises(ValueError, match=r"\(H, W, 3\)"):
+        psnr(sr[..., 0], hr[..., 0], channels="rgb", crop=0)
+    with pytest.raises(ValueError, match="'ycbcr'"):
+        psnr(sr, hr, channels="ycbcr", crop=0)
+    with pytest.raises(ValueError, match="crop must be"):
+        Convention("rgb", -1)
+    with pytest.raises(ValueError, match="bt601, edsr, wdsr"):
+        Convention("y", 0, luma="bt709")
+    with pytest.raises(ValueError, match="gaussian, uniform7"):
+        ssim(sr, hr, channels="rgb", crop=0, ssim_window="box")
+    with pytest.raises(TypeError, match="'channels' and 'crop'"):
+        psnr(sr, hr)
+
+
+def test_too_small_pictures(pair):
+    sr, hr = pair
+    assert psnr(sr, hr, channels="rgb", crop=11) > 0  # one row is left
+    with pytest.raises(UserError, match="crop 12 needs pictures of at least 25x25, found 23x31"):
+        psnr(sr, hr, channels="rgb", crop=12)
+    assert 0 < ssim(sr, hr, channels="y", crop=6, ssim_window="gaussian") < 1  # the window fits exactly
+    with pytest.raises(UserError, match=r"11x11 gaussian.*at least 25x25, found 23x31"):
+        ssim(sr, hr, channels="y", crop=7, ssim_window="gaussian")
+
+
+def test_figures_carry_their_convention():
+    assert PROTOCOLS["benchmark-y"](4).label("PSNR") == "PSNR-Y (crop 4)"
+    assert PROTOCOLS["benchmark-y"](4).label("SSIM") == "SSIM-Y (crop 4, 11x11 gaussian)"
+    assert PROTOCOLS["benchmark-y-wdsr"](2).label("PSNR") == "PSNR-Y (crop 2, wdsr luma)"
+    assert PROTOCOLS["div2k-rgb"](3).label("PSNR") == "PSNR-RGB (crop 9)"
+    assert PROTOCOLS["srflow"](4).label("SSIM") == "SSIM-RGB (crop 0, 7x7 uniform)"
+    assert PROTOCOLS["srdiff"](4).label("LR-PSNR") == "LR-PSNR-RGB (crop 0)"
+    assert "un-rounded Y = 16 + (0.256788, 0.504129, 0.097906) . RGB" in PROTOCOLS["benchmark-y"](4).describe()
+
+
+@pytest.mark.parametrize(("scale", "wanted"), [(2, (33.66, 0.9299)), (3, (30.39, 0.8682)), (4, (28.42, 0.8104))])
+def test_published_bicubic_on_set5(shared_data, scale, wanted):
+    """The papers' bicubic row: Y rounded to 8 bits, shrunk and enlarged as floats, rounded once at the end."""
+    figures = []
+    for name in SET5:
+        hr = modcrop(read_rgb(shared_data / "benchmark" / "Set5" / "HR" / f"{name}.png"), scale)
+        hr_y = np.rint(rgb_to_y(hr))
+        sr_y = np.rint(imresize(imresize(hr_y, 1 / scale), scale)).clip(0, 255)
+        convention = PROTOCOLS["benchmark-y"](scale)
+        figures.append((convention.psnr(sr_y, hr_y), convention.ssim(sr_y, hr_y)))
+    mean_psnr, mean_ssim = np.mean(figures, axis=0)
+    assert (round(mean_psnr, 2), round(mean_ssim, 4)) == wanted
+
+
+def test_published_rcan_on_set5(shared_data):
+    figures = []
+    for name in SET5:
+        sr = read_rgb(shared_data / "metric_vectors" / "RCAN_Set5_x4" / f"{name}.png")
+        hr = read_rgb(shared_data / "benchmark" / "Set5" / "HR" / f"{name}.png")
+        convention = PROTOCOLS["benchmark-y"](4)
+        figures.append((convention.psnr(sr, hr), convention.ssim(sr, hr)))
+    mean_psnr, mean_ssim = np.mean(figures, axis=0)
+    assert (round(mean_psnr, 2), round(mean_ssim, 4)) == (32.63, 0.9002)

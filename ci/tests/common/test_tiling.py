@@ -1,0 +1,164 @@
+"""Tiles against the whole picture, with networks written in NumPy whose receptive radius is known."""
+
+import contextlib
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from common import UserError
+from common.tiling import plan_axis, tile_apply
+
+RADIUS = 3  # of `network`: three layers of 3 x 3
+
+
+def convolve(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """3 x 3 convolution with zero padding: terms are added in a fixed order, so results do not depend on the shape."""
+    height, width = x.shape[:2]
+    padded = np.pad(x, ((1, 1), (1, 1), (0, 0)))
+    result = np.zeros((height, width, weights.shape[-1]), np.float32)
+    for dy in range(3):
+        for dx in range(3):
+            for channel in range(x.shape[2]):
+                result += padded[dy : dy + height, dx : dx + width, channel, None] * weights[dy, dx, channel]
+    return result
+
+
+class Network:
+    """Three layers, the last one writing scale x scale sub-pixels; remembers the shapes it was given."""
+
+    def __init__(self, scale: int):
+        rng = np.random.default_rng(7)
+        widths = [3, 4, 4, 3 * scale * scale]
+        self.layers = [rng.standard_normal((3, 3, a, b)).astype(np.float32) for a, b in pairwise(widths)]
+        self.scale, self.shapes = scale, []
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        assert x.dtype == np.float32
+        self.shapes.append(x.shape)
+        for weights in self.layers[:-1]:
+            x = np.maximum(convolve(x, weights), 0)
+        x = convolve(x, self.layers[-1])
+        height, width, s = x.shape[0], x.shape[1], self.scale
+        return x.reshape(height, width, s, s, 3).swapaxes(1, 2).reshape(height * s, width * s, 3)
+
+
+def picture(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(8).random((height, width, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize("size", [(40, 53), (16, 17), (15, 64), (7, 7), (1, 40)])
+@pytest.mark.parametrize("tile", [16, 20, 33])
+@pytest.mark.parametrize("scale", [1, 2, 3])
+def test_equals_the_whole_picture_bit_for_bit(size, tile, scale):
+    image, network = picture(*size), Network(scale)
+    whole = network(image)
+    np.testing.assert_array_equal(tile_apply(network, image, scale=scale, tile=tile, overlap=RADIUS), whole)
+
+
+def test_too_small_an_overlap_shows():
+    image, network = picture(40, 53), Network(2)
+    whole = network(image)
+    worst = [
+        np.abs(tile_apply(network, image, scale=2, tile=20, overlap=overlap) - whole).max() for overlap in range(RADIUS)
+    ]
+    assert min(worst) > 1e-3, worst
+
+
+def test_all_tiles_have_one_shape():
+    network = Network(2)
+    tile_apply(network, picture(41, 90), scale=2, tile=20, overlap=3)
+    assert set(network.shapes) == {(20, 20, 3)}
+    network.shapes.clear()
+    tile_apply(network, picture(9, 90), scale=2, tile=20, overlap=3)  # lower than a tile: nothing to shift
+    assert set(network.shapes) == {(9, 20, 3)}
+
+
+def on_a_grid(x: np.ndarray) -> np.ndarray:
+    """Each 4 x 4 block becomes its mean plus its upper left pixel: wrong on any tile that is off the grid."""
+    assert x.shape[0] % 4 == 0
+    assert x.shape[1] % 4 == 0
+    blocks = x.reshape(x.shape[0] // 4, 4, x.shape[1] // 4, 4, 3)
+    summary = blocks.sum(axis=3).sum(axis=1) / 16 + blocks[:, 0, :, 0]
+    return summary.repeat(4, axis=0).repeat(4, axis=1)
+
+
+@pytest.mark.parametrize("size", [(40, 52), (41, 55), (3, 70), (1, 1)])
+@pytest.mark.parametrize(("tile", "overlap"), [(16, 4), (18, 3), (21, 5)])
+def test_tiles_stay_on_the_grid_of_strided_networks(size, tile, overlap):
+    image = picture(*size)
+    padded = np.pad(image, ((0, -size[0] % 4), (0, -size[1] % 4), (0, 0)), mode="reflect")
+    whole = on_a_grid(padded)[: size[0], : size[1]]
+    np.testing.assert_array_equal(tile_apply(on_a_grid, image, scale=1, tile=tile, overlap=overlap, multiple=4), whole)
+
+
+def test_no_padding_when_sides_fit():
+    network = Network(1)
+    tile_apply(network, picture(40, 48), scale=1, tile=0, overlap=0, multiple=8)
+    assert network.shapes == [(40, 48, 3)]
+
+
+@pytest.mark.parametrize("length", [1, 15, 16, 17, 30, 31, 100])
+@pytest.mark.parametrize("overlap", [0, 1, 5, 7])
+def test_plan_covers_every_pixel_once_with_its_margin(length, overlap):
+    plan = plan_axis(length, 16, overlap)
+    assert plan[0].first == 0
+    assert plan[-1].last == length
+    for before, after in pairwise(plan):
+        assert before.last == after.first
+        assert before.stop - before.last >= overlap
+        assert after.first - after.start >= overlap
+    assert all(span.stop - span.start == min(length, 16) for span in plan)
+    assert min(span.start for span in plan) == 0
+    assert max(span.stop for span in plan) == length
+
+
+@pytest.mark.parametrize(("out_dtype", "top"), [(np.uint8, 255), (np.uint16, 65535)])
+def test_whole_number_pictures(out_dtype, top):
+    image = np.random.default_rng(9).integers(0, top + 1, (30, 41, 3)).astype(out_dtype)
+    seen = []
+
+    def brighten(x: np.ndarray) -> np.ndarray:
+        seen.append((x.dtype, x.min() >= 0, x.max() <= 1))
+        return x * np.float32(1.37) - np.float32(0.11)  # leaves [0, 1] on both sides
+
+    result = tile_apply(brighten, image, scale=1, tile=16, overlap=0, out_dtype=out_dtype)
+    assert result.dtype == out_dtype
+    assert set(seen) == {(np.dtype(np.float32), True, True)}
+    floats = image.astype(np.float32) / np.float32(top) * np.float32(1.37) - np.float32(0.11)
+    np.testing.assert_array_equal(result, np.rint(floats.clip(0, 1) * np.float32(top)))
+
+
+def test_progress_counts_tiles():
+    calls = []
+
+    class Bar:
+        def update(self, n):
+            calls.append(n)
+
+    @contextlib.contextmanager
+    def progress(total):
+        calls.append(("total", total))
+        yield Bar()
+
+    tile_apply(Network(1), picture(30, 30), scale=1, tile=20, overlap=3, progress=progress)
+    assert calls == [("total", 4), 1, 1, 1, 1]
+
+
+def test_tile_too_small_for_the_overlap():
+    with pytest.raises(UserError, match=r"at least 24 pixels.*found 20"):
+        tile_apply(Network(1), picture(30, 30), scale=1, tile=20, overlap=8, multiple=8)
+    tile_apply(Network(1), picture(30, 30), scale=1, tile=24, overlap=8, multiple=8)
+
+
+def test_wrong_output_size_is_told():
+    with pytest.raises(ValueError, match=r"\(32, 32, 3\) at x2, got \(16, 16, 3\)"):
+        tile_apply(lambda x: x, picture(16, 16), scale=2, tile=16, overlap=0)
+
+
+def test_errors_of_the_network_rise():
+    def broken(x):
+        raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        tile_apply(broken, picture(16, 16), scale=2, tile=8, overlap=0)

@@ -1,0 +1,236 @@
+"""Training data whose order is a function of the seed and the step alone.
+
+Sample number j of a run (step k of a global batch of B takes j = k*B ... k*B + B-1) shows picture
+permutation(epoch)[j mod n] with the crop and flips drawn from a generator seeded with (seed, j). Nothing else is random,
+so a resumed run sees what the uninterrupted one would have seen, and N workers that each take their slice of every global
+batch see together what one worker would have seen alone.
+"""
+
+import dataclasses
+import itertools
+import queue
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from common import UserError, images
+from common.resize import imresize
+
+
+class Pair(NamedTuple):
+    """Paths of one picture; `lr` is None where the LR picture is to be made from the HR picture."""
+
+    name: str
+    hr: Path
+    lr: Path | None
+
+
+class PictureSet(Protocol):
+    """Anything that hands out (hr, lr) uint8 HWC pictures by number, lr smaller by the scale."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, indices: Iterable[int]) -> Iterator[tuple[np.ndarray, np.ndarray, str]]: ...
+
+
+def find_pairs(hr_folder: Path, lr_folder: Path | None, scale: int) -> list[Pair]:
+    """Pair the pictures of two folders by name: `0001.png` with `0001x2.png` or `0001.png`.
+
+    Args:
+        lr_folder: None when the LR pictures are to be made by bicubic down-sampling.
+
+    Raises:
+        UserError: no pictures, or HR pictures without their LR picture.
+    """
+    hr_paths = images.find_pictures(hr_folder)
+    if lr_folder is None:
+        return [Pair(path.stem, path, None) for path in hr_paths]
+    by_name = {re.sub(rf"x{scale}$", "", path.stem): path for path in images.find_pictures(lr_folder)}
+    missing = [path.name for path in hr_paths if path.stem not in by_name]
+    if missing:
+        raise UserError(
+            f"{len(missing)} of {len(hr_paths)} pictures of {hr_folder} have no x{scale} picture in {lr_folder}: "
+            f"{', '.join(missing[:5])}{' ...' if len(missing) > 5 else ''}"
+        )
+    return [Pair(path.stem, path, by_name[path.stem]) for path in hr_paths]
+
+
+def read_pair(pair: Pair, scale: int) -> tuple[np.ndarray, np.ndarray]:
+    """(hr, lr) of one pair, uint8 HWC; HR is cut to a multiple of the scale.
+
+    Raises:
+        UserError: the sizes do not match.
+    """
+    hr = images.modcrop(images.read_rgb(pair.hr), scale)
+    lr = imresize(hr, 1 / scale) if pair.lr is None else images.read_rgb(pair.lr)
+    expected = (hr.shape[0] // scale, hr.shape[1] // scale)
+    if lr.shape[:2] != expected:
+        raise UserError(
+            f"{pair.lr} is {lr.shape[1]}x{lr.shape[0]}, but x{scale} of {pair.hr} needs {expected[1]}x{expected[0]}"
+        )
+    return hr, lr
+
+
+class PairedPictures:
+    """Pictures read from files, the latest kept decoded up to `cache_bytes`.
+
+    Args:
+        pairs: what to read.
+        scale: HR over LR.
+        cache_bytes: decoded bytes to keep; a set that fits is decoded once.
+        load: reads one pair as (hr, lr); the default decodes the files.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        scale: int,
+        cache_bytes: int = 2 * 2**30,
+        load: Callable[[Pair, int], tuple[np.ndarray, np.ndarray]] = read_pair,
+    ) -> None:
+        self.pairs, self.scale, self.cache_bytes, self.load = list(pairs), scale, cache_bytes, load
+        self._cache: OrderedDict[int, tuple[np.ndarray, np.ndarray]] = OrderedDict()
+        self._cached = 0
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def read(self, indices: Iterable[int]) -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
+        for index in indices:
+            yield (*self._get(int(index)), self.pairs[index].name)
+
+    def _get(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        if index in self._cache:
+            self._cache.move_to_end(index)
+            return self._cache[index]
+        pictures = self.load(self.pairs[index], self.scale)
+        self._cache[index] = pictures
+        self._cached += sum(picture.nbytes for picture in pictures)
+        while self._cached > self.cache_bytes and len(self._cache) > 1:
+            _, old = self._cache.popitem(last=False)
+            self._cached -= sum(picture.nbytes for picture in old)
+        return pictures
+
+
+def random_crop(
+    hr: np.ndarray, lr: np.ndarray, lr_patch: int, scale: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """A square of `lr_patch` LR pixels and the HR square above it.
+
+    Raises:
+        UserError: the picture is smaller than the patch.
+    """
+    height, width = lr.shape[:2]
+    if min(height, width) < lr_patch:
+        raise UserError(
+            f"an LR picture of {width}x{height} is smaller than the training patch of {lr_patch}x{lr_patch}"
+        )
+    top, left = rng.integers(height - lr_patch + 1), rng.integers(width - lr_patch + 1)
+    bottom, right = top + lr_patch, left + lr_patch
+    return hr[top * scale : bottom * scale, left * scale : right * scale], lr[top:bottom, left:right]
+
+
+def random_flip(pictures: Sequence[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
+    """The same one of the eight flips and quarter turns for all pictures (EDSR's augmentation)."""
+    horizontal, vertical, transpose = rng.random(3) < 0.5
+    flipped = []
+    for picture in pictures:
+        picture = picture[:, ::-1] if horizontal else picture
+        picture = picture[::-1] if vertical else picture
+        flipped.append(picture.transpose(1, 0, 2) if transpose else picture)
+    return flipped
+
+
+def to_nchw(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """Stack HWC pictures of one size to (N, C, H, W) float32 with unchanged values."""
+    return np.ascontiguousarray(np.stack(pictures).transpose(0, 3, 1, 2), dtype=np.float32)
+
+
+@dataclasses.dataclass
+class BatchStream:
+    """The batches of one worker.
+
+    Attributes:
+        pictures: what is shown.
+        prepare: makes one training sample, a tuple of arrays, from (hr, lr, rng).
+        collate: stacks the samples of a batch into the arrays that the loss takes.
+        batch_size: samples per worker and step.
+    """
+
+    pictures: PictureSet
+    prepare: Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple]
+    collate: Callable[[list[tuple]], tuple[np.ndarray, ...]]
+    batch_size: int
+    seed: int
+    rank: int = 0
+    world_size: int = 1
+    ahead: int = 4
+
+    @property
+    def global_batch_size(self) -> int:
+        """Samples of all workers in one step."""
+        return self.batch_size * self.world_size
+
+    def sample_numbers(self, step: int) -> range:
+        """Numbers, counted over the whole run, of the samples that this worker shows in `step` (from 0)."""
+        first = step * self.global_batch_size + self.rank * self.batch_size
+        return range(first, first + self.batch_size)
+
+    def picture_of(self, number: int) -> int:
+        """Which picture sample `number` is cut from: each picture once in every len(pictures) samples."""
+        epoch, position = divmod(number, len(self.pictures))
+        if getattr(self, "_epoch", None) != epoch:
+            self._epoch = epoch
+            self._order = np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.pictures))
+        return int(self._order[position])
+
+    def batches(self, first_step: int, last_step: int) -> Iterator[tuple[np.ndarray, ...]]:
+        """The batches of steps first_step ... last_step - 1, made in order."""
+        numbers, asked = itertools.tee(n for step in range(first_step, last_step) for n in self.sample_numbers(step))
+        samples: list[tuple] = []
+        read = self.pictures.read(self.picture_of(number) for number in asked)
+        for number, (hr, lr, name) in zip(numbers, read, strict=True):
+            try:
+                samples.append(self.prepare(hr, lr, np.random.default_rng([self.seed, 2, number])))
+            except UserError as error:
+                raise UserError(f"{name}: {error}") from None
+            if len(samples) == self.batch_size:
+                yield self.collate(samples)
+                samples = []
+
+    def prefetched(self, first_step: int, last_step: int) -> Iterator[tuple[np.ndarray, ...]]:
+        """`batches`, made in a thread up to `ahead` batches before they are asked for."""
+        ready: queue.Queue = queue.Queue(self.ahead)
+        closed = threading.Event()
+
+        def put(item: object) -> bool:
+            while not closed.is_set():
+                try:
+                    ready.put(item, timeout=0.2)
+                    return True
+                except queue.Full:
+                    continue
+            return False
+
+        def produce() -> None:
+            try:
+                for batch in self.batches(first_step, last_step):
+                    if not put(batch):
+                        return
+                put(None)
+            except BaseException as error:  # handed to the consumer, who raises it
+                put(error)
+
+        threading.Thread(target=produce, daemon=True, name="batches").start()
+        try:
+            while (item := ready.get()) is not None:
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+        finally:
+            closed.set()

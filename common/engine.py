@@ -1,0 +1,232 @@
+"""Runs a network that is ready for inference: in ONNX Runtime, which is faster on CPU, or in MindSpore.
+
+For ONNX Runtime the network is exported once, compared with MindSpore and kept beside its checkpoint as
+`<checkpoint>.<first 12 of the digest>.onnx` (in the user's cache folder where that place is not writable). These files
+may be deleted at any time.
+"""
+
+import logging
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from common import UserError, __version__, onnx_file
+from common.atomic import replacing
+from common.export import TOLERANCE, ExportError, Port, draft
+from common.proof import Proof, Sizes, as_arrays, first_line, free_tensor
+
+if TYPE_CHECKING:
+    from mindspore import nn
+
+ENGINES = ("auto", "mindspore", "onnxruntime")
+log = logging.getLogger(__name__)
+
+
+class Engine(ABC):
+    """A network with named float32 inputs of known shapes.
+
+    Attributes:
+        name: what runs it, for reports: "ONNX Runtime 1.31.1 (CPU)", "MindSpore 2.10.0 (CPU, graph)".
+    """
+
+    name: str
+
+    def __init__(self, inputs: Sequence[Port]) -> None:
+        self.inputs = tuple(inputs)
+
+    def run(self, *arrays: np.ndarray) -> np.ndarray | tuple[np.ndarray, ...]:
+        """Run the network on one array per input, converted to float32 where needed.
+
+        Returns:
+            The output, or a tuple when the network has several.
+
+        Raises:
+            ValueError: another number of arrays or another shape than the inputs have.
+        """
+        self._check(arrays)
+        outputs = tuple(self._run([np.ascontiguousarray(array, dtype=np.float32) for array in arrays]))
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    @abstractmethod
+    def _run(self, arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray]: ...
+
+    def _check(self, arrays: Sequence[np.ndarray]) -> None:
+        size: dict[str, int] = {}
+        fits = len(arrays) == len(self.inputs)
+        for port, array in zip(self.inputs, arrays, strict=False):
+            fits = fits and len(port.shape) == array.ndim
+            for wanted, found in zip(port.shape, array.shape, strict=False):
+                fits = fits and found == (size.setdefault(wanted, found) if isinstance(wanted, str) else wanted)
+        if not fits:
+            wanted = ", ".join(f"{port.name} {port.shape}" for port in self.inputs)
+            raise ValueError(f"the network takes {wanted}, found the shapes {[array.shape for array in arrays]}")
+
+
+class OnnxEngine(Engine):
+    """An ONNX model in ONNX Runtime."""
+
+    def __init__(self, data: bytes, inputs: Sequence[Port], outputs: Sequence[str]) -> None:
+        super().__init__(inputs)
+        self._session = onnx_file.open_session(data)
+        self._outputs = list(outputs)
+        self.name = f"ONNX Runtime {onnx_file.require('onnxruntime', 'this engine').__version__} (CPU)"
+
+    def _run(self, arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+        names = (port.name for port in self.inputs)
+        return self._session.run(self._outputs, dict(zip(names, arrays, strict=True)))
+
+
+class MindSporeEngine(Engine):
+    """A cell compiled once for all sizes; where MindSpore cannot do that, once per size; where it cannot, eagerly.
+
+    Works in both of MindSpore's global modes. The cell is put into inference mode and keeps its live weights.
+    """
+
+    def __init__(self, network: "nn.Cell", inputs: Sequence[Port]) -> None:
+        super().__init__(inputs)
+        network.set_train(False)
+        self._forms: list[tuple[str, Callable[..., Any]]] = [("eager", network)]
+        self._forms.insert(0, ("graph per size", _jitted(network)))
+        if any(isinstance(length, str) for port in inputs for length in port.shape):
+            cell = _jitted(network)
+            cell.set_inputs(*map(free_tensor, inputs))
+            self._forms.insert(0, ("graph", cell))
+
+    @property
+    def name(self) -> str:
+        import mindspore as ms
+
+        return f"MindSpore {ms.__version__} ({ms.get_context('device_target')}, {self._forms[0][0]})"
+
+    def _run(self, arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+        from mindspore import Tensor
+
+        for index, (form, cell) in enumerate(self._forms):
+            try:
+                outputs = as_arrays(cell(*map(Tensor, arrays)))
+            except Exception as error:
+                if index == len(self._forms) - 1:  # a fault of the network itself: eager says best where it is
+                    raise
+                following = self._forms[index + 1][0]
+                log.warning("MindSpore cannot run this as %s, trying %s: %s", form, following, first_line(error))
+            else:
+                del self._forms[:index]
+                return outputs
+        raise AssertionError("the last form returns or raises")
+
+
+def make_engine(
+    kind: str,
+    network: "nn.Cell",
+    inputs: Sequence[Port],
+    outputs: Sequence[str],
+    *,
+    sizes: Sizes,
+    cache: str | Path | None = None,
+    digest: str = "",
+    tolerance: float = TOLERANCE,
+) -> Engine:
+    """Choose what runs the network.
+
+    Args:
+        kind: "mindspore", "onnxruntime", or "auto": ONNX Runtime when MindSpore runs on CPU, the `onnx` extra is
+            installed and the network can be exported, else MindSpore.
+        network, inputs, outputs, sizes, tolerance: as for `common.export.export`.
+        cache: the checkpoint that the weights came from; None keeps no export.
+        digest: tells the weights and the form of the network from all others; an export serves only the same again.
+
+    Raises:
+        ExportError: "onnxruntime" was asked for and the network cannot be exported.
+        UserError: "onnxruntime" was asked for and a package is missing.
+    """
+    if kind not in ENGINES:
+        raise UserError(f"the engine is one of {', '.join(ENGINES)}, not {kind!r}")
+    if cache is not None and not digest:
+        raise ValueError("an export is kept under a digest: give one, or cache=None")
+    if kind == "mindspore" or (kind == "auto" and not _prefers_onnx()):
+        return MindSporeEngine(network, inputs)
+    for package in ("onnx", "onnxruntime"):
+        onnx_file.require(package, "--engine onnxruntime")
+    proof = Proof(network, inputs, outputs, sizes, tolerance)
+    ports = " ".join(f"{port.name}{port.shape}" for port in inputs)
+    stamp = {"digest": digest, "zoo": __version__, "ports": f"{ports} -> {' '.join(outputs)}"}
+    try:
+        return _onnx_engine(proof, _places(cache, digest), stamp)
+    except ExportError as error:
+        if kind == "onnxruntime":
+            raise
+        log.warning("MindSpore runs this network, since ONNX Runtime cannot: %s", error)
+        return MindSporeEngine(network, inputs)
+
+
+def _prefers_onnx() -> bool:
+    from mindspore import get_context
+
+    packages = map(onnx_file.optional, ("onnx", "onnxruntime"))
+    return get_context("device_target") == "CPU" and all(package is not None for package in packages)
+
+
+def _places(cache: str | Path | None, digest: str) -> list[Path]:
+    """Where an export may be kept, best first."""
+    if cache is None:
+        return []
+    name = f"{Path(cache).name}.{digest[:12]}.onnx"
+    personal = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+    places = [Path(cache).parent / name, personal / "mindspore-sr-zoo" / name]
+    return places if personal.is_absolute() else places[:1]  # not absolute: a user without a home
+
+
+def _onnx_engine(proof: Proof, places: Sequence[Path], stamp: Mapping[str, str]) -> OnnxEngine:
+    for place in places:
+        engine = _kept(place, proof, stamp)
+        if engine is not None:
+            return engine
+    data, report = draft(proof, "ONNX", stamp)
+    for place in places:
+        try:
+            with replacing(place) as temporary:
+                temporary.write_bytes(data)
+        except OSError as error:
+            log.debug("%s: %s", place, error)
+        else:
+            log.info("exported once for ONNX Runtime, %s: %s", report, place)
+            break
+    return OnnxEngine(data, proof.inputs, proof.outputs)
+
+
+def _kept(place: Path, proof: Proof, stamp: Mapping[str, str]) -> OnnxEngine | None:
+    """The engine of a kept export, or None when there is none, or it is damaged, or made for something else."""
+    import onnx
+
+    try:
+        data = place.read_bytes()
+    except OSError:
+        return None
+    try:
+        model = onnx.load_model_from_string(data)
+        found = onnx_file.read_stamp(model) or {}
+        if found.items() >= stamp.items():
+            return OnnxEngine(data, proof.inputs, proof.outputs)
+    except Exception as error:  # protobuf and ONNX Runtime have exceptions of their own
+        log.debug("%s: %s", place, error)
+    log.info("%s is damaged or of another version: exporting again", place)
+    return None
+
+
+def _jitted(network: "nn.Cell") -> "nn.Cell":
+    from mindspore import jit, nn
+
+    class Jitted(nn.Cell):
+        def __init__(self) -> None:
+            super().__init__(auto_prefix=False)
+            self.network = network
+
+        @jit
+        def construct(self, *inputs):
+            return self.network(*inputs)
+
+    return Jitted().set_train(False)

@@ -1,0 +1,179 @@
+"""Writes a network as MINDIR, ONNX or AIR, and proves each file before it takes its name.
+
+The file is drafted in a temporary folder, loaded again, run on random inputs at two sizes and compared with the
+network; only then does it go where it was asked for. A file that was there before stays untouched when anything fails.
+
+ONNX: MindSpore traces one size only, so the sizes that shall be free are freed afterwards with the `onnx` package. That
+holds as long as no operator keeps the traced size as a constant: `ops.DepthToSpace` does not, the Reshape of a pixel
+shuffle does. The comparison at the second size finds out.
+"""
+
+import contextlib
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from common import UserError, onnx_file
+from common.atomic import replacing
+from common.proof import TOLERANCE, ExportError, Port, Proof, Run, Sizes, as_arrays, first_line, free_tensor
+
+if TYPE_CHECKING:
+    from mindspore import nn
+
+__all__ = ["FORMATS", "TOLERANCE", "ExportError", "Port", "draft", "export", "with_suffix"]
+
+FORMATS = ("MINDIR", "ONNX", "AIR")
+log = logging.getLogger(__name__)
+
+
+def export(
+    network: "nn.Cell",
+    inputs: Sequence[Port],
+    outputs: Sequence[str],
+    path: str | Path,
+    file_format: str,
+    *,
+    sizes: Sizes,
+    tolerance: float = TOLERANCE,
+    metadata: Mapping[str, str] | None = None,
+) -> Path:
+    """Write the network and prove the file; log what was written and how well it agrees.
+
+    Args:
+        network: takes the inputs in order and returns a tensor, or a flat tuple of as many as `outputs`.
+        outputs: names of the outputs (MINDIR and AIR do not keep them).
+        path: the suffix of the format is appended when it is missing.
+        file_format: MINDIR, ONNX or AIR, in either case.
+        sizes: two or more sets of free sizes to check with, no size the same in all; the first is traced. `[{}]` when
+            nothing is free.
+        tolerance: largest error allowed, relative to the largest absolute value of the output.
+        metadata: text kept in the file (ONNX metadata_props, MINDIR user_info), such as model, scale, digest.
+
+    Returns:
+        The path that was written.
+
+    Raises:
+        ExportError: an operator cannot be exported, or the file does not answer as the network does.
+        UserError: unknown format, a missing package, AIR without Ascend, a place that cannot be written.
+    """
+    if file_format.upper() not in FORMATS:
+        raise UserError(f"the file format is one of {', '.join(FORMATS)}, not {file_format!r}")
+    target = with_suffix(path, file_format)
+    if target.is_dir():
+        raise UserError(f"cannot write {target}: it is a folder, a file name was expected")
+    proof = Proof(network, inputs, outputs, sizes, tolerance)
+    data, report = draft(proof, file_format.upper(), metadata or {})
+    try:
+        with replacing(target) as temporary:
+            temporary.write_bytes(data)
+    except OSError as error:
+        raise UserError(f"cannot write {target}: {error.strerror}") from error
+    log.info("%s: %s", target, report)
+    return target
+
+
+def with_suffix(path: str | Path, file_format: str) -> Path:
+    """`wdsr` becomes `wdsr.mindir`, `wdsr_v1.5` becomes `wdsr_v1.5.mindir`, `wdsr.mindir` stays."""
+    path, suffix = Path(path), f".{file_format.lower()}"
+    return path if path.suffix.lower() == suffix else path.with_name(path.name + suffix)
+
+
+def draft(proof: Proof, file_format: str, metadata: Mapping[str, str]) -> tuple[bytes, str]:
+    """The proven file's content and a phrase that says what was compared."""
+    write = {"MINDIR": _draft_mindir, "ONNX": _draft_onnx, "AIR": _draft_air}[file_format]
+    with tempfile.TemporaryDirectory(prefix="export-") as folder, _as_inference(proof.network):
+        file = Path(folder) / f"network.{file_format.lower()}"
+        report = write(proof, file, metadata)
+        return file.read_bytes(), report
+
+
+def _draft_mindir(proof: Proof, file: Path, metadata: Mapping[str, str]) -> str:
+    from mindspore import Tensor, load, nn
+
+    def load_again() -> Run:
+        loaded = nn.GraphCell(load(str(file)))
+        return lambda arrays: as_arrays(loaded(*map(Tensor, arrays)))
+
+    inputs = [free_tensor(port) for port in proof.inputs]
+    _ms_export(proof.network, inputs, file, "MINDIR", custom_func=lambda model: model.user_info.update(metadata))
+    return proof.compare(load_again, proof.trials())
+
+
+def _draft_onnx(proof: Proof, file: Path, metadata: Mapping[str, str]) -> str:
+    onnx = onnx_file.require("onnx", "an ONNX file with free sizes")
+    from mindspore import Tensor
+
+    def load_again() -> Run:
+        onnx.checker.check_model(str(file), full_check=True)
+        session = onnx_file.open_session(file.read_bytes())
+        names = [port.name for port in proof.inputs]
+        return lambda arrays: session.run(list(proof.outputs), dict(zip(names, arrays, strict=True)))
+
+    trials = proof.trials()
+    _ms_export(_wrapped(proof.network), [Tensor(array) for array in trials[0].arrays], file, "ONNX")
+    model = onnx.load(str(file))
+    shapes = [[array.shape for array in trial.expected] for trial in trials]
+    onnx_file.free_sizes(model, proof.inputs, proof.outputs, proof.sizes, shapes)
+    onnx_file.stamp(model, metadata)
+    file.chmod(0o600)  # ms.export leaves it read-only
+    file.write_bytes(model.SerializeToString())
+    if onnx_file.optional("onnxruntime") is None:
+        log.warning("onnxruntime is not installed, so the ONNX file was not run: %s", onnx_file.INSTALL)
+        return "ONNX, not run and not compared"
+    return proof.compare(load_again, trials)
+
+
+def _draft_air(proof: Proof, file: Path, metadata: Mapping[str, str]) -> str:
+    from mindspore import Tensor, get_context
+
+    device = get_context("device_target")
+    if device != "Ascend":
+        raise UserError(
+            f"AIR is written only where MindSpore has an Ascend backend; this one offers {device}: use MINDIR or ONNX"
+        )
+    _ms_export(proof.network, [Tensor(array) for array in proof.random_inputs(0)], file, "AIR")
+    return f"AIR for the fixed sizes {dict(proof.sizes[0])}, not compared: MindSpore cannot load AIR"
+
+
+def _wrapped(network: "nn.Cell") -> "nn.Cell":
+    """A new cell around the network: the ONNX writer spoils the compiled graph, a second export of it would fail."""
+    from mindspore import nn
+
+    class Wrapped(nn.Cell):
+        def __init__(self) -> None:
+            super().__init__(auto_prefix=False)
+            self.network = network
+
+        def construct(self, *inputs):
+            return self.network(*inputs)
+
+    return Wrapped().set_train(False)
+
+
+def _ms_export(network: "nn.Cell", inputs: Sequence[Any], file: Path, file_format: str, **options: Any) -> None:
+    """MindSpore's exporter. It takes no path with spaces and sets the folder's mode to 0700, so only drafts go here."""
+    import mindspore as ms
+
+    try:
+        if file_format == "ONNX" and hasattr(ms, "onnx"):  # ms.export announces that it will lose ONNX
+            ms.onnx.export(network, *inputs, file_name=str(file))
+        else:
+            ms.export(network, *inputs, file_name=str(file), file_format=file_format, **options)
+    except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
+        raise ExportError(f"MindSpore cannot write this network as {file_format}: {first_line(error)}") from error
+
+
+@contextlib.contextmanager
+def _as_inference(network: "nn.Cell") -> Iterator[None]:
+    """Inference mode while the block runs. A failed ms.export leaves `jit_syntax_level` changed; it is put back too."""
+    from mindspore import get_context, set_context
+
+    training, level = network.training, get_context("jit_syntax_level")
+    network.set_train(False)
+    try:
+        yield
+    finally:
+        network.set_train(training)
+        set_context(jit_syntax_level=level)

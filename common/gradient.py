@@ -1,0 +1,62 @@
+"""One compiled graph from a batch to gradients that are averaged over the workers, unscaled and clipped."""
+
+from collections.abc import Callable
+
+import mindspore as ms
+from mindspore import Tensor, nn, ops
+
+
+class GradientStep(nn.Cell):
+    """(control, *batch) -> (values, gradients, norm, stop).
+
+    control holds the loss scale and whether this worker was asked to stop; values are the loss and its parts; norm is the
+    global norm of the gradients before the clip; stop is above zero when any worker was asked to stop, so that all end
+    after the same step.
+
+    Args:
+        loss: (*batch) -> (loss, parts ...), scalars.
+        parameters: what is trained.
+        clip: largest global norm, as in `torch.nn.utils.clip_grad_norm_`; 0 for none.
+        world_size: number of workers.
+    """
+
+    def __init__(
+        self, loss: Callable[..., tuple], parameters: ms.ParameterTuple, clip: float = 0.0, world_size: int = 1
+    ) -> None:
+        super().__init__(auto_prefix=False)
+
+        def scaled(scale: Tensor, *batch: Tensor) -> tuple:
+            values = loss(*batch)
+            return values[0] * scale, values
+
+        self.value_and_gradient = ms.value_and_grad(scaled, None, parameters, has_aux=True)
+        self.clip, self.world_size = clip, world_size
+        self.one = Tensor(1.0, ms.float32)
+        self.average = nn.DistributedGradReducer(parameters, True, world_size) if world_size > 1 else None
+        self.add_up = ops.AllReduce() if world_size > 1 else None
+
+    @ms.jit
+    def construct(self, control: Tensor, *batch: Tensor) -> tuple:
+        scale, stop = control[0], control[1]
+        (_, values), gradients = self.value_and_gradient(scale, *batch)
+        if self.world_size > 1:
+            gradients = self.average(gradients)
+            values = [self.add_up(value) / self.world_size for value in values]
+            stop = self.add_up(stop)
+        norm = global_norm(gradients) / scale
+        factor = self.one / scale
+        if self.clip > 0:
+            factor = factor * ops.minimum(self.clip / (norm + 1e-6), self.one)
+        finished = ()
+        for gradient in gradients:
+            finished = (*finished, gradient * factor)
+        return values, finished, norm, stop
+
+
+def global_norm(gradients: tuple[Tensor, ...]) -> Tensor:
+    """Euclidean norm of all gradients as one vector, by products: reductions are slow on CPU."""
+    squares = 0.0
+    for gradient in gradients:
+        flat = gradient.reshape((1, -1))
+        squares = squares + ops.matmul(flat, flat.reshape((-1, 1))).reshape(())
+    return ops.sqrt(squares)

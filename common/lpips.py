@@ -1,0 +1,199 @@
+"""LPIPS v0.1 with AlexNet: a perceptual distance, 0 for identical pictures, lower is better.
+
+Zhang, Isola, Efros, Shechtman, Wang: The Unreasonable Effectiveness of Deep Features as a Perceptual Metric,
+CVPR 2018, https://arxiv.org/abs/1801.03924. Five feature maps of an AlexNet trained on ImageNet are normalised to
+unit length over the channels; their squared differences, weighted by learned linear heads, are averaged over the
+picture and added up.
+
+The weights are the user's to give, none come with this repository: torchvision's alexnet-owt-7be5be79.pth, and
+weights/v0.1/alex.pth of the lpips package. Written from the paper, checked against the package's published figures.
+"""
+
+import logging
+import math
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, nn, ops
+
+from common import UserError
+from common.checkpoint import CheckpointError, load_into, read
+
+LABEL = "LPIPS (AlexNet v0.1, RGB, crop 0)"
+SMALLEST_SIDE = 31  # below it the second pooling has nothing left
+
+CHANNELS = (64, 192, 384, 256, 256)  # of the five feature maps
+TAPS = (1, 4, 7, 9, 11)  # where they leave the features, counted as in torchvision: after each ReLU
+
+# Shapes do not tell the versions apart, but the published weights are fixed: sums of their absolute values.
+OFFICIAL_FEATURES_SUM = 59946.4769
+OFFICIAL_HEADS_SUM = {"v0.1": 105.275355, "v0.0": 65.506021}
+
+_WANTED = (
+    "--lpips_weights must be a folder, or two files with a comma between them, each .pth or .npz: "
+    "torchvision's AlexNet and the alex.pth of LPIPS v0.1"
+)
+
+_log = logging.getLogger(__name__)
+
+
+class LpipsNetwork(nn.Cell):
+    """The distance of one pair of pictures, as a graph that compiles once for all sizes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.CellList(
+            [
+                *(_conv(3, 64, kernel_size=11, stride=4, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2)),
+                *(_conv(64, 192, kernel_size=5, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2)),
+                *(_conv(192, 384, kernel_size=3, padding=1), nn.ReLU()),
+                *(_conv(384, 256, kernel_size=3, padding=1), nn.ReLU()),
+                *(_conv(256, 256, kernel_size=3, padding=1), nn.ReLU()),
+            ]
+        )
+        self.heads = nn.CellList([nn.Conv2d(channels, 1, kernel_size=1) for channels in CHANNELS])
+        # A sum over the channels as a 1x1 convolution: ten times faster on CPU than the reduction.
+        self.ones = [Tensor(np.ones((1, channels, 1, 1), np.float32)) for channels in CHANNELS]
+        # ImageNet's mean and deviation for pictures in [-1, 1], in the digits that the heads were trained with.
+        self.shift = Tensor(np.array([-0.030, -0.088, -0.188], np.float32).reshape(1, 3, 1, 1))
+        self.scale = Tensor(np.array([0.458, 0.448, 0.450], np.float32).reshape(1, 3, 1, 1))
+        any_size = Tensor(shape=[1, 3, None, None], dtype=ms.float32)
+        self.set_inputs(any_size, any_size)
+        self.set_train(False)
+
+    @ms.jit
+    def construct(self, sr_image: Tensor, hr_image: Tensor) -> Tensor:
+        """Two pictures (1, 3, H, W) in [-1, 1] -> scalar."""
+        x = (ops.concat((sr_image, hr_image), 0) - self.shift) / self.scale
+        distance = 0.0
+        level = 0
+        for index, layer in enumerate(self.features):
+            x = layer(x)
+            if index in TAPS:
+                length = ops.sqrt(ops.conv2d(x * x, self.ones[level]))
+                unit = x / (length + 1e-4)
+                difference = unit[0:1] - unit[1:2]
+                distance = distance + ops.mean(self.heads[level](difference * difference))
+                level = level + 1
+        return distance
+
+
+class Lpips:
+    """LPIPS of two pictures on the host: `Lpips.from_files(weights)(sr, hr)`."""
+
+    def __init__(self, network: LpipsNetwork) -> None:
+        self.network = network
+
+    @classmethod
+    def from_files(cls, weights: str | Path) -> "Lpips":
+        """Loads the two files of weights.
+
+        Heads of LPIPS v0.0 have the names and shapes of v0.1. The published v0.0 file is told by its values and
+        refused. Weights that are neither (trained anew, say) are taken, with a warning in the log.
+
+        Args:
+            weights: A folder with exactly two files alex*.pth or alex*.npz, or "file,file" in any order. The names
+                inside are torchvision's (features.0.weight ...; classifier.* is not used) and the lpips package's
+                (lin0.model.1.weight ...).
+
+        Raises:
+            UserError: Missing, damaged, or other files than these two.
+        """
+        features = heads = None
+        paths = _find(weights)
+        for path in paths:
+            arrays = _read_arrays(path)
+            if "features.0.weight" in arrays:
+                features = {name: array for name, array in arrays.items() if not name.startswith("classifier.")}
+            elif "lin0.model.1.weight" in arrays:
+                heads = arrays
+        source = " and ".join(str(path) for path in paths)
+        if features is None or heads is None:
+            wanted = "features.0.weight ..." if features is None else "lin0.model.1.weight ..."
+            raise UserError(f"{_WANTED}; no array named {wanted} in {source}")
+        network = LpipsNetwork()
+        names = {f"lin{level}.model.1.weight": f"heads.{level}.weight" for level in range(len(CHANNELS))}
+        try:
+            load_into(network, {**features, **heads}, source=source, names=names)
+        except CheckpointError as error:
+            raise UserError(f"{_WANTED}; {error}") from error
+        _check_published(features, heads, source)
+        return cls(network)
+
+    def __call__(self, sr: np.ndarray, hr: np.ndarray) -> float:
+        """The distance of two RGB pictures (H, W, 3), uint8 or float, 0 to 255; nothing is cropped.
+
+        A 2040x1356 picture takes about 2 GB on CPU.
+
+        Raises:
+            ValueError: The shapes differ, or they are no such pictures.
+            UserError: A side is shorter than 31 pixels. Padding would measure another picture, so it is not done.
+        """
+        if sr.shape != hr.shape or sr.ndim != 3 or sr.shape[2] != 3:
+            raise ValueError(f"sr and hr must both be (H, W, 3) and of the same size: sr {sr.shape}, hr {hr.shape}")
+        if min(sr.shape[:2]) < SMALLEST_SIDE:
+            side = SMALLEST_SIDE
+            raise UserError(f"LPIPS needs pictures of at least {side}x{side}, found {sr.shape[0]}x{sr.shape[1]}")
+        return float(self.network(_to_tensor(sr), _to_tensor(hr)).asnumpy())
+
+
+def _conv(in_channels: int, out_channels: int, **options: int) -> nn.Conv2d:
+    return nn.Conv2d(in_channels, out_channels, pad_mode="pad", has_bias=True, **options)
+
+
+def _to_tensor(image: np.ndarray) -> Tensor:
+    """(H, W, 3) in [0, 255] -> (1, 3, H, W) in [-1, 1]."""
+    if image.dtype != np.uint8 and image.dtype.kind != "f":
+        raise ValueError(f"pictures must be uint8, or float in [0, 255], got {image.dtype}")
+    return Tensor(np.ascontiguousarray(image.transpose(2, 0, 1)[None].astype(np.float32) / 127.5 - 1))
+
+
+def _find(weights: str | Path) -> Sequence[Path]:
+    """The two files that `weights` names."""
+    folder = Path(weights)
+    if folder.is_dir():
+        files = sorted(p for p in folder.iterdir() if p.suffix in (".pth", ".npz") and p.name.startswith("alex"))
+        found = f"{folder} has {', '.join(p.name for p in files) or 'no file alex*.pth or alex*.npz'}"
+    else:
+        files = [Path(part.strip()).expanduser() for part in str(weights).split(",") if part.strip()]
+        found = f"no such folder, and not two names: {str(weights)!r}"
+    if len(files) != 2:
+        raise UserError(f"{_WANTED}; {found}")
+    return files
+
+
+def _read_arrays(path: Path) -> Mapping[str, np.ndarray]:
+    if not path.is_file():
+        raise UserError(f"{_WANTED}; not found: {path}")
+    try:
+        if path.suffix != ".npz":
+            return read(path).weights
+        with zipfile.ZipFile(path):  # np.load alone would also take an .npy or a pickle of this name
+            return dict(np.load(path, allow_pickle=False))
+    except CheckpointError as error:
+        raise UserError(f"{_WANTED}; {error}") from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{_WANTED}; {path} is damaged or no .npz file: {error}") from error
+
+
+def _check_published(features: Mapping[str, np.ndarray], heads: Mapping[str, np.ndarray], source: str) -> None:
+    """Refuses the published v0.0 heads; warns about weights that are not the published ones."""
+    heads_sum = _absolute_sum(heads)
+    if math.isclose(heads_sum, OFFICIAL_HEADS_SUM["v0.0"], rel_tol=1e-4):
+        raise UserError(f"--lpips_weights: expected the heads of LPIPS v0.1, found those of v0.0 in {source}")
+    known = {
+        "heads": math.isclose(heads_sum, OFFICIAL_HEADS_SUM["v0.1"], rel_tol=1e-4),
+        "features": math.isclose(_absolute_sum(features), OFFICIAL_FEATURES_SUM, rel_tol=1e-4),
+    }
+    for part in (part for part, is_known in known.items() if not is_known):
+        _log.warning(
+            "LPIPS: the %s in %s are not the published ones: do not compare with published figures", part, source
+        )
+
+
+def _absolute_sum(arrays: Mapping[str, np.ndarray]) -> float:
+    return float(sum(np.abs(array, dtype=np.float64).sum() for array in arrays.values()))

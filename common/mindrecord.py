@@ -1,0 +1,153 @@
+"""Folders of pictures to MindRecord and back: `python -m common.mindrecord pack | verify | info | unpack | repair`.
+
+    python -m common.mindrecord pack --hr DIV2K/HR --scale 4 --patch 160 --crops 47 --output DIV2K_X4_train.mindrecord
+    python -m common.mindrecord verify DIV2K_X4_train.mindrecord
+
+Each record holds the columns `HR` and `LR` (bytes of a PNG, or raw uint8), `name`, `index` (place in pack order), `y`
+and `x` (corner of the patch in the HR picture), `height` and `width` (of HR). MindRecord has no uint8 arrays, so the
+pictures, uint8 (H, W, 3) RGB, are decoded when they are read:
+
+    for hr, lr, name in PatchRecords("X.mindrecord").read([5, 0, 7]): ...  # in the order asked for
+    dataset = open_dataset("X.mindrecord")                                 # a MindSpore dataset: HR, LR, name, index
+
+or without this package, shuffled unless told otherwise (a sharded set by its first shard, `X.mindrecord0`):
+
+    MindDataset("X.mindrecord", ["HR", "LR", "name"]).map(vision.Decode(), "HR").map(vision.Decode(), "LR")
+"""
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from common import UserError
+from common.mindrecord_manifest import Manifest, read_manifest
+from common.mindrecord_move import repair
+from common.mindrecord_pack import ENCODINGS, ON_ERROR, PackOptions, pack
+from common.mindrecord_read import PatchRecords, open_dataset, unpack, verify
+from common.runtime import run_main, start_log
+
+__all__ = ["Manifest", "PackOptions", "PatchRecords", "main", "open_dataset", "pack", "repair", "unpack", "verify"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command. Exit code 0; a mistake or a damaged set raises UserError (exit code 2)."""
+    arguments = vars(_parser().parse_args(argv))
+    command = arguments.pop("command")
+    return {"pack": _pack, "verify": _verify, "info": _info, "unpack": _unpack, "repair": _repair}[command](**arguments)
+
+
+def describe(path: Path, manifest: Manifest) -> str:
+    """The manifest for people."""
+    files = sum(stated["bytes"] for stated in manifest.files.values())
+    patch = f"{manifest.patch} x {manifest.patch}" if manifest.patch else "whole pictures"
+    made = "given" if manifest.lr_source == "files" else "made by imresize (MATLAB bicubic)"
+    lines = [
+        f"set       {path}, {manifest.records} records in {manifest.shards} file(s), pack {manifest.pack_id}",
+        f"pictures  HR {patch}, {manifest.encoding}; LR x1/{manifest.scale}, {made}",
+        f"size      {files:,} bytes, {files / manifest.payload_bytes:.3f} times those of the encoded pictures",
+        f"columns   {', '.join(name + ' (' + kind['type'] + ')' for name, kind in manifest.columns.items())}",
+        f"sources   {len(manifest.pictures)} pictures packed, {len(manifest.skipped)} skipped",
+        *(f"  skipped {name}: {reason}" for name, reason in manifest.skipped.items()),
+        f"content   sha256 {manifest.content_sha256}",
+        *(
+            f"file      {name}  {stated['bytes']:,} bytes  {stated['sha256']}"
+            for name, stated in manifest.files.items()
+        ),
+        f"packed    {', '.join(f'{key}={value}' for key, value in manifest.arguments.items())}",
+        f"by        MindSpore {manifest.mindspore}, manifest version {manifest.version}",
+    ]
+    return "\n".join(lines)
+
+
+def _pack(**arguments: object) -> int:
+    options = PackOptions(**arguments)
+    manifest = pack(options)
+    files = sum(stated["bytes"] for stated in manifest.files.values())
+    _say(
+        f"packed {manifest.records} records of {len(manifest.pictures)} pictures ({len(manifest.skipped)} skipped): "
+        f"{options.output}, {files / 1e6:.1f} MB, {files / manifest.payload_bytes:.3f} times the payload"
+    )
+    return 0
+
+
+def _verify(path: Path) -> int:
+    manifest = verify(path)
+    _say(f"{path} is sound: {manifest.records} records, {len(manifest.files)} files")
+    return 0
+
+
+def _info(path: Path) -> int:
+    _say(describe(path, read_manifest(path)))
+    return 0
+
+
+def _unpack(path: Path, output: Path) -> int:
+    count = unpack(path, output)
+    _say(f"wrote {count} pictures to {output / 'HR'} and as many to {output / 'LR'}")
+    return 0
+
+
+def _repair(path: Path) -> int:
+    done = repair(path)
+    verify(path)
+    _say(f"{path} is {'repaired and sound' if done else 'sound, there was nothing to repair'}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m common.mindrecord", description="Pictures to MindRecord and back.")
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
+    _add_pack(commands.add_parser("pack", help="write a set from folders of pictures"))
+    for name, text in {
+        "verify": "re-hash and read all of a set",
+        "info": "show what a set holds",
+        "unpack": "write the records back as PNG files",
+        "repair": "finish a pack that was killed while it moved its files into place",
+    }.items():
+        command = commands.add_parser(name, help=text)
+        command.add_argument("path", type=Path, help="the set, X.mindrecord")
+        if name == "unpack":
+            command.add_argument("--output", type=Path, required=True, help="folder for HR/ and LR/")
+    return parser
+
+
+def _add_pack(parser: argparse.ArgumentParser) -> None:
+    default = {field.name: field.default for field in dataclasses.fields(PackOptions)}
+    add = parser.add_argument
+    add("--hr", type=Path, required=True, help="folder of HR pictures")
+    add("--lr", type=Path, help="folder of LR pictures (0001x4.png or 0001.png); without it they are made by imresize")
+    add("--scale", type=int, help="HR over LR; default 4, with --lr what the first pair shows")
+    add("--output", type=Path, required=True, help="the set to write, X.mindrecord")
+    add("--patch", type=int, default=default["patch"], help="side of the HR patches, 0: whole pictures (%(default)s)")
+    add("--stride", type=int, help="a patch every N HR pixels (default: side by side); the last ends at the edge")
+    add("--crops", type=int, help="instead: N patches per picture at random places (SRFlow's data: 47)")
+    add("--seed", type=int, default=default["seed"], help="of the random places (%(default)s)")
+    add(
+        "--encoding",
+        choices=ENCODINGS,
+        default=default["encoding"],
+        help="png: smaller; raw: faster (%(default)s)",
+    )
+    add("--shards", type=int, default=default["shards"], help="number of data files (%(default)s)")
+    add("--on_error", choices=ON_ERROR, default=default["on_error"], help="at an unreadable picture (%(default)s)")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Takes no abbreviations, and tells a mistake as every command of the zoo does."""
+
+    def __init__(self, **settings: object) -> None:
+        super().__init__(**settings, allow_abbrev=False)
+
+    def error(self, message: str) -> None:
+        raise UserError(f"{message} (see {self.prog} --help)")
+
+
+def _say(text: str) -> None:
+    print(text)  # noqa: T201
+
+
+if __name__ == "__main__":
+    start_log()
+    sys.exit(run_main(main))

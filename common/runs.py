@@ -1,0 +1,110 @@
+"""The folder of a training run: made once, found again by `--resume`."""
+
+import datetime
+import logging
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from common import UserError, __version__, checkpoint, config
+from common.checkpoint import Checkpoint
+from common.runtime import Runtime, start_log
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+def open_run(options: Any, here: Runtime, parent: Path, name: str) -> Path:
+    """A new run's folder with config.yaml, environment.txt and train.log (main worker; others get the path alone)."""
+    if not here.is_main:
+        return parent / name
+    folder = make_run_folder(parent, name)
+    config.save(options, folder / "config.yaml")
+    (folder / "environment.txt").write_text(describe_environment(here), encoding="utf-8")
+    start_log(folder / "train.log")
+    return folder
+
+
+def reopen_run(folder: Path, here: Runtime) -> Path:
+    """The folder of a run that goes on; its log is continued."""
+    if here.is_main:
+        folder.mkdir(parents=True, exist_ok=True)
+        start_log(folder / "train.log")
+        with open(folder / "environment.txt", "a", encoding="utf-8") as file:
+            file.write("\nresumed\n" + describe_environment(here))
+    return folder
+
+
+def resumed(cls: type[T], argv: Sequence[str] | None, path: str, description: str) -> tuple[T, Checkpoint, Path]:
+    """What `--resume PATH` goes on with: the saved options with those on the command line over them.
+
+    Args:
+        path: a run's folder, or a checkpoint file in `RUN/ckpt`.
+
+    Returns:
+        (options, checkpoint, the run's folder).
+
+    Raises:
+        UserError: no such run, or a checkpoint of something else.
+    """
+    file = Path(path)
+    if file.is_dir():
+        file = next((f for f in (file / "ckpt" / "last.ckpt", file / "last.ckpt") if f.exists()), None)
+        if file is None:
+            raise UserError(f"nothing to resume in {path}: expected {Path(path) / 'ckpt' / 'last.ckpt'}")
+    saved = checkpoint.read(file)
+    if "config" not in saved.meta or "counters" not in saved.meta:
+        raise UserError(f"{file} was not written by a training run: start from its weights with --ckpt_path {file}")
+    base = config.merge(cls(), saved.meta["config"], str(file))
+    options = config.parse(cls, argv, description=description, base=base)
+    for line in config.differences(config.to_dict(base), config.to_dict(options)):
+        if not line.startswith("resume:"):
+            log.info("changed since the run was stopped: %s", line)
+    return options, saved, file.parent.parent if file.parent.name == "ckpt" else file.parent
+
+
+def make_run_folder(parent: Path, name: str) -> Path:
+    """A new folder `parent/name-YYYYmmdd-HHMMSS` (with -2, -3 ... when taken); nothing is ever overwritten."""
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    for count in range(1, 1000):
+        folder = parent / (f"{name}-{stamp}" + (f"-{count}" if count > 1 else ""))
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UserError(f"cannot make the run folder {folder}: {error.strerror}") from None
+    raise UserError(f"{parent} already holds a thousand runs named {name}-{stamp}")
+
+
+def describe_environment(here: Runtime) -> str:
+    """Versions, machine, device, git revision and command line, for `environment.txt`."""
+    import mindspore
+    import numpy
+
+    lines = {
+        "command": shlex.join([sys.executable, *sys.argv]),
+        "folder": os.getcwd(),
+        "zoo": f"{__version__} ({_git_revision()})",
+        "mindspore": mindspore.__version__,
+        "numpy": numpy.__version__,
+        "python": platform.python_version(),
+        "machine": f"{platform.platform()}, {os.cpu_count()} cores",
+        "device": f"{here.device}, {here.world_size} worker(s)",
+        "ONEDNN_MAX_CPU_ISA": os.environ.get("ONEDNN_MAX_CPU_ISA"),
+    }
+    return "".join(f"{key}: {value}\n" for key, value in lines.items())
+
+
+def _git_revision() -> str:
+    command: Sequence[str] = ("git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty")
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "no git"

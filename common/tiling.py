@@ -1,0 +1,132 @@
+"""Runs a network on a large picture tile by tile, with the result of running it on the whole picture.
+
+A pixel of the result depends on input pixels within the network's receptive radius. So of every tile only the pixels at
+least `overlap` away from its inner edges are kept: with `overlap` >= that radius the seams do not exist, bit for bit.
+Networks that look at the whole picture (attention, normalisation over space) have no such radius; tiles change them.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from common import UserError
+from common.pixels import to_float, to_uint8, to_uint16
+
+_CONVERSIONS = {np.dtype(np.uint8): to_uint8, np.dtype(np.uint16): to_uint16}
+
+
+class Span(NamedTuple):
+    """One tile on one axis, in input pixels: it reads [start, stop) and is trusted in [first, last)."""
+
+    start: int
+    stop: int
+    first: int
+    last: int
+
+
+def plan_axis(length: int, tile: int, overlap: int, multiple: int = 1) -> list[Span]:
+    """Cuts an axis into tiles of equal length; what they are trusted for covers [0, length) without a gap.
+
+    The last tile is moved back to end with the axis rather than cut short, so static graphs are compiled once.
+    Every tile begins and ends on a multiple of `multiple`, since strided networks work on a grid.
+
+    Args:
+        length: A multiple of `multiple`.
+        tile: Length of a tile, overlap included.
+        overlap: Least number of pixels not trusted at an edge that lies inside the picture.
+        multiple: What the network's input sides must be multiples of.
+
+    Raises:
+        UserError: The tile is too small for the overlap.
+    """
+    side = tile - tile % multiple
+    step = (side - 2 * overlap) // multiple * multiple
+    if length <= side:
+        return [Span(0, length, 0, length)]
+    if step < 1:
+        least = -(-(2 * overlap + multiple) // multiple) * multiple
+        raise UserError(
+            f"expected tiles of at least {least} pixels (twice the overlap of {overlap} and something to keep), "
+            f"found {tile}: make the tile larger"
+        )
+    starts = [*range(0, length - side, step), length - side]
+    # Neighbours share at least 2 * overlap pixels and meet in the middle of them.
+    seams = [0, *((a + side + b) // 2 for a, b in pairwise(starts)), length]
+    return [Span(start, start + side, *seams[i : i + 2]) for i, start in enumerate(starts)]
+
+
+def tile_apply(
+    function: Callable[[np.ndarray], np.ndarray],
+    image: np.ndarray,
+    *,
+    scale: int,
+    tile: int,
+    overlap: int,
+    multiple: int = 1,
+    out_dtype: Any = np.float32,
+    progress: Callable[[int], AbstractContextManager[Any]] | None = None,
+) -> np.ndarray:
+    """Applies `function` to overlapping tiles of `image` and joins the results.
+
+    Only one tile is a float array at a time, so memory is that of the two pictures and one tile's run. A picture
+    whose sides are no multiples of `multiple` is continued by reflection to the right and below, and the result
+    is cut back.
+
+    Args:
+        function: (h, w, 3) float32 -> (h * scale, w * scale, 3) float.
+        image: (H, W, 3); uint8 and uint16 are brought to [0, 1], float32 is handed over as it is.
+        scale: Output pixels per input pixel.
+        tile: Side of a tile in input pixels, overlap included; 0 means the whole picture at once.
+        overlap: Input pixels; the result is exact from the network's receptive radius on.
+        multiple: What the sides of the network's input must be multiples of.
+        out_dtype: np.float32, or np.uint8 / np.uint16 to clip and round each tile as `to_uint8` does.
+        progress: Called with the number of tiles, gives a context with `update(1)`, for example
+            `lambda total: runtime.progress(total, "tiles", "tile")`.
+
+    Returns:
+        (H * scale, W * scale, 3) of `out_dtype`.
+
+    Raises:
+        UserError: The tile is too small for the overlap.
+        ValueError: A number out of its range, or `function` returned another size.
+    """
+    if min(scale, multiple) < 1 or min(tile, overlap) < 0:
+        raise ValueError(f"bad {scale=}, {multiple=} (least 1), {tile=} or {overlap=} (least 0)")
+    padded = _pad_to_multiple(image, multiple)
+    rows, columns = (plan_axis(n, tile or n, overlap, multiple) for n in padded.shape[:2])
+    height, width = image.shape[:2]
+    result = np.empty((height * scale, width * scale, image.shape[2]), out_dtype)
+    with progress(len(rows) * len(columns)) if progress else nullcontext() as bar:
+        for row in rows:
+            for column in columns:
+                piece = padded[row.start : row.stop, column.start : column.stop]
+                output = _run(function, piece, scale, result.dtype)
+                target = result[row.first * scale : row.last * scale, column.first * scale : column.last * scale]
+                top, left = (span.first - span.start for span in (row, column))
+                # The target of the last tiles ends with the picture, before the padding does.
+                trusted = output[top * scale :, left * scale :]
+                target[:] = trusted[: target.shape[0], : target.shape[1]]
+                if bar is not None:
+                    bar.update(1)
+    return result
+
+
+def _pad_to_multiple(image: np.ndarray, multiple: int) -> np.ndarray:
+    """The picture continued by reflection at its lower and right edge; itself when nothing is missing."""
+    missing = [(0, -n % multiple) for n in image.shape[:2]]
+    if missing == [(0, 0), (0, 0)]:
+        return image
+    return np.pad(image, (*missing, (0, 0)), mode="reflect")
+
+
+def _run(function: Callable, piece: np.ndarray, scale: int, dtype: np.dtype) -> np.ndarray:
+    """One tile through `function`, in the dtype of the result."""
+    tile = np.ascontiguousarray(piece) if piece.dtype == np.float32 else to_float(piece)
+    output = function(tile)
+    expected = (piece.shape[0] * scale, piece.shape[1] * scale, piece.shape[2])
+    if output.shape != expected:
+        raise ValueError(f"a tile of {piece.shape} must become {expected} at x{scale}, got {output.shape}")
+    return _CONVERSIONS[dtype](output) if dtype in _CONVERSIONS else output
