@@ -4,11 +4,14 @@ A value that the user has set is never overridden.
 """
 
 import os
+import tempfile
 
 # On AVX-512 machines MindSpore's wheel otherwise falls back to oneDNN's reference convolution, 30 to 140 times slower.
 os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
 # 3 = errors only: cluster building alone prints hundreds of warnings that tell a user nothing.
 os.environ.setdefault("GLOG_v", "3")
+# Where a failed compilation writes its analysis, instead of rank_0/ in the working folder.
+os.environ.setdefault("MS_OM_PATH", os.path.join(tempfile.gettempdir(), "mindspore-sr-zoo"))
 
 __version__ = "0.1.0"
 

@@ -24,7 +24,7 @@ from common.pth import PthError, read_weights
 __all__ = ["Checkpoint", "CheckpointError", "describe", "digest", "load_into", "read", "save"]
 
 _META, _STATE, _DIGEST = "__meta__", "__state__/", "__digest__"
-_PYTORCH_STARTS = (b"PK\x03\x04", b"\x80")  # zip, pickle: some authors call their PyTorch files .ckpt
+_PYTORCH_STARTS = (b"PK\x03\x04", b"\x80")  # zip, pickle; a MindSpore file starts with 0x0a
 
 
 @dataclass
@@ -132,17 +132,22 @@ def read(path: str | Path) -> Checkpoint:
     try:
         with path.open("rb") as file:
             start = file.read(4)
-        kind = ".pth" if start.startswith(_PYTORCH_STARTS) else path.suffix.lower()
+        kind = path.suffix.lower()
+        if kind != ".safetensors" and start.startswith(_PYTORCH_STARTS):  # some authors call their files .ckpt or .tar
+            kind = ".pth"
         readers = {".ckpt": _read_ckpt, ".safetensors": _read_safetensors, ".pth": _read_pytorch, ".pt": _read_pytorch}
         if kind not in readers:
             raise CheckpointError(f"{path} is no checkpoint: expected a name ending in .ckpt, .safetensors or .pth")
         if not start:
             raise CheckpointError(f"{path} is empty: expected a checkpoint")
-        return readers[kind](path)
+        checkpoint = readers[kind](path)
     except FileNotFoundError:
         raise CheckpointError(f"checkpoint not found: {path}") from None
     except OSError as error:
         raise CheckpointError(f"{path} could not be read: {error.strerror or error}") from error
+    if not all(map(str.isprintable, checkpoint.weights)):  # control characters would end up on a terminal
+        raise CheckpointError(f"{path} is damaged: the name of an array in it is no readable text")
+    return checkpoint
 
 
 def _read_ckpt(path: Path) -> Checkpoint:

@@ -150,7 +150,9 @@ def _join(name: str, parts: list[tuple[tuple[int, ...], str, memoryview]]) -> np
 
 def widen_bfloat16(bits: np.ndarray) -> np.ndarray:
     """bfloat16 as uint16 bit patterns -> the same numbers as float32: a bfloat16 is the upper half of a float32."""
-    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32).reshape(bits.shape)
+    wide = bits.astype(np.uint32)
+    wide <<= np.uint32(16)  # in place, since `0-d array << number` would be a scalar
+    return wide.view(np.float32)
 
 
 def _count(shape: tuple[int, ...]) -> int:

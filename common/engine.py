@@ -16,8 +16,8 @@ import numpy as np
 
 from common import UserError, __version__, onnx_file
 from common.atomic import replacing
-from common.export import TOLERANCE, ExportError, Port, draft
-from common.proof import Proof, Sizes, as_arrays, first_line, free_tensor
+from common.export import draft
+from common.proof import TOLERANCE, ExportError, Port, Proof, Sizes, as_arrays, first_line, free_tensor, wrapped
 
 if TYPE_CHECKING:
     from mindspore import nn
@@ -83,18 +83,21 @@ class OnnxEngine(Engine):
 class MindSporeEngine(Engine):
     """A cell compiled once for all sizes; where MindSpore cannot do that, once per size; where it cannot, eagerly.
 
-    Works in both of MindSpore's global modes. The cell is put into inference mode and keeps its live weights.
+    Works in both of MindSpore's global modes. The cell is put into inference mode; changes of its weights are seen. (A
+    function compiled by `mindspore.jit` in PyNative mode would not see `Parameter.set_data`, only in-place updates.)
     """
 
     def __init__(self, network: "nn.Cell", inputs: Sequence[Port]) -> None:
         super().__init__(inputs)
         network.set_train(False)
-        self._forms: list[tuple[str, Callable[..., Any]]] = [("eager", network)]
-        self._forms.insert(0, ("graph per size", _jitted(network)))
+        self._forms: list[tuple[str, Callable[..., Any]]] = [
+            ("graph per size", wrapped(network).compile_and_run),
+            ("eager", network),
+        ]
         if any(isinstance(length, str) for port in inputs for length in port.shape):
-            cell = _jitted(network)
+            cell = wrapped(network)
             cell.set_inputs(*map(free_tensor, inputs))
-            self._forms.insert(0, ("graph", cell))
+            self._forms.insert(0, ("graph", cell.compile_and_run))
 
     @property
     def name(self) -> str:
@@ -215,18 +218,3 @@ def _kept(place: Path, proof: Proof, stamp: Mapping[str, str]) -> OnnxEngine | N
         log.debug("%s: %s", place, error)
     log.info("%s is damaged or of another version: exporting again", place)
     return None
-
-
-def _jitted(network: "nn.Cell") -> "nn.Cell":
-    from mindspore import jit, nn
-
-    class Jitted(nn.Cell):
-        def __init__(self) -> None:
-            super().__init__(auto_prefix=False)
-            self.network = network
-
-        @jit
-        def construct(self, *inputs):
-            return self.network(*inputs)
-
-    return Jitted().set_train(False)

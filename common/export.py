@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from common import UserError, onnx_file
 from common.atomic import replacing
-from common.proof import TOLERANCE, ExportError, Port, Proof, Run, Sizes, as_arrays, first_line, free_tensor
+from common.proof import TOLERANCE, ExportError, Port, Proof, Run, Sizes, as_arrays, first_line, free_tensor, wrapped
 
 if TYPE_CHECKING:
     from mindspore import nn
@@ -112,7 +112,8 @@ def _draft_onnx(proof: Proof, file: Path, metadata: Mapping[str, str]) -> str:
         return lambda arrays: session.run(list(proof.outputs), dict(zip(names, arrays, strict=True)))
 
     trials = proof.trials()
-    _ms_export(_wrapped(proof.network), [Tensor(array) for array in trials[0].arrays], file, "ONNX")
+    # A new cell, because MindSpore's ONNX writer spoils the compiled graph: a second export of the same cell fails.
+    _ms_export(wrapped(proof.network), [Tensor(array) for array in trials[0].arrays], file, "ONNX")
     model = onnx.load(str(file))
     shapes = [[array.shape for array in trial.expected] for trial in trials]
     onnx_file.free_sizes(model, proof.inputs, proof.outputs, proof.sizes, shapes)
@@ -135,21 +136,6 @@ def _draft_air(proof: Proof, file: Path, metadata: Mapping[str, str]) -> str:
         )
     _ms_export(proof.network, [Tensor(array) for array in proof.random_inputs(0)], file, "AIR")
     return f"AIR for the fixed sizes {dict(proof.sizes[0])}, not compared: MindSpore cannot load AIR"
-
-
-def _wrapped(network: "nn.Cell") -> "nn.Cell":
-    """A new cell around the network: the ONNX writer spoils the compiled graph, a second export of it would fail."""
-    from mindspore import nn
-
-    class Wrapped(nn.Cell):
-        def __init__(self) -> None:
-            super().__init__(auto_prefix=False)
-            self.network = network
-
-        def construct(self, *inputs):
-            return self.network(*inputs)
-
-    return Wrapped().set_train(False)
 
 
 def _ms_export(network: "nn.Cell", inputs: Sequence[Any], file: Path, file_format: str, **options: Any) -> None:

@@ -5,13 +5,29 @@ from collections.abc import Callable
 import mindspore as ms
 from mindspore import Tensor, nn, ops
 
+# Python loops over hundreds of gradients are unrolled by recursion and exceed the compiler's depth; maps do not.
+for_each = ops.HyperMap()
+multiply = ops.MultitypeFuncGraph("multiply")
+square_sum = ops.MultitypeFuncGraph("square_sum")
+
+
+@multiply.register("Tensor", "Tensor")
+def _multiply(factor: Tensor, gradient: Tensor) -> Tensor:
+    return gradient * factor
+
+
+@square_sum.register("Tensor")
+def _square_sum(gradient: Tensor) -> Tensor:
+    flat = gradient.reshape((1, -1))  # as a product: reductions are slow on CPU
+    return ops.matmul(flat, flat.reshape((-1, 1))).reshape(())
+
 
 class GradientStep(nn.Cell):
     """(control, *batch) -> (values, gradients, norm, stop).
 
-    control holds the loss scale and whether this worker was asked to stop; values are the loss and its parts; norm is the
-    global norm of the gradients before the clip; stop is above zero when any worker was asked to stop, so that all end
-    after the same step.
+    control holds the loss scale and whether this worker was asked to stop; values are the loss and its parts; norm is
+    the global norm of the gradients before the clip; stop is above zero when any worker was asked to stop, so that all
+    end after the same step.
 
     Args:
         loss: (*batch) -> (loss, parts ...), scalars.
@@ -47,16 +63,9 @@ class GradientStep(nn.Cell):
         factor = self.one / scale
         if self.clip > 0:
             factor = factor * ops.minimum(self.clip / (norm + 1e-6), self.one)
-        finished = ()
-        for gradient in gradients:
-            finished = (*finished, gradient * factor)
-        return values, finished, norm, stop
+        return values, for_each(ops.partial(multiply, factor), gradients), norm, stop
 
 
 def global_norm(gradients: tuple[Tensor, ...]) -> Tensor:
-    """Euclidean norm of all gradients as one vector, by products: reductions are slow on CPU."""
-    squares = 0.0
-    for gradient in gradients:
-        flat = gradient.reshape((1, -1))
-        squares = squares + ops.matmul(flat, flat.reshape((-1, 1))).reshape(())
-    return ops.sqrt(squares)
+    """Euclidean norm of all gradients as one vector."""
+    return ops.sqrt(ops.addn(for_each(square_sum, gradients)))

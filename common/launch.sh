@@ -18,16 +18,17 @@ zoo_fail() {
 zoo_setup() {
     MODEL=$1 ZOO_ARGUMENTS=("${@:3}")
     ROOT=$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")
-    local word needed=0
-    for word in $2; do [[ $word == \[* ]] || needed=$((needed + 1)); done
-    if [[ ${3:-} == -h || ${3:-} == --help ]]; then zoo_usage "$2" && exit 0; fi
-    if (($# - 2 < needed)); then zoo_usage "$2" >&2 && exit 1; fi
+    local word words needed=0
+    read -r -a words <<<"$2"
+    for word in "${words[@]}"; do [[ $word == \[* ]] || needed=$((needed + 1)); done
+    if [[ ${3:-} == -h || ${3:-} == --help ]]; then zoo_usage "$2" 0; fi
+    if (($# - 2 < needed)); then zoo_usage "$2" 1 >&2; fi
     if [[ -n ${PYTHON:-} ]]; then
         command -v "$PYTHON" >/dev/null || zoo_fail "PYTHON is not a program: $PYTHON"
     elif [[ -x $ROOT/.venv/bin/python ]]; then
         PYTHON=$ROOT/.venv/bin/python
     else
-        PYTHON=$(command -v python3 || command -v python) || zoo_fail "no python found: type bash ci/quickstart.sh or set PYTHON"
+        PYTHON=$(command -v python3 || command -v python) || zoo_fail "no python: type bash ci/quickstart.sh"
     fi
     export PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1 # unbuffered: the log is live
 }
@@ -35,6 +36,7 @@ zoo_setup() {
 zoo_usage() {
     echo "usage: bash $0 $1 [python options such as --epochs 1]"
     echo "       DEVICE_TARGET=CPU chooses the device, BACKGROUND=1 returns at once, PYTHON=... names the interpreter"
+    exit "$2"
 }
 
 # zoo_path NAME VALUE [file|folder]: prints the absolute path; what is relative starts at the caller's folder.
@@ -79,7 +81,8 @@ zoo_background() {
 
 # zoo_log_to LOG COMMAND...: from here on all output goes to the terminal and to the end of LOG, which is never emptied.
 zoo_log_to() {
-    { printf '\n=== %s\n%s\n' "$(date '+%F %T')" "$(printf '%q ' "$PYTHON" "${@:2}")" >>"$1"; } 2>/dev/null || zoo_fail "cannot write $PWD/$1"
+    { printf '\n=== %s\n%s\n' "$(date '+%F %T')" "$(printf '%q ' "$PYTHON" "${@:2}")" >>"$1"; } 2>/dev/null ||
+        zoo_fail "cannot write $PWD/$1"
     if [[ ${BACKGROUND:-} == child ]]; then
         exec >>"$1" 2>&1
     else # tee outlives the signals that end python, whose last words must arrive
@@ -144,9 +147,9 @@ zoo_distribute() {
     set +m
     trap 'zoo_stop INT 130' INT
     trap 'zoo_stop TERM 143' TERM HUP
-    local code=0
-    { wait "$MSRUN_PID"; } 2>/dev/null || code=$? # no "Killed" from bash
-    zoo_finish "$code"
+    exec 2>/dev/null # or bash reports the kills of zoo_kill
+    wait "$MSRUN_PID" || zoo_finish $?
+    zoo_finish 0
 }
 
 # Several "machines" on one: each would start a scheduler, since a loopback address is everybody's own.
@@ -173,12 +176,8 @@ zoo_plan_cluster() {
     export MASTER_ADDR=${MASTER_ADDR:-127.0.0.1}
     ((TOTAL == WORKERS || port > 0)) || port=8118 # msrun's own; the other machines must know it
     if ((node == 0)); then
-        port=$("$PYTHON" -c '
-import socket, sys
-server = socket.socket()
-server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-server.bind(("", int(sys.argv[1])))
-print(server.getsockname()[1])' "$port" 2>/dev/null) ||
+        local bind='import socket, sys; print(socket.create_server(("", int(sys.argv[1]))).getsockname()[1])'
+        port=$("$PYTHON" -c "$bind" "$port" 2>/dev/null) ||
             zoo_fail "cannot listen on port ${MASTER_PORT:-8118}: set MASTER_PORT to a free one"
     fi
     FIRST_RANK=0
@@ -189,29 +188,24 @@ print(server.getsockname()[1])' "$port" 2>/dev/null) ||
 }
 
 # Prints the pid of every process of the job, whatever session or parent msrun and MindSpore gave it.
-zoo_processes() {
-    grep -lszxF "ZOO_JOB=$JOB" /proc/[0-9]*/environ | tr -cd '0-9\n' || true
-}
+zoo_processes() { grep -lszxF "ZOO_JOB=$JOB" /proc/[0-9]*/environ | tr -cd '0-9\n' || true; }
 
 # zoo_is_child PID PARENT: orphans have another parent at once, while `kill -0` still finds the zombie of the old one.
-zoo_is_child() {
-    grep -qsx "PPid:[[:space:]]*$2" "/proc/$1/status"
-}
+zoo_is_child() { grep -qsx "PPid:[[:space:]]*$2" "/proc/$1/status"; }
 
 zoo_kill() {
     local pid
     for pid in $(zoo_processes) $(zoo_processes); do kill -KILL "$pid" 2>/dev/null || true; done
 }
 
-# Runs aside: ends the job when its script is gone, a worker failed, or rank 0 neither logs nor writes in the job's folder.
+# Runs aside: ends the job when its script is gone, a worker failed, or rank 0 writes neither log nor file in JOB.
 zoo_guard() {
     local state='' now moved=$SECONDS
     while kill -0 "$MSRUN_PID" 2>/dev/null; do
         sleep 2
         if ! zoo_is_child $BASHPID $$ || grep -qs 'exit with exception' "$JOB/msrun.log"; then zoo_kill && return; fi
-        now=$(find "$JOB" ! -name 'worker_[1-9]*' ! -name scheduler.log -printf '%p %T@ %s\n')
-        [[ $now == "$state" ]] || moved=$SECONDS
-        state=$now
+        now=$(find "$JOB" ! -name 'worker_[1-9]*' ! -name scheduler.log -printf '%p %T@ %s\n' || true)
+        [[ $now == "$state" ]] || { state=$now && moved=$SECONDS; }
         if ((FIRST_RANK == 0 && SECONDS - moved >= WATCHDOG_SECONDS)); then
             echo "error: rank 0 wrote nothing for $WATCHDOG_SECONDS seconds (WATCHDOG_SECONDS): the job is ended"
             zoo_kill && return
@@ -219,7 +213,8 @@ zoo_guard() {
     done
 }
 
-# zoo_stop SIGNAL CODE: rank 0 gets the signal and STOP_SECONDS to save, while the others wait for it in vain.
+# zoo_stop SIGNAL CODE: rank 0 gets the signal (the workers agree among themselves) and STOP_SECONDS to save. msrun is
+# halted meanwhile, because it kills all workers as soon as one of them has left.
 zoo_stop() {
     trap zoo_kill INT TERM HUP
     local pid main='' end=$((SECONDS + ${STOP_SECONDS:-60}))
@@ -227,11 +222,9 @@ zoo_stop() {
         if grep -qszxF MS_ROLE=MS_WORKER "/proc/$pid/environ" && grep -qszxF RANK_ID=0 "/proc/$pid/environ" &&
             zoo_is_child "$pid" "$MSRUN_PID"; then main=$pid; fi
     done
-    if [[ -n $main ]]; then
-        kill -s "$1" "$main" 2>/dev/null || true
-        while kill -0 "$main" 2>/dev/null && ((SECONDS < end)); do sleep 0.2; done
+    if [[ -n $main ]] && kill -STOP "$MSRUN_PID" && kill -s "$1" "$main"; then
+        while grep -qs '^State:.[^ZX]' "/proc/$main/status" && ((SECONDS < end)); do sleep 0.2; done
     fi
-    zoo_kill
     zoo_finish "$2"
 }
 
@@ -241,7 +234,7 @@ zoo_finish() {
     local code=$1 failed log
     ((code != 137)) || code=1 # from zoo_kill
     zoo_kill
-    { wait "$MSRUN_PID" "$TAIL_PID" "$GUARD_PID"; } 2>/dev/null || true
+    wait "$MSRUN_PID" "$TAIL_PID" "$GUARD_PID" || true
     failed=$(sed -n 's/.*exit with exception. Error code: \(-\{0,1\}[0-9]*\)\..*/\1/p' "$JOB/msrun.log" | head -n 1)
     if [[ -n $failed && $code != 130 && $code != 143 ]]; then code=$((failed < 0 ? 128 - failed : failed)); fi
     if ((code != 0)); then

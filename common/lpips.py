@@ -75,7 +75,7 @@ class LpipsNetwork(nn.Cell):
             x = layer(x)
             if index in TAPS:
                 length = ops.sqrt(ops.conv2d(x * x, self.ones[level]))
-                unit = x / (length + 1e-4)
+                unit = x / (length + 1e-10)
                 difference = unit[0:1] - unit[1:2]
                 distance = distance + ops.mean(self.heads[level](difference * difference))
                 level = level + 1

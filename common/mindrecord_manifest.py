@@ -1,9 +1,9 @@
 """What a packed set consists of, and whether its files are there and belong together.
 
 A set `X.mindrecord` is data files (`X.mindrecord`, or `X.mindrecord0` ... when sharded), one index `.db` beside each,
-and the manifest `X.mindrecord.json`. MindRecord itself has no checksum, and MindSpore opens an index over another pack's
-data without a word: it hands out garbage, then ends the process. Hence the manifest: a hash of every file, and a pack
-id that is also written into the header of every data file.
+and the manifest `X.mindrecord.json`. MindRecord itself has no checksum, and MindSpore opens an index over the data of
+another pack without a word: it hands out garbage, then ends the process. Hence the manifest: a hash of every file, and
+a pack id that is also written into the header of every data file.
 """
 
 import dataclasses
@@ -28,6 +28,7 @@ class Manifest:
     Attributes:
         pack_id: Random, also in the header of each data file: tells whether files belong together.
         patch: Side of the HR patches in pixels, 0 for whole pictures.
+        shard_records: Records of each data file.
         lr_source: "imresize" (made here) or "files".
         payload_bytes: Length of all encoded HR and LR pictures.
         content_sha256: Over name and pixels of every record in order: equal for equal content, whatever the encoding.
@@ -41,8 +42,8 @@ class Manifest:
     encoding: str
     scale: int
     patch: int
-    shards: int
     records: int
+    shard_records: list[int]
     lr_source: str
     payload_bytes: int
     content_sha256: str
@@ -53,6 +54,11 @@ class Manifest:
     arguments: dict[str, Any]
     mindspore: str
     version: int = VERSION
+
+    @property
+    def shards(self) -> int:
+        """Number of data files."""
+        return len(self.shard_records)
 
 
 def manifest_path(output: Path) -> Path:

@@ -41,7 +41,7 @@ def check_output(output: Path, shards: int) -> None:
     """Raises UserError when a set cannot be written as `output`, or would replace files that no pack of ours wrote."""
     if set(output.name) & _FORBIDDEN or output.name.strip() != output.name or not output.name:
         raise UserError(
-            f"MindRecord refuses the file name {output.name!r}: avoid \\ / : * ? \" < > | ` & ; ' and blanks"
+            f"MindRecord refuses the name {output.name!r}: avoid \\ / : * ? \" < > | ` & ; ' and outer blanks"
         )
     owned = _owned(output)
     for name in [*data_names(output, shards), *index_names(output, shards), manifest_path(output).name]:

@@ -19,7 +19,7 @@ from common.data import Pair, find_pairs, read_pair
 from common.images import find_pictures
 from common.mindrecord_manifest import Manifest, data_names, describe_files, index_names
 from common.mindrecord_move import aside_folder, check_output, publish, seal
-from common.mindrecord_writer import COLUMNS, PNG_OVERHEAD, Writer
+from common.mindrecord_writer import COLUMNS, Writer, largest_record
 from common.runtime import progress
 
 ENCODINGS = ("png", "raw")
@@ -92,8 +92,8 @@ def pack(options: PackOptions) -> Manifest:
             raise UserError(
                 f"all {len(pairs)} pictures of {options.hr} were skipped, the first: {skipped[pairs[0].name]}"
             )
-        writer.close()
-        manifest = _manifest(options, writer, aside, scale, pictures, skipped)
+        shard_records = writer.close()
+        manifest = _manifest(options, writer, shard_records, scale, pictures, skipped)
         seal(options.output, manifest)
         publish(options.output)
     return manifest
@@ -168,14 +168,13 @@ def _sizes_to_come(pairs: list[Pair], options: PackOptions, scale: int) -> tuple
                 width, height = image.size
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
             continue  # reported when its turn comes
-        count, area = 1, height * width
+        count = 1
         if options.patch:
             if min(height, width) < options.patch:
                 continue
-            count, area = options.crops or 0, options.patch**2
-            count = count or sum(1 for _ in _places(height // scale, width // scale, scale, options, rng))
-        # HR and LR (a quarter at most), one filter byte per line, 0.5 % and a constant for PNG
-        record = int(area * 1.25 * 3 * 1.005) + 2 * (height + width) + 2 * PNG_OVERHEAD
+            count = sum(1 for _ in _places(height // scale, width // scale, scale, options, rng))
+            height = width = options.patch
+        record = largest_record(max(height, width), min(height, width), scale, options.encoding)
         bound, largest = bound + count * record, max(largest, record)
     return bound, largest
 
@@ -212,29 +211,29 @@ def _add_picture(writer: Writer, name: str, hr: np.ndarray, lr: np.ndarray, opti
 def _manifest(
     options: PackOptions,
     writer: Writer,
-    folder: Path,
+    shard_records: list[int],
     scale: int,
     pictures: dict[str, int],
     skipped: dict[str, str],
 ) -> Manifest:
     from mindspore import __version__ as mindspore_version
 
-    shards = options.shards
+    names = data_names(options.output, options.shards) + index_names(options.output, options.shards)
     arguments = {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}
     return Manifest(
         pack_id=writer.pack_id,
         encoding=options.encoding,
         scale=scale,
         patch=options.patch,
-        shards=shards,
         records=writer.records,
+        shard_records=shard_records,
         lr_source="files" if options.lr else "imresize",
         payload_bytes=writer.payload_bytes,
         content_sha256=writer.content.hexdigest(),
         columns=COLUMNS,
         pictures=pictures,
         skipped=skipped,
-        files=describe_files(folder, data_names(options.output, shards) + index_names(options.output, shards)),
+        files=describe_files(writer.path.parent, names),
         arguments=arguments,
         mindspore=mindspore_version,
     )

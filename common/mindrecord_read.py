@@ -136,20 +136,29 @@ def _dataset(path: Path, manifest: Manifest, indices: Sequence[int]) -> Any:
 
     def shape(hr: np.ndarray, lr: np.ndarray, height: np.ndarray, width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         height, width = height.item(), width.item()
-        return hr.reshape(height, width, 3), lr.reshape(height // manifest.scale, width // manifest.scale, 3)
+        # They come as one NumPy string: item() would cut off zeros (black pixels) at its end, a view does not.
+        lr_shape = (height // manifest.scale, width // manifest.scale, 3)
+        return hr.view(np.uint8).reshape(height, width, 3), lr.view(np.uint8).reshape(lr_shape)
 
     return dataset.map(shape, ["HR", "LR", "height", "width"], ["HR", "LR"], num_parallel_workers=1)
 
 
 def _rows(manifest: Manifest, indices: Sequence[int]) -> list[int]:
-    """MindSpore's numbers of records, which it counts shard by shard; record i is in shard i % shards."""
+    """MindSpore's numbers of records, which it counts shard by shard.
+
+    Record i is in shard i % shards; the records after the last full round are in the shards that have one more.
+    """
     count, shards = manifest.records, manifest.shards
     if len(indices) > count:
-        raise UserError(
-            f"{len(indices)} indices asked of {count} records at once: MindSpore takes as many as there are"
-        )
-    starts = [0, *itertools.accumulate(len(range(shard, count, shards)) for shard in range(shards))]
+        raise UserError(f"{len(indices)} indices given, but MindSpore takes at most one per record ({count})")
     wrong = [index for index in indices if not 0 <= index < count]
-    if wrong:  # MindSpore would take them modulo the number of records
+    if wrong:  # MindSpore would hand out some other record
         raise UserError(f"record {wrong[0]} asked for, but the set has 0 ... {count - 1}")
-    return [starts[index % shards] + int(index) // shards for index in indices]
+    starts = [0, *itertools.accumulate(manifest.shard_records)]
+    rounds = count // shards
+    longer = [shard for shard in range(shards) if manifest.shard_records[shard] > rounds]
+    rows = []
+    for index in indices:
+        row, place = divmod(int(index), shards)
+        rows.append(starts[place if row < rounds else longer[place]] + row)
+    return rows

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from common import UserError
+from common.mindrecord_manifest import data_names
 
 COLUMNS = {
     "HR": {"type": "bytes"},
@@ -22,10 +23,9 @@ COLUMNS = {
     "width": {"type": "int32"},
 }
 BUFFER_BYTES = 64 << 20  # records held back until the page size is chosen
-PNG_OVERHEAD = 1024  # more than a PNG of incompressible pixels is longer than them, beside 0.5 %
 _PNG_LEVEL = 4  # half the time of level 6 for 4 % more bytes, on DIV2K
-_BATCH = 64  # records per call of MindSpore's writer, which copies them
-_RECORD_OVERHEAD = 24  # MindRecord's: the lengths of HR, LR and both
+_BATCH_BYTES = 4 << 20  # per call of MindSpore's writer, which copies them several times
+RECORD_OVERHEAD = 24  # MindRecord's: the lengths of HR, LR and both
 _MAX_PAGE, _MAX_HEADER, _STEP = 256 << 20, 128 << 20, 4096
 
 
@@ -35,7 +35,8 @@ class Writer:
     Args:
         path: The set's name; MindSpore adds the shard's number.
         encoding: "png" or "raw".
-        shards: Number of data files; record i goes to file i % shards.
+        shards: Number of data files. Record i goes to file i % shards, but the last n % shards records go, in order,
+            to files that MindSpore draws at random.
         bound: At least the bytes of all records to come.
         largest: At least the bytes of each record to come.
     """
@@ -58,7 +59,7 @@ class Writer:
         record = {"HR": self._encode(hr), "LR": self._encode(lr), "name": name, "index": self.records}
         self._waiting.append({**record, "y": y, "x": x, "height": height, "width": width})
         payload = len(record["HR"]) + len(record["LR"])
-        self._sizes.append(payload + _RECORD_OVERHEAD)
+        self._sizes.append(payload + RECORD_OVERHEAD)
         self._held += payload
         self.records += 1
         self.payload_bytes += payload
@@ -67,8 +68,8 @@ class Writer:
         if self._held >= BUFFER_BYTES:
             self._drain(last=False)
 
-    def close(self) -> None:
-        """Writes what waits, and the index files.
+    def close(self) -> list[int]:
+        """Writes what waits, and the index files; returns the number of records in each data file.
 
         Raises:
             UserError: There is nothing to write, or MindSpore cannot (disk full).
@@ -76,10 +77,17 @@ class Writer:
         if self.records < self.shards:
             raise UserError(f"{self.records} records cannot fill {self.shards} shards: choose fewer --shards")
         self._drain(last=True)
+        from mindspore.dataset import MindDataset
+
         try:
             self._file.commit()
+            names = data_names(self.path, self.shards)
+            counts = [MindDataset([str(self.path.with_name(name))]).get_dataset_size() for name in names]
         except RuntimeError as error:
             raise UserError(f"MindSpore cannot write {self.path.name}: {mindspore_reason(error)}") from None
+        if sum(counts) != self.records:
+            raise RuntimeError(f"MindSpore wrote {counts} records of {self.records}")
+        return counts
 
     def _encode(self, rgb: np.ndarray) -> bytes:
         if self.encoding == "raw":
@@ -93,7 +101,7 @@ class Writer:
             expected = None if last else self.bound * sum(self._sizes) / self.pixel_bytes
             self._file = self._open(expected)
         # A call with exactly one record per shard puts the first into the first file, and so on.
-        step = self.shards if self.shards > 1 else _BATCH
+        step = self.shards if self.shards > 1 else _BATCH_BYTES * len(self._waiting) // max(self._held, 1) + 1
         whole = len(self._waiting) if last else len(self._waiting) // step * step
         try:
             for start in range(0, whole, step):
@@ -123,14 +131,16 @@ def page_and_header(
     """Bytes of a MindRecord page and header that waste little.
 
     MindRecord writes whole pages (32 MB by default) after a header (16 MB). A record never lies across two blob pages,
-    so each loses half a record; and the page of names and numbers comes second and loses nearly all of itself.
+    so the end of each is lost; and the page of names and numbers comes second and is lost nearly whole. Both are holes
+    that cost no room on most disks, but in copies.
 
     Args:
         sizes: Bytes of the records so far, in pack order.
         shards: Number of data files.
         name: The data files' name; each header repeats it for each shard.
-        expected: Bytes of all records, roughly. None when `sizes` are all: then each file gets one blob page that it
-            fills exactly. Otherwise sqrt(file * record / 2) makes the sum of both losses smallest.
+        expected: Bytes of all records, roughly. None when `sizes` are all: each file then gets one blob page, filled
+            exactly. Otherwise the best page for `sizes` is taken, between the largest record and what is optimal
+            when half a record is lost per page, sqrt(file * record / 2), and beyond.
         bound: At least the bytes of all records: a header too small for the list of pages fails at the very end.
         largest: At least the bytes of each record.
     """
@@ -138,11 +148,34 @@ def page_and_header(
         bound, page = sum(sizes), max(sum(sizes[shard::shards]) for shard in range(shards))
         page = page if page <= _MAX_PAGE else max(sizes)
     else:
-        page = max(largest, math.sqrt(expected / shards * sum(sizes) / len(sizes) / 2))
+        in_file, top = expected / shards, max(sizes)
+        half_lost = math.sqrt(in_file * sum(sizes) / len(sizes) / 2)
+        multiples = range(1, min(math.ceil(2 * half_lost / top), 64) + 1)
+        tries = [max(largest, half_lost), *(max(largest, k * top) for k in multiples)]
+        page = min(tries, key=lambda page: page + in_file * _pages(sizes, page) * page / sum(sizes))
     page = min(math.ceil(max(page, 32 << 10) / _STEP) * _STEP, _MAX_PAGE)
     # Twice the pages that half filled ones would be, twice again for names and numbers, 512 bytes of JSON each.
     header = (16 << 10) + 512 * (4 * bound / shards / page + 4) + shards * (len(name.encode()) + 16)
     return page, min(math.ceil(header / _STEP) * _STEP, _MAX_HEADER)
+
+
+def _pages(sizes: list[int], page: float) -> float:
+    """Pages that records fill one after the other, the last one in part."""
+    pages, filled = 0, 0.0
+    for size in sizes:
+        if filled + size > page:
+            pages, filled = pages + 1, 0.0
+        filled += size
+    return pages + filled / page
+
+
+def largest_record(height: int, width: int, scale: int, encoding: str) -> int:
+    """At least the bytes of a record whose HR picture has this size."""
+    pixels = 3 * height * width
+    pixels += pixels // scale**2
+    # Of incompressible pixels, a PNG is longer by a byte per line, 0.5 % and a constant.
+    longer = pixels // 200 + 2 * height + 2048 if encoding == "png" else 0
+    return pixels + longer + RECORD_OVERHEAD
 
 
 def hash_record(digest: Any, name: str, hr: np.ndarray, lr: np.ndarray) -> None:

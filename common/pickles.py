@@ -6,6 +6,7 @@ table, and every name, call and persistent id is handed to the caller, who admit
 """
 
 import pickletools
+import warnings
 from collections.abc import Callable
 from typing import Any, BinaryIO, NamedTuple
 
@@ -61,15 +62,21 @@ def load(stream: BinaryIO, hooks: Hooks) -> Any:
     """
     machine = _Machine(hooks)
     try:
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
-            machine.step(opcode.name, argument)
-            if count > _MAX_OPCODES:
-                raise ValueError("its pickle is absurdly long")
+        _run(machine, stream)
     except IndexError:  # pop from an empty stack
         raise _damaged() from None
     if len(machine.stack) != 1:
         raise _damaged()
     return machine.stack[0]
+
+
+def _run(machine: "_Machine", stream: BinaryIO) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # genops decodes texts of protocol 0, with warnings, before they are refused
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
+            machine.step(opcode.name, argument)
+            if count > _MAX_OPCODES:
+                raise ValueError("its pickle is absurdly long")
 
 
 def put(target: dict, key: Any, value: Any) -> None:

@@ -139,6 +139,21 @@ def free_tensor(port: Port) -> Any:
     return ms.Tensor(shape=shape, dtype=ms.float32)
 
 
+def wrapped(network: "nn.Cell") -> "nn.Cell":
+    """A new cell around the network, with the same parameters under the same names and its own compiled graphs."""
+    from mindspore import nn
+
+    class Wrapped(nn.Cell):
+        def __init__(self) -> None:
+            super().__init__(auto_prefix=False)
+            self.network = network
+
+        def construct(self, *inputs):
+            return self.network(*inputs)
+
+    return Wrapped().set_train(False)
+
+
 def as_arrays(output: Any) -> Arrays:
     """What a cell returned, a tensor or a tuple of tensors, as a tuple of arrays."""
     return tuple(tensor.asnumpy() for tensor in (output if isinstance(output, tuple | list) else (output,)))

@@ -44,7 +44,7 @@ def read_pth(path: str | Path) -> Any:
     except OSError as error:
         raise PthError(f"{path} could not be read: {error.strerror or error}") from error
     except ValueError as error:
-        raise PthError(f"{path} cannot be read as PyTorch weights: {error}") from error
+        raise PthError(f"{path} cannot be read as PyTorch weights: {error!s:.300}") from error
     except MemoryError:
         raise PthError(f"{path} holds more than fits into the memory") from None
 
@@ -68,7 +68,7 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
     entries = found if isinstance(found, dict) else {}
     weights = {str(name): value for name, value in entries.items() if isinstance(value, np.ndarray)}
     if not weights:
-        what = f"a dictionary with {list(entries)[:5]}" if isinstance(found, dict) else type(found).__name__
+        what = f"a dictionary with {list(entries)[:5]!a:.200}" if isinstance(found, dict) else type(found).__name__
         raise PthError(f"{path} has no weights by name: expected a state_dict, found {what}")
     if all(name.startswith("module.") for name in weights):
         weights = {name.removeprefix("module."): value for name, value in weights.items()}
@@ -118,10 +118,10 @@ def _read_archive(archive: zipfile.ZipFile, file_size: int) -> Any:
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:
     """One uncompressed member; zipfile verifies its CRC."""
     if name not in archive.NameToInfo:
-        raise ValueError(f"its member {name:.100} is missing")
+        raise ValueError(f"its member {name!a:.100} is missing")
     member = archive.getinfo(name)
     if member.compress_type != zipfile.ZIP_STORED:
-        raise ValueError(f"its member {name:.100} is compressed, which PyTorch never does")
+        raise ValueError(f"its member {name!a:.100} is compressed, which PyTorch never does")
     return archive.read(member)
 
 

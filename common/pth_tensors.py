@@ -33,7 +33,7 @@ _CALLABLES = frozenset((
 ))  # fmt: skip
 _NUMPY_SCALARS = frozenset(("f8", "f4", "f2", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "b1"))
 
-_MAX_DEPTH, _MAX_NODES, _MAX_SIZE = 64, 1_000_000, 2**40
+_MAX_DEPTH, _MAX_NODES, _MAX_SIZE = 64, 300_000, 2**40
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def _damaged() -> ValueError:
 def _name(text: str) -> Name:
     if text not in _CALLABLES and text not in _CODES:
         raise ValueError(
-            f"it holds {text:.100}, and only tensors, numbers, texts and plain containers are read; "
+            f"it holds {text!a:.100}, and only tensors, numbers, texts and plain containers are read; "
             "save its state_dict() alone, in PyTorch, to get such a file"
         )
     return Name(text)

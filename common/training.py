@@ -16,7 +16,7 @@ from typing import Any
 
 import mindspore as ms
 import numpy as np
-from mindspore import Parameter, Tensor, nn
+from mindspore import Parameter, Tensor, nn, ops
 
 from common import UserError, __version__, checkpoint, runtime
 from common.data import BatchStream
@@ -105,7 +105,12 @@ class Trainer:
             UserError: the loss stayed non-finite, or a checkpoint could not be written.
         """
         record = Record(self.folder, self.step) if self.here.is_main else contextlib.nullcontext()
-        with record, self._signals(), runtime.progress(self.plan.steps, "train", "step", self.step) as bar:
+        with (
+            record,
+            self._signals(),
+            runtime.graph_mode(),
+            runtime.progress(self.plan.steps, "train", "step", self.step) as bar,
+        ):
             since, started = self.step, time.perf_counter()
             for batch in self.stream.prefetched(self.step, self.plan.steps):
                 values, norm = self.train_step(batch)
@@ -182,7 +187,7 @@ class Trainer:
             record.add(self.step, row | {"seconds_per_step": round(seconds, 4)})
 
     def _validate(self, record: Record) -> None:
-        with self.averaged_weights():
+        with self.averaged_weights(), runtime.graph_mode(False):
             scores = self.validate(self.network) if self.here.is_main else {}
             if not scores:
                 return
@@ -200,13 +205,16 @@ class Trainer:
     def averaged_weights(self) -> Iterator[None]:
         """Within the block the network has the moving average of its weights, when one is kept."""
         trained = [parameter.asnumpy().copy() for parameter in self.parameters] if self.averages else []
-        for parameter, average in zip(self.parameters, self.averages, strict=False):
-            parameter.set_data(Tensor(average.asnumpy()))
+        self._assign([average.asnumpy() for average in self.averages])
         try:
             yield
         finally:
-            for parameter, array in zip(self.parameters, trained, strict=False):
-                parameter.set_data(Tensor(array))
+            self._assign(trained)
+
+    def _assign(self, arrays: list[np.ndarray]) -> None:
+        """Overwrite the weights in place: a compiled step does not see `set_data`."""
+        for parameter, array in zip(self.parameters, arrays, strict=False):
+            ops.assign(parameter, Tensor(array))
 
     def _save_when_due(self, last: bool) -> None:
         if self.step % self.plan.save_every == 0 or last:

@@ -13,10 +13,14 @@ from mindspore import Tensor, nn, ops
 from common import UserError, checkpoint
 from common.checkpoint import Checkpoint
 from common.data import BatchStream, Pair, read_pair
+from common.engine import make_engine
+from common.evaluation import Figure, lpips_figure, lr_psnr_figure, psnr_figure, ssim_figure
+from common.export import Port
 from common.metrics import Convention
 from common.pixels import rgb_to_ycbcr, to_float, to_uint8, ycbcr_to_rgb
 from common.resize import imresize
 from common.runtime import Runtime
+from common.tiling import self_ensemble, tile_apply
 from common.training import Plan
 
 from .args import TrainConfig
@@ -26,6 +30,9 @@ from .model import WDSR, Hyper
 from .official import hyper_of, official_names
 
 log = logging.getLogger(__name__)
+OUTPUTS = ["sr_image"]
+CHECK_SIZES = [{"height": 24, "width": 32}, {"height": 37, "width": 29}]  # an export is compared at both
+WHOLE, TILE = 512, 256  # LR pixels
 DEMO_WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 
 
@@ -190,3 +197,68 @@ def make_validation(pairs: list[Pair], hyper: Hyper) -> Callable[[WDSR], dict[st
         return {convention.label("PSNR"): float(np.mean(scores))}
 
     return validate
+
+
+def make_upscaler(
+    network: WDSR, saved: Checkpoint, source: str, *, engine: str, tile: int, ensemble: bool, out_dtype: type = np.uint8
+) -> tuple[Callable[[np.ndarray], np.ndarray], str]:
+    """Any picture -> its enlargement, by the folded network, in tiles where it is large.
+
+    Args:
+        source: file of the weights; the ONNX export is kept beside it.
+        engine: mindspore, onnxruntime, or auto.
+        tile: side of the LR tiles; 0 takes pictures up to WHOLE x WHOLE in one piece and tiles others by TILE.
+
+    Returns:
+        (function, name of what runs it); the function takes (h, w, 3) uint8, uint16 or float32 in [0, 1] and gives
+        `out_dtype`.
+    """
+    hyper = network.hyper
+    form = network.inference_form()
+    engine_ = make_engine(
+        engine,
+        form,
+        ports(hyper),
+        OUTPUTS,
+        sizes=CHECK_SIZES,
+        cache=source if Path(source).is_file() else None,
+        digest=checkpoint.digest(saved.weights),
+    )
+    upscale = Upscaler(engine_.run, hyper)
+    if ensemble:
+        upscale = self_ensemble(upscale)
+
+    def enlarge(picture: np.ndarray, progress: Callable | None = None) -> np.ndarray:
+        side = tile or (0 if picture.shape[0] * picture.shape[1] <= WHOLE**2 else TILE + 2 * hyper.receptive_radius)
+        return tile_apply(
+            upscale,
+            picture,
+            scale=hyper.scale,
+            tile=side,
+            overlap=hyper.receptive_radius,
+            out_dtype=out_dtype,
+            progress=progress,
+        )
+
+    return enlarge, engine_.name
+
+
+def ports(hyper: Hyper, batch_size: int = 1) -> list[Port]:
+    """The input of the exported graph."""
+    return [Port("lr_image", (batch_size, hyper.num_colors, "height", "width"), high=hyper.rgb_range)]
+
+
+def figures(scale: int, crop: int, lpips_weights: str) -> list[Figure]:
+    """What eval.py measures: the benchmarks' convention first, then the authors' on DIV2K.
+
+    Args:
+        crop: border left out of PSNR-Y and SSIM-Y; -1 takes the scale.
+        lpips_weights: "" leaves LPIPS out.
+    """
+    benchmark, div2k = Convention("y", scale if crop < 0 else crop), Convention("rgb", scale + 6)
+    found = [psnr_figure(benchmark), ssim_figure(benchmark), psnr_figure(div2k), lr_psnr_figure(scale)]
+    if lpips_weights:
+        from common.lpips import Lpips
+
+        found.append(lpips_figure(Lpips.from_files(lpips_weights)))
+    return found

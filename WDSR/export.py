@@ -1,0 +1,50 @@
+"""Export WDSR with weight normalisation folded: MINDIR, ONNX (free height and width), AIR (on Ascend).
+
+    python WDSR/export.py --ckpt_file best.ckpt --file_name wdsr_x2 --file_format ONNX
+
+The graph takes `lr_image` (N, 3, height, width) float32 in 0..255 and gives `sr_image`, not clipped. The file is loaded
+again and compared with the network before it takes its name.
+"""
+
+from collections.abc import Sequence
+
+from common import config, runtime
+from WDSR.src.args import ExportConfig
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Export; returns the exit code."""
+    runtime.start_log()
+    options = config.parse(ExportConfig, argv, description=__doc__)
+    runtime.start(options.device_target)
+
+    from common import checkpoint, export
+    from WDSR.src import utils
+
+    network, saved, source = utils.load_network(
+        options.ckpt_file,
+        asked_scale=None if options.ckpt_file else options.chosen_scale(),
+        random=options.hyper() if options.random_weights else None,
+    )
+    hyper = network.hyper
+    path = export.export(
+        network.inference_form(),
+        utils.ports(hyper, options.batch_size),
+        utils.OUTPUTS,
+        options.file_name,
+        options.file_format,
+        sizes=utils.CHECK_SIZES,
+        metadata={
+            "model": "WDSR",
+            "scale": str(hyper.scale),
+            "rgb_range": str(hyper.rgb_range),
+            "source": source,
+            "digest": checkpoint.digest(saved.weights),
+        },
+    )
+    print(f"exported {path}")  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    runtime.run_main(main)

@@ -1,0 +1,89 @@
+"""Enlarge pictures with WDSR: a file or a folder, of any size, gray, RGBA and 16 bit included.
+
+python WDSR/infer.py --input photo.jpg --output results                       # the demo weights, x2
+python WDSR/infer.py --input holiday/ --ckpt_path best.ckpt --output results --format png
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from common import UserError, config, images, runtime
+from common.resize import imresize
+from WDSR.src.args import InferConfig
+
+log = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Enlarge; returns the exit code: 0, or 2 when a picture could not be read."""
+    runtime.start_log()
+    options = config.parse(InferConfig, argv, description=__doc__)
+    if not options.input:
+        raise UserError("which pictures? type --input FILE or --input FOLDER")
+    paths = images.find_pictures(options.input)
+    runtime.start(options.device_target)
+
+    from WDSR.src import utils
+
+    network, saved, source = utils.load_network(
+        options.ckpt_path,
+        asked_scale=None if options.ckpt_path else options.chosen_scale(),
+        random=options.hyper() if options.random_weights else None,
+    )
+    settings = {"engine": options.engine, "tile": options.tile, "ensemble": options.self_ensemble}
+    enlarge, engine = utils.make_upscaler(network, saved, source, **settings)
+    log.info("%d picture(s), x%d, %s", len(paths), network.hyper.scale, engine)
+    failed = 0
+    for path in paths:
+        try:
+            target = target_path(path, options, network.hyper.scale)
+            enlarge_file(path, target, enlarge, network.hyper.scale, options.compare)
+        except UserError as error:
+            failed += 1
+            log.error("error: %s", error)
+    if failed:
+        raise UserError(
+            f"{failed} of {len(paths)} picture(s) could not be enlarged; the others are in {options.output}"
+        )
+    return 0
+
+
+def target_path(path: Path, options: InferConfig, scale: int) -> Path:
+    """Where the enlargement of `path` goes: the sub-folders of the input are kept.
+
+    Raises:
+        UserError: it would overwrite its own input.
+    """
+    root = Path(options.input)
+    inside = path.relative_to(root).parent if root.is_dir() else Path()
+    ending = f".{options.format.lstrip('.')}" if options.format else path.suffix
+    target = Path(options.output) / inside / f"{path.stem}{options.suffix.format(scale=scale)}{ending}"
+    if target.resolve() == path.resolve():
+        raise UserError(f"{path} would be overwritten: give another --output or --suffix")
+    return target
+
+
+def enlarge_file(path: Path, target: Path, enlarge, scale: int, compare: bool) -> None:  # noqa: ANN001
+    """Read, enlarge, write; alpha is enlarged by bicubic, 16 bit stays 16 bit where the format can hold it."""
+    picture = images.read_picture(path)
+    height, width = picture.rgb.shape[:2]
+    with_progress = lambda total: runtime.progress(total, path.name, "tile")  # noqa: E731
+    result = enlarge(picture.rgb, with_progress)
+    alpha = None if picture.alpha is None else imresize(picture.alpha, scale)
+    images.write_picture(target, result, alpha)
+    notes = f" ({'; '.join(picture.notes)})" if picture.notes else ""
+    log.info("%s %dx%d -> %s %dx%d%s", path, width, height, target, width * scale, height * scale, notes)
+    if compare:
+        small = images.to_uint8(images.to_float(picture.rgb))
+        strip = [("LR", small), ("bicubic", imresize(small, scale)), ("SR", images.to_uint8(images.to_float(result)))]
+        images.write_picture(target.with_name(f"{target.stem}_compare.png"), images.comparison_strip(strip))
+
+
+_ = np
+
+
+if __name__ == "__main__":
+    runtime.run_main(main)

@@ -1,0 +1,313 @@
+"""Engines: same pictures from each, one compilation for all sizes, a kept export that is used only while it is good."""
+
+import logging
+import sys
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor, nn, ops
+
+from common import UserError, engine
+from common.engine import MindSporeEngine, make_engine
+from common.export import ExportError, Port
+
+IMAGE = Port("lr_image", (1, 3, "height", "width"))
+SIZES = ({"height": 8, "width": 6}, {"height": 5, "width": 9})
+OTHER_SIZES = ((4, 7), (16, 5), (9, 9))
+
+
+class Upscale(nn.Cell):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 12, 3, pad_mode="pad", padding=1, has_bias=True, bias_init="normal")
+        self.shuffle = ops.DepthToSpace(2)
+
+    def construct(self, lr_image):
+        return self.shuffle(ops.relu(self.conv(lr_image)))
+
+
+class TwoWay(nn.Cell):
+    def construct(self, lr_image, z):
+        return lr_image + z, ops.cat((lr_image, z), 1)
+
+
+class EagerOnly(nn.Cell):
+    """MindSpore's graph compiler wants the first argument to be called `self`."""
+
+    def construct(this, x):  # noqa: N805
+        return x * 2
+
+
+class Interpolate(nn.Cell):
+    """Has no ONNX form in MindSpore."""
+
+    def construct(self, x):
+        return ops.interpolate(x, size=(16, 12), mode="bilinear")
+
+
+class Broken(nn.Cell):
+    def construct(self, x):
+        return x + self.there_is_no_such_thing
+
+
+@pytest.fixture(autouse=True)
+def tidy(tmp_path, monkeypatch):
+    """No test writes to the user's cache, and MindSpore's dumps of failed compilations stay out of the repository."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    monkeypatch.setenv("MS_OM_PATH", str(tmp_path / "dumps"))
+
+
+@pytest.fixture
+def no_export(monkeypatch):
+    """Exporting fails the test; what is returned undoes that."""
+
+    def fail(*_):
+        pytest.fail("exported again")
+
+    monkeypatch.setattr(engine, "draft", fail)
+
+
+def image(height, width, seed=1):
+    return np.random.default_rng(seed).random((1, 3, height, width), dtype=np.float32)
+
+
+def make(kind, network, **options):
+    return make_engine(kind, network, [IMAGE], ["sr_image"], sizes=SIZES, **options)
+
+
+def make_two(kind):
+    inputs = [IMAGE, Port("z", (1, 3, "height", "width"))]
+    return make_engine(kind, TwoWay(), inputs, ["sum", "both"], sizes=SIZES)
+
+
+@pytest.fixture(params=[ms.PYNATIVE_MODE, ms.GRAPH_MODE], ids=["pynative", "graph"])
+def either_mode(request):
+    ms.set_context(mode=request.param)
+    yield
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+
+
+@pytest.mark.parametrize("kind", ["mindspore", "onnxruntime"])
+def test_engines_agree_with_the_network(kind):
+    network = Upscale()
+    runner = make(kind, network)
+    for size in OTHER_SIZES:
+        expected = network(Tensor(image(*size))).asnumpy()
+        np.testing.assert_allclose(runner.run(image(*size)), expected, atol=2e-6)
+
+
+def test_one_compilation_serves_every_size(either_mode):
+    network = Upscale()
+    runner = make("mindspore", network)
+    for size in OTHER_SIZES:
+        expected = network(Tensor(image(*size))).asnumpy()
+        np.testing.assert_allclose(runner.run(image(*size)), expected, atol=2e-6)
+    assert len(runner._forms[0][1].__self__.compile_cache) == 1
+    assert runner.name.endswith("(CPU, graph)")
+
+
+@pytest.mark.parametrize("kind", ["mindspore", "onnxruntime"])
+def test_several_inputs_and_outputs(kind):
+    runner = make_two(kind)
+    for size in OTHER_SIZES:
+        x, z = image(*size), image(*size, seed=2)
+        total, both = runner.run(x, z)
+        np.testing.assert_allclose(total, x + z, atol=1e-6)
+        np.testing.assert_array_equal(both, np.concatenate([x, z], axis=1))
+
+
+@pytest.mark.parametrize("kind", ["mindspore", "onnxruntime"])
+def test_fixed_size_and_other_number_types(kind):
+    network = Upscale()
+    runner = make_engine(kind, network, [Port("x", (2, 3, 4, 5))], ["y"], sizes=[{}])
+    x = np.random.rand(2, 3, 5, 4).swapaxes(2, 3)  # float64, not contiguous
+    assert runner.run(x).dtype == np.float32
+    np.testing.assert_allclose(runner.run(x), network(Tensor(x.astype(np.float32))).asnumpy(), atol=2e-6)
+
+
+def test_the_mindspore_engine_follows_the_weights(either_mode):
+    """By new data, as loading a checkpoint does, and in place, as an optimizer does."""
+    network = Upscale()
+    runner = make("mindspore", network)
+    network.conv.bias.set_data(Tensor(np.full(12, 100, np.float32)))
+    before = runner.run(image(4, 4))
+    network.conv.bias.set_data(network.conv.bias + 1)
+    np.testing.assert_allclose(runner.run(image(4, 4)) - before, 1, atol=1e-4)
+    ops.assign(network.conv.bias, network.conv.bias + 1)
+    np.testing.assert_allclose(runner.run(image(4, 4)) - before, 2, atol=1e-4)
+
+
+def test_a_network_that_does_not_compile_runs_eagerly(caplog):
+    runner = make("mindspore", EagerOnly())
+    np.testing.assert_array_equal(runner.run(image(4, 4)), image(4, 4) * 2)
+    assert runner.name.endswith("(CPU, eager)")
+    assert "cannot run this as graph, trying graph per size" in caplog.text
+    caplog.clear()
+    runner.run(image(5, 4))
+    assert not caplog.text  # said once
+
+
+def test_a_network_without_dynamic_shapes_is_compiled_per_size(caplog):
+    def no_dynamic_shape(*_):
+        raise RuntimeError("Dynamic shape is not supported.\n- C++ call stack")
+
+    runner = MindSporeEngine(Upscale(), [IMAGE])
+    runner._forms[0] = ("graph", no_dynamic_shape)
+    for size in OTHER_SIZES:
+        assert runner.run(image(*size)).shape[2:] == (2 * size[0], 2 * size[1])
+    assert runner.name.endswith("graph per size)")
+    assert "Dynamic shape is not supported." in caplog.text
+    assert "C++" not in caplog.text
+
+
+def test_a_fault_of_the_network_is_not_hidden():
+    with pytest.raises(AttributeError, match="there_is_no_such_thing"):
+        make("mindspore", Broken()).run(image(4, 4))
+
+
+@pytest.mark.parametrize("kind", ["mindspore", "onnxruntime"])
+def test_shapes_are_checked(kind):
+    runner = make_two(kind)
+    for arrays in ([image(4, 4)], [image(4, 4)] * 3, [image(4, 4), image(4, 5)], [image(4, 4)[0], image(4, 4)]):
+        with pytest.raises(ValueError, match=r"the network takes lr_image \(1, 3, 'height', 'width'\), z .* found the"):
+            runner.run(*arrays)
+
+
+def test_auto_takes_onnx_runtime_on_cpu():
+    pytest.importorskip("onnxruntime")
+    assert make("auto", Upscale()).name.startswith("ONNX Runtime 1.")
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
+def test_without_the_extra(package, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    assert make("auto", Upscale()).name.startswith("MindSpore ")
+    with pytest.raises(UserError, match=rf"--engine onnxruntime needs the package {package}, .* pip install -e"):
+        make("onnxruntime", Upscale())
+
+
+def test_a_network_that_onnx_lacks(caplog):
+    runner = make("auto", Interpolate())
+    assert runner.name.startswith("MindSpore ")
+    assert "MindSpore runs this network, since ONNX Runtime cannot" in caplog.text
+    assert runner.run(image(4, 4)).shape == (1, 3, 16, 12)
+    with pytest.raises(ExportError):
+        make("onnxruntime", Interpolate())
+
+
+def test_an_unknown_engine_lists_the_known():
+    with pytest.raises(UserError, match="auto, mindspore, onnxruntime, not 'torch'"):
+        make("torch", Upscale())
+
+
+def test_a_cache_needs_a_digest(tmp_path):
+    with pytest.raises(ValueError, match="digest"):
+        make("auto", Upscale(), cache=tmp_path / "best.ckpt")
+
+
+@pytest.fixture
+def kept(tmp_path, caplog):
+    """A network, its checkpoint's path, and the export kept beside it."""
+    caplog.set_level(logging.INFO)
+    network, checkpoint = Upscale(), tmp_path / "run" / "best.ckpt"
+    checkpoint.parent.mkdir()
+    make("onnxruntime", network, cache=checkpoint, digest="0123456789abcdef")
+    (file,) = checkpoint.parent.iterdir()
+    assert file.name == "best.ckpt.0123456789ab.onnx"
+    assert "exported once for ONNX Runtime, loaded again and compared at 8x6 and 5x9" in caplog.text
+    caplog.clear()
+    return network, checkpoint, file
+
+
+def test_an_export_is_made_once(kept, no_export):
+    network, checkpoint, _ = kept
+    runner = make("onnxruntime", network, cache=checkpoint, digest="0123456789abcdef")
+    np.testing.assert_allclose(runner.run(image(4, 7)), network(Tensor(image(4, 7))).asnumpy(), atol=2e-6)
+
+
+def flip_a_weight(file):
+    """One bit inside the weights: the file still loads, and gives other pictures."""
+    data = bytearray(file.read_bytes())
+    position = data.index(b"conv.weight", data.index(b"conv.weight") + 1) - 200
+    data[position] ^= 0x40
+    file.write_bytes(data)
+
+
+def cut(file):
+    file.write_bytes(file.read_bytes()[:-300])
+
+
+def replace_by_text(file):
+    file.write_text("not a model")
+
+
+def empty(file):
+    file.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [flip_a_weight, cut, replace_by_text, empty])
+def test_a_damaged_export_is_made_again(kept, damage, caplog):
+    network, checkpoint, file = kept
+    good = file.read_bytes()
+    damage(file)
+    assert file.read_bytes() != good
+    runner = make("onnxruntime", network, cache=checkpoint, digest="0123456789abcdef")
+    np.testing.assert_allclose(runner.run(image(4, 7)), network(Tensor(image(4, 7))).asnumpy(), atol=2e-6)
+    assert "is damaged or of another version: exporting again" in caplog.text
+    assert len(file.read_bytes()) == len(good)
+    assert list(checkpoint.parent.iterdir()) == [file]
+
+
+def test_an_export_of_other_weights_is_not_taken(kept):
+    """Even when the short digest in the file's name is the same."""
+    network, checkpoint, _ = kept
+    network.conv.bias.set_data(network.conv.bias + 1)
+    runner = make("onnxruntime", network, cache=checkpoint, digest="0123456789abXXXX")
+    np.testing.assert_allclose(runner.run(image(4, 7)), network(Tensor(image(4, 7))).asnumpy(), atol=2e-6)
+
+
+def test_an_export_of_another_version_or_port_is_not_taken(kept, no_export, monkeypatch):
+    network, checkpoint, _ = kept
+    with pytest.raises(pytest.fail.Exception, match="exported again"):
+        make_engine(
+            "onnxruntime",
+            network,
+            [Port("lr_image", (1, 3, 8, 6))],
+            ["sr_image"],
+            sizes=[{}],
+            cache=checkpoint,
+            digest="0123456789abcdef",
+        )
+    monkeypatch.setattr(engine, "__version__", "0.0.0")
+    with pytest.raises(pytest.fail.Exception, match="exported again"):
+        make("onnxruntime", network, cache=checkpoint, digest="0123456789abcdef")
+
+
+def test_the_users_cache_serves_where_the_checkpoint_is_read_only(tmp_path, monkeypatch):
+    """A folder that cannot hold files, for root too: it is a file."""
+    (tmp_path / "readonly").touch()
+    checkpoint, network = tmp_path / "readonly" / "best.ckpt", Upscale()
+    make("onnxruntime", network, cache=checkpoint, digest="0123456789abcdef")
+    assert (tmp_path / "xdg" / "mindspore-sr-zoo" / "best.ckpt.0123456789ab.onnx").is_file()
+    monkeypatch.setattr(engine, "draft", lambda *_: pytest.fail("exported again"))
+    make("onnxruntime", network, cache=checkpoint, digest="0123456789abcdef")
+
+
+def test_no_place_for_a_cache_is_no_error(tmp_path, monkeypatch):
+    (tmp_path / "readonly").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "readonly"))
+    runner = make("onnxruntime", Upscale(), cache=tmp_path / "readonly" / "best.ckpt", digest="0123456789abcdef")
+    assert runner.run(image(4, 7)).shape == (1, 3, 8, 14)
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+def test_wdsr_gives_the_same_picture_in_both(scale):
+    model = pytest.importorskip("WDSR.src.model")
+    network = model.WDSR(model.Hyper(num_blocks=2, num_features=16, scale=scale)).inference_form()
+    ports = [IMAGE._replace(high=255.0)]
+    engines = [make_engine(kind, network, ports, ["sr_image"], sizes=SIZES) for kind in ("mindspore", "onnxruntime")]
+    for size in OTHER_SIZES:
+        expected, found = (runner.run(image(*size) * 255) for runner in engines)
+        assert expected.shape == (1, 3, size[0] * scale, size[1] * scale)
+        np.testing.assert_allclose(found, expected, atol=1e-3)  # of 255: far inside one grey level

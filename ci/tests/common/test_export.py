@@ -1,0 +1,354 @@
+"""Exported files: what they hold, that they answer as the network does, and that a bad one never takes its name."""
+
+import logging
+import stat
+import subprocess
+import sys
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor, nn, ops
+
+from common import UserError
+from common.export import ExportError, Port, export, with_suffix
+
+IMAGE = Port("lr_image", (1, 3, "height", "width"))
+TWO_SIZES = ({"height": 8, "width": 6}, {"height": 5, "width": 9})
+
+
+class Upscale(nn.Cell):
+    """3x3 convolution, ReLU, DepthToSpace."""
+
+    def __init__(self, scale=2):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3 * scale**2, 3, pad_mode="pad", padding=1, has_bias=True, bias_init="normal")
+        self.shuffle = ops.DepthToSpace(scale)
+
+    def construct(self, lr_image):
+        return self.shuffle(ops.relu(self.conv(lr_image)))
+
+
+class TwoWay(nn.Cell):
+    """Two inputs of the same free size, a time of fixed size, and two outputs, one of half the size."""
+
+    def __init__(self):
+        super().__init__()
+        self.half = nn.Conv2d(5, 4, 3, stride=2, pad_mode="pad", padding=1, has_bias=True)
+        self.time = nn.Dense(1, 3)
+
+    def construct(self, lr_image, z, t):
+        return self.half(ops.cat((lr_image, z), 1)), lr_image + self.time(t).reshape(1, 3, 1, 1)
+
+
+class PixelShuffle(nn.Cell):
+    """Its Reshape holds the traced size."""
+
+    def construct(self, x):
+        return ops.pixel_shuffle(ops.cat((x, x, x, x), 1), 2)
+
+
+class Liar(Upscale):
+    """Called, it answers a little differently from its graph."""
+
+    def __call__(self, x):
+        return super().__call__(x) + 1e-3
+
+
+class NotANumber(nn.Cell):
+    def construct(self, x):
+        return ops.log(x - 2)
+
+
+class Interpolate(nn.Cell):
+    def construct(self, x):
+        return ops.interpolate(x, size=(16, 12), mode="bilinear")
+
+
+class EagerOnly(nn.Cell):
+    """MindSpore's graph compiler wants the first argument to be called `self`."""
+
+    def construct(this, x):  # noqa: N805
+        return x * 2
+
+
+def upscale_in_numpy(network, x, scale=2):
+    """What `Upscale` computes, written from the definitions."""
+    weight, bias = network.conv.weight.asnumpy().astype(float), network.conv.bias.asnumpy().astype(float)
+    height, width = x.shape[2:]
+    padded = np.pad(x[0].astype(float), ((0, 0), (1, 1), (1, 1)))
+    out = np.zeros((3, height * scale, width * scale))
+    for k in range(len(weight)):
+        row, column, channel = k // 3 // scale, k // 3 % scale, k % 3  # DepthToSpace counts the block first
+        plane = sum(
+            weight[k, c, i, j] * padded[c, i : i + height, j : j + width]
+            for c in range(3)
+            for i in range(3)
+            for j in range(3)
+        )
+        out[channel, row::scale, column::scale] = np.maximum(plane + bias[k], 0)
+    return out[None]
+
+
+def image(height, width, seed=1):
+    return np.random.default_rng(seed).random((1, 3, height, width), dtype=np.float32)
+
+
+def run_onnx(path, **inputs):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"]).run(None, inputs)
+
+
+def run_mindir(path, *arrays):
+    return nn.GraphCell(ms.load(str(path)))(*map(Tensor, arrays)).asnumpy()
+
+
+def dims(value):
+    return [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
+
+
+def test_onnx_answers_at_a_size_it_was_never_checked_at(tmp_path):
+    network = Upscale()
+    path = export(network, [IMAGE], ["sr_image"], tmp_path / "net", "ONNX", sizes=TWO_SIZES)
+    x = image(13, 7)
+    (found,) = run_onnx(path, lr_image=x)
+    np.testing.assert_allclose(found, upscale_in_numpy(network, x), atol=2e-6)
+
+
+def test_onnx_names_its_ports_and_free_sizes(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    path = export(
+        Upscale(3),
+        [IMAGE],
+        ["sr_image"],
+        tmp_path / "net",
+        "onnx",
+        sizes=TWO_SIZES,
+        metadata={"model": "X", "scale": "3"},
+    )
+    model = onnx.load(str(path))
+    assert path == tmp_path / "net.onnx"
+    assert [(v.name, dims(v)) for v in model.graph.input] == [("lr_image", [1, 3, "height", "width"])]
+    assert [(v.name, dims(v)) for v in model.graph.output] == [("sr_image", [1, 3, "3*height", "3*width"])]
+    assert not model.graph.value_info
+    stamp = {entry.key: entry.value for entry in model.metadata_props}
+    assert (stamp["model"], stamp["scale"]) == ("X", "3")
+
+
+def two_way_ports():
+    return [IMAGE, Port("z", (1, 2, "height", "width")), Port("t", (1, 1), high=100.0)], ["latent", "picture"]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "free"),
+    [
+        (({"height": 8, "width": 6}, {"height": 4, "width": 10}), ["height/2", "width/2"]),
+        (({"height": 8, "width": 6}, {"height": 5, "width": 9}), ["latent_2", "latent_3"]),  # 9 -> 5: no ratio
+    ],
+)
+def test_onnx_with_several_inputs_and_outputs(tmp_path, sizes, free):
+    onnx = pytest.importorskip("onnx")
+    network, (inputs, outputs) = TwoWay(), two_way_ports()
+    path = export(network, inputs, outputs, tmp_path / "net", "ONNX", sizes=sizes)
+    graph = onnx.load(str(path)).graph
+    assert {v.name: dims(v) for v in graph.output} == {"latent": [1, 4, *free], "picture": [1, 3, "height", "width"]}
+    assert dims(graph.input[2]) == [1, 1]
+    rng = np.random.default_rng(0)
+    arrays = {"lr_image": image(11, 4), "z": rng.random((1, 2, 11, 4), np.float32), "t": np.full((1, 1), 7, np.float32)}
+    for found, expected in zip(run_onnx(path, **arrays), network(*map(Tensor, arrays.values())), strict=True):
+        np.testing.assert_allclose(found, expected.asnumpy(), atol=2e-6)
+
+
+def test_onnx_of_one_fixed_size(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    path = export(Upscale(), [Port("x", (2, 3, 8, 6))], ["y"], tmp_path / "net", "ONNX", sizes=[{}])
+    graph = onnx.load(str(path)).graph
+    assert [dims(v) for v in (*graph.input, *graph.output)] == [[2, 3, 8, 6], [2, 3, 16, 12]]
+
+
+def test_port_names_may_be_those_of_inner_values(tmp_path):
+    """MindSpore numbers the values inside: "1", "2" ..., and the wanted output name may be that of a weight."""
+    onnx = pytest.importorskip("onnx")
+    network, sizes = Upscale(), ({"h": 8, "w": 6}, {"h": 5, "w": 9})
+    path = export(network, [Port("1", (1, 3, "h", "w"))], ["conv.weight"], tmp_path / "net", "ONNX", sizes=sizes)
+    assert [v.name for v in onnx.load(str(path)).graph.output] == ["conv.weight"]
+    (found,) = run_onnx(path, **{"1": image(4, 5)})
+    np.testing.assert_allclose(found, upscale_in_numpy(network, image(4, 5)), atol=2e-6)
+
+
+def test_mindir_answers_at_a_size_it_was_never_checked_at(tmp_path):
+    from mindspore.train.mind_ir_pb2 import ModelProto
+
+    network = Upscale()
+    path = export(
+        network, [IMAGE], ["sr_image"], tmp_path / "net", "mindir", sizes=TWO_SIZES, metadata={"digest": "abc"}
+    )
+    assert path == tmp_path / "net.mindir"
+    np.testing.assert_allclose(run_mindir(path, image(13, 7)), upscale_in_numpy(network, image(13, 7)), atol=2e-6)
+    model = ModelProto()
+    model.ParseFromString(path.read_bytes())
+    assert dict(model.user_info) == {"digest": "abc"}
+
+
+def test_mindir_with_several_inputs_and_outputs(tmp_path):
+    inputs, outputs = two_way_ports()
+    assert export(TwoWay(), inputs, outputs, tmp_path / "net", "MINDIR", sizes=TWO_SIZES).is_file()
+
+
+def test_both_formats_work_in_graph_mode_too(tmp_path):
+    ms.set_context(mode=ms.GRAPH_MODE)
+    try:
+        for file_format in ("MINDIR", "ONNX"):
+            export(Upscale(), [IMAGE], ["sr_image"], tmp_path / "net", file_format, sizes=TWO_SIZES)
+    finally:
+        ms.set_context(mode=ms.PYNATIVE_MODE)
+
+
+def test_air_without_ascend_says_what_to_use(tmp_path):
+    with pytest.raises(UserError, match=r"AIR is written only .* Ascend .* offers CPU: use MINDIR or ONNX"):
+        export(Upscale(), [IMAGE], ["sr_image"], tmp_path / "net", "AIR", sizes=TWO_SIZES)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("file_format", ["MINDIR", "ONNX"])
+def test_a_file_that_differs_never_takes_its_name(tmp_path, file_format):
+    old = with_suffix(tmp_path / "net", file_format)
+    old.write_text("the file of yesterday")
+    with pytest.raises(ExportError, match=r"sr_image at height 8, width 6: .* differs .* up to 0\.001 .* nothing was"):
+        export(Liar(), [IMAGE], ["sr_image"], tmp_path / "net", file_format, sizes=TWO_SIZES)
+    assert [path.name for path in tmp_path.iterdir()] == [old.name]
+    assert old.read_text() == "the file of yesterday"
+
+
+def test_the_tolerance_is_relative_to_the_largest_value(tmp_path):
+    """The liar's 1e-3 is much where values reach 1, nothing where they reach 255."""
+    bright = [IMAGE._replace(high=255.0)]
+    network = Liar()
+    network.conv.weight.set_data(Tensor(np.full((12, 3, 3, 3), 0.04, np.float32)))
+    export(network, bright, ["sr_image"], tmp_path / "net", "MINDIR", sizes=TWO_SIZES)
+    with pytest.raises(ExportError):
+        export(network, [IMAGE], ["sr_image"], tmp_path / "net", "MINDIR", sizes=TWO_SIZES)
+
+
+def test_onnx_that_keeps_the_traced_size_is_found_out(tmp_path):
+    with pytest.raises(ExportError, match="does not run at height 5, width 9"):
+        export(PixelShuffle(), [IMAGE], ["sr_image"], tmp_path / "net", "ONNX", sizes=TWO_SIZES)
+    assert not list(tmp_path.iterdir())
+
+
+def test_not_a_number_never_agrees(tmp_path):
+    with pytest.raises(ExportError, match="differs from the network by up to nan"):
+        export(NotANumber(), [IMAGE], ["sr_image"], tmp_path / "net", "ONNX", sizes=TWO_SIZES)
+
+
+@pytest.mark.parametrize(
+    ("network", "file_format", "reason"),
+    [(Interpolate, "ONNX", "ResizeBilinear"), (EagerOnly, "MINDIR", "parameters number")],
+)
+def test_a_network_that_a_format_lacks_is_one_line(tmp_path, monkeypatch, network, file_format, reason):
+    """And the failure leaves MindSpore's settings as they were, which its own exporter does not."""
+    monkeypatch.setenv("MS_OM_PATH", str(tmp_path / "dumps"))  # else it leaves a dump in the working directory
+    level = ms.get_context("jit_syntax_level")
+    with pytest.raises(
+        ExportError, match=f"MindSpore cannot write this network as {file_format}: .*{reason}"
+    ) as caught:
+        export(network(), [IMAGE], ["sr_image"], tmp_path / "out" / "net", file_format, sizes=TWO_SIZES)
+    assert "\n" not in str(caught.value)
+    assert ms.get_context("jit_syntax_level") == level
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_network_can_be_exported_again_and_trained_on(tmp_path):
+    """MindSpore's own exporter fails the second time, and forgets the training mode when it fails."""
+    network = Upscale().set_train(True)
+    for name in "ab":
+        for file_format in ("ONNX", "MINDIR"):
+            export(network, [IMAGE], ["sr_image"], tmp_path / name, file_format, sizes=TWO_SIZES)
+    assert network.training
+    assert network.conv.training
+    assert [parameter.name for parameter in network.get_parameters()] == ["conv.weight", "conv.bias"]
+
+
+def test_an_export_follows_the_weights(tmp_path):
+    network = Upscale()
+    export(network, [IMAGE], ["sr_image"], tmp_path / "net", "ONNX", sizes=TWO_SIZES)
+    network.conv.bias.set_data(network.conv.bias + 1)
+    path = export(network, [IMAGE], ["sr_image"], tmp_path / "net", "ONNX", sizes=TWO_SIZES)
+    np.testing.assert_allclose(
+        run_onnx(path, lr_image=image(4, 5))[0], upscale_in_numpy(network, image(4, 5)), atol=2e-6
+    )
+
+
+@pytest.mark.parametrize("file_format", ["MINDIR", "ONNX"])
+def test_any_folder_and_usual_permissions(tmp_path, file_format):
+    """MindSpore's exporter refuses such a path, makes the file read-only and shuts the folder to others."""
+    folder = tmp_path / "my 模型"
+    folder.mkdir(mode=0o755)
+    path = export(Upscale(), [IMAGE], ["sr_image"], folder / "new" / "net v1.5", file_format, sizes=TWO_SIZES)
+    assert path.name == f"net v1.5.{file_format.lower()}"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o755
+
+
+@pytest.mark.parametrize("name", ["net.mindir", "net.MINDIR"])
+def test_a_suffix_that_is_there_stays(name):
+    assert with_suffix(name, "MINDIR").name == name
+
+
+def test_unusable_places_are_named(tmp_path):
+    (tmp_path / "net.mindir").mkdir()
+    with pytest.raises(UserError, match=r"net\.mindir: it is a folder"):
+        export(Upscale(), [IMAGE], ["sr_image"], tmp_path / "net", "MINDIR", sizes=TWO_SIZES)
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"cannot write .*file/net\.mindir"):
+        export(Upscale(), [IMAGE], ["sr_image"], tmp_path / "file" / "net", "MINDIR", sizes=TWO_SIZES)
+
+
+def test_an_unknown_format_lists_the_known(tmp_path):
+    with pytest.raises(UserError, match="MINDIR, ONNX, AIR, not 'OM'"):
+        export(Upscale(), [IMAGE], ["sr_image"], tmp_path / "net", "OM", sizes=TWO_SIZES)
+
+
+@pytest.mark.parametrize(
+    "sizes", [(), ({},), TWO_SIZES[:1], ({"height": 8, "width": 6}, {"height": 8, "width": 9}), ({"height": 8},) * 2]
+)
+def test_sizes_must_vary_every_free_size(tmp_path, sizes):
+    with pytest.raises(ValueError, match="sizes"):
+        export(Upscale(), [IMAGE], ["sr_image"], tmp_path / "net", "ONNX", sizes=sizes)
+
+
+def test_without_onnx_the_message_says_how_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(UserError, match=r"package onnx, which is not installed: pip install -e '\.\[onnx\]'"):
+        export(Upscale(), [IMAGE], ["sr_image"], tmp_path / "net", "ONNX", sizes=TWO_SIZES)
+
+
+def test_without_onnxruntime_the_file_is_said_to_be_unproven(tmp_path, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    caplog.set_level(logging.INFO)
+    path = export(Upscale(), [IMAGE], ["sr_image"], tmp_path / "net", "ONNX", sizes=TWO_SIZES)
+    assert "onnxruntime is not installed, so the ONNX file was not run" in caplog.text
+    assert f"{path}: ONNX, not run and not compared" in caplog.text
+    monkeypatch.undo()
+    assert run_onnx(path, lr_image=image(4, 5))[0].shape == (1, 3, 8, 10)
+
+
+def test_the_log_says_what_was_compared(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    path = export(Upscale(), [IMAGE], ["sr_image"], tmp_path / "net", "ONNX", sizes=TWO_SIZES)
+    assert f"{path}: loaded again and compared at 8x6 and 5x9, largest error " in caplog.text
+
+
+def test_mindspore_is_quiet(tmp_path, root):
+    code = f"""
+import common
+from common.export import export, Port
+from mindspore import nn
+for name in ("MINDIR", "ONNX"):
+    export(nn.Conv2d(3, 3, 3), [Port("x", (1, 3, "h", "w"))], ["y"], {str(tmp_path / "net")!r}, name,
+           sizes=({{"h": 8, "w": 6}}, {{"h": 5, "w": 9}}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert {path.name for path in tmp_path.iterdir()} == {"net.mindir", "net.onnx"}
