@@ -32,19 +32,17 @@ def run(options: EvalConfig) -> int:
     from WDSR.src import utils
     from WDSR.src.data.srdata import test_sets
 
-    random = options.hyper() if options.random_weights else None
-    network, saved, source = utils.load_network(options.ckpt_path, asked_scale=options.chosen_scale(), random=random)
+    network, saved, source = utils.load_network(options)
     hyper = network.hyper
     sets = test_sets(
         options.dir_data, options.data_test, hyper.scale, data_range=options.data_range, track=options.track
     )
     figures = utils.figures(hyper.scale, options.crop, options.lpips_weights)
-    upscale, engine = utils.make_upscaler(
-        network, saved, source, engine=options.engine, tile=options.tile, ensemble=options.self_ensemble
-    )
+    upscale, engine = utils.make_upscaler(network, saved, source, options)
     folder = Path(options.output) if options.output else make_run_folder(Path("runs/WDSR"), f"eval_x{hyper.scale}")
     for name, pairs in sets.items():
-        title = f"{name} x{hyper.scale}, WDSR {Path(source).name}, {engine}{', self-ensemble' if options.self_ensemble else ''}"
+        ensemble = ", self-ensemble" if options.self_ensemble else ""
+        title = f"{name} x{hyper.scale}, WDSR {Path(source).name}, {engine}{ensemble}"
         pictures = folder / name if options.save_results else None
         table = evaluate(title, pairs[: options.limit or None], upscale, figures, hyper.scale, pictures)
         table.write(folder, name)

@@ -18,14 +18,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = config.parse(ExportConfig, argv, description=__doc__)
     runtime.start(options.device_target)
 
-    from common import checkpoint, export
+    from common import export
     from WDSR.src import utils
 
-    network, saved, source = utils.load_network(
-        options.ckpt_file,
-        asked_scale=None if options.ckpt_file else options.chosen_scale(),
-        random=options.hyper() if options.random_weights else None,
-    )
+    network, saved, source = utils.load_network(options)
     hyper = network.hyper
     path = export.export(
         network.inference_form(),
@@ -39,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "scale": str(hyper.scale),
             "rgb_range": str(hyper.rgb_range),
             "source": source,
-            "digest": checkpoint.digest(saved.weights),
+            "digest": utils.digest_of(hyper, saved),
         },
     )
     print(f"exported {path}")  # noqa: T201

@@ -5,10 +5,8 @@ python WDSR/infer.py --input holiday/ --ckpt_path best.ckpt --output results --f
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-
-import numpy as np
 
 from common import UserError, config, images, runtime
 from common.resize import imresize
@@ -28,13 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from WDSR.src import utils
 
-    network, saved, source = utils.load_network(
-        options.ckpt_path,
-        asked_scale=None if options.ckpt_path else options.chosen_scale(),
-        random=options.hyper() if options.random_weights else None,
-    )
-    settings = {"engine": options.engine, "tile": options.tile, "ensemble": options.self_ensemble}
-    enlarge, engine = utils.make_upscaler(network, saved, source, **settings)
+    network, saved, source = utils.load_network(options)
+    enlarge, engine = utils.make_upscaler(network, saved, source, options)
     log.info("%d picture(s), x%d, %s", len(paths), network.hyper.scale, engine)
     failed = 0
     for path in paths:
@@ -66,7 +59,7 @@ def target_path(path: Path, options: InferConfig, scale: int) -> Path:
     return target
 
 
-def enlarge_file(path: Path, target: Path, enlarge, scale: int, compare: bool) -> None:  # noqa: ANN001
+def enlarge_file(path: Path, target: Path, enlarge: Callable, scale: int, compare: bool) -> None:
     """Read, enlarge, write; alpha is enlarged by bicubic, 16 bit stays 16 bit where the format can hold it."""
     picture = images.read_picture(path)
     height, width = picture.rgb.shape[:2]
@@ -80,9 +73,6 @@ def enlarge_file(path: Path, target: Path, enlarge, scale: int, compare: bool) -
         small = images.to_uint8(images.to_float(picture.rgb))
         strip = [("LR", small), ("bicubic", imresize(small, scale)), ("SR", images.to_uint8(images.to_float(result)))]
         images.write_picture(target.with_name(f"{target.stem}_compare.png"), images.comparison_strip(strip))
-
-
-_ = np
 
 
 if __name__ == "__main__":

@@ -23,9 +23,9 @@ T = TypeVar("T")
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
-def option(default: Any, help: str, *, choices: Sequence[Any] | None = None) -> Any:
-    """A field of a configuration dataclass, with what `--help` says of it."""
-    return dataclasses.field(default=default, metadata={"help": help, "choices": choices})
+def option(default: Any, help: str, *, choices: Sequence[Any] | None = None, aliases: Sequence[str] = ()) -> Any:
+    """A field of a configuration dataclass, with what `--help` says of it and its other names on the command line."""
+    return dataclasses.field(default=default, metadata={"help": help, "choices": choices, "aliases": aliases})
 
 
 def parse(cls: type[T], argv: Sequence[str] | None, *, description: str, base: T | None = None) -> T:
@@ -153,6 +153,7 @@ def _add_options(parser: Parser, defaults: Any, prefix: str) -> None:
         choices = field.metadata.get("choices")
         parser.add_argument(
             f"--{name}",
+            *(f"--{prefix}{alias}" for alias in field.metadata.get("aliases", ())),
             dest=name,
             metavar="{" + ",".join(map(str, choices)) + "}" if choices else field.name.upper(),
             help=_help(field.metadata.get("help", ""), default),

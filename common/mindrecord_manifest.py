@@ -107,7 +107,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     """Writes a JSON file atomically and makes it durable."""
     temporary = path.with_name(f"{path.name}.tmp")
     with temporary.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        file.write(json.dumps(content, indent=1) + "\n")
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)

@@ -148,6 +148,10 @@ def _find_pairs(options: PackOptions) -> tuple[list[Pair], int]:
             if scale is not None:
                 raise
             continue
+        try:
+            "".join(pair.name for pair in pairs).encode()
+        except UnicodeEncodeError:
+            raise UserError(f"a file name in {options.hr} is not UTF-8, which MindRecord needs: rename it") from None
         twice = [name for name, count in collections.Counter(pair.name for pair in pairs).items() if count > 1]
         if twice:
             raise UserError(
@@ -190,7 +194,9 @@ def _places(
 def _read(pair: Pair, scale: int, patch: int) -> tuple[np.ndarray, np.ndarray]:
     hr, lr = read_pair(pair, scale)
     if min(hr.shape[:2]) < patch:
-        raise _TooSmallError(f"{pair.hr} ({hr.shape[1]}x{hr.shape[0]}) is smaller than a patch of {patch}")
+        raise _TooSmallError(
+            f"{pair.hr} is smaller than a patch of {patch}: {hr.shape[1]}x{hr.shape[0]}, cut to multiples of {scale}"
+        )
     return hr, lr
 
 

@@ -102,7 +102,7 @@ class Writer:
             self._file = self._open(expected)
         # A call with exactly one record per shard puts the first into the first file, and so on.
         step = self.shards if self.shards > 1 else _BATCH_BYTES * len(self._waiting) // max(self._held, 1) + 1
-        whole = len(self._waiting) if last else len(self._waiting) // step * step
+        whole = len(self._waiting) - (0 if last else len(self._waiting) % self.shards)
         try:
             for start in range(0, whole, step):
                 self._file.write_raw_data(self._waiting[start : min(start + step, whole)])
@@ -139,8 +139,8 @@ def page_and_header(
         shards: Number of data files.
         name: The data files' name; each header repeats it for each shard.
         expected: Bytes of all records, roughly. None when `sizes` are all: each file then gets one blob page, filled
-            exactly. Otherwise the best page for `sizes` is taken, between the largest record and what is optimal
-            when half a record is lost per page, sqrt(file * record / 2), and beyond.
+            exactly. Otherwise candidates are tried on `sizes`: whole multiples of the largest record, and
+            sqrt(file * record / 2), the best page when each loses half a record.
         bound: At least the bytes of all records: a header too small for the list of pages fails at the very end.
         largest: At least the bytes of each record.
     """

@@ -71,12 +71,12 @@ class NetworkOptions:
         )
 
     def chosen_scale(self) -> int:
-        """The one scale that --task_id takes from --scale.
+        """The one scale that --task_id takes from --scale; 2 when none is given.
 
         Raises:
             UserError: not whole numbers joined by +, or task_id beyond them.
         """
-        words = self.scale.split("+")
+        words = (self.scale or "2").split("+")
         if not all(word.isdigit() for word in words):
             raise UserError(f"--scale must be 2, 3, 4 or several as 2+3+4, not {self.scale!r}")
         if not 0 <= self.task_id < len(words):
@@ -94,16 +94,27 @@ class DeviceOptions:
 
 
 @dataclass(frozen=True)
-class WeightOptions:
-    """Which weights, for the programs that use trained ones."""
+class TrainedOptions(NetworkOptions, DeviceOptions):
+    """Which trained network. The checkpoint says what it is; a network flag that contradicts it is refused."""
 
+    scale: str = option("", "super resolution scale; default: the checkpoint's, 2 for the demo weights")
     ckpt_path: str = option(
-        "", "path of saved ckpt: .ckpt, .safetensors, or the authors' .pth; default: the demo weights"
+        "",
+        "path of saved ckpt: .ckpt, .safetensors, or the authors' .pth; default: the demo weights",
+        aliases=("ckpt_file", "checkpoint"),
     )
     random_weights: bool = option(False, "go on without trained weights (to try the machinery)")
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """What computes."""
+
     engine: str = option(
         "auto", "what computes; auto: ONNX Runtime on CPU when installed, else MindSpore", choices=ENGINES
     )
+    tile: int = option(0, "side of the LR tiles; 0: whole pictures up to 512x512 LR pixels, tiles beyond")
+    self_ensemble: bool = option(False, "average over the eight flips and turns (x8)")
 
 
 @dataclass(frozen=True)
@@ -113,8 +124,8 @@ class TrainConfig(DataOptions, NetworkOptions, DeviceOptions):
     data_train: str = option("DIV2K", "train dataset name, a folder of pictures, or a .mindrecord file")
     ext: str = option(
         "img",
-        "dataset file extension: img decodes pictures when needed and keeps the latest in memory; sep decodes all of them "
-        "once into .npy files beside the dataset",
+        "dataset file extension: img decodes pictures when needed and keeps the latest in memory; sep decodes all of "
+        "them once into .npy files beside the dataset",
         choices=("img", "sep"),
     )
     cache_gb: float = option(4.0, "memory for decoded pictures, in GiB (--ext img)")
@@ -161,39 +172,31 @@ class TrainConfig(DataOptions, NetworkOptions, DeviceOptions):
 
 
 @dataclass(frozen=True)
-class EvalConfig(DataOptions, WeightOptions, NetworkOptions, DeviceOptions):
+class EvalConfig(DataOptions, EngineOptions, TrainedOptions):
     """Options of eval.py."""
 
     output: str = option("", "folder for the tables and pictures; default: a new one under runs/WDSR")
     save_results: bool = option(True, "write the SR pictures and the comparison strips")
-    crop: int = option(-1, "border left out of PSNR and SSIM; -1 takes the scale")
+    crop: int = option(-1, "border left out of PSNR-Y and SSIM-Y; -1: the scale")
     lpips_weights: str = option("", "folder with AlexNet's and LPIPS's weights; without it LPIPS is not computed")
-    self_ensemble: bool = option(False, "average over the eight flips and turns (x8)")
-    tile: int = option(0, "side of the LR tiles; 0: whole pictures up to 512x512, tiles of 256 beyond")
     limit: int = option(0, "only so many pictures of each set; 0: all")
 
 
 @dataclass(frozen=True)
-class InferConfig(WeightOptions, NetworkOptions, DeviceOptions):
+class InferConfig(EngineOptions, TrainedOptions):
     """Options of infer.py."""
 
     input: str = option("", "a picture or a folder of pictures")
     output: str = option("results", "folder for the enlarged pictures")
     suffix: str = option("_x{scale}", "added to each name; {scale} is put in")
-    format: str = option("", "png, jpg, bmp ...; default: as the input")
-    tile: int = option(0, "side of the LR tiles; 0: whole pictures up to 512x512, tiles of 256 beyond")
-    self_ensemble: bool = option(False, "average over the eight flips and turns (x8)")
+    format: str = option("", "png, jpg, bmp; default: as the input")
     compare: bool = option(False, "also write a strip LR | bicubic | SR")
 
 
 @dataclass(frozen=True)
-class ExportConfig(NetworkOptions, DeviceOptions):
+class ExportConfig(TrainedOptions):
     """Options of export.py."""
 
-    ckpt_file: str = option(
-        "", "path of saved ckpt: .ckpt, .safetensors, or the authors' .pth; default: the demo weights"
-    )
-    random_weights: bool = option(False, "export a network without trained weights (to try the machinery)")
     file_name: str = option("wdsr", "name of the file to write; its ending is added")
     file_format: str = option("MINDIR", "what to write", choices=("MINDIR", "AIR", "ONNX"))
     batch_size: int = option(1, "batch size of the exported graph")

@@ -6,6 +6,7 @@ here) and ychfan's (one `body`: its first entry is the head, its last the tail).
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -32,10 +33,10 @@ def official_names(weights: Mapping[str, np.ndarray]) -> Callable[[str], str] | 
     return translate
 
 
-def hyper_of(weights: Mapping[str, np.ndarray], source: str) -> Hyper:
+def hyper_of(weights: Mapping[str, np.ndarray], source: str, asked: Hyper) -> Hyper:
     """The network that a file without metadata describes, read off its shapes.
 
-    What shapes do not tell (res_scale, rgb_range, rgb_mean) keeps its default.
+    What shapes do not tell (res_scale, rgb_range, rgb_mean) is taken from `asked`.
 
     Raises:
         UserError: not a WDSR.
@@ -52,7 +53,8 @@ def hyper_of(weights: Mapping[str, np.ndarray], source: str) -> Hyper:
     except (KeyError, IndexError, ValueError):
         some = ", ".join(sorted(weights)[:4])
         raise UserError(f"{source} is not a WDSR with weight normalisation: its keys are {some} ...") from None
-    return Hyper(
+    return replace(
+        asked,
         variant=variant,
         scale=round((sub_pixels / colors) ** 0.5),
         num_features=features,

@@ -1,5 +1,6 @@
 """What train.py, eval.py, infer.py and export.py put together: loss, rate, network from a checkpoint, upscaler."""
 
+import hashlib
 import logging
 import math
 from collections.abc import Callable, Mapping
@@ -23,7 +24,7 @@ from common.runtime import Runtime
 from common.tiling import self_ensemble, tile_apply
 from common.training import Plan
 
-from .args import TrainConfig
+from .args import EngineOptions, TrainConfig, TrainedOptions
 from .data.common import PatchMaker, collate, to_network
 from .data.srdata import test_sets, training_set
 from .model import WDSR, Hyper
@@ -118,44 +119,53 @@ def describe(hyper: Hyper, config: Mapping[str, Any]) -> dict[str, Any]:
     return {"model": "WDSR", "scale": hyper.scale, "hyper": asdict(hyper), "config": dict(config)}
 
 
-def load_network(path: str, *, asked_scale: int | None, random: Hyper | None = None) -> tuple[WDSR, Checkpoint, str]:
-    """The network that a checkpoint holds, rebuilt from what the file says; without a path, the demo weights.
-
-    Args:
-        path: "" for the demo weights of `asked_scale`.
-        asked_scale: refuse another scale; None takes the file's.
-        random: build this network with random weights instead.
+def load_network(options: TrainedOptions) -> tuple[WDSR, Checkpoint, str]:
+    """The network that a checkpoint holds, rebuilt from what the file says; without one, the demo weights.
 
     Returns:
         (network, checkpoint, name of the source).
 
     Raises:
-        UserError: no such file, not WDSR, another scale, or weights that do not fit.
+        UserError: no such file, not WDSR, not the network that was asked for, or weights that do not fit.
     """
-    if random is not None and not path:
-        network = WDSR(random)
+    if options.random_weights and not options.ckpt_path:
+        network = WDSR(options.hyper())
         log.warning("random weights: the pictures will mean nothing")
         weights = {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
-        return network, Checkpoint(weights, describe(random, {})), "random weights"
-    source = path or str(demo_weights(asked_scale))
+        return network, Checkpoint(weights, describe(network.hyper, {})), "random weights"
+    source = options.ckpt_path or str(demo_weights(options.chosen_scale()))
     saved = checkpoint.read(source)
     if saved.meta.get("model", "WDSR") != "WDSR":
         raise UserError(f"{source} holds {saved.meta['model']}, not WDSR")
-    hyper = Hyper(**saved.meta["hyper"]) if "hyper" in saved.meta else hyper_of(saved.weights, source)
-    if asked_scale is not None and hyper.scale != asked_scale:
-        raise UserError(f"{source} is x{hyper.scale}: type --scale {hyper.scale}, or give an x{asked_scale} checkpoint")
+    hyper = Hyper(**saved.meta["hyper"]) if "hyper" in saved.meta else hyper_of(saved.weights, source, options.hyper())
+    refuse_contradiction(options, hyper, source)
     network = WDSR(hyper)
     checkpoint.load_into(network, saved.weights, source=source, names=official_names(saved.weights))
     return network, saved, source
 
 
-def demo_weights(scale: int | None) -> Path:
+def refuse_contradiction(options: TrainedOptions, hyper: Hyper, source: str) -> None:
+    """A network flag that was given must agree with the checkpoint.
+
+    Raises:
+        UserError: it does not.
+    """
+    asked, plain = asdict(options.hyper()), asdict(type(options)().hyper())
+    for key, found in asdict(hyper).items():
+        given = asked[key] != plain[key] or (key == "scale" and options.scale)
+        if given and asked[key] != found:
+            raise UserError(
+                f"{source} has {key} {found}, not {asked[key]}: leave the flag out, or give another checkpoint"
+            )
+
+
+def demo_weights(scale: int) -> Path:
     """The weights that come with the repository.
 
     Raises:
         UserError: none for this scale.
     """
-    found = sorted(DEMO_WEIGHTS.glob(f"*_x{scale or 2}.ckpt"))
+    found = sorted(DEMO_WEIGHTS.glob(f"*_x{scale}.ckpt"))
     if not found:
         raise UserError(f"no demo weights for x{scale} in {DEMO_WEIGHTS}: give --ckpt_path, or try --random_weights")
     log.info("no checkpoint named: taking the demo weights %s", found[0])
@@ -200,47 +210,50 @@ def make_validation(pairs: list[Pair], hyper: Hyper) -> Callable[[WDSR], dict[st
 
 
 def make_upscaler(
-    network: WDSR, saved: Checkpoint, source: str, *, engine: str, tile: int, ensemble: bool, out_dtype: type = np.uint8
+    network: WDSR, saved: Checkpoint, source: str, options: EngineOptions
 ) -> tuple[Callable[[np.ndarray], np.ndarray], str]:
     """Any picture -> its enlargement, by the folded network, in tiles where it is large.
 
     Args:
         source: file of the weights; the ONNX export is kept beside it.
-        engine: mindspore, onnxruntime, or auto.
-        tile: side of the LR tiles; 0 takes pictures up to WHOLE x WHOLE in one piece and tiles others by TILE.
 
     Returns:
-        (function, name of what runs it); the function takes (h, w, 3) uint8, uint16 or float32 in [0, 1] and gives
-        `out_dtype`.
+        (function, name of what runs it); the function takes (h, w, 3) uint8 or uint16 and gives the same type.
     """
     hyper = network.hyper
     form = network.inference_form()
-    engine_ = make_engine(
-        engine,
+    engine = make_engine(
+        options.engine,
         form,
         ports(hyper),
         OUTPUTS,
         sizes=CHECK_SIZES,
         cache=source if Path(source).is_file() else None,
-        digest=checkpoint.digest(saved.weights),
+        digest=digest_of(hyper, saved),
     )
-    upscale = Upscaler(engine_.run, hyper)
-    if ensemble:
+    upscale = Upscaler(engine.run, hyper)
+    if options.self_ensemble:
         upscale = self_ensemble(upscale)
 
     def enlarge(picture: np.ndarray, progress: Callable | None = None) -> np.ndarray:
-        side = tile or (0 if picture.shape[0] * picture.shape[1] <= WHOLE**2 else TILE + 2 * hyper.receptive_radius)
+        whole = picture.shape[0] * picture.shape[1] <= WHOLE**2
+        side = options.tile or (0 if whole else TILE + 2 * hyper.receptive_radius)
         return tile_apply(
             upscale,
             picture,
             scale=hyper.scale,
             tile=side,
             overlap=hyper.receptive_radius,
-            out_dtype=out_dtype,
+            out_dtype=picture.dtype,
             progress=progress,
         )
 
-    return enlarge, engine_.name
+    return enlarge, engine.name
+
+
+def digest_of(hyper: Hyper, saved: Checkpoint) -> str:
+    """Tells the exported graph of these weights from all others."""
+    return hashlib.sha256((checkpoint.digest(saved.weights) + repr(hyper)).encode()).hexdigest()
 
 
 def ports(hyper: Hyper, batch_size: int = 1) -> list[Port]:

@@ -276,6 +276,8 @@ HOSTILE = {
     "negative count": ("two ways", view((0,), (1,), count=-24)),
     "data missing": ("is missing|does not match", tensor(storage(24, key="7"), (1,), (1,))),
     "path in the key": ("is missing|does not match", tensor(storage(1, key="../data.pkl"), (1,), (1,))),
+    "piece past the end": ("two ways", tensor(storage(24, tuple_of(text("9"), number(20), number(5))), (1,), (1,))),
+    "piece before the start": ("two ways", tensor(storage(24, tuple_of(text("9"), number(-4), number(5))), (1,), (1,))),
     "two types of one storage": ("two ways", dict_of(a=WHOLE, b=tensor(storage(12, kind="DoubleStorage"), (1,), (1,)))),
     "nested persistent id": ("something else than tensors", storage(24) + b"Q"),
     "storage in its own key": (
@@ -405,6 +407,15 @@ def test_zip_bombs_and_foreign_zips_are_refused(tmp_path):
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("x/constants.pkl", program(b")"))
     with pytest.raises(PthError, match="TorchScript"):
+        read_pth(path)
+
+
+def test_truncated_where_no_tensor_looks(tmp_path):
+    """The one tensor needs the first number only, but the file lacks its last."""
+    path = write_legacy(tmp_path / "x.pth", tensor(storage(24), (1,), (1,)), {"0": NUMBERS})
+    assert read_pth(path) == [0]
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(PthError, match="truncated"):
         read_pth(path)
 
 

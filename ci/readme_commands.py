@@ -1,0 +1,55 @@
+"""Run the commands of a README: each ```bash block that follows the line `<!-- run -->`.
+
+    python ci/readme_commands.py WDSR/README.md
+
+Blocks run in order, in the folder where this is started, and stop at the first that fails. A block marked
+`<!-- run: exit 2 -->` must end with that code.
+"""
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+BLOCK = re.compile(r"<!-- run(?:: exit (\d+))? -->\s*\n```(?:bash|shell|sh)\n(.*?)```", re.DOTALL)
+
+
+class Block(NamedTuple):
+    """Commands and the exit code they must end with."""
+
+    commands: str
+    code: int
+
+
+def blocks_of(readme: Path) -> list[Block]:
+    """The marked blocks, in order."""
+    text = readme.read_text(encoding="utf-8")
+    return [Block(commands.strip(), int(code or 0)) for code, commands in BLOCK.findall(text)]
+
+
+def run(block: Block, folder: Path) -> subprocess.CompletedProcess:
+    """The block in bash, stopping at its first failing command."""
+    return subprocess.run(["bash", "-e", "-o", "pipefail", "-c", block.commands], cwd=folder, check=False)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the blocks of each README named; 1 when one ends otherwise than it says."""
+    for name in arguments:
+        blocks = blocks_of(Path(name))
+        if not blocks:
+            sys.exit(f"error: {name} has no block marked <!-- run -->")
+        for number, block in enumerate(blocks, 1):
+            print(f"--- {name}, block {number} of {len(blocks)}\n{block.commands}", flush=True)  # noqa: T201
+            started = time.perf_counter()
+            code = run(block, Path.cwd()).returncode
+            print(f"--- ended with {code} after {time.perf_counter() - started:.0f} s", flush=True)  # noqa: T201
+            if code != block.code:
+                print(f"error: {name}, block {number}: exit code {code}, not {block.code}", file=sys.stderr)  # noqa: T201
+                return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
