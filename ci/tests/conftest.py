@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-import common  # noqa: F401  (sets the environment before mindspore is imported)
 import numpy as np
 import pytest
+
+import common  # noqa: F401  (sets the environment before mindspore is imported)
 
 ROOT = Path(__file__).resolve().parents[2]
 

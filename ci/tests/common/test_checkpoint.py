@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 from mindspore import nn
 
-from common import UserError, ckpt_format
-from common.checkpoint import Checkpoint, CheckpointError, describe, digest, load_into, read, save
+from common import UserError
+from common.checkpoint import Checkpoint, CheckpointError, ckpt_format, describe, digest, load_into, read, save
 
 FORMATS = ["ckpt", "safetensors"]
 DTYPES = ["bool", "float16", "float32", "float64"]

@@ -14,11 +14,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common import UserError, mindrecord_move, mindrecord_pack, mindrecord_read, mindrecord_writer
+from common import UserError
 from common.data import find_pairs
 from common.images import read_rgb, write_picture
-from common.mindrecord import PackOptions, PatchRecords, main, open_dataset, pack, repair, unpack, verify
-from common.mindrecord_manifest import read_manifest
+from common.mindrecord import PackOptions, PatchRecords, open_dataset, pack, repair, unpack, verify
+from common.mindrecord import move as mindrecord_move
+from common.mindrecord import packing as mindrecord_pack
+from common.mindrecord import read as mindrecord_read
+from common.mindrecord import writer as mindrecord_writer
+from common.mindrecord.__main__ import main
+from common.mindrecord.manifest import read_manifest
 from common.resize import imresize
 
 SCALE, PATCH = 4, 24
@@ -263,7 +268,8 @@ def test_sets_that_were_mixed_or_renamed(hr_folder, tmp_path):
 SLOW_PACK = """
 import sys, time
 from pathlib import Path
-from common import mindrecord_pack, mindrecord_writer
+from common.mindrecord import packing as mindrecord_pack
+from common.mindrecord import writer as mindrecord_writer
 from common.mindrecord import PackOptions, pack
 
 mindrecord_writer.BUFFER_BYTES = 1  # the first record goes to disk at once

@@ -11,7 +11,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from common.pth import PthError, read_pth, read_weights
+from common.checkpoint.pth import PthError, read_pth, read_weights
 
 # ---------------------------------------------------------------------------------- files assembled opcode by opcode
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from common import UserError
 from common.images import write_picture
-from common.mindrecord_manifest import Manifest, check_hash, check_set, data_names
-from common.mindrecord_writer import hash_record, mindspore_reason
+from common.mindrecord.manifest import Manifest, check_hash, check_set, data_names
+from common.mindrecord.writer import hash_record, mindspore_reason
 from common.runtime import progress
 
 _CHUNK = 1024  # records asked of MindSpore at a time: an endless iterator of indices can be followed

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from common import UserError
-from common.mindrecord_manifest import data_names
+from common.mindrecord.manifest import data_names
 
 COLUMNS = {
     "HR": {"type": "bytes"},

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from common import UserError
-from common.mindrecord_manifest import (
+from common.mindrecord.manifest import (
     JOURNAL,
     Manifest,
     aside_path,

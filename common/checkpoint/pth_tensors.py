@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from common import pickles
-from common.ckpt_format import widen_bfloat16
+from common.checkpoint import pickles
+from common.checkpoint.ckpt_format import widen_bfloat16
 
 # Storage classes and types of PyTorch -> NumPy's letters; "bf16" is ours. What is not here (quantized, 8-bit floats) is
 # refused by its name.

@@ -17,9 +17,9 @@ from PIL import Image
 from common import UserError
 from common.data import Pair, find_pairs, read_pair
 from common.images import find_pictures
-from common.mindrecord_manifest import Manifest, data_names, describe_files, index_names
-from common.mindrecord_move import aside_folder, check_output, publish, seal
-from common.mindrecord_writer import COLUMNS, Writer, largest_record
+from common.mindrecord.manifest import Manifest, data_names, describe_files, index_names
+from common.mindrecord.move import aside_folder, check_output, publish, seal
+from common.mindrecord.writer import COLUMNS, Writer, largest_record
 from common.runtime import progress
 
 ENCODINGS = ("png", "raw")

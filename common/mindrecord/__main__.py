@@ -1,19 +1,4 @@
-"""Folders of pictures to MindRecord and back: `python -m common.mindrecord pack | verify | info | unpack | repair`.
-
-    python -m common.mindrecord pack --hr DIV2K/HR --scale 4 --patch 160 --crops 47 --output DIV2K_X4_train.mindrecord
-    python -m common.mindrecord verify DIV2K_X4_train.mindrecord
-
-Each record holds the columns `HR` and `LR` (bytes of a PNG, or raw uint8), `name`, `index` (place in pack order), `y`
-and `x` (corner of the patch in the HR picture), `height` and `width` (of HR). MindRecord has no uint8 arrays, so the
-pictures, uint8 (H, W, 3) RGB, are decoded when they are read:
-
-    for hr, lr, name in PatchRecords("X.mindrecord").read([5, 0, 7]): ...  # in the order asked for
-    dataset = open_dataset("X.mindrecord")                                 # a MindSpore dataset: HR, LR, name, index
-
-or without this package, shuffled unless told otherwise (a sharded set by its first shard, `X.mindrecord0`):
-
-    MindDataset("X.mindrecord", ["HR", "LR", "name"]).map(vision.Decode(), "HR").map(vision.Decode(), "LR")
-"""
+"""The command `python -m common.mindrecord`."""
 
 import argparse
 import dataclasses
@@ -21,14 +6,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from common import UserError
-from common.mindrecord_manifest import Manifest, read_manifest
-from common.mindrecord_move import repair
-from common.mindrecord_pack import ENCODINGS, ON_ERROR, PackOptions, pack
-from common.mindrecord_read import PatchRecords, open_dataset, unpack, verify
+from common.config import Parser
+from common.mindrecord.manifest import Manifest, read_manifest
+from common.mindrecord.move import repair
+from common.mindrecord.packing import ENCODINGS, ON_ERROR, PackOptions, pack
+from common.mindrecord.read import unpack, verify
 from common.runtime import run_main, start_log
-
-__all__ = ["Manifest", "PackOptions", "PatchRecords", "main", "open_dataset", "pack", "repair", "unpack", "verify"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -97,8 +80,8 @@ def _repair(path: Path) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m common.mindrecord", description="Pictures to MindRecord and back.")
-    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
+    parser = Parser(prog="python -m common.mindrecord", description="Pictures to MindRecord and back.")
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
     _add_pack(commands.add_parser("pack", help="write a set from folders of pictures"))
     for name, text in {
         "verify": "re-hash and read all of a set",
@@ -132,16 +115,6 @@ def _add_pack(parser: argparse.ArgumentParser) -> None:
     )
     add("--shards", type=int, default=default["shards"], help="number of data files (%(default)s)")
     add("--on_error", choices=ON_ERROR, default=default["on_error"], help="at an unreadable picture (%(default)s)")
-
-
-class _Parser(argparse.ArgumentParser):
-    """Takes no abbreviations, and tells a mistake as every command of the zoo does."""
-
-    def __init__(self, **settings: object) -> None:
-        super().__init__(**settings, allow_abbrev=False)
-
-    def error(self, message: str) -> None:
-        raise UserError(f"{message} (see {self.prog} --help)")
 
 
 def _say(text: str) -> None:

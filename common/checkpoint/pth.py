@@ -1,7 +1,7 @@
 """The authors' PyTorch files (.pth, .pt) without PyTorch: the zip format (1.6 and later) and the older stream.
 
 Both are a pickle that says which piece of which storage each tensor is, and the raw bytes of the storages.
-`common.pickles` interprets the pickle without running anything, `common.pth_tensors` holds what it may refer to.
+`common.checkpoint.pickles` interprets the pickle without running anything, `common.checkpoint.pth_tensors` holds what it may refer to.
 """
 
 import io
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from common import UserError, pickles
-from common.pth_tensors import Found, Reader, item_size
+from common.checkpoint.pth_tensors import Found, Reader, item_size
 
 _LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 _CONTAINERS = ("params_ema", "params", "state_dict", "model")  # in order of preference

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from common import ckpt_format
 from common.atomic import replacing
-from common.ckpt_format import plain
-from common.loading import CheckpointError, describe, load_into
-from common.pth import PthError, read_weights
+from common.checkpoint import ckpt_format
+from common.checkpoint.ckpt_format import plain
+from common.checkpoint.loading import CheckpointError, describe, load_into
+from common.checkpoint.pth import PthError, read_weights
 
 __all__ = ["Checkpoint", "CheckpointError", "describe", "digest", "load_into", "read", "save"]
 

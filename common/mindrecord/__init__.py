@@ -1,0 +1,33 @@
+"""Folders of pictures to MindRecord and back: `python -m common.mindrecord pack | verify | info | unpack | repair`.
+
+    python -m common.mindrecord pack --hr DIV2K/HR --scale 4 --patch 160 --crops 47 --output DIV2K_X4_train.mindrecord
+    python -m common.mindrecord verify DIV2K_X4_train.mindrecord
+
+Each record holds the columns `HR` and `LR` (bytes of a PNG, or raw uint8), `name`, `index` (place in pack order), `y`
+and `x` (corner of the patch in the HR picture), `height` and `width` (of HR). MindRecord has no uint8 arrays, so the
+pictures, uint8 (H, W, 3) RGB, are decoded when they are read:
+
+    for hr, lr, name in PatchRecords("X.mindrecord").read([5, 0, 7]): ...  # in the order asked for
+    dataset = open_dataset("X.mindrecord")                                 # a MindSpore dataset: HR, LR, name, index
+
+or without this package, shuffled unless told otherwise (a sharded set by its first shard, `X.mindrecord0`):
+
+    MindDataset("X.mindrecord", ["HR", "LR", "name"]).map(vision.Decode(), "HR").map(vision.Decode(), "LR")
+"""
+
+from common.mindrecord.manifest import Manifest, read_manifest
+from common.mindrecord.move import repair
+from common.mindrecord.packing import PackOptions, pack
+from common.mindrecord.read import PatchRecords, open_dataset, unpack, verify
+
+__all__ = [
+    "Manifest",
+    "PackOptions",
+    "PatchRecords",
+    "open_dataset",
+    "pack",
+    "read_manifest",
+    "repair",
+    "unpack",
+    "verify",
+]
