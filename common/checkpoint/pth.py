@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from common import UserError, pickles
+from common import UserError
+from common.checkpoint import pickles
 from common.checkpoint.pth_tensors import Found, Reader, item_size
 
 _LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
