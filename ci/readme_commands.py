@@ -41,12 +41,12 @@ def main(arguments: list[str]) -> int:
         if not blocks:
             sys.exit(f"error: {name} has no block marked <!-- run -->")
         for number, block in enumerate(blocks, 1):
-            print(f"--- {name}, block {number} of {len(blocks)}\n{block.commands}", flush=True)  # noqa: T201
+            print(f"--- {name}, block {number} of {len(blocks)}\n{block.commands}", flush=True)
             started = time.perf_counter()
             code = run(block, Path.cwd()).returncode
-            print(f"--- ended with {code} after {time.perf_counter() - started:.0f} s", flush=True)  # noqa: T201
+            print(f"--- ended with {code} after {time.perf_counter() - started:.0f} s", flush=True)
             if code != block.code:
-                print(f"error: {name}, block {number}: exit code {code}, not {block.code}", file=sys.stderr)  # noqa: T201
+                print(f"error: {name}, block {number}: exit code {code}, not {block.code}", file=sys.stderr)
                 return 1
     return 0
 

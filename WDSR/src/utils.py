@@ -17,13 +17,13 @@ from common.data import BatchStream, Pair, read_pair
 from common.engine import make_engine
 from common.evaluation import Figure, lpips_figure, lr_psnr_figure, psnr_figure, ssim_figure
 from common.export import Port
-from common.metrics import Convention
 from common.pixels import rgb_to_ycbcr, to_float, to_uint8, ycbcr_to_rgb
 from common.resize import imresize
 from common.runtime import Runtime
 from common.tiling import self_ensemble, tile_apply
 from common.training import Plan
 
+from . import metrics
 from .args import EngineOptions, TrainConfig, TrainedOptions
 from .data.common import PatchMaker, collate, to_network
 from .data.srdata import test_sets, training_set
@@ -197,7 +197,7 @@ class Upscaler:
 def make_validation(pairs: list[Pair], hyper: Hyper) -> Callable[[WDSR], dict[str, float]]:
     """Mean PSNR-Y of the network, eager, over some pairs; these are decoded once."""
     pictures = [read_pair(pair, hyper.scale) for pair in pairs]
-    convention = Convention("y", hyper.scale)
+    convention = metrics.benchmark(hyper.scale)
 
     def validate(network: WDSR) -> dict[str, float]:
         form = network.inference_form()
@@ -268,8 +268,8 @@ def figures(scale: int, crop: int, lpips_weights: str) -> list[Figure]:
         crop: border left out of PSNR-Y and SSIM-Y; -1 takes the scale.
         lpips_weights: "" leaves LPIPS out.
     """
-    benchmark, div2k = Convention("y", scale if crop < 0 else crop), Convention("rgb", scale + 6)
-    found = [psnr_figure(benchmark), ssim_figure(benchmark), psnr_figure(div2k), lr_psnr_figure(scale)]
+    benchmark = metrics.benchmark(scale, None if crop < 0 else crop)
+    found = [psnr_figure(benchmark), ssim_figure(benchmark), psnr_figure(metrics.div2k(scale)), lr_psnr_figure(scale)]
     if lpips_weights:
         from common.lpips import Lpips
 

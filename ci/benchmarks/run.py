@@ -1,0 +1,125 @@
+"""Time the models on this machine, beside their PyTorch peers when these are at hand; prints JSON lines and a table.
+
+    python ci/benchmarks/run.py                                                        # the zoo alone
+    python ci/benchmarks/run.py --peers .peer/bin/python --peers_folder ../shared/peers  # and PyTorch, in turn
+
+Each case runs in a process of its own: warm-up steps, then the medians of some more. Only ratios taken in one run on a quiet
+machine mean anything: the load is printed, and pause whatever trains in the background.
+"""
+
+import argparse
+import importlib
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import common
+
+MODELS = ("wdsr",)
+CASES = (("infer", "onnxruntime"), ("infer", "mindspore"), ("train", "mindspore"))
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def time_case(model: str, what: str, engine: str, repeat: int) -> dict:
+    """Run one case here and now."""
+    from common import runtime
+
+    runtime.start("CPU")
+    started = time.perf_counter()
+    with runtime.graph_mode():
+        step, about = importlib.import_module(f"ci.benchmarks.{model}").build(what, engine)
+        step()
+        first = time.perf_counter() - started
+        step()
+        wall, cpu = [], []
+        for _ in range(repeat):
+            w, c = time.perf_counter(), time.process_time()
+            value = step()
+            wall.append(time.perf_counter() - w)
+            cpu.append(time.process_time() - c)
+    median = statistics.median(wall)
+    return {
+        "model": model,
+        "what": what,
+        "engine": engine,
+        **about,
+        "wall_s": round(median, 4),
+        "wall_min_s": round(min(wall), 4),
+        "cpu_s": round(statistics.median(cpu), 4),
+        "first_step_s": round(first, 1),
+        "gflop_per_s": round(about["gflop"] / median, 1),
+        "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "finite": value == value,
+        "load": [round(x, 2) for x in os.getloadavg()],
+    }
+
+
+def run_process(command: list[str], folder: Path) -> dict:
+    """The JSON line that a process prints last."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"error: {' '.join(command)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def run_all(options: argparse.Namespace) -> list[dict]:
+    """Every case, the peers' beside ours."""
+    rows = []
+    for model in options.models or MODELS:
+        for what, engine in CASES:
+            script = [sys.executable, str(Path(__file__).resolve()), "--one", model, what, engine]
+            rows.append(run_process([*script, "--repeat", str(options.repeat)], ROOT))
+            print(json.dumps(rows[-1]), flush=True)
+            if options.peers and (what, engine) != ("infer", "mindspore"):
+                for keep in ([], ["--keep-memory"]):
+                    peer = [options.peers, "bench_torch.py", "--model", model, "--what", what, *keep]
+                    row = run_process([*peer, "--repeat", str(options.repeat)], Path(options.peers_folder))
+                    rows.append(row | {"engine": "pytorch" + (" (keep-memory)" if keep else "")})
+                    print(json.dumps(rows[-1]), flush=True)
+    return rows
+
+
+def table(rows: list[dict]) -> str:
+    """A Markdown table; the ratio is the wall time over that of PyTorch with kept memory."""
+    lines = [
+        "| model | step | what runs it | wall s | CPU s | peak MiB | GFLOP/s | over PyTorch (keep-memory) | load |",
+        "|---|---|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for row in rows:
+        same = [r for r in rows if (r["model"], r["what"]) == (row["model"], row["what"])]
+        peer = next((r["wall_s"] for r in same if r["engine"] == "pytorch (keep-memory)"), None)
+        gflop = next((r["gflop"] for r in same if "gflop" in r), 0) / row["wall_s"]
+        ratio = f"{row['wall_s'] / peer:.2f}" if peer else ""
+        lines.append(
+            f"| {row['model']} | {row['what']}, {row['size']}, batch {row['batch']} | {row['engine']} | {row['wall_s']:.2f} "
+            f"| {row['cpu_s']:.2f} | {row['peak_rss_mib']:,} | {gflop:.0f} | {ratio} | {row['load'][0]} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", choices=MODELS, help="default: all")
+    parser.add_argument("--repeat", type=int, default=5, help="timed steps of each case [5]")
+    parser.add_argument("--peers", metavar="PYTHON", help="interpreter of an environment with PyTorch")
+    parser.add_argument(
+        "--peers_folder", default=str(ROOT.parent / "shared" / "peers"), help="folder of bench_torch.py"
+    )
+    parser.add_argument("--one", nargs=3, metavar=("MODEL", "STEP", "ENGINE"), help="run one case in this process")
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(time_case(*options.one, options.repeat)))
+        return
+    print("\n" + table(run_all(options)))
+
+
+if __name__ == "__main__":
+    _ = common  # imported first: it sets the environment
+    main()

@@ -1,0 +1,105 @@
+"""WDSR: the network, its learning rates, and the names of its full-size networks."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from mindspore import Tensor, nn, ops
+
+from WDSR.src.args import TrainConfig
+from WDSR.src.model import EXPANSION, WDSR, Hyper
+from WDSR.src.utils import L1Loss, learning_rate
+
+from .core import Golden
+from .folder import Inventory
+from .networks import load_state, train_l1
+from .registry import MODES, fixture, full_size, schedule
+
+OPTIONS = {  # the manifest's name -> ours
+    "scale": "scale",
+    "n_resblocks": "num_blocks",
+    "n_feats": "num_features",
+    "n_colors": "num_colors",
+    "res_scale": "res_scale",
+    "rgb_range": "rgb_range",
+    "rgb_mean": "rgb_mean",
+    "expand": "expand",
+    "linear": "linear",
+}
+NEVER = 10**9  # epochs
+STEPS_PER_EPOCH = 3
+
+
+@fixture("wdsr_b_x*.npz", modes=MODES)
+def wdsr_b(golden: Golden) -> None:
+    """Outputs of both forms, every layer, loss, gradients and optimizer steps."""
+    network = WDSR(Hyper(variant="B", **renamed(golden.config)))
+    load_state(golden, network)
+    lr_image, hr_image = Tensor(golden["in/lr"]), Tensor(golden["in/hr"])
+    golden.compare("out/sr", network(lr_image))
+    golden.compare("out/sr", network.inference_form()(lr_image), quantity="out/ of the folded form")
+    golden.compare_all("mid/", intermediates(network, lr_image))
+    train_l1(golden, network, L1Loss(network), (lr_image, hr_image))
+
+
+def renamed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The hyper-parameters among what the manifest says."""
+    return {ours: config[theirs] for theirs, ours in OPTIONS.items() if theirs in config}
+
+
+def intermediates(network: WDSR, lr_image: Tensor) -> dict[str, Tensor]:
+    """Results of the layers; the authors shuffle tail and skip apart, we shuffle their sum."""
+    x = (lr_image - network.shift) / network.width
+    found = {"head": network.head(x), "skip_conv": network.skip(x)}
+    features = found["head"]
+    for number, block in enumerate(network.body):
+        features = found[f"body{number}"] = block(features)
+        for place, layer in enumerate(block.body):
+            if not isinstance(layer, nn.ReLU):
+                found[f"effective_weight_body{number}_conv{place}"] = layer.effective_weight()
+    found["tail_conv"] = network.tail(features)
+    for name in ("tail", "skip"):
+        found[f"{name}_pixelshuffled"] = ops.pixel_shuffle(found[f"{name}_conv"], network.hyper.scale)
+    for name in ("head", "tail", "skip"):
+        found[f"effective_weight_{name}"] = getattr(network, name)[0].effective_weight()
+    return found
+
+
+@schedule("wdsr_*")
+def rates(golden: Golden, name: str) -> list[float]:
+    """The rates of `--decay`, at the first and, as a check, at the last step of each epoch.
+
+    The parameters of a schedule are in no file: the base rate, and what the name does not tell of the decay, are read
+    off the rates themselves. ntire2018's trainer (`yjn`) calls its scheduler before the first epoch, so that epoch k
+    runs with the rate after k + 1 calls.
+    """
+    epochs, wanted = golden[f"{name}/k"].tolist(), golden[f"{name}/lr"]
+    ahead = 1 if "_yjn_" in name else 0
+    decay, gamma = read_decay(name, np.array(epochs) + ahead, wanted)
+    options = TrainConfig(test_every=STEPS_PER_EPOCH, lr=float(wanted[0]), decay=decay, gamma=gamma)
+    rate = learning_rate(options)
+    first_steps = [(epoch + ahead) * STEPS_PER_EPOCH for epoch in epochs]
+    if any(rate(step) != rate(step + STEPS_PER_EPOCH - 1) for step in first_steps):
+        raise ValueError(f"{name}: the rate changes within an epoch")
+    return [rate(step) for step in first_steps]
+
+
+def read_decay(name: str, epochs: np.ndarray, wanted: np.ndarray) -> tuple[str, float]:
+    """(--decay, --gamma) of a schedule: `step200` in its name is every 200 epochs; other drops are listed."""
+    drops = np.flatnonzero(np.diff(wanted)) + 1
+    gamma = float(wanted[drops[0]] / wanted[drops[0] - 1]) if len(drops) else 1.0
+    if every := re.search(r"_step(\d+)", name):
+        return every[1], gamma
+    return "-".join(str(epoch) for epoch in [*epochs[drops], NEVER]), gamma
+
+
+@full_size("wdsr_*")
+def full_size_network(inventory: Inventory) -> WDSR:
+    """The network that the name tells: wdsr_b_32blocks_64feats_x2."""
+    variant, blocks, features, scale = re.fullmatch(
+        r"wdsr_([ab])_(\d+)blocks_(\d+)feats_x(\d)", inventory.name
+    ).groups()
+    variant = variant.upper()
+    sizes = {"num_blocks": int(blocks), "num_features": int(features), "scale": int(scale)}
+    return WDSR(Hyper(variant=variant, expand=EXPANSION[variant], **sizes))

@@ -1,0 +1,50 @@
+"""Write the tables of options into the READMEs, between `<!-- options: CLASS -->` and `<!-- end of options -->`.
+
+python ci/options_table.py WDSR/README.md            # --check only says whether the table is up to date
+"""
+
+import dataclasses
+import importlib
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+MARKED = re.compile(r"(<!-- options: (\w+) -->\n)(.*?)(<!-- end of options -->)", re.DOTALL)
+
+
+def table(cls: type) -> str:
+    """Markdown: option, default, meaning."""
+    rows = ["| option | default | meaning |", "|---|---|---|"]
+    for field in dataclasses.fields(cls):
+        default = field.default if field.default not in ("", None) else ""
+        if isinstance(default, tuple):
+            default = ", ".join(map(str, default))
+        shown = f"`{default}`" if default != "" else ""
+        rows.append(f"| `--{field.name}` | {shown} | {field.metadata['help'].replace('|', ' / ')} |")
+    return "\n".join(rows) + "\n"
+
+
+def updated(readme: Path) -> str:
+    """The text of the README with its tables made anew."""
+    arguments = importlib.import_module(f"{readme.resolve().parent.name}.src.args")
+    return MARKED.sub(
+        lambda match: match[1] + table(getattr(arguments, match[2])) + match[4], readme.read_text(encoding="utf-8")
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """Update, or with --check compare; 1 when a table was out of date."""
+    stale = [name for name in arguments if name != "--check" and updated(Path(name)) != Path(name).read_text("utf-8")]
+    if "--check" not in arguments:
+        for name in stale:
+            Path(name).write_text(updated(Path(name)), encoding="utf-8")
+        return 0
+    for name in stale:
+        print(f"{name}: the table of options is out of date: python ci/options_table.py {name}")
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,89 @@
+"""The READMEs: their commands work word for word, the two languages print the same ones, nothing named is missing."""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = [path.parent.name for path in sorted(ROOT.glob("*/README.md"))]
+PAIRS = [(ROOT / "README.md", ROOT / "README_CN.md")] + [
+    (ROOT / folder / "README.md", ROOT / folder / "README_CN.md") for folder in FOLDERS
+]
+CODE = re.compile(r"```(?:bash|shell|sh)\n(.*?)```", re.DOTALL)
+
+
+def load(name: str):
+    """A program of ci/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "ci" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(("english", "chinese"), PAIRS, ids=lambda path: path.parent.name)
+def test_both_languages_print_the_same_commands(english, chinese):
+    def commands(path):
+        lines = (line for block in CODE.findall(path.read_text(encoding="utf-8")) for line in block.splitlines())
+        return [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
+
+    assert commands(english), f"{english} prints no command"
+    assert commands(chinese) == commands(english)
+
+
+@pytest.mark.parametrize("readme", [path for pair in PAIRS for path in pair], ids=lambda p: f"{p.parent.name}-{p.name}")
+def test_links_lead_somewhere(readme):
+    text = readme.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#\s]+)\)", text):
+        if "://" not in target:
+            assert (readme.parent / target).exists(), f"{readme.name} links to {target}"
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
+    anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    for anchor in re.findall(r"\]\(#([^)]+)\)", text):
+        assert anchor in anchors, f"{readme.name} has no heading #{anchor}"
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_the_table_of_options_is_up_to_date(folder):
+    done = subprocess.run(
+        [sys.executable, ROOT / "ci" / "options_table.py", "--check", ROOT / folder / "README.md"], check=False
+    )
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_file_that_the_tree_shows_exists(folder):
+    text = (ROOT / folder / "README.md").read_text(encoding="utf-8")
+    tree = re.search(rf"```text\n{folder}\n(.*?)```", text, re.DOTALL)[1]
+    for name in re.findall(r"── ([\w./]+)", tree):
+        assert list((ROOT / folder).rglob(Path(name).name)), f"{folder}/README.md shows {name}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("readme", ["README.md", *(f"{folder}/README.md" for folder in FOLDERS)])
+def test_marked_commands_work(readme, tmp_path):
+    clone = tmp_path / "a clone"
+    shutil.copytree(ROOT, clone, ignore=shutil.ignore_patterns(".git", ".venv", "runs", "__pycache__", "*.egg-info"))
+    blocks = load("readme_commands").blocks_of(clone / readme)
+    assert blocks
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHON": sys.executable,
+        "PYTHONPATH": str(clone),
+    }
+    (clone / "runs").mkdir()
+    for block in blocks:
+        done = subprocess.run(
+            ["bash", "-e", "-o", "pipefail", "-c", block.commands],
+            cwd=clone,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == block.code, f"{block.commands}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
