@@ -35,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             target = target_path(path, options, network.hyper.scale)
             enlarge_file(path, target, enlarge, network.hyper.scale, options.compare)
         except UserError as error:
+            if len(paths) == 1:
+                raise
             failed += 1
             log.error("error: %s", error)
     if failed:

@@ -120,9 +120,9 @@ def main() -> int:
             (args.output / name).parent.mkdir(parents=True, exist_ok=True)
             iio.imwrite(args.output / name, picture, optimize=True)  # a fifth smaller than images.write_picture
         elif not np.array_equal(images.read_rgb(args.output / name), picture):
-            print(f"differs: {args.output / name}")  # noqa: T201
+            print(f"differs: {args.output / name}")
             differing += 1
-    print(f"{len(pictures)} pictures {'compared' if args.check else 'written'}, {differing} differ")  # noqa: T201
+    print(f"{len(pictures)} pictures {'compared' if args.check else 'written'}, {differing} differ")
     return 1 if differing else 0
 
 

@@ -1,4 +1,4 @@
-"""Pairs of pictures -> one row of named figures for each, as a table on the terminal, in CSV and in Markdown, and pictures.
+"""Pairs of pictures -> a table of named figures (terminal, CSV, Markdown) and pictures to look at.
 
 Every figure is measured twice, of bicubic enlargement and of the network, on 8-bit RGB pictures: what a user would see.
 """
@@ -84,26 +84,16 @@ class Table:
         return [f"{value:.{figure.digits}f}" for figure in self.figures for value in row[figure.name]]
 
     def console(self) -> str:
-        """Aligned columns; the headings over two lines, figure above bicubic | SR."""
-        head, *body = self.lines()
-        cells = [["", *(heading.partition(": ")[0] for heading in head[1::2])]]
-        which = ["picture", *(heading.partition(": ")[2] for heading in head[1:-1]), "seconds"]
-        widths = [max(len(row[i]) for row in (which, *body)) for i in range(len(which))]
-        for figure, column in zip(self.figures, range(1, len(which) - 1, 2), strict=True):
-            missing = len(figure.name) - widths[column] - widths[column + 1] - 2
-            widths[column + 1] += max(0, missing)
-        top = " " * widths[0] + "".join(
-            f"  {name:>{widths[i] + widths[i + 1] + 2}}"
-            for name, i in zip(cells[0][1:], range(1, len(which) - 1, 2), strict=False)
-        )
-        rows = [
-            "  ".join(
-                text.ljust(width) if i == 0 else text.rjust(width)
-                for i, (text, width) in enumerate(zip(row, widths, strict=True))
-            )
-            for row in (which, *body)
-        ]
-        return "\n".join([self.title, top, *rows])
+        """Aligned columns, the name of a figure above its two."""
+        rows = [["picture", *["bicubic", "SR"] * len(self.figures), "seconds"], *self.lines()[1:]]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        above = " " * widths[0]
+        for number, figure in enumerate(self.figures):
+            left, right = 2 * number + 1, 2 * number + 2
+            widths[right] = max(widths[right], len(figure.name) - widths[left] - 2)
+            above += "  " + figure.name.rjust(widths[left] + 2 + widths[right])
+        texts = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
+        return "\n".join([self.title, above, *texts])
 
     def markdown(self) -> str:
         """A Markdown table below the title."""

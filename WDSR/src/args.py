@@ -189,7 +189,7 @@ class InferConfig(EngineOptions, TrainedOptions):
     input: str = option("", "a picture or a folder of pictures")
     output: str = option("results", "folder for the enlarged pictures")
     suffix: str = option("_x{scale}", "added to each name; {scale} is put in")
-    format: str = option("", "png, jpg, bmp; default: as the input")
+    format: str = option("", "of the results; default: as the input", choices=("", "png", "jpg", "bmp"))
     compare: bool = option(False, "also write a strip LR | bicubic | SR")
 
 

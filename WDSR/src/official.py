@@ -10,9 +10,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from common import UserError
+from common.checkpoint import CheckpointError
 
-from .model import Hyper
+from .model import EXPANSION, Hyper
+
+PARTS = "(?:bias|weight_g|weight_v)"  # of a convolution with weight normalisation
 
 
 def official_names(weights: Mapping[str, np.ndarray]) -> Callable[[str], str] | None:
@@ -39,36 +41,45 @@ def hyper_of(weights: Mapping[str, np.ndarray], source: str, asked: Hyper) -> Hy
     What shapes do not tell (res_scale, rgb_range, rgb_mean) is taken from `asked`.
 
     Raises:
-        UserError: not a WDSR.
+        CheckpointError: not a WDSR.
     """
     translate = official_names(weights) or (lambda name: name)
     shapes = {translate(name): array.shape for name, array in weights.items()}
+    places = [int(match[1]) for name in shapes if (match := re.fullmatch(r"body\.(\d+)\.body\.0\.weight_v", name))]
     try:
-        features, colors = shapes["head.0.weight_v"][:2]
+        features, colors, *_ = shapes["head.0.weight_v"]
         sub_pixels = shapes["tail.0.weight_v"][0]
-        wide = shapes["body.0.body.0.weight_v"][0]
-        blocks = 1 + max(int(name.split(".")[1]) for name in shapes if name.startswith("body."))
-        variant = "B" if shapes["body.0.body.0.weight_v"][2] == 1 else "A"
-        linear = shapes["body.0.body.2.weight_v"][0] / features if variant == "B" else 0.8
-    except (KeyError, IndexError, ValueError):
+        wide, _, side, _ = shapes["body.0.body.0.weight_v"]
+        variant = "B" if side == 1 else "A"
+        low_rank = shapes["body.0.body.2.weight_v"][0]
+        scale = round((sub_pixels / colors) ** 0.5)
+    except KeyError as error:
         some = ", ".join(sorted(weights)[:4])
-        raise UserError(f"{source} is not a WDSR with weight normalisation: its keys are {some} ...") from None
+        raise CheckpointError(
+            f"{source} is no WDSR with weight normalisation: it has {some} ..., not {error}"
+        ) from None
+    except (IndexError, ValueError, ZeroDivisionError):
+        raise CheckpointError(f"{source} is no WDSR: its filters are not (out, in, height, width)") from None
     return replace(
         asked,
         variant=variant,
-        scale=round((sub_pixels / colors) ** 0.5),
+        scale=scale,
         num_features=features,
-        num_blocks=blocks,
-        expand=wide / features,
-        # int(features * linear) must give the rank back: half a channel more than the rank does
-        linear=(round(linear * features) + 0.5) / features if int(features * 0.8) != linear * features else 0.8,
+        num_blocks=1 + max(places),
+        expand=_ratio(wide, features, EXPANSION[variant]),
+        linear=_ratio(low_rank, features, asked.linear) if variant == "B" else asked.linear,
         normalization="ychfan" if official_names(weights) else "ntire2018",
         num_colors=colors,
     )
 
 
+def _ratio(channels: int, features: int, usual: float) -> float:
+    """What `int(features * ratio)` gives `channels` back for; the quotient itself may be truncated to one less."""
+    candidates = (usual, channels / features, (channels + 0.5) / features)
+    return next(ratio for ratio in candidates if int(features * ratio) == channels)
+
+
 def _ychfan_last(weights: Mapping[str, np.ndarray]) -> int | None:
     """Number of ychfan's tail entry in `body`; None for other files."""
-    if "body.0.weight_v" not in weights:
-        return None
-    return max(int(name.split(".")[1]) for name in weights if re.fullmatch(r"body\.\d+\.weight_v", name))
+    places = [int(match[1]) for name in weights if (match := re.fullmatch(rf"body\.(\d+)\.{PARTS}", name))]
+    return max(places, default=None)

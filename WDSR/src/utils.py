@@ -221,6 +221,11 @@ def make_upscaler(
         (function, name of what runs it); the function takes (h, w, 3) uint8 or uint16 and gives the same type.
     """
     hyper = network.hyper
+    if 0 < options.tile <= 2 * hyper.receptive_radius:
+        least = 2 * hyper.receptive_radius + 1
+        raise UserError(
+            f"--tile {options.tile} is smaller than what this network sees: take {least} or more, better twice it"
+        )
     form = network.inference_form()
     engine = make_engine(
         options.engine,

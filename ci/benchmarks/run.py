@@ -3,8 +3,8 @@
     python ci/benchmarks/run.py                                                        # the zoo alone
     python ci/benchmarks/run.py --peers .peer/bin/python --peers_folder ../shared/peers  # and PyTorch, in turn
 
-Each case runs in a process of its own: warm-up steps, then the medians of some more. Only ratios taken in one run on a quiet
-machine mean anything: the load is printed, and pause whatever trains in the background.
+Each case runs in a process of its own: warm-up steps, then the medians of some more. Only ratios taken in one run on a
+quiet machine mean anything: the load is printed, and pause whatever trains in the background.
 """
 
 import argparse
@@ -97,8 +97,9 @@ def table(rows: list[dict]) -> str:
         gflop = next((r["gflop"] for r in same if "gflop" in r), 0) / row["wall_s"]
         ratio = f"{row['wall_s'] / peer:.2f}" if peer else ""
         lines.append(
-            f"| {row['model']} | {row['what']}, {row['size']}, batch {row['batch']} | {row['engine']} | {row['wall_s']:.2f} "
-            f"| {row['cpu_s']:.2f} | {row['peak_rss_mib']:,} | {gflop:.0f} | {ratio} | {row['load'][0]} |"
+            f"| {row['model']} | {row['what']}, {row['size']}, batch {row['batch']} | {row['engine']} "
+            f"| {row['wall_s']:.2f} | {row['cpu_s']:.2f} | {row['peak_rss_mib']:,} | {gflop:.0f} "
+            f"| {ratio} | {row['load'][0]} |"
         )
     return "\n".join(lines)
 

@@ -1,7 +1,7 @@
 """The authors' PyTorch files (.pth, .pt) without PyTorch: the zip format (1.6 and later) and the older stream.
 
 Both are a pickle that says which piece of which storage each tensor is, and the raw bytes of the storages.
-`common.checkpoint.pickles` interprets the pickle without running anything, `common.checkpoint.pth_tensors` holds what it may refer to.
+`pickles` interprets the pickle without running anything, `pth_tensors` holds what it may refer to.
 """
 
 import io
