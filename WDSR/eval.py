@@ -30,11 +30,11 @@ def run(options: EvalConfig) -> int:
     from common.evaluation import evaluate
     from common.runs import make_run_folder
     from WDSR.src import utils
-    from WDSR.src.data.srdata import test_sets
+    from WDSR.src.data.srdata import evaluation_sets
 
     network, saved, source = utils.load_network(options)
     hyper = network.hyper
-    sets = test_sets(
+    sets = evaluation_sets(
         options.dir_data, options.data_test, hyper.scale, data_range=options.data_range, track=options.track
     )
     figures = utils.figures(hyper.scale, options.crop, options.lpips_weights)

@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     hyper = options.hyper()
     stream = utils.training_stream(options, hyper, here)
-    validate = utils.make_validation(utils.test_pairs(options, hyper), hyper)
+    validate = utils.make_validation(utils.evaluation_pairs(options, hyper), hyper)
     network = WDSR(hyper, options.seed)
     if options.ckpt_path:
         utils.load_weights(network, options.ckpt_path)

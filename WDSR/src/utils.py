@@ -26,7 +26,7 @@ from common.training import Plan
 from . import metrics
 from .args import EngineOptions, TrainConfig, TrainedOptions
 from .data.common import PatchMaker, collate, to_network
-from .data.srdata import test_sets, training_set
+from .data.srdata import evaluation_sets, training_set
 from .model import WDSR, Hyper
 from .official import hyper_of, official_names
 
@@ -100,9 +100,9 @@ def training_stream(options: TrainConfig, hyper: Hyper, here: Runtime) -> BatchS
     return BatchStream(pictures, patches, collate, options.batch_size, options.seed, here.rank, here.world_size)
 
 
-def test_pairs(options: TrainConfig, hyper: Hyper) -> list[Pair]:
+def evaluation_pairs(options: TrainConfig, hyper: Hyper) -> list[Pair]:
     """The first --test_pictures pairs of the test sets."""
-    sets = test_sets(
+    sets = evaluation_sets(
         options.dir_data, options.data_test, hyper.scale, data_range=options.data_range, track=options.track
     )
     return [pair for pairs in sets.values() for pair in pairs][: options.test_pictures or None]

@@ -17,7 +17,7 @@ from common.data import Pair, PairedPictures, PictureSet, find_pairs, read_pair
 from .div2k import find_div2k, find_root, parse_ranges
 
 
-def test_sets(dir_data: str, names: str, scale: int, *, data_range: str, track: str) -> dict[str, list[Pair]]:
+def evaluation_sets(dir_data: str, names: str, scale: int, *, data_range: str, track: str) -> dict[str, list[Pair]]:
     """The pairs of each set in `Set5+Set14+DIV2K`.
 
     Raises:

@@ -1,0 +1,287 @@
+"""WDSR's network: sizes, arithmetic against naive NumPy, both forms, both modes, both conventions of the authors."""
+
+from dataclasses import replace
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor
+
+from common import UserError
+from common.runtime import graph_mode
+from WDSR.src.common import WeightNormConv2d
+from WDSR.src.model import EXPANSION, PRESETS, WDSR, Hyper, count_parameters, depth_to_space_order
+from WDSR.src.utils import L1Loss
+
+SMALL = Hyper(num_features=10, num_blocks=2)
+SMALL_A = replace(SMALL, variant="A", expand=EXPANSION["A"])
+YCHFAN = replace(SMALL_A, normalization="ychfan")
+
+
+def picture(height: int = 7, width: int = 9, colors: int = 3, seed: int = 0) -> np.ndarray:
+    """(1, colors, height, width) float32 in 0..255."""
+    return np.random.default_rng(seed).uniform(0, 255, (1, colors, height, width)).astype(np.float32)
+
+
+def shaken(hyper: Hyper) -> WDSR:
+    """A network whose every parameter is away from its initial value, so that none can be left out unnoticed."""
+    network, random = WDSR(hyper), np.random.default_rng(1)
+    for parameter in network.get_parameters():
+        noise = random.uniform(0.1, 0.3, parameter.shape) * random.choice([-1, 1], parameter.shape)
+        parameter.set_data(Tensor(parameter.asnumpy() + noise, ms.float32))
+    return network
+
+
+def run(network, batch: np.ndarray) -> np.ndarray:
+    return network(Tensor(batch)).asnumpy()
+
+
+def assert_close(found: np.ndarray, wanted: np.ndarray, share: float = 2e-6) -> None:
+    """Within `share` of the largest value; 2e-6 is what the goldens ask of float32."""
+    assert found.shape == wanted.shape
+    assert np.abs(found - wanted).max() <= share * np.abs(wanted).max()
+
+
+# ------------------------------------------------------------------ sizes
+
+
+@pytest.mark.parametrize(
+    ("hyper", "counts"),
+    [
+        (replace(PRESETS["wdsr_a"]), (1_190_100, 1_195_605, 1_203_312)),
+        (replace(Hyper(), num_blocks=16), (1_202_260, 1_212_085, 1_225_840)),
+        (replace(PRESETS["wdsr_b"]), (2_394_804, 2_404_629, 2_418_384)),
+    ],
+    ids=["A 32/128/16", "B 64/16", "B 64/32"],
+)
+def test_published_parameter_counts(hyper, counts):
+    assert tuple(count_parameters(WDSR(replace(hyper, scale=scale))) for scale in (2, 3, 4)) == counts
+
+
+@pytest.mark.parametrize(("blocks", "count"), [(16, 1_194_188), (32, 2_378_748)])
+def test_folding_takes_the_lengths_away(blocks, count):
+    network = WDSR(Hyper(num_blocks=blocks))
+    lengths = sum(parameter.size for parameter in network.get_parameters() if parameter.name.endswith("weight_g"))
+    assert count_parameters(network) - lengths == count == count_parameters(network.inference_form())
+
+
+def test_low_rank_is_truncated():
+    shapes = {p.name: p.shape for p in WDSR(replace(SMALL, num_features=16)).get_parameters()}
+    assert shapes["body.0.body.2.weight_v"] == (12, 96, 1, 1)  # int(12.8)
+    assert shapes["body.0.body.3.weight_v"] == (16, 12, 3, 3)
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+@pytest.mark.parametrize("colors", [1, 3])
+def test_output_size_for_every_scale(scale, colors):
+    network = WDSR(replace(SMALL, scale=scale, num_colors=colors, num_blocks=1))
+    for height, width in ((1, 1), (1, 6), (5, 3)):
+        output = run(network, picture(height, width, colors))
+        assert output.shape == (1, colors, scale * height, scale * width)
+        assert np.isfinite(output).all()
+
+
+# ------------------------------------------------------------------ arithmetic
+
+
+def naive_convolution(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """(C, H, W) -> (O, H, W), zeros around, one output value after the other, in float64."""
+    side = weight.shape[-1]
+    padded = np.pad(x.astype(np.float64), ((0, 0), (side // 2, side // 2), (side // 2, side // 2)))
+    result = np.empty((len(weight), *x.shape[1:]))
+    for channel, row, column in np.ndindex(*result.shape):
+        window = padded[:, row : row + side, column : column + side]
+        result[channel, row, column] = (window * weight[channel]).sum() + bias[channel]
+    return result
+
+
+@pytest.mark.parametrize("side", [1, 3, 5])
+def test_weight_normalised_convolution(side):
+    random = np.random.default_rng(side)
+    layer = WeightNormConv2d(3, 4, side, random)
+    length, bias = random.normal(size=(4, 1, 1, 1)), random.normal(size=4)
+    layer.weight_g.set_data(Tensor(length, ms.float32))
+    layer.bias.set_data(Tensor(bias, ms.float32))
+    direction = layer.weight_v.asnumpy().astype(np.float64)
+    weight = np.stack([g * v / np.sqrt((v**2).sum()) for g, v in zip(length[:, 0, 0, 0], direction, strict=True)])
+    assert_close(layer.effective_weight().asnumpy(), weight)
+    x = random.normal(size=(3, 5, 6)).astype(np.float32)
+    assert_close(run(layer, x[None])[0], naive_convolution(x, weight, bias))
+
+
+def naive_block(x: np.ndarray, block, res_scale: float) -> np.ndarray:
+    branch = x
+    for layer in block.body:
+        if isinstance(layer, WeightNormConv2d):
+            branch = naive_convolution(branch, layer.effective_weight().asnumpy(), layer.bias.asnumpy())
+        else:
+            branch = np.maximum(branch, 0)
+    return x + res_scale * branch
+
+
+@pytest.mark.parametrize(
+    "hyper", [replace(SMALL, num_features=5, res_scale=0.3), replace(YCHFAN, num_features=5)], ids=["B", "A"]
+)
+def test_whole_network_against_naive_arithmetic(hyper):
+    """The two residual blocks, the skip from the input, one pixel shuffle, and the authors' normalisation."""
+    network, x = shaken(hyper), picture(4, 5)
+    mean, width = (np.array([0.4488, 0.4371, 0.4040]), 127.5) if hyper.variant == "B" else (np.full(3, 0.5), 255)
+    shift = 255 * mean[:, None, None]
+    seen = (x[0].astype(np.float64) - shift) / width
+
+    def layer(sequence, value):
+        return naive_convolution(value, sequence[0].effective_weight().asnumpy(), sequence[0].bias.asnumpy())
+
+    features = layer(network.head, seen)
+    for block in network.body:
+        features = naive_block(features, block, hyper.res_scale)
+    sub_pixels = layer(network.tail, features) + layer(network.skip, seen)
+    wanted = np.empty((3, 8, 10))
+    for channel, row, column in np.ndindex(*wanted.shape):
+        place = channel * 4 + (row % 2) * 2 + column % 2  # colour first, then row, then column, as in PyTorch
+        wanted[channel, row, column] = sub_pixels[place, row // 2, column // 2]
+    assert_close(run(network, x)[0], wanted * width + shift)
+
+
+@pytest.mark.parametrize("form", ["training", "inference"])
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_sub_pixels_are_in_pytorch_order(scale, form):
+    network = WDSR(replace(SMALL, scale=scale, num_blocks=1, normalization="ychfan", variant="A"))
+    values = np.arange(3 * scale**2)
+    for layer in (network.tail[0], network.skip[0]):
+        layer.weight_g.set_data(Tensor(np.zeros(layer.weight_g.shape), ms.float32))
+    network.tail[0].bias.set_data(Tensor(values, ms.float32))
+    output = run(network if form == "training" else network.inference_form(), picture(1, 2))[0]
+    wanted = np.tile(values.reshape(3, scale, scale), (1, 1, 2)) * 255 + 127.5
+    assert_close(output, wanted)
+
+
+@pytest.mark.parametrize(("colors", "scale"), [(3, 2), (3, 3), (1, 4)])
+def test_depth_to_space_order(colors, scale):
+    order = depth_to_space_order(colors, scale)
+    assert sorted(order) == list(range(colors * scale**2))
+    for row, column, color in np.ndindex(scale, scale, colors):
+        assert order[(row * scale + column) * colors + color] == color * scale**2 + row * scale + column
+
+
+# ------------------------------------------------------------------ two forms, two modes
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+@pytest.mark.parametrize(
+    "hyper",
+    [SMALL, replace(SMALL, res_scale=0.1), SMALL_A, YCHFAN, replace(SMALL, num_colors=1, rgb_range=1.0)],
+    ids=["B", "B res_scale", "A", "A ychfan", "B luma 0..1"],
+)
+def test_inference_form_is_the_training_form(hyper, scale):
+    network = shaken(replace(hyper, scale=scale))
+    x = picture(7, 5, hyper.num_colors) * np.float32(hyper.rgb_range / 255)
+    assert_close(run(network.inference_form(), x), run(network, x))
+
+
+def test_inference_form_is_a_copy():
+    network, x = WDSR(SMALL), picture()
+    form = network.inference_form()
+    before = run(form, x)
+    network.head[0].bias.set_data(network.head[0].bias + 1)
+    np.testing.assert_array_equal(run(form, x), before)
+    assert not np.array_equal(run(network.inference_form(), x), before)
+
+
+@pytest.mark.parametrize("hyper", [replace(SMALL, res_scale=0.5), replace(YCHFAN, scale=3)], ids=["B", "A"])
+def test_graph_mode_is_pynative(hyper):
+    network, x = shaken(hyper), picture()
+    eager = [run(network, x), run(network.inference_form(), x)]
+    with graph_mode():
+        compiled = [run(network, x), run(network.inference_form(), x)]
+    for found, wanted in zip(compiled, eager, strict=True):
+        assert_close(found, wanted)
+
+
+# ------------------------------------------------------------------ what reaches where
+
+
+@pytest.mark.parametrize("blocks", [1, 3])
+@pytest.mark.parametrize("hyper", [SMALL, SMALL_A], ids=["B", "A"])
+def test_receptive_radius_is_how_far_a_pixel_reaches(hyper, blocks):
+    network = shaken(replace(hyper, num_blocks=blocks))
+    radius = network.hyper.receptive_radius
+    side = 2 * radius + 5
+    x = picture(side, side)
+    other = x.copy()
+    middle = side // 2
+    other[0, :, middle, middle] = 255 - other[0, :, middle, middle]
+    changed = (run(network, x) != run(network, other)).any((0, 1))
+    changed = changed.reshape(side, 2, side, 2).any((1, 3))  # in LR pixels
+    reach = np.arange(middle - radius, middle + radius + 1)
+    for axis in (0, 1):
+        np.testing.assert_array_equal(np.flatnonzero(changed.any(axis)), reach)
+
+
+@pytest.mark.parametrize("hyper", [SMALL, YCHFAN], ids=["B", "A"])
+def test_gradients_reach_every_parameter(hyper):
+    network = WDSR(hyper)
+    loss = L1Loss(network)
+    parameters = network.trainable_params()
+    assert len(parameters) == len(list(network.get_parameters()))
+    batch = Tensor(picture()), Tensor(picture(14, 18, seed=1))
+    gradients = ms.value_and_grad(lambda *pair: loss(*pair)[0], None, ms.ParameterTuple(parameters))(*batch)[1]
+    still = [p.name for p, g in zip(parameters, gradients, strict=True) if not np.abs(g.asnumpy()).max() > 0]
+    assert not still
+
+
+# ------------------------------------------------------------------ initial values
+
+
+def test_initial_values_of_ychfan():
+    network = WDSR(replace(YCHFAN, num_blocks=4))
+    for name, parameter in network.parameters_and_names():
+        values = parameter.asnumpy()
+        if name.endswith("bias"):
+            assert not values.any(), name
+        elif name.endswith("weight_g"):
+            wanted = 1 if not name.startswith("body") else 2 if ".body.0." in name else 0.5  # 1 / sqrt(4 blocks)
+            assert (values == np.float32(wanted)).all(), name
+
+
+def test_initial_values_of_ntire2018_are_pytorch_convolutions():
+    network = WDSR(replace(SMALL, num_features=32))
+    layers = [cell for _, cell in network.cells_and_names() if isinstance(cell, WeightNormConv2d)]
+    assert len(layers) == 3 + 3 * SMALL.num_blocks
+    for layer in layers:
+        direction, bound = layer.weight_v.asnumpy(), 1 / np.sqrt(layer.weight_v[0].size)
+        assert 0.9 * bound < np.abs(direction).max() <= np.float32(bound)
+        assert abs(direction.std() / (bound / np.sqrt(3)) - 1) < 0.1  # uniform
+        assert np.abs(layer.bias.asnumpy()).max() <= bound
+        assert_close(layer.effective_weight().asnumpy(), direction)  # each length is that of its direction
+
+
+def test_seed_decides_the_first_weights():
+    first, same, other = (
+        np.concatenate([p.asnumpy().ravel() for p in WDSR(SMALL, seed).get_parameters()]) for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first, same)
+    assert not np.isclose(first, other).all()
+
+
+def test_luma_takes_the_mean_of_the_mean_colour():
+    shift, width = replace(SMALL, num_colors=1).shift_and_width
+    assert width == 127.5
+    np.testing.assert_allclose(shift, [[[[255 * (0.4488 + 0.4371 + 0.4040) / 3]]]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"variant": "C"}, "variants A and B"),
+        ({"scale": 5}, "scales 1, 2, 3 and 4, not 5"),
+        ({"scale": 0}, "scales"),
+        ({"normalization": "imagenet"}, "ntire2018 or ychfan"),
+        ({"num_blocks": 0}, "0 blocks"),
+        ({"num_features": 0}, "0 features"),
+        ({"num_features": 1}, "1 features"),  # int(0.8) is no channel at all
+    ],
+)
+def test_networks_that_cannot_be(settings, message):
+    with pytest.raises(UserError, match=message):
+        Hyper(**settings)
