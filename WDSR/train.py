@@ -22,33 +22,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.test_only:
         return test_only(options)
     if options.resume:
-        options, saved, folder = runs.resumed(TrainConfig, argv, options.resume, __doc__)
+        options, saved, folder = runs.resumed(TrainConfig, argv, options.resume, __doc__, "WDSR")
     here = runtime.start(options.device_target, seed=options.seed, distribute=options.run_distribute)
 
+    from common.gradient import mixed_precision
     from common.optimizer import Adam
     from common.training import Trainer
     from WDSR.src import utils
+    from WDSR.src.data import srdata
     from WDSR.src.model import WDSR, count_parameters
 
     hyper = options.hyper()
-    stream = utils.training_stream(options, hyper, here)
-    validate = utils.make_validation(utils.evaluation_pairs(options, hyper), hyper)
+    stream = srdata.training_stream(options, hyper, here)
+    validate = utils.make_validation(srdata.evaluation_pairs(options, hyper), hyper) if here.is_main else None
     network = WDSR(hyper, options.seed)
-    if options.ckpt_path:
+    if options.ckpt_path and not saved:
         utils.load_weights(network, options.ckpt_path)
+    loss = utils.L1Loss(mixed_precision(network, options.amp_level, here.device))
     name = options.name or f"{options.model.lower()}_x{hyper.scale}"
-    folder = runs.reopen_run(folder, here) if saved else runs.open_run(options, here, Path(options.save_dir), name)
+    folder = runs.open_run(options, here, Path(options.save_dir), name, folder=folder, saved=saved)
+    betas = options.beta1, options.beta2
     trainer = Trainer(
         network,
-        utils.L1Loss(network),
+        loss,
         stream,
         utils.plan(options),
         here,
         folder,
         utils.describe(hyper, config.to_dict(options)),
-        optimizer=Adam(
-            network.trainable_params(), (options.beta1, options.beta2), options.epsilon, options.weight_decay
-        ),
+        optimizer=Adam(network.trainable_params(), betas, options.epsilon, options.weight_decay),
         validate=validate,
         checkpoint_folder=Path(options.ckpt_save_path) if options.ckpt_save_path else None,
     )
@@ -63,11 +65,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def test_only(options: TrainConfig) -> int:
-    """What --test_only does: eval.py with the options that the two share."""
+    """What --test_only does: eval.py with the options that the two share and that were given."""
     from WDSR import eval as evaluation
     from WDSR.src.args import EvalConfig
 
-    shared = {key: value for key, value in config.to_dict(options).items() if key in EvalConfig.__dataclass_fields__}
+    plain = config.to_dict(TrainConfig())
+    given = {key: value for key, value in config.to_dict(options).items() if value != plain[key]}
+    shared = {key: value for key, value in given.items() if key in EvalConfig.__dataclass_fields__}
     return evaluation.run(config.merge(EvalConfig(), shared, "train.py"))
 
 

@@ -43,14 +43,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = config.parse(Options, argv, description=__doc__)
     fixtures, inventories = folder.read_folder(Path(options.goldens), options.only)
     runtime.start(options.device_target)
-    registry.load_runners()
     show(TITLES)
-    rows = []
+    return summarise(report(run(fixtures, inventories, options.every_array)))
+
+
+def run(
+    fixtures: Sequence[folder.Fixture], inventories: Sequence[folder.Inventory], every_array: bool = False
+) -> Iterator[Row]:
+    """The rows of everything, as they come."""
+    registry.load_runners()
     for fixture in fixtures:
-        rows += report(run_fixture(fixture, options.every_array))
+        yield from run_fixture(fixture, every_array)
     for inventory in inventories:
-        rows += report(run_inventory(inventory))
-    return summarise(rows)
+        yield from run_inventory(inventory)
 
 
 def run_fixture(fixture: folder.Fixture, every_array: bool = False) -> Iterator[Row]:
@@ -60,13 +65,14 @@ def run_fixture(fixture: folder.Fixture, every_array: bool = False) -> Iterator[
         yield Row(fixture.name, "", "the whole file", NO_RUNNER, len(fixture.arrays), detail="not built yet")
         return
     for mode in runner.modes:
-        golden = Golden(*fixture, mode)
+        golden, finished = Golden(*fixture, mode), True
         try:
             with runtime.graph_mode(mode == registry.GRAPH):
                 runner.function(golden)
         except Exception as error:  # a network that breaks is a failed check; the other files are still run
+            finished = False
             yield broken(fixture.name, mode, error)
-        yield from golden.rows(every_array)
+        yield from golden.rows(every_array, finished=finished)
 
 
 def run_inventory(inventory: folder.Inventory) -> Iterator[Row]:
@@ -105,7 +111,7 @@ def broken(name: str, mode: str, error: Exception) -> Row:
 
 
 def report(rows: Iterator[Row]) -> list[Row]:
-    """Prints the rows as they come."""
+    """Prints the rows as they come; returns them."""
     kept = []
     for row in rows:
         share = f"{row.share:.1%}" if row.share < 1000 else "inf" if row.share > 0 else ""

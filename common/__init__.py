@@ -10,6 +10,9 @@ import tempfile
 os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
 # 3 = errors only: cluster building alone prints hundreds of warnings that tell a user nothing.
 os.environ.setdefault("GLOG_v", "3")
+# Seconds that CPU workers wait for each other. MindSpore's 30 would end a job in which one of them validates or saves
+# for longer; a worker that died is noticed by its launcher, one that hangs by the watchdog of common/launch.sh.
+os.environ.setdefault("MS_CPU_COMM_OP_TIMEOUT", "7200")
 # Where a failed compilation writes its analysis, instead of rank_0/ in the working folder.
 os.environ.setdefault("MS_OM_PATH", os.path.join(tempfile.gettempdir(), "mindspore-sr-zoo"))
 

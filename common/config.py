@@ -8,8 +8,6 @@ the source and the key.
 
 import argparse
 import dataclasses
-import difflib
-import types
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,14 +16,24 @@ from typing import Any, TypeVar
 import yaml
 
 from common import UserError
+from common.atomic import replacing
+from common.values import checked, did_you_mean
 
 T = TypeVar("T")
-TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
-def option(default: Any, help: str, *, choices: Sequence[Any] | None = None, aliases: Sequence[str] = ()) -> Any:
-    """A field of a configuration dataclass, with what `--help` says of it and its other names on the command line."""
-    return dataclasses.field(default=default, metadata={"help": help, "choices": choices, "aliases": aliases})
+def option(
+    default: Any,
+    help: str,
+    *,
+    choices: Sequence[Any] | None = None,
+    aliases: Sequence[str] = (),
+    at_least: float | None = None,
+    below: float | None = None,
+) -> Any:
+    """A field of a configuration dataclass: what `--help` says of it, which values it takes, its other names there."""
+    metadata = {"help": help, "choices": choices, "aliases": aliases, "at_least": at_least, "below": below}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def parse(cls: type[T], argv: Sequence[str] | None, *, description: str, base: T | None = None) -> T:
@@ -38,12 +46,12 @@ def parse(cls: type[T], argv: Sequence[str] | None, *, description: str, base: T
     Raises:
         UserError: unknown key, wrong type, value outside its choices, or unreadable file.
     """
-    given = vars(_parser(cls, description).parse_args(argv))
+    given = {key: value for key, value in vars(_parser(cls, description).parse_args(argv)).items() if value is not None}
     path = given.pop("config", None)
     base = cls() if base is None else base
-    if path:
+    if path is not None:
         base = merge(base, read_yaml(path), path)
-    return merge(base, {key: value for key, value in given.items() if value is not None}, "command line")
+    return merge(base, given, "command line")
 
 
 def load(cls: type[T], path: str | Path) -> T:
@@ -52,16 +60,17 @@ def load(cls: type[T], path: str | Path) -> T:
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The mapping in a YAML file.
+    """The mapping in a YAML file. Numbers, words and dates are left as text, which `merge` converts: PyYAML would take
+    1e-4 for text, 010 for eight and `no` for False, whatever the key wants.
 
     Raises:
-        UserError: no such file, not YAML, or not a mapping.
+        UserError: no such file, not YAML, not a mapping, or a key that is there twice.
     """
     try:
         with open(path, encoding="utf-8") as file:
-            content = yaml.safe_load(file)
+            content = yaml.load(file, _Loader)
     except OSError as error:
-        raise UserError(f"cannot read the configuration {path}: {error.strerror}") from None
+        raise UserError(f"cannot read the configuration {str(path)!r}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if content is None:
@@ -69,6 +78,25 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path} must hold `key: value` lines, not {type(content).__name__}")
     return content
+
+
+class _Loader(yaml.SafeLoader):
+    """Leaves scalars as text, but for null, and refuses a key that is there twice (PyYAML takes the last)."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is there twice", key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [resolver for resolver in resolvers if resolver[0].endswith((":null", ":merge"))]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 def merge(base: T, values: Mapping[str, Any], source: str) -> T:
@@ -85,15 +113,14 @@ def merge(base: T, values: Mapping[str, Any], source: str) -> T:
         if key not in fields:
             raise UserError(f"{source}: unknown key {key!r}{did_you_mean(key, fields)}")
         if dataclasses.is_dataclass(hints[key]):
-            current = changes.get(key, getattr(base, key))
-            nested = {rest: value} if rest else value
+            nested = {rest: value} if rest else value or {}  # all keys of a section may be commented out
             if not isinstance(nested, Mapping):
                 raise UserError(f"{source}: {key} is a section of keys, not {value!r}")
-            changes[key] = merge(current, nested, f"{source}: {key}")
+            changes[key] = merge(changes.get(key, getattr(base, key)), nested, f"{source}: {key}")
         elif rest:
             raise UserError(f"{source}: {key} has no key {rest!r} below it")
         else:
-            changes[key] = _checked(value, hints[key], fields[key], f"{source}: {key}")
+            changes[key] = checked(value, hints[key], fields[key], f"{source}: {key}")
     return dataclasses.replace(base, **changes)
 
 
@@ -103,21 +130,24 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def save(config: Any, path: str | Path) -> None:
-    """Write every key with its resolved value; `load` reads it back to an equal object."""
+    """Write every key with its resolved value; `load` reads it back to an equal object.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
     text = yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)
-    Path(path).write_text(text, encoding="utf-8")
+    try:
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from None
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """One line `key: old -> new` for each key in which two flat configurations differ."""
-    keys = sorted(set(old) | set(new))
+    """One line `section.key: old -> new` for each key in which two configurations differ."""
+    old, new = _flat(old), _flat(new)
+    keys = dict.fromkeys([*old, *new])
     return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in keys if old.get(key) != new.get(key)]
-
-
-def did_you_mean(word: str, known: typing.Iterable[str]) -> str:
-    """'; did you mean ...?' when a known word is near, else an empty text."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 class Parser(argparse.ArgumentParser):
@@ -149,7 +179,6 @@ def _add_options(parser: Parser, defaults: Any, prefix: str) -> None:
         if dataclasses.is_dataclass(default):
             _add_options(parser, default, name + ".")
             continue
-        flag = {"nargs": "?", "const": "true"} if hints[field.name] is bool else {}
         choices = field.metadata.get("choices")
         parser.add_argument(
             f"--{name}",
@@ -157,63 +186,20 @@ def _add_options(parser: Parser, defaults: Any, prefix: str) -> None:
             dest=name,
             metavar="{" + ",".join(map(str, choices)) + "}" if choices else field.name.upper(),
             help=_help(field.metadata.get("help", ""), default),
-            **flag,
+            **(
+                {"nargs": "?", "const": "true"}
+                if bool in (hints[field.name], *typing.get_args(hints[field.name]))
+                else {}
+            ),
         )
 
 
 def _help(text: str, default: Any) -> str:
-    shown = "" if default in ("", None, False) else f" [{_plain(default)}]"
-    return (text + shown).replace("%", "%%")
-
-
-def _checked(value: Any, hint: Any, field: dataclasses.Field, place: str) -> Any:
-    converted = _convert(value, hint, place)
-    choices = field.metadata.get("choices")
-    if choices and converted not in choices:
-        near = did_you_mean(str(converted), map(str, choices))
-        raise UserError(f"{place} must be one of {', '.join(map(str, choices))}, not {value!r}{near}")
-    return converted
-
-
-def _convert(value: Any, hint: Any, place: str) -> Any:
-    """`value`, from YAML or the command line, as the annotated type. PyYAML reads 1e-4 as text, hence the care."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        if value is None or (isinstance(value, str) and value.lower() in ("none", "null")):
-            return None
-        return _convert(value, next(kind for kind in arguments if kind is not type(None)), place)
-    if origin is tuple:
-        items = value.replace(",", " ").split() if isinstance(value, str) else value
-        if not isinstance(items, Sequence):
-            items = [items]
-        if Ellipsis not in arguments and len(items) != len(arguments):
-            raise UserError(f"{place} needs {len(arguments)} values, not {value!r}")
-        return tuple(_convert(item, arguments[0], place) for item in items)
-    if hint is bool:
-        return _boolean(value, place)
-    if hint is str and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return str(value)
-    if isinstance(value, bool) or (hint is not str and not isinstance(value, (int, float, str))):
-        raise UserError(f"{place} must be {_name(hint)}, not {value!r}")
-    if hint is str and not isinstance(value, str):
-        raise UserError(f"{place} must be {_name(hint)}, not {value!r}")
-    try:
-        if hint is int and isinstance(value, float) and not value.is_integer():
-            raise ValueError
-        return hint(value)
-    except (ValueError, OverflowError):
-        raise UserError(f"{place} must be {_name(hint)}, not {value!r}") from None
-
-
-def _boolean(value: Any, place: str) -> bool:
-    word = str(value).lower()
-    if word not in TRUE + FALSE:
-        raise UserError(f"{place} must be true or false, not {value!r}")
-    return word in TRUE
-
-
-def _name(hint: type) -> str:
-    return {int: "a whole number", float: "a number", str: "a text"}.get(hint, hint.__name__)
+    """The text and the default, unless the text itself says what happens by default."""
+    if default in ("", None) and "default: " in text:
+        return text.replace("%", "%%")
+    shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
+    return f"{text} [{'none' if shown in ('', None) else shown}]".replace("%", "%%")
 
 
 def _plain(value: Any) -> Any:
@@ -222,3 +208,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (tuple, list)):
         return [_plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return flat

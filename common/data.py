@@ -1,15 +1,14 @@
 """Training data whose order is a function of the seed and the step alone.
 
 Sample number j of a run (step k of a global batch of B takes j = k*B ... k*B + B-1) shows picture
-permutation(epoch)[j mod n] with the crop and flips drawn from a generator seeded with (seed, j). Nothing else is random,
-so a resumed run sees what the uninterrupted one would have seen, and N workers that each take their slice of every global
-batch see together what one worker would have seen alone.
+permutation(epoch)[j mod n] with the crop and flips drawn from a generator seeded with (seed, j). Nothing else is
+random, so a resumed run sees what the uninterrupted one would have seen, and N workers that each take their slice of
+every global batch see together what one worker would have seen alone.
 """
 
 import dataclasses
 import itertools
 import queue
-import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -39,25 +38,36 @@ class PictureSet(Protocol):
 
 
 def find_pairs(hr_folder: Path, lr_folder: Path | None, scale: int) -> list[Pair]:
-    """Pair the pictures of two folders by name: `0001.png` with `0001x2.png` or `0001.png`.
+    """Pair the pictures of two folders by their place and name: `a/0001.png` with `a/0001x2.png` or `a/0001.png`.
 
     Args:
         lr_folder: None when the LR pictures are to be made by bicubic down-sampling.
 
     Raises:
-        UserError: no pictures, or HR pictures without their LR picture.
+        UserError: no pictures, HR pictures without their LR picture, or two pictures of one name.
     """
-    hr_paths = images.find_pictures(hr_folder)
-    if lr_folder is None:
-        return [Pair(path.stem, path, None) for path in hr_paths]
-    by_name = {re.sub(rf"x{scale}$", "", path.stem): path for path in images.find_pictures(lr_folder)}
-    missing = [path.name for path in hr_paths if path.stem not in by_name]
-    if missing:
+    hr_paths, lr_paths = _by_place(Path(hr_folder)), _by_place(Path(lr_folder)) if lr_folder else {}
+    of_place = {place: lr_paths.get(f"{place}x{scale}") or lr_paths.get(place) for place in hr_paths}
+    pairs = [Pair(path.stem, path, of_place[place]) for place, path in hr_paths.items()]
+    missing = [pair.hr.name for pair in pairs if pair.lr is None]
+    if lr_folder and missing:
         raise UserError(
-            f"{len(missing)} of {len(hr_paths)} pictures of {hr_folder} have no x{scale} picture in {lr_folder}: "
+            f"{len(missing)} of {len(pairs)} pictures of {hr_folder} have no x{scale} picture in {lr_folder}: "
             f"{', '.join(missing[:5])}{' ...' if len(missing) > 5 else ''}"
         )
-    return [Pair(path.stem, path, by_name[path.stem]) for path in hr_paths]
+    return pairs
+
+
+def _by_place(folder: Path) -> dict[str, Path]:
+    """Pictures by their path below the folder without its ending; two endings of one name would leave a choice."""
+    found: dict[str, Path] = {}
+    for path in images.find_pictures(folder):
+        inside = path.relative_to(folder if path != folder else folder.parent)
+        place = inside.with_suffix("").as_posix()
+        if place in found:
+            raise UserError(f"{found[place]} and {path} have one name: remove one of them")
+        found[place] = path
+    return found
 
 
 def read_pair(pair: Pair, scale: int) -> tuple[np.ndarray, np.ndarray]:
@@ -170,6 +180,7 @@ class BatchStream:
     rank: int = 0
     world_size: int = 1
     ahead: int = 4
+    _shuffled: tuple[int, np.ndarray] = dataclasses.field(default=(-1, np.empty(0)), init=False, repr=False)
 
     @property
     def global_batch_size(self) -> int:
@@ -184,10 +195,9 @@ class BatchStream:
     def picture_of(self, number: int) -> int:
         """Which picture sample `number` is cut from: each picture once in every len(pictures) samples."""
         epoch, position = divmod(number, len(self.pictures))
-        if getattr(self, "_epoch", None) != epoch:
-            self._epoch = epoch
-            self._order = np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.pictures))
-        return int(self._order[position])
+        if self._shuffled[0] != epoch:
+            self._shuffled = epoch, np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.pictures))
+        return int(self._shuffled[1][position])
 
     def batches(self, first_step: int, last_step: int) -> Iterator[tuple[np.ndarray, ...]]:
         """The batches of steps first_step ... last_step - 1, made in order."""
@@ -226,7 +236,8 @@ class BatchStream:
             except BaseException as error:  # handed to the consumer, who raises it
                 put(error)
 
-        threading.Thread(target=produce, daemon=True, name="batches").start()
+        producer = threading.Thread(target=produce, daemon=True, name="batches")
+        producer.start()
         try:
             while (item := ready.get()) is not None:
                 if isinstance(item, BaseException):
@@ -234,3 +245,4 @@ class BatchStream:
                 yield item
         finally:
             closed.set()
+            producer.join(timeout=10)  # or it would go on reading while another run uses the same pictures

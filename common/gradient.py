@@ -3,7 +3,9 @@
 from collections.abc import Callable
 
 import mindspore as ms
-from mindspore import Tensor, nn, ops
+from mindspore import Tensor, amp, nn, ops
+
+from common import UserError
 
 # Python loops over hundreds of gradients are unrolled by recursion and exceed the compiler's depth; maps do not.
 for_each = ops.HyperMap()
@@ -69,3 +71,19 @@ class GradientStep(nn.Cell):
 def global_norm(gradients: tuple[Tensor, ...]) -> Tensor:
     """Euclidean norm of all gradients as one vector."""
     return ops.sqrt(ops.addn(for_each(square_sum, gradients)))
+
+
+def mixed_precision(network: nn.Cell, level: str, device: str) -> nn.Cell:
+    """The network with float16 arithmetic, its parameters and output still float32; for "O0" the network itself.
+
+    Args:
+        level: of `mindspore.amp.auto_mixed_precision`: "O2" leaves normalisation layers in float32, "O3" nothing.
+
+    Raises:
+        UserError: half precision is asked for on a CPU.
+    """
+    if level == "O0":
+        return network
+    if device == "CPU":  # float16 convolutions are no faster there, all else is 2 to 4 times slower
+        raise UserError(f"--amp_level {level} needs a GPU or Ascend: the CPU computes in float32 only; leave it at O0")
+    return amp.auto_mixed_precision(network, level)

@@ -1,11 +1,12 @@
-"""Adam with PyTorch's arithmetic, on MindSpore's fused kernel.
+"""Adam with PyTorch's arithmetic, on MindSpore's fused kernel; and a moving average of the weights.
 
 `mindspore.nn.Adam` adds epsilon to the biased second moment; PyTorch, and with it every recipe here, adds it to the
 corrected one (Kingma and Ba, arXiv:1412.6980, algorithm 1). Early in training the two differ by a factor of 30 in
 epsilon, enough to leave the authors' trajectories.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 
 import mindspore as ms
 import numpy as np
@@ -57,7 +58,7 @@ class Adam:
             arrays[f"optimizer.second.{parameter.name}"] = second.asnumpy()
         return arrays
 
-    def load(self, arrays: dict[str, np.ndarray]) -> None:
+    def load(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Continue from `state()`.
 
         Raises:
@@ -72,3 +73,44 @@ class Adam:
 def zeros_like(parameter: Parameter) -> Parameter:
     """A float32 moment of the parameter's shape."""
     return Parameter(Tensor(np.zeros(parameter.shape, np.float32)), name=f"moment.{parameter.name}")
+
+
+class MovingAverage:
+    """An exponential moving average of some parameters.
+
+    Args:
+        parameters: what is averaged.
+        decay: of the average in one step; 0 keeps none, and nothing here has an effect.
+    """
+
+    def __init__(self, parameters: Sequence[Parameter], decay: float) -> None:
+        self.parameters, self.decay = list(parameters) if decay else [], decay
+        self.averages = [Parameter(p.value(), name=f"ema.{p.name}") for p in self.parameters]
+
+    def update(self) -> None:
+        """Take in the weights of one more step."""
+        for average, parameter in zip(self.averages, self.parameters, strict=True):
+            average.set_data(average * self.decay + parameter * (1 - self.decay))
+
+    @contextlib.contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Within the block the parameters hold their averages."""
+        trained = [parameter.asnumpy().copy() for parameter in self.parameters]
+        self._assign([average.asnumpy() for average in self.averages])
+        try:
+            yield
+        finally:
+            self._assign(trained)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The averages, as `load` takes them."""
+        return {average.name: average.asnumpy() for average in self.averages}
+
+    def load(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Continue from `state()`, or from the weights as they are when it was taken without an average."""
+        for average, parameter in zip(self.averages, self.parameters, strict=True):
+            average.set_data(Tensor(arrays.get(average.name, parameter.asnumpy())))
+
+    def _assign(self, arrays: Sequence[np.ndarray]) -> None:
+        for parameter, array in zip(self.parameters, arrays, strict=True):
+            ops.assign(parameter, Tensor(array))

@@ -1,15 +1,20 @@
-"""What a training run leaves to look at: metrics.csv, curve.png, and TensorBoard events where tensorboardX is installed."""
+"""What a training run leaves to look at: metrics.csv, curve.png, and events for TensorBoard with tensorboardX."""
 
 import csv
+import logging
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from common import UserError
 from common.atomic import replacing
 
+log = logging.getLogger(__name__)
 FIRST_COLUMNS = ("step", "loss", "learning_rate", "gradient_norm", "seconds_per_step")
+ORANGE, GRAY = "#c8501e", "#9a9a9a"
 
 
 class Record:
@@ -17,12 +22,15 @@ class Record:
 
     Args:
         folder: the run's folder.
-        first_step: rows of this step and later, left by a run that went on after its last checkpoint, are dropped.
+        last_step: rows of later steps, left by a run that went on after its last checkpoint, are dropped.
+
+    Raises:
+        UserError: the file cannot be written.
     """
 
-    def __init__(self, folder: Path, first_step: int = 0) -> None:
+    def __init__(self, folder: Path, last_step: int = 0) -> None:
         self.folder, self.path = folder, folder / "metrics.csv"
-        self.rows = [row for row in read_rows(self.path) if int(row["step"]) <= first_step]
+        self.rows = [row for row in read_rows(self.path) if int(row["step"]) <= last_step]
         self._rewrite()
         self._events = _summary_writer(folder)
 
@@ -37,15 +45,22 @@ class Record:
             self._events.close()
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
-        """One row; new columns may appear at any time."""
+        """One row; new columns may appear at any time.
+
+        Raises:
+            UserError: the file cannot be written.
+        """
         row = {"step": step, **values}
         known = set(self.columns)
         self.rows.append({key: str(value) for key, value in row.items()})
-        if set(row) <= known:
-            with open(self.path, "a", newline="", encoding="utf-8") as file:
-                csv.DictWriter(file, self.columns).writerow(self.rows[-1])
-        else:
+        if not set(row) <= known:
             self._rewrite()
+        else:
+            try:
+                with open(self.path, "a", newline="", encoding="utf-8") as file:
+                    csv.DictWriter(file, self.columns).writerow(self.rows[-1])
+            except OSError as error:
+                raise self._unwritten(error) from None
         if self._events is not None:
             for key, value in values.items():
                 self._events.add_scalar(key, float(value), step)
@@ -57,52 +72,82 @@ class Record:
         return [*(key for key in FIRST_COLUMNS if key in seen), *(key for key in seen if key not in FIRST_COLUMNS)]
 
     def series(self, column: str) -> tuple[list[int], list[float]]:
-        """Steps and values of the rows that have `column`."""
+        """Steps and values of the rows that have a finite number in `column`."""
         kept = [(int(row["step"]), float(row[column])) for row in self.rows if row.get(column)]
+        kept = [(step, value) for step, value in kept if math.isfinite(value)]
         return [step for step, _ in kept], [value for _, value in kept]
 
     def draw(self) -> Path | None:
-        """Write `curve.png`: the loss, and below it each score of the validation. None without matplotlib."""
+        """Write `curve.png`: the loss, and below it each score of the validation.
+
+        A picture is not worth a run: without matplotlib, or where it cannot be written, there is none.
+        """
+        panels = ["loss", *(name for name in self.columns if name not in FIRST_COLUMNS)]
+        panels = [name for name in panels if self.series(name)[0]]
+        if not panels:
+            return None
         try:
-            import matplotlib
+            from matplotlib.figure import Figure
         except ImportError:
             return None
-        matplotlib.use("Agg")
-        import matplotlib.pyplot as plt
-
-        scores = [name for name in self.columns if name not in FIRST_COLUMNS and self.series(name)[0]]
-        panels = ["loss", *scores]
-        if not self.series("loss")[0]:
-            return None
-        figure, axes = plt.subplots(len(panels), 1, figsize=(8, 2.6 * len(panels)), sharex=True, squeeze=False)
-        for axis, name in zip(axes[:, 0], panels, strict=True):
-            steps, values = self.series(name)
-            axis.plot(steps, values, marker="." if len(steps) < 60 else None, linewidth=1)
-            axis.set_ylabel(name)
-            axis.grid(alpha=0.3)
-        if min(self.series("loss")[1]) > 0:
-            axes[0, 0].set_yscale("log")
-        axes[-1, 0].set_xlabel("step")
-        figure.tight_layout()
+        figure = Figure(figsize=(8, 1 + 2.4 * len(panels)), layout="constrained")
+        axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+        for axis, name in zip(axes, panels, strict=True):
+            self._draw_panel(axis, name)
+        axes[-1].set_xlabel("step")
         path = self.folder / "curve.png"
-        with replacing(path) as temporary:
-            figure.savefig(temporary, dpi=100)
-        plt.close(figure)
+        try:
+            with replacing(path) as temporary:
+                figure.savefig(temporary, dpi=100)
+        except OSError as error:
+            log.warning("%s is not drawn: %s", path, error.strerror)
+            return None
         return path
 
+    def _draw_panel(self, axis: Any, name: str) -> None:
+        """One curve; a long one pale, with its running mean over a fiftieth of it."""
+        from matplotlib.ticker import LogFormatter
+
+        class Plain(LogFormatter):  # labels the ticks that matplotlib would, as 20 rather than 2 x 10^1
+            def __call__(self, value: float, place: int | None = None) -> str:
+                return f"{value:.3g}" if super().__call__(value, place) else ""
+
+        steps, values = self.series(name)
+        window = len(values) // 50
+        axis.plot(steps, values, color=GRAY if window > 1 else ORANGE, marker="." if len(steps) < 60 else None, lw=1)
+        if window > 1:
+            means = [sum(values[i : i + window]) / window for i in range(len(values) - window + 1)]
+            axis.plot(steps[window // 2 :][: len(means)], means, color=ORANGE, lw=1.5)
+        if name == "loss" and min(values) > 0:
+            axis.set_yscale("log")
+            axis.yaxis.set_major_formatter(Plain(minor_thresholds=(2, 0.5)))
+            axis.yaxis.set_minor_formatter(Plain(minor_thresholds=(2, 0.5)))
+        axis.set_ylabel(name)
+        axis.grid(alpha=0.3, which="both")
+        axis.spines[["top", "right"]].set_visible(False)
+
     def _rewrite(self) -> None:
-        with replacing(self.path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self.columns or FIRST_COLUMNS)
-            writer.writeheader()
-            writer.writerows(self.rows)
+        try:
+            with replacing(self.path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, self.columns or FIRST_COLUMNS)
+                writer.writeheader()
+                writer.writerows(self.rows)
+        except OSError as error:
+            raise self._unwritten(error) from None
+
+    def _unwritten(self, error: OSError) -> UserError:
+        return UserError(
+            f"cannot write {self.path}: {error.strerror}; the checkpoints are whole, go on with --resume {self.folder}"
+        )
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """Rows of a metrics.csv; none where there is no file. A last line cut by a kill is left out."""
+    """Rows of a metrics.csv; none where there is no file. A last line cut by a kill or a full disk is left out."""
     if not os.path.exists(path):
         return []
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    with open(path, newline="", encoding="utf-8", errors="replace") as file:
+        lines = file.read().splitlines(keepends=True)
+    rows = csv.DictReader(line for line in lines if line.endswith("\n"))
     return [
         {key: value for key, value in row.items() if key and value} for row in rows if (row.get("step") or "").isdigit()
     ]

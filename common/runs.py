@@ -19,35 +19,53 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-def open_run(options: Any, here: Runtime, parent: Path, name: str) -> Path:
-    """A new run's folder with config.yaml, environment.txt and train.log (main worker; others get the path alone)."""
+def open_run(
+    options: Any,
+    here: Runtime,
+    parent: Path,
+    name: str,
+    *,
+    folder: Path | None = None,
+    saved: Checkpoint | None = None,
+) -> Path:
+    """The run's folder with config.yaml, environment.txt and train.log (main worker; others get a path alone).
+
+    Args:
+        parent, name: where a new run is made, and what it is called.
+        folder: of a run that goes on: its log and environment.txt are continued. None makes a new one.
+        saved: what the run goes on from; options that have changed since are logged.
+
+    Raises:
+        UserError: the folder cannot be made or written.
+    """
     if not here.is_main:
-        return parent / name
-    folder = make_run_folder(parent, name)
+        return folder or parent / name
+    new = folder is None
+    folder = make_run_folder(parent, name) if new else folder
     config.save(options, folder / "config.yaml")
-    (folder / "environment.txt").write_text(describe_environment(here), encoding="utf-8")
-    start_log(folder / "train.log")
-    return folder
-
-
-def reopen_run(folder: Path, here: Runtime) -> Path:
-    """The folder of a run that goes on; its log is continued."""
-    if here.is_main:
-        folder.mkdir(parents=True, exist_ok=True)
-        start_log(folder / "train.log")
+    try:
         with open(folder / "environment.txt", "a", encoding="utf-8") as file:
-            file.write("\nresumed\n" + describe_environment(here))
+            file.write(("" if new else "\nresumed\n") + describe_environment(here))
+    except OSError as error:
+        raise UserError(f"cannot write {folder / 'environment.txt'}: {error.strerror}") from None
+    start_log(folder / "train.log")
+    for line in config.differences(saved.meta["config"], config.to_dict(options)) if saved else ():
+        if not line.startswith("resume:"):
+            log.info("changed since the run was stopped: %s", line)
     return folder
 
 
-def resumed(cls: type[T], argv: Sequence[str] | None, path: str, description: str) -> tuple[T, Checkpoint, Path]:
+def resumed(
+    cls: type[T], argv: Sequence[str] | None, path: str, description: str, model: str
+) -> tuple[T, Checkpoint, Path | None]:
     """What `--resume PATH` goes on with: the saved options with those on the command line over them.
 
     Args:
-        path: a run's folder, or a checkpoint file in `RUN/ckpt`.
+        path: a run's folder, or one of its checkpoints.
+        model: what the checkpoint must hold.
 
     Returns:
-        (options, checkpoint, the run's folder).
+        (options, checkpoint, the run's folder or None when only the file is left).
 
     Raises:
         UserError: no such run, or a checkpoint of something else.
@@ -58,14 +76,19 @@ def resumed(cls: type[T], argv: Sequence[str] | None, path: str, description: st
         if file is None:
             raise UserError(f"nothing to resume in {path}: expected {Path(path) / 'ckpt' / 'last.ckpt'}")
     saved = checkpoint.read(file)
-    if "config" not in saved.meta or "counters" not in saved.meta:
+    if saved.meta.get("model", model) != model:
+        raise UserError(f"{checkpoint.describe(file, saved.meta)} cannot be resumed here: expected a {model}")
+    if not {"config", "counters", "step"} <= set(saved.meta):
         raise UserError(f"{file} was not written by a training run: start from its weights with --ckpt_path {file}")
     base = config.merge(cls(), saved.meta["config"], str(file))
     options = config.parse(cls, argv, description=description, base=base)
-    for line in config.differences(config.to_dict(base), config.to_dict(options)):
-        if not line.startswith("resume:"):
-            log.info("changed since the run was stopped: %s", line)
-    return options, saved, file.parent.parent if file.parent.name == "ckpt" else file.parent
+    return options, saved, _folder_of(file, saved)
+
+
+def _folder_of(file: Path, saved: Checkpoint) -> Path | None:
+    """The run that wrote a checkpoint: the folder above, or where the run was when it stopped."""
+    places = [file.parent.parent if file.parent.name == "ckpt" else file.parent, Path(saved.meta.get("folder", ""))]
+    return next((place for place in places if place.name and (place / "config.yaml").is_file()), None)
 
 
 def make_run_folder(parent: Path, name: str) -> Path:

@@ -1,4 +1,4 @@
-"""Where a program runs: device, distributed start, seeds, log, progress bar, exit code."""
+"""Where a program runs: device, distributed start, seeds, exit code; and, from `common.console`, what it says."""
 
 import contextlib
 import dataclasses
@@ -6,10 +6,13 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from common import UserError
+from common.console import duration, progress, shows_bar, start_log
+
+__all__ = ["DEVICES", "DEVICE_CHOICES", "Runtime", "choose_device", "graph_mode", "run_main", "start", "was_launched"]
+__all__ += ["duration", "progress", "shows_bar", "start_log"]
 
 DEVICES = ("Ascend", "GPU", "CPU")
 DEVICE_CHOICES = ("auto", *DEVICES)
@@ -50,8 +53,8 @@ def start(device_target: str = "auto", *, seed: int | None = None, distribute: b
     """Choose the device, join the other workers if there are any, and seed MindSpore.
 
     Args:
-        device_target: "auto" takes the first backend that answers (Ascend, GPU, CPU; ZOO_PREFERRED_DEVICE is tried before
-            the others, and a line says so when it does not answer); a named device must be there.
+        device_target: "auto" takes the first backend that answers (Ascend, GPU, CPU; ZOO_PREFERRED_DEVICE is tried
+            before the others, and a line says so when it does not answer); a named device must be there.
         distribute: True demands a launcher, None joins one if it started this process, False stays alone.
 
     Raises:
@@ -59,18 +62,16 @@ def start(device_target: str = "auto", *, seed: int | None = None, distribute: b
     """
     import mindspore as ms
 
-    device = choose_device(device_target)
-    ms.set_context(mode=ms.PYNATIVE_MODE)
-    if seed is not None:
-        ms.set_seed(seed)
     launched = was_launched()
     if distribute and not launched:
         raise UserError(
             "--run_distribute needs a launcher: use the folder's distributed script, or msrun --worker_num=N train.py"
         )
-    if not launched or distribute is False:
-        return Runtime(device)
-    return _join(device)
+    device = choose_device(device_target)
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    if seed is not None:
+        ms.set_seed(seed)
+    return Runtime(device) if not launched or distribute is False else _join(device)
 
 
 def choose_device(wanted: str) -> str:
@@ -85,11 +86,12 @@ def choose_device(wanted: str) -> str:
             )
         return wanted
     preferred = os.environ.get("ZOO_PREFERRED_DEVICE")
-    if preferred in DEVICES and preferred != "CPU":
-        if _answers(preferred):
-            return preferred
-        log.warning("no %s backend in this MindSpore: looking for another (DEVICE_TARGET overrides)", preferred)
-    return next(device for device in DEVICES if _answers(device))
+    if preferred in DEVICES and _answers(preferred):
+        return preferred
+    found = next(device for device in DEVICES if _answers(device))
+    if preferred in DEVICES and preferred != found:
+        log.warning("no %s backend in this MindSpore: running on %s (DEVICE_TARGET overrides)", preferred, found)
+    return found
 
 
 @contextlib.contextmanager
@@ -110,74 +112,17 @@ def graph_mode(on: bool = True) -> Iterator[None]:
 
 
 def was_launched() -> bool:
-    """Whether msrun, a rank table or mpirun started this process as one of several workers."""
-    counts = ("MS_WORKER_NUM", "RANK_SIZE", "OMPI_COMM_WORLD_SIZE")
-    return any(os.environ.get(name, "1") not in ("", "0", "1") for name in counts)
+    """Whether msrun, a rank table or mpirun started this process as a worker of a job.
 
-
-def start_log(file: Path | None = None, *, quiet: bool = False) -> None:
-    """Send the log to the terminal and, when given, to the end of a file.
-
-    Records marked `extra={"bar": True}` say what the progress bar already shows: they go to the terminal only when it
-    shows no bar.
+    MS_WORKER_NUM or RANK_SIZE alone say nothing: users export them for the launcher, on every machine. A job of one
+    worker counts, because its scheduler, a process of its own, runs the same program.
     """
-    root = logging.getLogger()
-    root.setLevel(logging.INFO)
-    for handler in list(root.handlers):
-        root.removeHandler(handler)
-    console = _Console()
-    console.setLevel(logging.ERROR if quiet else logging.INFO)
-    console.setFormatter(logging.Formatter("%(message)s"))
-    console.addFilter(lambda record: not (getattr(record, "bar", False) and shows_bar()))
-    root.addHandler(console)
-    if file is not None:
-        handler = logging.FileHandler(file, encoding="utf-8")
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        root.addHandler(handler)
 
+    def several(name: str) -> bool:
+        return os.environ.get(name, "1") not in ("", "0", "1")
 
-def shows_bar() -> bool:
-    """Whether a progress bar is drawn: on a terminal, when tqdm is installed."""
-    return sys.stderr.isatty() and _tqdm() is not None
-
-
-@contextlib.contextmanager
-def progress(total: int, description: str, unit: str = "it", initial: int = 0) -> Iterator[Any]:
-    """A bar with `update(n)` and `set_postfix_str(text)`; it does nothing where no bar is shown."""
-    if not shows_bar():
-        yield _NoBar()
-        return
-    settings = {"total": total, "desc": description, "unit": unit, "initial": initial}
-    with _tqdm()(**settings, dynamic_ncols=True, leave=True) as bar:
-        yield bar
-
-
-class _NoBar:
-    def update(self, n: int = 1) -> None:
-        pass
-
-    def set_postfix_str(self, text: str) -> None:
-        pass
-
-
-class _Console(logging.StreamHandler):
-    """Writes above a progress bar rather than through it."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        tqdm = _tqdm()
-        if tqdm is None or not shows_bar():
-            self.setStream(sys.stderr)
-            super().emit(record)
-        else:
-            tqdm.write(self.format(record), file=sys.stderr)
-
-
-def _tqdm() -> Any:
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return None
-    return tqdm
+    table = os.environ.get("RANK_TABLE_FILE") or os.environ.get("MINDSPORE_HCCL_CONFIG_PATH")
+    return bool(os.environ.get("MS_ROLE") or several("OMPI_COMM_WORLD_SIZE") or (table and several("RANK_SIZE")))
 
 
 def _answers(device: str) -> bool:
@@ -188,12 +133,27 @@ def _answers(device: str) -> bool:
     level = logger.level
     logger.setLevel(logging.CRITICAL)  # a backend that is not there is an answer, not an error to be shown
     try:
-        ms.set_device(device)
-    except (RuntimeError, ValueError):
-        return False
+        ms.set_device(device, *_device_id(device))
+    except (RuntimeError, ValueError) as error:
+        # Once something has been computed the device stands, and setting it again is refused, be it the same.
+        return "has been initialized" in str(error) and ms.get_context("device_target") == device
     finally:
         logger.setLevel(level)
     return True
+
+
+def _device_id(device: str) -> tuple[int, ...]:
+    """The number that DEVICE_ID gives, which set_device ignores; none where msrun hands out the devices itself.
+
+    Raises:
+        UserError: DEVICE_ID is no number.
+    """
+    number = os.environ.get("DEVICE_ID", "")
+    if device == "CPU" or not number or os.environ.get("MS_ROLE"):
+        return ()
+    if not number.isdigit():
+        raise UserError(f"DEVICE_ID must be the number of a device, not {number!r}")
+    return (int(number),)
 
 
 def _join(device: str) -> Runtime:
@@ -205,12 +165,3 @@ def _join(device: str) -> Runtime:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"the workers could not find each other on {device}: {reason}") from None
     return Runtime(device, communication.get_rank(), communication.get_group_size())
-
-
-def duration(seconds: float) -> str:
-    """`2 h 05 min`, `3 min 20 s` or `12 s`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

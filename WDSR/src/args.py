@@ -29,14 +29,14 @@ class NetworkOptions:
     """What is built."""
 
     scale: str = option("2", "super resolution scale: 2, 3 or 4; or several as 2+3+4, of which --task_id takes one")
-    task_id: int = option(0, "which of several scales (2+3+4) this task works on, counted from 0")
+    task_id: int = option(0, "which of several scales (2+3+4) this task works on, counted from 0", at_least=0)
     model: str = option(
         "WDSR",
         "model name: WDSR or WDSR-B (1x1, 1x1, 3x3 in a block), WDSR-A (3x3, 3x3), or a named size",
         choices=("WDSR", "WDSR-B", "WDSR-A", *PRESETS),
     )
-    n_resblocks: int = option(32, "number of residual blocks")
-    n_feats: int = option(64, "number of feature maps")
+    n_resblocks: int = option(32, "number of residual blocks", at_least=1)
+    n_feats: int = option(64, "number of feature maps", at_least=1)
     expand: float = option(0.0, "width of the activation over n_feats; 0 takes the paper's: B 6, A 4")
     res_scale: float = option(1.0, "residual scaling; 0.1 steadies nets of 64 blocks and more")
     n_colors: int = option(
@@ -113,7 +113,7 @@ class EngineOptions:
     engine: str = option(
         "auto", "what computes; auto: ONNX Runtime on CPU when installed, else MindSpore", choices=ENGINES
     )
-    tile: int = option(0, "side of the LR tiles; 0: whole pictures up to 512x512 LR pixels, tiles beyond")
+    tile: int = option(0, "side of the LR tiles; 0: whole pictures up to 512x512 LR pixels, tiles beyond", at_least=0)
     self_ensemble: bool = option(False, "average over the eight flips and turns (x8)")
 
 
@@ -128,36 +128,42 @@ class TrainConfig(DataOptions, NetworkOptions, DeviceOptions):
         "them once into .npy files beside the dataset",
         choices=("img", "sep"),
     )
-    cache_gb: float = option(4.0, "memory for decoded pictures, in GiB (--ext img)")
-    patch_size: int = option(0, "output patch size: side of the HR patch; 0 takes 48 times the scale")
+    cache_gb: float = option(4.0, "memory for decoded pictures, in GiB (--ext img)", at_least=0)
+    patch_size: int = option(0, "output patch size: side of the HR patch; 0 takes 48 times the scale", at_least=0)
     no_augment: bool = option(False, "do not use data augmentation (flips and quarter turns)")
-    test_every: int = option(1000, "do test per every N batches; so many batches are an epoch")
-    epochs: int = option(300, "number of epochs to train")
-    batch_size: int = option(16, "input batch size for training, for each worker")
+    test_every: int = option(1000, "do test per every N batches; so many batches are an epoch", at_least=1)
+    epochs: int = option(300, "number of epochs to train", at_least=1)
+    batch_size: int = option(16, "input batch size for training, for each worker", at_least=1)
     test_only: bool = option(False, "set this option to test the model in --ckpt_path, as eval.py does")
-    lr: float = option(1e-4, "learning rate; weight normalisation bears 1e-3")
+    lr: float = option(1e-4, "learning rate; weight normalisation bears 1e-3", at_least=0)
     decay: str = option("200", "halve the rate every N epochs; or at epochs 20-25; or cosine")
-    gamma: float = option(0.5, "factor of each decay")
-    beta1: float = option(0.9, "Adam's decay of the mean gradient")
-    beta2: float = option(0.999, "Adam's decay of the mean squared gradient")
-    epsilon: float = option(1e-8, "Adam's epsilon")
-    weight_decay: float = option(0.0, "L2 coefficient, added to the gradient")
-    gclip: float = option(0.0, "largest norm of the gradient; 0: no clip")
-    ema: float = option(0.0, "decay of a moving average of the weights, which is then tested and saved; 0: none")
+    gamma: float = option(0.5, "factor of each decay", at_least=0)
+    beta1: float = option(0.9, "Adam's decay of the mean gradient", at_least=0, below=1)
+    beta2: float = option(0.999, "Adam's decay of the mean squared gradient", at_least=0, below=1)
+    epsilon: float = option(1e-8, "Adam's epsilon", at_least=0)
+    weight_decay: float = option(0.0, "L2 coefficient, added to the gradient", at_least=0)
+    gclip: float = option(0.0, "largest norm of the gradient; 0: no clip", at_least=0)
+    ema: float = option(
+        0.0, "decay of a moving average of the weights, which is then tested and saved; 0: none", at_least=0, below=1
+    )
     amp_level: str = option("O0", "half precision: O2 or O3, on GPU and Ascend", choices=("O0", "O2", "O3"))
-    loss_scale: float = option(1024.0, "factor on the loss in half precision; halved when gradients overflow")
-    seed: int = option(1, "seed of the first weights, the crops and the order of the pictures")
+    loss_scale: float = option(
+        1024.0, "factor on the loss in half precision; halved when gradients overflow", at_least=1
+    )
+    seed: int = option(1, "seed of the first weights, the crops and the order of the pictures", at_least=0)
     run_distribute: bool | None = option(None, "join other workers; default: when a launcher started this process")
     save_dir: str = option("runs/WDSR", "where run folders are made")
     name: str = option("", "name of the run; default: model and scale")
     ckpt_save_path: str = option("", "path to save ckpt; default: ckpt/ in the run's folder")
-    ckpt_save_interval: int = option(10, "save ckpt frequency, unit is epoch; last.ckpt and best.ckpt come besides")
-    ckpt_save_max: int = option(5, "max number of saved ckpt; older ones of this run are removed")
+    ckpt_save_interval: int = option(
+        10, "save ckpt frequency, unit is epoch; last.ckpt and best.ckpt come besides; 0: never", at_least=0
+    )
+    ckpt_save_max: int = option(5, "max number of saved ckpt; older ones of this run are removed; 0: none", at_least=0)
     ckpt_path: str = option("", "path of saved ckpt to start from (its weights; the run starts at step 0)")
     resume: str = option("", "go on with a run: its folder, or its last.ckpt")
-    log_every: int = option(50, "steps between two lines of the log")
-    save_every: int = option(250, "steps between two writings of last.ckpt")
-    test_pictures: int = option(10, "pictures of the test set to look at while training; 0: all")
+    log_every: int = option(50, "steps between two lines of the log", at_least=1)
+    save_every: int = option(250, "steps between two writings of last.ckpt", at_least=1)
+    test_pictures: int = option(10, "pictures of the test set to look at while training; 0: all", at_least=0)
 
     def lr_patch(self) -> int:
         """Side of the LR patch.
@@ -177,9 +183,9 @@ class EvalConfig(DataOptions, EngineOptions, TrainedOptions):
 
     output: str = option("", "folder for the tables and pictures; default: a new one under runs/WDSR")
     save_results: bool = option(True, "write the SR pictures and the comparison strips")
-    crop: int = option(-1, "border left out of PSNR-Y and SSIM-Y; -1: the scale")
+    crop: int = option(-1, "border left out of PSNR-Y and SSIM-Y; -1: the scale", at_least=-1)
     lpips_weights: str = option("", "folder with AlexNet's and LPIPS's weights; without it LPIPS is not computed")
-    limit: int = option(0, "only so many pictures of each set; 0: all")
+    limit: int = option(0, "only so many pictures of each set; 0: all", at_least=0)
 
 
 @dataclass(frozen=True)
@@ -199,4 +205,4 @@ class ExportConfig(TrainedOptions):
 
     file_name: str = option("wdsr", "name of the file to write; its ending is added")
     file_format: str = option("MINDIR", "what to write", choices=("MINDIR", "AIR", "ONNX"))
-    batch_size: int = option(1, "batch size of the exported graph")
+    batch_size: int = option(1, "batch size of the exported graph", at_least=1)

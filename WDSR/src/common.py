@@ -1,4 +1,4 @@
-"""Building blocks of WDSR: weight-normalised convolution and the two wide-activation residual blocks.
+"""Building blocks of WDSR: weight-normalised convolution, the residual blocks, and both folded for inference.
 
 Written from the papers (weight normalisation: Salimans and Kingma, arXiv:1602.07868, eq. 2; WDSR: arXiv:1808.08718,
 figure 2). Parameters are named as in the authors' PyTorch code, so that their weights load by name.
@@ -104,3 +104,42 @@ class BlockB(nn.Cell):
 def residual(x: Tensor, branch: Tensor, res_scale: float) -> Tensor:
     """x + res_scale * branch, without the product where it would be by one."""
     return x + branch if res_scale == 1 else x + branch * res_scale
+
+
+class InferenceBlock(nn.Cell):
+    """A residual block with folded weights and the residual factor folded into the last convolution."""
+
+    def __init__(self, block: BlockA | BlockB) -> None:
+        super().__init__()
+        layers = [fold(layer) if isinstance(layer, WeightNormConv2d) else layer for layer in block.body]
+        last = layers[-1]
+        if block.res_scale != 1:
+            last.weight.set_data(last.weight * block.res_scale)
+            last.bias.set_data(last.bias * block.res_scale)
+        self.body = nn.SequentialCell(*layers)
+
+    def construct(self, x: Tensor) -> Tensor:
+        return residual(x, self.body(x), 1)
+
+
+def fold(layer: WeightNormConv2d, order: np.ndarray | None = None) -> nn.Conv2d:
+    """A plain convolution with the effective filters of `layer`, its outputs put in `order`."""
+    out_channels, in_channels, side, _ = layer.weight_v.shape
+    weight, bias = layer.effective_weight().asnumpy(), layer.bias.asnumpy()
+    if order is not None:
+        weight, bias = weight[order], bias[order]
+    return nn.Conv2d(
+        in_channels,
+        out_channels,
+        side,
+        pad_mode="pad",
+        padding=layer.padding,
+        has_bias=True,
+        weight_init=Tensor(np.ascontiguousarray(weight)),
+        bias_init=Tensor(np.ascontiguousarray(bias)),
+    )
+
+
+def depth_to_space_order(colors: int, scale: int) -> np.ndarray:
+    """Where DepthToSpace's channels (row, column, colour) stand in pixel shuffle's order (colour, row, column)."""
+    return np.arange(colors * scale**2).reshape(colors, scale, scale).transpose(1, 2, 0).ravel()

@@ -8,14 +8,17 @@ older MindSpore port left out. Two conventions of the authors are kept, told apa
     ychfan      x -> x / 255 - 0.5 (the later re-implementation, WDSR-A), with its own initial filter lengths
 """
 
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from mindspore import Tensor, nn, ops
 
 from common import UserError
+from common.checkpoint import CheckpointError
 
-from .common import BlockA, BlockB, WeightNormConv2d, residual
+from .common import BlockA, BlockB, InferenceBlock, WeightNormConv2d, depth_to_space_order, fold
 
 RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K's training pictures, in [0, 1]
 EXPANSION = {"A": 4.0, "B": 6.0}
@@ -60,8 +63,14 @@ class Hyper:
             raise UserError(f"WDSR is built for the scales 1, 2, 3 and 4, not {self.scale}")
         if self.normalization not in ("ntire2018", "ychfan"):
             raise UserError(f"normalization is ntire2018 or ychfan, not {self.normalization!r}")
-        if min(self.num_features, self.num_blocks) < 1 or int(self.num_features * self.linear) < 1:
-            raise UserError(f"a WDSR of {self.num_blocks} blocks and {self.num_features} features cannot be built")
+        if self.num_colors not in (1, 3) or len(self.rgb_mean) != 3:
+            raise UserError(f"WDSR takes 1 or 3 colours with 3 means, not {self.num_colors} with {self.rgb_mean}")
+        widths = self.num_features, self.num_blocks, self.num_features * self.expand, self.num_features * self.linear
+        if not min(widths) >= 1:
+            raise UserError(f"no WDSR has {self.num_blocks} blocks, {self.num_features} features, expand {self.expand}")
+        numbers = self.res_scale, self.rgb_range, *self.rgb_mean
+        if not (self.rgb_range > 0 and np.isfinite(numbers).all()):
+            raise UserError(f"res_scale, rgb_range and rgb_mean must be finite, rgb_range above 0, not {numbers}")
 
     @property
     def shift_and_width(self) -> tuple[np.ndarray, float]:
@@ -142,45 +151,6 @@ class WDSRInference(nn.Cell):
         return self.shuffle(self.tail(features) + self.skip(x)) * self.width + self.shift
 
 
-class InferenceBlock(nn.Cell):
-    """A residual block with folded weights and the residual factor folded into the last convolution."""
-
-    def __init__(self, block: BlockA | BlockB) -> None:
-        super().__init__()
-        layers = [fold(layer) if isinstance(layer, WeightNormConv2d) else layer for layer in block.body]
-        last = layers[-1]
-        if block.res_scale != 1:
-            last.weight.set_data(last.weight * block.res_scale)
-            last.bias.set_data(last.bias * block.res_scale)
-        self.body = nn.SequentialCell(*layers)
-
-    def construct(self, x: Tensor) -> Tensor:
-        return residual(x, self.body(x), 1)
-
-
-def fold(layer: WeightNormConv2d, order: np.ndarray | None = None) -> nn.Conv2d:
-    """A plain convolution with the effective filters of `layer`, its outputs put in `order`."""
-    out_channels, in_channels, side, _ = layer.weight_v.shape
-    weight, bias = layer.effective_weight().asnumpy(), layer.bias.asnumpy()
-    if order is not None:
-        weight, bias = weight[order], bias[order]
-    return nn.Conv2d(
-        in_channels,
-        out_channels,
-        side,
-        pad_mode="pad",
-        padding=layer.padding,
-        has_bias=True,
-        weight_init=Tensor(np.ascontiguousarray(weight)),
-        bias_init=Tensor(np.ascontiguousarray(bias)),
-    )
-
-
-def depth_to_space_order(colors: int, scale: int) -> np.ndarray:
-    """Where DepthToSpace's channels (row, column, colour) stand in pixel shuffle's order (colour, row, column)."""
-    return np.arange(colors * scale**2).reshape(colors, scale, scale).transpose(1, 2, 0).ravel()
-
-
 def count_parameters(network: nn.Cell) -> int:
     """Number of trained values."""
     return sum(int(np.prod(parameter.shape)) for parameter in network.trainable_params())
@@ -192,3 +162,78 @@ PRESETS = {
     "wdsr_a": replace(Hyper(), variant="A", num_features=32, num_blocks=16, expand=EXPANSION["A"]),
 }
 """Named sizes; the scale is given apart."""
+
+
+# ------------------------------------------------------------------------------------------------- the authors' files
+# Two code bases published WDSR: ntire2018 (EDSR style: `head.0`, `body.<i>.body.<j>`, `tail.0`, `skip.0`; the names
+# used here) and ychfan's (one `body`: its first entry is the head, its last the tail).
+
+
+def official_names(weights: Mapping[str, np.ndarray]) -> Callable[[str], str] | None:
+    """A translation of file names into ours, or None when they are ours already."""
+    last = _ychfan_last(weights)
+    if last is None:
+        return None
+
+    def translate(name: str) -> str:
+        match = re.fullmatch(r"body\.(\d+)\.(.+)", name)
+        if not match:
+            return name
+        place, rest = int(match[1]), match[2]
+        if place == 0:
+            return f"head.0.{rest}"
+        return f"tail.0.{rest}" if place == last else f"body.{place - 1}.{rest}"
+
+    return translate
+
+
+def hyper_of(weights: Mapping[str, np.ndarray], source: str, asked: Hyper) -> Hyper:
+    """The network that a file without metadata describes, read off its shapes.
+
+    What shapes do not tell (res_scale, rgb_range, rgb_mean) is taken from `asked`.
+
+    Raises:
+        CheckpointError: not a WDSR.
+    """
+    translate = official_names(weights) or (lambda name: name)
+    shapes = {translate(name): array.shape for name, array in weights.items()}
+    places = [int(match[1]) for name in shapes if (match := re.fullmatch(r"body\.(\d+)\.body\.0\.weight_v", name))]
+    try:
+        features, colors, *_ = shapes["head.0.weight_v"]
+        sub_pixels = shapes["tail.0.weight_v"][0]
+        wide, _, side, _ = shapes["body.0.body.0.weight_v"]
+        variant = "B" if side == 1 else "A"
+        low_rank = shapes["body.0.body.2.weight_v"][0]
+        scale = round((sub_pixels / colors) ** 0.5)
+    except KeyError as error:
+        some = ", ".join(sorted(weights)[:4])
+        raise CheckpointError(
+            f"{source} is no WDSR with weight normalisation: it has {some} ..., not {error}"
+        ) from None
+    except (IndexError, ValueError, ZeroDivisionError):
+        raise CheckpointError(f"{source} is no WDSR: its filters are not (out, in, height, width)") from None
+    if colors not in (1, 3):
+        raise CheckpointError(f"{source} is a WDSR for {colors} channels: 1 (luma) or 3 (RGB) can be used")
+    return replace(
+        asked,
+        variant=variant,
+        scale=scale,
+        num_features=features,
+        num_blocks=1 + max(places),
+        expand=_ratio(wide, features, EXPANSION[variant]),
+        linear=_ratio(low_rank, features, asked.linear) if variant == "B" else asked.linear,
+        normalization="ychfan" if official_names(weights) else "ntire2018",
+        num_colors=colors,
+    )
+
+
+def _ratio(channels: int, features: int, usual: float) -> float:
+    """What `int(features * ratio)` gives `channels` back for; the quotient itself may be truncated to one less."""
+    candidates = (usual, channels / features, (channels + 0.5) / features)
+    return next(ratio for ratio in candidates if int(features * ratio) == channels)
+
+
+def _ychfan_last(weights: Mapping[str, np.ndarray]) -> int | None:
+    """Number of ychfan's tail entry in `body`; None for other files."""
+    places = [int(match[1]) for name in weights if (match := re.fullmatch(r"body\.(\d+)\.weight_v", name))]
+    return max(places, default=None)

@@ -13,22 +13,18 @@ from mindspore import Tensor, nn, ops
 
 from common import UserError, checkpoint
 from common.checkpoint import Checkpoint
-from common.data import BatchStream, Pair, read_pair
+from common.data import Pair, read_pair
 from common.engine import make_engine
 from common.evaluation import Figure, lpips_figure, lr_psnr_figure, psnr_figure, ssim_figure
 from common.export import Port
-from common.pixels import rgb_to_ycbcr, to_float, to_uint8, ycbcr_to_rgb
-from common.resize import imresize
-from common.runtime import Runtime
+from common.pixels import to_float, to_uint8
 from common.tiling import self_ensemble, tile_apply
 from common.training import Plan
 
 from . import metrics
 from .args import EngineOptions, TrainConfig, TrainedOptions
-from .data.common import PatchMaker, collate, to_network
-from .data.srdata import evaluation_sets, training_set
-from .model import WDSR, Hyper
-from .official import hyper_of, official_names
+from .data.common import Upscaler
+from .model import WDSR, Hyper, hyper_of, official_names
 
 log = logging.getLogger(__name__)
 OUTPUTS = ["sr_image"]
@@ -83,29 +79,6 @@ def plan(options: TrainConfig) -> Plan:
         keep_at_most=options.ckpt_save_max,
         loss_scale=options.loss_scale if options.amp_level != "O0" else 1.0,
     )
-
-
-def training_stream(options: TrainConfig, hyper: Hyper, here: Runtime) -> BatchStream:
-    """Batches of (lr_image, hr_image) for this worker."""
-    pictures = training_set(
-        options.dir_data,
-        options.data_train,
-        hyper.scale,
-        data_range=options.data_range,
-        track=options.track,
-        ext=options.ext,
-        cache_bytes=int(options.cache_gb * 2**30),
-    )
-    patches = PatchMaker(hyper, options.lr_patch(), not options.no_augment)
-    return BatchStream(pictures, patches, collate, options.batch_size, options.seed, here.rank, here.world_size)
-
-
-def evaluation_pairs(options: TrainConfig, hyper: Hyper) -> list[Pair]:
-    """The first --test_pictures pairs of the test sets."""
-    sets = evaluation_sets(
-        options.dir_data, options.data_test, hyper.scale, data_range=options.data_range, track=options.track
-    )
-    return [pair for pairs in sets.values() for pair in pairs][: options.test_pictures or None]
 
 
 def load_weights(network: WDSR, path: str) -> None:
@@ -170,28 +143,6 @@ def demo_weights(scale: int) -> Path:
         raise UserError(f"no demo weights for x{scale} in {DEMO_WEIGHTS}: give --ckpt_path, or try --random_weights")
     log.info("no checkpoint named: taking the demo weights %s", found[0])
     return found[0]
-
-
-class Upscaler:
-    """Pictures in [0, 1] through a network that takes (1, colors, h, w) in 0..rgb_range.
-
-    Args:
-        run: the network, arrays in and out.
-        hyper: what it expects.
-    """
-
-    def __init__(self, run: Callable[[np.ndarray], np.ndarray], hyper: Hyper) -> None:
-        self.run, self.hyper = run, hyper
-
-    def __call__(self, lr_image: np.ndarray) -> np.ndarray:
-        """(h, w, 3) float32 -> (h * scale, w * scale, 3) float32, not clipped."""
-        batch = to_network(lr_image, self.hyper).transpose(2, 0, 1)[None]
-        output = np.asarray(self.run(np.ascontiguousarray(batch)))[0].transpose(1, 2, 0)
-        if self.hyper.num_colors == 3:
-            return output / np.float32(self.hyper.rgb_range)
-        ycbcr = rgb_to_ycbcr(imresize(lr_image, self.hyper.scale) * 255)
-        ycbcr[..., :1] = output * (255 / self.hyper.rgb_range)
-        return (ycbcr_to_rgb(ycbcr) / 255).astype(np.float32)
 
 
 def make_validation(pairs: list[Pair], hyper: Hyper) -> Callable[[WDSR], dict[str, float]]:

@@ -103,8 +103,12 @@ class Golden:
         """Lists an array that nothing can compute yet, which is a failure."""
         self._set_aside[key] = (NO_RUNNER, "not built yet")
 
-    def rows(self, every_array: bool = False) -> list[Row]:
-        """One row for each quantity (and for each of its arrays), then those of arrays that were not compared."""
+    def rows(self, every_array: bool = False, *, finished: bool = True) -> list[Row]:
+        """One row for each quantity (and for each of its arrays), then those of arrays that were not compared.
+
+        Args:
+            finished: False when the runner broke, and what it did not come to is not to be held against it.
+        """
         rows = []
         for quantity, compared in self._compared.items():
             rows.append(self._row(quantity, compared))
@@ -113,7 +117,7 @@ class Golden:
         unknown = (FAIL, "unknown quantity: its runner does not compare it")
         for key in self.arrays:
             verdict, reason = self._set_aside.get(key, unknown)
-            if verdict and key not in seen and key.split("/")[0] not in GIVEN:
+            if finished and verdict and key not in seen and key.split("/")[0] not in GIVEN:
                 rows.append(Row(self.name, self.mode, key, verdict, 1, detail=reason))
         return rows
 
@@ -142,17 +146,17 @@ def judge(key: str, reference: np.ndarray, value: np.ndarray, bounds: Mapping[st
     if reference.shape != value.shape:
         return Comparison(key, math.inf, bound, math.inf, f"(shape {value.shape} instead of {reference.shape})")
     reference, value = reference.astype(np.float64), value.astype(np.float64)
-    with np.errstate(invalid="ignore"):  # infinite minus infinite
+    with np.errstate(invalid="ignore"):  # infinite minus or over infinite
         difference = np.where(reference == value, 0, np.abs(value - reference))
-    difference = np.nan_to_num(difference, nan=math.inf, posinf=math.inf).ravel()
-    peak, norm = np.abs(reference).max(initial=0), np.linalg.norm(reference)
-    error = difference.max(initial=0)
-    measured = {
-        "atol_absolute": error,
-        "atol_relative_to_max_abs": error / max(peak, TINY) if error else 0,
-        "rel_l2": np.linalg.norm(difference) / max(norm, TINY) if error else 0,
-        "rel": (difference / np.maximum(np.abs(reference.ravel()), TINY)).max(initial=0),
-    }
+        difference = np.nan_to_num(difference, nan=math.inf, posinf=math.inf).ravel()
+        peak, norm = np.abs(reference).max(initial=0), np.linalg.norm(reference)
+        error = difference.max(initial=0)
+        measured = {
+            "atol_absolute": error,
+            "atol_relative_to_max_abs": error / np.maximum(peak, TINY),
+            "rel_l2": np.linalg.norm(difference) / np.maximum(norm, TINY),
+            "rel": (difference / np.maximum(np.abs(reference.ravel()), TINY)).max(initial=0),
+        }
     share = max(_share(measured[name], limit) for name, limit in bounds.items())
     return Comparison(key, float(error), bound, share, f"(error {error:.2e}, {share:.3g} times the tolerance)")
 

@@ -8,6 +8,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from WDSR.src.args import TrainConfig
+from WDSR.src.common import WeightNormConv2d
 from WDSR.src.model import EXPANSION, WDSR, Hyper
 from WDSR.src.utils import L1Loss, learning_rate
 
@@ -48,21 +49,35 @@ def renamed(config: Mapping[str, Any]) -> dict[str, Any]:
     return {ours: config[theirs] for theirs, ours in OPTIONS.items() if theirs in config}
 
 
+class Layers(nn.Cell):
+    """The network's forward pass, giving (head, block 0, block 1 ..., tail, skip) before the pixel shuffle."""
+
+    def __init__(self, network: WDSR) -> None:
+        super().__init__(auto_prefix=False)
+        self.network = network
+
+    def construct(self, lr_image: Tensor) -> tuple[Tensor, ...]:
+        x = (lr_image - self.network.shift) / self.network.width
+        features = self.network.head(x)
+        found = (features,)
+        for block in self.network.body:
+            features = block(features)
+            found = (*found, features)
+        return (*found, self.network.tail(features), self.network.skip(x))
+
+
 def intermediates(network: WDSR, lr_image: Tensor) -> dict[str, Tensor]:
     """Results of the layers; the authors shuffle tail and skip apart, we shuffle their sum."""
-    x = (lr_image - network.shift) / network.width
-    found = {"head": network.head(x), "skip_conv": network.skip(x)}
-    features = found["head"]
-    for number, block in enumerate(network.body):
-        features = found[f"body{number}"] = block(features)
-        for place, layer in enumerate(block.body):
-            if not isinstance(layer, nn.ReLU):
-                found[f"effective_weight_body{number}_conv{place}"] = layer.effective_weight()
-    found["tail_conv"] = network.tail(features)
+    blocks = [f"body{number}" for number in range(len(network.body))]
+    found = dict(zip(("head", *blocks, "tail_conv", "skip_conv"), Layers(network)(lr_image), strict=True))
     for name in ("tail", "skip"):
         found[f"{name}_pixelshuffled"] = ops.pixel_shuffle(found[f"{name}_conv"], network.hyper.scale)
     for name in ("head", "tail", "skip"):
         found[f"effective_weight_{name}"] = getattr(network, name)[0].effective_weight()
+    for block, cell in zip(blocks, network.body, strict=True):
+        for place, layer in enumerate(cell.body):
+            if isinstance(layer, WeightNormConv2d):
+                found[f"effective_weight_{block}_conv{place}"] = layer.effective_weight()
     return found
 
 

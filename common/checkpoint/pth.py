@@ -18,7 +18,7 @@ from common.checkpoint import pickles
 from common.checkpoint.pth_tensors import Found, Reader, item_size
 
 _LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
-_CONTAINERS = ("params_ema", "params", "state_dict", "model")  # in order of preference
+_CONTAINERS = ("params_ema", "params", "state_dict", "model_state_dict", "model")  # in order of preference
 # What zipfile raises for damaged or encrypted archives, besides ValueError.
 _ZIP_ERRORS = (zipfile.BadZipFile, RuntimeError, EOFError, struct.error, OverflowError)
 

@@ -1,9 +1,12 @@
 """Between pictures and what WDSR's network takes: value range, colours, patches."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from common.data import random_crop, random_flip, to_nchw
-from common.pixels import rgb_to_y
+from common.pixels import rgb_to_y, rgb_to_ycbcr, ycbcr_to_rgb
+from common.resize import imresize
 
 from ..model import Hyper
 
@@ -40,3 +43,25 @@ def collate(samples: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, n
     """Samples -> (lr_image, hr_image), each (N, colors, H, W) float32."""
     lr, hr = zip(*samples, strict=True)
     return to_nchw(lr), to_nchw(hr)
+
+
+class Upscaler:
+    """Pictures in [0, 1] through a network that takes (1, colors, h, w) in 0..rgb_range.
+
+    Args:
+        run: the network, arrays in and out.
+        hyper: what it expects.
+    """
+
+    def __init__(self, run: Callable[[np.ndarray], np.ndarray], hyper: Hyper) -> None:
+        self.run, self.hyper = run, hyper
+
+    def __call__(self, lr_image: np.ndarray) -> np.ndarray:
+        """(h, w, 3) float32 -> (h * scale, w * scale, 3) float32, not clipped."""
+        batch = to_network(lr_image, self.hyper).transpose(2, 0, 1)[None]
+        output = np.asarray(self.run(np.ascontiguousarray(batch)))[0].transpose(1, 2, 0)
+        if self.hyper.num_colors == 3:
+            return output / np.float32(self.hyper.rgb_range)
+        ycbcr = rgb_to_ycbcr(imresize(lr_image, self.hyper.scale) * 255)
+        ycbcr[..., :1] = output * (255 / self.hyper.rgb_range)
+        return (ycbcr_to_rgb(ycbcr) / 255).astype(np.float32)

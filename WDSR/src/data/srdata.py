@@ -12,8 +12,12 @@ import numpy as np
 
 from common import UserError
 from common.atomic import replacing
-from common.data import Pair, PairedPictures, PictureSet, find_pairs, read_pair
+from common.data import BatchStream, Pair, PairedPictures, PictureSet, find_pairs, read_pair
+from common.runtime import Runtime
 
+from ..args import TrainConfig
+from ..model import Hyper
+from .common import PatchMaker, collate
 from .div2k import find_div2k, find_root, parse_ranges
 
 
@@ -46,6 +50,29 @@ def training_set(
     numbers = parse_ranges(data_range)[0]
     pairs = [pair for name in names.split("+") for pair in find_set(root, name, numbers, scale, track)]
     return PairedPictures(pairs, scale, cache_bytes, read_decoded if ext == "sep" else read_pair)
+
+
+def training_stream(options: TrainConfig, hyper: Hyper, here: Runtime) -> BatchStream:
+    """Batches of (lr_image, hr_image) for this worker."""
+    pictures = training_set(
+        options.dir_data,
+        options.data_train,
+        hyper.scale,
+        data_range=options.data_range,
+        track=options.track,
+        ext=options.ext,
+        cache_bytes=int(options.cache_gb * 2**30),
+    )
+    patches = PatchMaker(hyper, options.lr_patch(), not options.no_augment)
+    return BatchStream(pictures, patches, collate, options.batch_size, options.seed, here.rank, here.world_size)
+
+
+def evaluation_pairs(options: TrainConfig, hyper: Hyper) -> list[Pair]:
+    """The first --test_pictures pairs of the test sets."""
+    sets = evaluation_sets(
+        options.dir_data, options.data_test, hyper.scale, data_range=options.data_range, track=options.track
+    )
+    return [pair for pairs in sets.values() for pair in pairs][: options.test_pictures or None]
 
 
 def find_set(root: Path, name: str, numbers: range, scale: int, track: str) -> list[Pair]:

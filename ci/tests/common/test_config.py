@@ -1,0 +1,301 @@
+"""Configuration: every value arrives as it was written, and every mistake is named with its source, key and remedy."""
+
+import dataclasses
+import importlib
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from common import UserError, config
+from common.config import option
+
+
+@dataclass(frozen=True)
+class Decay:
+    gamma: float = option(0.5, "factor")
+    epochs: tuple[int, ...] = option((20, 25), "when")
+
+
+@dataclass(frozen=True)
+class Options:
+    epochs: int = option(10, "how long", at_least=1)
+    lr: float = option(1e-4, "rate", at_least=0)
+    beta: float = option(0.9, "decay, 10 % a step", below=1)
+    name: str = option("", "of the run; default: the date")
+    track: str = option("bicubic", "which", choices=("bicubic", "unknown"))
+    scale: int = option(2, "times", choices=(2, 3, 4), aliases=("upscale",))
+    augment: bool = option(True, "flip")
+    quiet: bool = option(False, "say less")
+    join: bool | None = option(None, "join others; default: when there are any")
+    crop: int | None = option(None, "border")
+    mean: tuple[float, float, float] = option((0.4488, 0.4371, 0.404), "colour")
+    place: Path = option(Path("runs"), "where")  # noqa: RUF009
+    decay: Decay = dataclasses.field(default_factory=Decay)
+
+
+def parse(*words):
+    return config.parse(Options, words, description="Says what it does.")
+
+
+def from_yaml(tmp_path, text, *words):
+    path = tmp_path / "some.yaml"
+    path.write_text(text, encoding="utf-8")
+    return parse("--config", str(path), *words)
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "value"),
+    [
+        ("lr: 1e-4", "lr", 0.0001),  # text for PyYAML
+        ("lr: 3", "lr", 3.0),
+        ("lr: .5", "lr", 0.5),
+        ("epochs: 010", "epochs", 10),  # eight for PyYAML
+        ("name: 0815", "name", "0815"),  # 525 for PyYAML
+        ("name: 12:30", "name", "12:30"),  # 750 for PyYAML
+        ("name: 2026-11-20", "name", "2026-11-20"),  # a date for PyYAML
+        ("name: no", "name", "no"),  # False for PyYAML
+        ("name: 1e3", "name", "1e3"),
+        ("name: Übung 超", "name", "Übung 超"),
+        ("quiet: yes", "quiet", True),
+        ("quiet: 1", "quiet", True),
+        ("augment: Off", "augment", False),
+        ("join: true", "join", True),
+        ("join: null", "join", None),
+        ("crop: 4", "crop", 4),
+        ("crop: ~", "crop", None),
+        ("crop:", "crop", None),
+        ("mean: [0, 1e-1, .2]", "mean", (0.0, 0.1, 0.2)),
+        ("mean: 0.1 0.2 0.3", "mean", (0.1, 0.2, 0.3)),
+        ("place: /tmp/x", "place", Path("/tmp/x")),
+        ("decay: {gamma: 1e-1, epochs: 7}", "decay", Decay(0.1, (7,))),
+        ("decay.gamma: 0.25", "decay", Decay(0.25)),
+        ("decay:", "decay", Decay()),
+        ("decay: {<<: {gamma: 0.3}, epochs: [1]}", "decay", Decay(0.3, (1,))),
+    ],
+)
+def test_values_from_yaml(tmp_path, text, key, value):
+    found = getattr(from_yaml(tmp_path, text + "\n"), key)
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("words", "key", "value"),
+    [
+        ("--lr 1e-4", "lr", 1e-4),
+        ("--lr=2", "lr", 2.0),
+        ("--quiet", "quiet", True),
+        ("--augment false", "augment", False),
+        ("--join", "join", True),
+        ("--join none", "join", None),
+        ("--crop -1", "crop", -1),
+        ("--mean 0.1,0.2,0.3", "mean", (0.1, 0.2, 0.3)),
+        ("--mean '[0.1, 0.2, 0.3]'", "mean", (0.1, 0.2, 0.3)),
+        ("--upscale 3", "scale", 3),
+        ("--scale 2 --scale 4", "scale", 4),
+        ("--decay.epochs 5,6 --decay.gamma 0.1", "decay", Decay(0.1, (5, 6))),
+        ("--name=-odd", "name", "-odd"),
+        ("--name ''", "name", ""),
+    ],
+)
+def test_values_from_the_command_line(words, key, value):
+    found = getattr(parse(*shlex.split(words)), key)
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_order_of_the_sources(tmp_path):
+    assert from_yaml(tmp_path, "epochs: 3\nlr: 0.5\n", "--lr", "0.25") == dataclasses.replace(
+        Options(), epochs=3, lr=0.25
+    )
+    base = dataclasses.replace(Options(), epochs=7, name="saved")
+    assert config.parse(Options, ["--name", "new"], description="", base=base) == dataclasses.replace(base, name="new")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epoch: 3", "FILE: unknown key 'epoch'; did you mean 'epochs'?"),
+        ("weights: 3", "FILE: unknown key 'weights'"),
+        ("7: 3", "FILE: unknown key '7'"),
+        ("decay: {gama: 3}", "FILE: decay: unknown key 'gama'; did you mean 'gamma'?"),
+        ("decay: 3", "FILE: decay is a section of keys, not '3'"),
+        ("lr.x: 3", "FILE: lr has no key 'x' below it"),
+        ("epochs: 2.5", "FILE: epochs must be a whole number, not '2.5'"),
+        ("epochs: true", "FILE: epochs must be a whole number, not 'true'"),
+        ("epochs: [3]", "FILE: epochs must be a whole number, not ['3']"),
+        ("epochs:", "FILE: epochs must be a whole number, not None"),
+        ("epochs: 0", "FILE: epochs must be 1 or more, not '0'"),
+        ("beta: 1.0", "FILE: beta must be below 1, not '1.0'"),
+        ("lr: fast", "FILE: lr must be a number, not 'fast'"),
+        ("lr: .nan", "FILE: lr must be a number, not '.nan'"),
+        ("lr: nan", "FILE: lr must be a number, not 'nan'"),
+        ("lr: inf", "FILE: lr must be a number, not 'inf'"),
+        ("name: [a]", "FILE: name must be a text, not ['a']"),
+        ("name: null", "FILE: name must be a text, not None"),
+        ("quiet: maybe", "FILE: quiet must be true or false, not 'maybe'"),
+        ("track: bicubik", "FILE: track must be one of bicubic, unknown, not 'bicubik'; did you mean 'bicubic'?"),
+        ("scale: 5", "FILE: scale must be one of 2, 3, 4, not '5'"),
+        ("mean: [1, 2]", "FILE: mean needs 3 values, not ['1', '2']"),
+        ("mean: [1, 2, x]", "FILE: mean must be a number, not 'x'"),
+        ("decay: {epochs: [1, 2.5]}", "FILE: decay: epochs must be a whole number, not '2.5'"),
+    ],
+)
+def test_mistakes_in_yaml(tmp_path, text, message):
+    with pytest.raises(UserError) as raised:
+        from_yaml(tmp_path, text + "\n")
+    assert str(raised.value) == message.replace("FILE", str(tmp_path / "some.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--epoch 3", "unrecognized arguments: --epoch 3; did you mean '--epochs'?"),
+        ("--epohcs=3", "unrecognized arguments: --epohcs=3; did you mean '--epochs'?"),
+        ("stray", "unrecognized arguments: stray"),
+        ("--lr", "argument --lr: expected one argument"),
+        ("--lr fast", "command line: lr must be a number, not 'fast'"),
+        ("--epochs 1.5", "command line: epochs must be a whole number, not '1.5'"),
+        ("--decay.gama", "unrecognized arguments: --decay.gama; did you mean '--decay.gamma'?"),
+        ("--config ''", "cannot read the configuration '': No such file or directory"),
+        ("--config /nope.yaml", "cannot read the configuration '/nope.yaml': No such file or directory"),
+    ],
+)  # fmt: skip
+def test_mistakes_on_the_command_line(words, message):
+    with pytest.raises(UserError) as raised:
+        parse(*shlex.split(words))
+    assert str(raised.value).removesuffix(" (--help lists the options)") == message
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"lr: 1\nepochs: 2\nlr: 3\n", r"is not valid YAML: 'lr' is there twice in .*some\.yaml.*, line 3"),
+        (b"decay: {gamma: 1, gamma: 1}\n", "'gamma' is there twice"),
+        (b"[1, 2]\n", "must hold `key: value` lines, not list"),
+        (b"hello\n", "must hold `key: value` lines, not str"),
+        (b"lr: [1\n", "is not valid YAML"),
+        (b"lr: !!python/object/apply:os.system ['true']\n", "is not valid YAML"),
+        (b"\xff\xfe\x00", "is not valid YAML"),
+        (b"a: &a [*a]\n", "unknown key 'a'"),
+        (b"{[1]: 2}\n", "is not valid YAML"),
+    ],
+)
+def test_files_that_are_no_configuration(tmp_path, content, message):
+    path = tmp_path / "some.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        config.load(Options, path)
+    with pytest.raises(UserError, match="cannot read the configuration"):
+        config.load(Options, tmp_path)
+
+
+def test_empty_file_changes_nothing(tmp_path):
+    assert from_yaml(tmp_path, "# nothing\n") == Options()
+
+
+def test_saved_configuration_is_loaded_to_an_equal_object(tmp_path):
+    unusual = parse(*shlex.split("--lr 1e-08 --name 0815 --crop 3 --mean 1,2,3 --place 'a b' --decay.epochs 9 --quiet"))
+    for options in (
+        Options(),
+        unusual,
+        dataclasses.replace(unusual, name="no"),
+        dataclasses.replace(unusual, name="1e3"),
+    ):
+        config.save(options, tmp_path / "config.yaml")
+        assert config.load(Options, tmp_path / "config.yaml") == options
+        assert config.merge(Options(), config.to_dict(options), "checkpoint") == options
+
+
+def test_unwritable_configuration(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"cannot write .*file/config\.yaml"):
+        config.save(Options(), tmp_path / "file" / "config.yaml")
+
+
+def test_differences():
+    new = parse("--decay.gamma", "0.1", "--name", "x", "--mean", "1,2,3")
+    assert config.differences(config.to_dict(Options()), config.to_dict(new)) == [
+        "name:  -> x",
+        "mean: [0.4488, 0.4371, 0.404] -> [1.0, 2.0, 3.0]",
+        "decay.gamma: 0.5 -> 0.1",
+    ]
+    assert config.differences({"old": 1}, {"new": 2}) == ["old: 1 -> None", "new: None -> 2"]
+
+
+def listed_options(text):
+    """Option -> its help, joined over the lines."""
+    blocks = re.split(r"\n  (?=--)", text.partition("options:\n")[2])
+    return {re.match(r"--([\w.]+)", block)[1]: " ".join(block.split()) for block in blocks if block.startswith("--")}
+
+
+def test_help_shows_every_option_with_its_default(capsys):
+    with pytest.raises(SystemExit) as left:
+        parse("--help")
+    assert left.value.code == 0
+    text = capsys.readouterr().out
+    assert "Says what it does." in text
+    shown = listed_options(text)
+    for key, default in {
+        "epochs": "[10]",
+        "lr": "[0.0001]",
+        "beta": "10 % a step [0.9]",
+        "name": "default: the date",
+        "augment": "[True]",
+        "quiet": "[False]",
+        "join": "default: when there are any",
+        "crop": "[none]",
+        "mean": "[0.4488,0.4371,0.404]",
+        "decay.gamma": "[0.5]",
+        "decay.epochs": "[20,25]",
+    }.items():
+        assert shown[key].endswith(default), shown[key]
+    assert "{bicubic,unknown}" in shown["track"]
+
+
+def programs(root):
+    """(name, its configuration class) of every program of the models that are there."""
+    for path in sorted(root.glob("*/src/args.py")):
+        module = importlib.import_module(".".join(path.relative_to(root).with_suffix("").parts))
+        for name, cls in vars(module).items():
+            if name.endswith("Config") and dataclasses.is_dataclass(cls):
+                yield f"{path.parents[1].name}.{name}", cls
+
+
+def test_every_program_lists_every_option(root, capsys):
+    found = dict(programs(root))
+    assert "WDSR.TrainConfig" in found
+    for name, cls in found.items():
+        with pytest.raises(SystemExit):
+            config.parse(cls, ["--help"], description="")
+        shown = listed_options(capsys.readouterr().out)
+        for field in dataclasses.fields(cls):
+            line = shown[field.name]
+            default = getattr(cls(), field.name)
+            written = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+            written = "none" if default in ("", None) else written
+            assert field.metadata["help"], f"{name}.{field.name} says nothing"
+            assert f"[{written}]" in line or "default: " in line, f"{name}.{field.name}: {line}"
+        assert config.merge(cls(), config.to_dict(cls()), "itself") == cls(), f"a default of {name} is refused"
+
+
+def test_every_yaml_in_the_tree_loads(root):
+    """A file says itself which program reads it: `# Command: python WDSR/train.py --config ...`."""
+    found = dict(programs(root))
+    paths = [path for path in root.rglob("*.y*ml") if path.suffix in (".yaml", ".yml") and ".venv" not in path.parts]
+    paths = [
+        path
+        for path in paths
+        if not any(part.startswith(".") or part == "runs" for part in path.relative_to(root).parts)
+    ]
+    assert root / "ci" / "quickstart.yaml" in paths
+    for path in paths:
+        named = re.search(
+            r"^# Command: python (\w+)/(\w+)\.py .*--config", path.read_text(encoding="utf-8"), re.MULTILINE
+        )
+        assert named, f"{path} does not say which command reads it"
+        loaded = config.load(found[f"{named[1]}.{named[2].capitalize()}Config"], path)
+        assert loaded != type(loaded)(), f"{path} changes nothing"

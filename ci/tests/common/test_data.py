@@ -1,0 +1,320 @@
+"""Training data: pictures whose pixels say where they are from show what a batch is made of."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from common import UserError
+from common.data import (
+    BatchStream,
+    Pair,
+    PairedPictures,
+    find_pairs,
+    random_crop,
+    random_flip,
+    read_pair,
+    to_nchw,
+)
+from common.images import write_picture
+from common.resize import imresize
+
+SCALE, PATCH = 2, 6
+HEIGHT, WIDTH = 40, 56  # of the LR pictures
+
+
+def positions(height, width, number):
+    """(height, width, 3) uint8 that holds row, column and `number`."""
+    rows, columns = np.mgrid[:height, :width]
+    return np.stack([rows, columns, np.full_like(rows, number)], -1).astype(np.uint8)
+
+
+def pictures(count, **settings):
+    """In memory; the names are p0, p1 ..."""
+    pairs = [Pair(f"p{number}", None, None) for number in range(count)]
+
+    def load(pair, scale):
+        number = int(pair.name[1:])
+        return positions(HEIGHT * scale, WIDTH * scale, number), positions(HEIGHT, WIDTH, number)
+
+    return PairedPictures(pairs, SCALE, load=load, **settings)
+
+
+def prepare(hr, lr, rng):
+    return tuple(random_flip(random_crop(hr, lr, PATCH, SCALE, rng), rng))
+
+
+def collate(samples):
+    return tuple(to_nchw(column) for column in zip(*samples, strict=True))
+
+
+def stream(count=5, batch_size=4, seed=3, **settings):
+    return BatchStream(pictures(count), prepare, collate, batch_size, seed, **settings)
+
+
+def equal(batches, others):
+    batches, others = list(batches), list(others)
+    return len(batches) == len(others) and all(
+        np.array_equal(array, other)
+        for batch, pair in zip(batches, others, strict=True)
+        for array, other in zip(batch, pair, strict=True)
+    )
+
+
+# ------------------------------------------------------------------------------------------------------------ the order
+
+
+def test_order_is_a_function_of_seed_and_step():
+    whole = list(stream().batches(0, 12))
+    assert equal(stream().batches(0, 12), whole), "the same again"
+    assert equal(stream().batches(7, 12), whole[7:]), "from step 7 on, without the steps before it"
+    reader = stream()
+    assert equal([*reader.batches(9, 10), *reader.batches(2, 3)], [whole[9], whole[2]]), "in any order"
+    assert not equal(stream(seed=4).batches(0, 12), whole)
+    assert not equal(whole[:5], whole[5:10]), (
+        "another crop and order in each epoch (5 batches of 4 show 5 pictures 4 times)"
+    )
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+def test_slices_of_the_workers_make_one_workers_batch(workers):
+    alone = list(stream(batch_size=8).batches(0, 6))
+    parts = [stream(batch_size=8 // workers, rank=r, world_size=workers).batches(0, 6) for r in range(workers)]
+    together = [
+        tuple(np.concatenate(arrays) for arrays in zip(*step, strict=True)) for step in zip(*parts, strict=True)
+    ]
+    assert equal(together, alone)
+
+
+@pytest.mark.parametrize(("count", "batch_size"), [(5, 4), (7, 3), (3, 8)])
+def test_every_picture_once_in_each_epoch(count, batch_size):
+    steps = 3 * count
+    shown = np.concatenate([batch[0][:, 2, 0, 0] for batch in stream(count, batch_size).batches(0, steps)]).astype(int)
+    epochs = shown.reshape(-1, count)
+    assert (np.sort(epochs, 1) == np.arange(count)).all()
+    assert len({tuple(epoch) for epoch in epochs}) > 1, "shuffled anew"
+
+
+def test_crops_are_spread_over_the_whole_picture():
+    corners = np.concatenate([batch[1][:, :2].min((2, 3)) for batch in stream(batch_size=50).batches(0, 60)])
+    assert corners.min(0).tolist() == [0, 0]
+    assert corners.max(0).tolist() == [HEIGHT - PATCH, WIDTH - PATCH], "the last row and column, too"
+
+
+# ---------------------------------------------------------------------------------------------------------- the samples
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_crop_of_hr_lies_over_the_crop_of_lr(scale):
+    rng = np.random.default_rng(1)
+    hr, lr = positions(20 * scale, 30 * scale, 0), positions(20, 30, 0)
+    for _ in range(50):
+        hr_crop, lr_crop = random_crop(hr, lr, 7, scale, rng)
+        assert (hr_crop.shape, lr_crop.shape) == ((7 * scale, 7 * scale, 3), (7, 7, 3))
+        np.testing.assert_array_equal(hr_crop[::scale, ::scale, :2] // scale, lr_crop[..., :2])
+        np.testing.assert_array_equal(hr_crop[..., :2].min((0, 1)), lr_crop[..., :2].min((0, 1)) * scale)
+
+
+def test_crop_of_the_whole_picture():
+    hr, lr = positions(12, 12, 0), positions(6, 6, 0)
+    for whole, crop in zip((hr, lr), random_crop(hr, lr, 6, 2, np.random.default_rng(0)), strict=True):
+        np.testing.assert_array_equal(crop, whole)
+
+
+def test_flips_are_equal_on_both_and_all_eight_occur():
+    rng, seen = np.random.default_rng(2), set()
+    hr, lr = positions(8, 8, 0), positions(4, 4, 0)
+    for _ in range(200):
+        hr_turned, lr_turned = random_flip((hr, lr), rng)
+        # Each LR pixel holds where it came from; the HR pixels above it must come from the same place.
+        for dy in range(2):
+            for dx in range(2):
+                np.testing.assert_array_equal(hr_turned[dy::2, dx::2] // 2, lr_turned)
+        seen.add(lr_turned.tobytes())
+    assert len(seen) == 8
+
+
+def test_batch_is_nchw_float_of_the_same_values():
+    lr = to_nchw([positions(3, 4, 7), positions(3, 4, 9)])
+    assert (lr.shape, lr.dtype, lr.flags.c_contiguous) == ((2, 3, 3, 4), np.float32, True)
+    assert lr[1, :, 2, 3].tolist() == [2, 3, 9]
+
+
+# ------------------------------------------------------------------------------------------------------------- prefetch
+
+
+def test_prefetch_equals_direct():
+    assert equal(stream().prefetched(3, 20), stream().batches(3, 20))
+    assert equal(stream(ahead=1).prefetched(0, 9), stream().batches(0, 9))
+    assert list(stream().prefetched(5, 5)) == []
+
+
+def batch_threads():
+    return [thread for thread in threading.enumerate() if thread.name == "batches"]
+
+
+@pytest.mark.parametrize("problem", [UserError("no such picture"), ValueError("a bug"), MemoryError("full")])
+def test_errors_in_the_thread_reach_the_caller(problem):
+    def fails(hr, lr, rng):
+        if hr[0, 0, 2] == 2:
+            raise problem
+        return prepare(hr, lr, rng)
+
+    broken = stream()
+    broken.prepare = fails
+    with pytest.raises(type(problem), match=str(problem)) as raised:
+        list(broken.prefetched(0, 5))
+    if isinstance(problem, UserError):
+        assert str(raised.value) == "p2: no such picture", "with the picture's name"
+    raised.value.__traceback__ = None
+    del raised
+    assert not batch_threads()
+
+
+def test_prefetch_reads_no_further_than_ahead_and_ends_when_left():
+    made = []
+
+    def counted(hr, lr, rng):
+        made.append(1)
+        return prepare(hr, lr, rng)
+
+    reader = stream(batch_size=1, ahead=3)
+    reader.prepare = counted
+    batches = reader.prefetched(0, 1000)
+    next(batches)
+    time.sleep(0.5)
+    assert len(made) <= 1 + 3 + 1, "one taken, three waiting, one in the thread's hands"
+    assert batch_threads()
+    batches.close()
+    assert not batch_threads()
+
+
+# ---------------------------------------------------------------------------------------------------------------- files
+
+
+def write_pairs(folder, names, lr_names=None, size=(24, 32)):
+    for number, name in enumerate(names):
+        hr = positions(*size, number)
+        write_picture(folder / "HR" / f"{name}.png", hr)
+        if lr_names:
+            write_picture(folder / "LR" / f"{lr_names[number]}.png", imresize(hr, 1 / SCALE))
+    return folder / "HR", folder / "LR"
+
+
+@pytest.mark.parametrize("ending", ["x2", ""])
+def test_pairs_by_name_in_natural_order(tmp_path, ending):
+    names = ["1", "10", "2x2", "9", "sub/1"]  # 2x2 is a name of its own, not the LR picture of 2
+    folders = write_pairs(tmp_path, names, [name + ending for name in names])
+    pairs = find_pairs(*folders, SCALE)
+    where = [(pair.hr.relative_to(folders[0]), pair.lr.relative_to(folders[1])) for pair in pairs]
+    ordered = ["1", "2x2", "9", "10", "sub/1"]
+    assert [(str(hr), str(lr)) for hr, lr in where] == [(f"{name}.png", f"{name}{ending}.png") for name in ordered]
+    assert [pair.name for pair in pairs] == ["1", "2x2", "9", "10", "1"]
+
+
+def test_lr_is_made_by_bicubic_where_there_is_none(tmp_path):
+    rng = np.random.default_rng(0)
+    write_picture(tmp_path / "a.png", rng.integers(0, 256, (33, 47, 3), dtype=np.uint8))
+    (pair,) = find_pairs(tmp_path, None, 4)
+    hr, lr = read_pair(pair, 4)
+    assert (pair.lr, hr.shape, lr.shape) == (None, (32, 44, 3), (8, 11, 3))
+    np.testing.assert_array_equal(lr, imresize(hr, 1 / 4))
+
+
+def test_one_picture_instead_of_a_folder(tmp_path):
+    write_pairs(tmp_path, ["a", "b"])
+    assert [pair.name for pair in find_pairs(tmp_path / "HR" / "b.png", None, 2)] == ["b"]
+
+
+def test_missing_lr_pictures(tmp_path):
+    names = [str(number) for number in range(8)]
+    folders = write_pairs(tmp_path, names, [f"{name}x2" for name in names])
+    for name in names[1:]:
+        (folders[1] / f"{name}x2.png").unlink()
+    with pytest.raises(UserError) as raised:
+        find_pairs(*folders, SCALE)
+    assert str(raised.value) == (
+        f"7 of 8 pictures of {folders[0]} have no x2 picture in {folders[1]}: 1.png, 2.png, 3.png, 4.png, 5.png ..."
+    )
+
+
+def test_two_pictures_of_one_name(tmp_path):
+    hr, lr = write_pairs(tmp_path, ["a"], ["ax2"])
+    write_picture(lr / "ax2.bmp", positions(12, 16, 0))
+    with pytest.raises(UserError, match=r"ax2\.bmp and .*ax2\.png have one name"):
+        find_pairs(hr, lr, SCALE)
+
+
+def test_empty_and_missing_folders(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"expected pictures .* in .*empty, found none"):
+        find_pairs(tmp_path / "empty", None, SCALE)
+    with pytest.raises(UserError, match=r"there is no .*nowhere"):
+        find_pairs(tmp_path / "nowhere", None, SCALE)
+
+
+def test_sizes_that_do_not_match(tmp_path):
+    hr, lr = write_pairs(tmp_path, ["a"], ["ax2"])
+    write_picture(lr / "ax2.png", positions(12, 15, 0))
+    (pair,) = find_pairs(hr, lr, SCALE)
+    with pytest.raises(UserError) as raised:
+        read_pair(pair, SCALE)
+    assert str(raised.value) == f"{lr}/ax2.png is 15x12, but x2 of {hr}/a.png needs 16x12"
+
+
+def test_truncated_picture_is_named_through_the_thread(tmp_path):
+    hr, _ = write_pairs(tmp_path, ["a", "b"])
+    content = (hr / "b.png").read_bytes()
+    (hr / "b.png").write_bytes(content[: len(content) // 2])
+    reader = stream()
+    reader.pictures = PairedPictures(find_pairs(hr, None, SCALE), SCALE)
+    with pytest.raises(UserError, match=r"HR/b\.png"):
+        list(reader.prefetched(0, 3))
+
+
+def test_picture_smaller_than_the_patch(tmp_path):
+    hr, _ = write_pairs(tmp_path, ["small"], size=(10, 40))
+    reader = stream()
+    reader.pictures = PairedPictures(find_pairs(hr, None, SCALE), SCALE)
+    with pytest.raises(UserError) as raised:
+        list(reader.batches(0, 1))
+    assert str(raised.value) == "small: an LR picture of 20x5 is smaller than the training patch of 6x6"
+
+
+# ---------------------------------------------------------------------------------------------------------------- cache
+
+
+def test_cache_is_bounded_and_keeps_the_latest():
+    loads = []
+
+    def load(pair, scale):
+        loads.append(pair.name)
+        return np.zeros((10, 10, 1), np.uint8), np.zeros((5, 5, 1), np.uint8)  # 125 bytes
+
+    pairs = [Pair(str(number), None, None) for number in range(6)]
+    kept = PairedPictures(pairs, 2, cache_bytes=3 * 125, load=load)
+    for _ in kept.read([0, 1, 2, 0, 1, 2]):
+        assert kept._cached <= 3 * 125
+    assert loads == ["0", "1", "2"], "three fit"
+    list(kept.read([0, 3]))  # 1 was used the longest ago
+    assert kept._cached == sum(hr.nbytes + lr.nbytes for hr, lr in kept._cache.values()) == 3 * 125
+    loads.clear()
+    list(kept.read([0, 2, 3]))
+    assert loads == []
+    list(kept.read([1]))
+    assert loads == ["1"]
+    small = PairedPictures(pairs, 2, cache_bytes=0, load=load)
+    loads.clear()
+    for hr, lr, name in small.read([4, 5, 4]):
+        assert (hr.shape, lr.shape, name in "45") == ((10, 10, 1), (5, 5, 1), True)
+    assert loads == ["4", "5", "4"]
+    assert small._cached == 125, "the one in use"
+
+
+def test_cached_pictures_are_not_changed_by_augmentation():
+    reader = stream(count=1)
+    before = [array.copy() for array in next(iter(reader.pictures.read([0])))[:2]]
+    list(reader.batches(0, 10))
+    for array, copy in zip(next(iter(reader.pictures.read([0])))[:2], before, strict=True):
+        np.testing.assert_array_equal(array, copy)

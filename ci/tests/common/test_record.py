@@ -1,0 +1,164 @@
+"""metrics.csv and curve.png: what is written is read back, a resumed run forgets what it must, the curve is true."""
+
+import csv
+import errno
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from common import UserError
+from common.record import Record, read_rows
+
+ORANGE, GRAY = (200, 80, 30), (154, 154, 154)
+
+
+def content(folder):
+    with open(folder / "metrics.csv", newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))
+
+
+def test_rows_and_new_columns(tmp_path):
+    with Record(tmp_path) as record:
+        assert content(tmp_path) == [["step", "loss", "learning_rate", "gradient_norm", "seconds_per_step"]]
+        record.add(10, {"loss": 1.5, "learning_rate": 1e-4})
+        record.add(10, {"PSNR-Y (crop 2)": 30.25})
+        record.add(20, {"loss": 0.1 + 0.2, "learning_rate": 5e-5})
+    assert content(tmp_path) == [
+        ["step", "loss", "learning_rate", "PSNR-Y (crop 2)"],
+        ["10", "1.5", "0.0001", ""],
+        ["10", "", "", "30.25"],
+        ["20", "0.30000000000000004", "5e-05", ""],
+    ]
+    assert record.series("loss") == ([10, 20], [1.5, 0.1 + 0.2]), "every digit"
+
+
+def test_rows_are_there_at_once(tmp_path):
+    with Record(tmp_path) as record:
+        for step in range(3):
+            record.add(step, {"loss": 1.0})
+            assert len(content(tmp_path)) == 2 + step, "not in a buffer that a kill would lose"
+
+
+def test_resumed_run_forgets_later_rows(tmp_path):
+    with Record(tmp_path) as record:
+        for step in (5, 10, 15, 20):
+            record.add(step, {"loss": float(step)})
+        record.add(20, {"PSNR": 1.0})
+    with Record(tmp_path, 10) as record:
+        assert content(tmp_path) == [["step", "loss"], ["5", "5.0"], ["10", "10.0"]]
+        record.add(15, {"loss": 7.0})
+    assert content(tmp_path)[3:] == [["15", "7.0"]]
+    with Record(tmp_path):
+        assert len(content(tmp_path)) == 1, "a run from the start has no rows"
+
+
+@pytest.mark.parametrize("cut", [1, 2, 4, 6, 8])
+def test_line_that_a_kill_cut_is_left_out(tmp_path, cut):
+    """Whatever is left of `120,0.25`, it must not be taken for step 12, nor for a loss of 0.2."""
+    (tmp_path / "metrics.csv").write_bytes(b"step,loss\r\n110,0.5\r\n120,0.25\r\n"[: -1 - cut])
+    assert read_rows(tmp_path / "metrics.csv") == [{"step": "110", "loss": "0.5"}]
+    with Record(tmp_path, 120):
+        assert content(tmp_path) == [["step", "loss"], ["110", "0.5"]]
+
+
+def test_file_that_is_damaged_or_missing(tmp_path):
+    assert read_rows(tmp_path / "metrics.csv") == []
+    (tmp_path / "metrics.csv").write_bytes(b"")
+    assert read_rows(tmp_path / "metrics.csv") == []
+    (tmp_path / "metrics.csv").write_bytes(b"step,loss\n1,0.5\n\0\0\xff\n,3\nx,3\n2,0.25\n")
+    assert [row["step"] for row in read_rows(tmp_path / "metrics.csv")] == ["1", "2"]
+
+
+def test_full_disk(tmp_path, monkeypatch):
+    with Record(tmp_path) as record:
+        record.add(1, {"loss": 1.0})
+        (tmp_path / "metrics.csv").rename(tmp_path / "kept.csv")
+        (tmp_path / "metrics.csv").symlink_to("/dev/full")
+        with pytest.raises(UserError) as raised:
+            record.add(2, {"loss": 1.0})
+        assert str(raised.value) == (
+            f"cannot write {tmp_path}/metrics.csv: No space left on device; the checkpoints are whole, go on with "
+            f"--resume {tmp_path}"
+        )
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"cannot write .*file/metrics\.csv"):
+        Record(tmp_path / "file")
+
+
+# ---------------------------------------------------------------------------------------------------------------- curve
+
+
+def pixels(path, color, tolerance=40):
+    """(y, x) of the pixels of about this colour."""
+    picture = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    return np.argwhere(np.abs(picture - color).max(-1) <= tolerance)
+
+
+def test_curve_shows_the_loss_above_the_score(tmp_path):
+    """A falling loss on a logarithmic scale is a straight line where it falls by a factor; the score rises below it."""
+    with Record(tmp_path) as record:
+        for step in range(0, 41):
+            record.add(step, {"loss": 100 * 0.8**step, "learning_rate": 1.0})
+            if step % 10 == 0:
+                record.add(step, {"PSNR-Y (crop 2)": 30 + step / 10})
+        path = record.draw()
+    assert path == tmp_path / "curve.png"
+    picture = Image.open(path)
+    assert picture.size == (800, 580)
+    line = pixels(path, ORANGE)
+    upper, lower = line[line[:, 0] < 270], line[line[:, 0] > 290]
+    fall, rise = (np.polyfit(part[:, 1], part[:, 0], 1) for part in (upper, lower))
+    assert fall[0] > 0.15, "falls (y points down)"
+    assert np.abs(np.polyval(fall, upper[:, 1]) - upper[:, 0]).max() < 6, "straight: the scale is logarithmic"
+    assert rise[0] < -0.15, "rises"
+
+
+def test_long_noisy_curve_has_its_mean_on_top(tmp_path):
+    rng = np.random.default_rng(0)
+    record = Record(tmp_path)
+    record.rows = [{"step": str(s), "loss": str(np.exp(rng.normal()))} for s in range(500)]
+    path = record.draw()
+    mean, noise = pixels(path, ORANGE), pixels(path, GRAY, 12)
+    assert len(noise) > 2000
+    assert np.ptp(mean[:, 0]) < 0.6 * np.ptp(noise[:, 0])
+
+
+def test_curve_with_steps_that_were_not_finite(tmp_path):
+    with Record(tmp_path) as record:
+        for step, loss in enumerate((1.0, float("nan"), 0.5, float("inf"), 0.25)):
+            record.add(step, {"loss": loss})
+        assert record.series("loss") == ([0, 2, 4], [1.0, 0.5, 0.25])
+        assert record.draw() is not None
+    assert content(tmp_path)[2] == ["1", "nan"], "the file says what happened"
+
+
+def test_no_curve_without_numbers_or_matplotlib(tmp_path, monkeypatch):
+    record = Record(tmp_path)
+    assert record.draw() is None
+    record.add(1, {"loss": -3.0})
+    assert record.draw() is not None, "a likelihood may be negative: no logarithm then"
+    (tmp_path / "curve.png").unlink()
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert record.draw() is None
+    assert not (tmp_path / "curve.png").exists()
+
+
+def test_curve_that_cannot_be_written_ends_nothing(tmp_path, monkeypatch, caplog):
+    """Not even the message of the error that ended the run is lost to it."""
+
+    def full(source, target):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def run():
+        with Record(tmp_path) as record:
+            record.add(1, {"loss": 1.0})
+            monkeypatch.setattr("os.replace", full)
+            raise UserError("what really happened")
+
+    with pytest.raises(UserError, match="what really happened"):
+        run()
+    assert "curve.png is not drawn: No space left on device" in caplog.text
+    assert not (tmp_path / "curve.png").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.csv"], "and no half of it is left"

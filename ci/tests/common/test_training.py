@@ -1,0 +1,588 @@
+"""The fit loop on a network of 15 weights: exact resume, guards, checkpoints, and its arithmetic against NumPy."""
+
+import csv
+import errno
+import logging
+import math
+import os
+import resource
+import shutil
+import signal
+import time
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Parameter, Tensor, nn, ops
+
+from common import UserError, checkpoint, runtime
+from common.gradient import GradientStep, mixed_precision
+from common.optimizer import Adam, MovingAverage
+from common.runtime import Runtime
+from common.training import Plan, Trainer
+
+HERE = Runtime("CPU")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def device():
+    runtime.start("CPU", seed=1)
+
+
+class Net(nn.Cell):
+    """tanh(x W) + b."""
+
+    def __init__(self, width=3, seed=0):
+        super().__init__()
+        rng = np.random.default_rng(seed)
+        self.weight = Parameter(Tensor(rng.normal(size=(4, width)).astype(np.float32)), name="weight")
+        self.bias = Parameter(Tensor(np.zeros(width, np.float32)), name="bias")
+
+    def construct(self, x):
+        return ops.tanh(ops.matmul(x, self.weight)) + self.bias
+
+
+class Loss(nn.Cell):
+    """(mean squared error, mean error)."""
+
+    def __init__(self, network):
+        super().__init__(auto_prefix=False)
+        self.network = network
+
+    def construct(self, x, y):
+        error = self.network(x) - y
+        return (error * error).mean(), error.mean()
+
+
+class Stream:
+    """Batches that depend on the step alone; `at[step]` is called before the batch of that step is handed out."""
+
+    global_batch_size, pictures = 5, range(10)
+
+    def __init__(self, at=None, width=3, bad=()):
+        self.at, self.width, self.bad = at or {}, width, bad
+
+    def prefetched(self, first, last):
+        for step in range(first, last):
+            if step in self.at:
+                self.at[step]()
+            rng = np.random.default_rng(step)
+            y = rng.normal(size=(5, self.width)).astype(np.float32)
+            yield rng.normal(size=(5, 4)).astype(np.float32), y * np.float32(np.nan) if step in self.bad else y
+
+
+def plan(steps=12, **changes):
+    settings = {"log_every": 1, "validate_every": 4, "save_every": 4, "learning_rate": lambda step: 0.1 / (1 + step)}
+    return Plan(**{"steps": steps, **settings, **changes})
+
+
+def trainer(folder, network=None, stream=None, **changes):
+    folder.mkdir(exist_ok=True)
+    network = network or Net()
+    settings = {key: changes.pop(key) for key in ("validate", "optimizer", "checkpoint_folder") if key in changes}
+    meta = {"model": "Net", "config": {}}
+    parts = {"part_names": ("error",)}
+    return Trainer(network, Loss(network), stream or Stream(), plan(**changes), HERE, folder, meta, **parts, **settings)
+
+
+def weights_of(run):
+    return {parameter.name: parameter.asnumpy().copy() for parameter in run.network.get_parameters()}
+
+
+def read_csv(folder, *columns):
+    with open(folder / "metrics.csv", newline="", encoding="utf-8") as file:
+        return [[row[column] for column in ("step", *columns)] for row in csv.DictReader(file)]
+
+
+def assert_same(one, other):
+    assert sorted(one) == sorted(other)
+    for name in one:
+        np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+
+
+def assert_same_run(folder, whole):
+    """The two runs logged the same and ended with the same file, but for the time it took."""
+    columns = ("loss", "error", "learning_rate", "gradient_norm")
+    assert read_csv(folder, *columns) == read_csv(whole, *columns)
+    one, other = (checkpoint.read(path / "ckpt" / "last.ckpt") for path in (folder, whole))
+    assert_same(one.weights, other.weights)
+    assert_same(one.state, other.state)
+    for saved in (one, other):
+        del saved.meta["folder"]
+    assert one.meta == other.meta
+
+
+def sends(number):
+    return lambda: os.kill(os.getpid(), number)
+
+
+# --------------------------------------------------------------------------------------------------------------- resume
+
+EMA = {"ema_decay": 0.8, "validate": lambda network: {"score": float(network.bias.asnumpy()[0])}}
+SCALED = {"loss_scale": 1024.0, "gradient_clip": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("stop", "changes"), [(signal.SIGINT, {}), (signal.SIGTERM, EMA | SCALED)], ids=["plain", "average, scaled"]
+)
+def test_resumed_run_equals_the_uninterrupted_one(tmp_path, stop, changes):
+    """Bit for bit, also where a non-finite batch halved the loss scale before the stop."""
+    bad = (2,)
+    assert trainer(tmp_path / "whole", stream=Stream(bad=bad), **changes).fit() == 0
+    first = trainer(tmp_path / "parts", stream=Stream({6: sends(stop)}, bad=bad), **changes)
+    assert first.fit() == 128 + stop
+    assert first.step == 7, "the step in which the signal came is made"
+    saved = checkpoint.read(tmp_path / "parts" / "ckpt" / "last.ckpt")
+    assert saved.meta["step"] == 7
+    assert saved.meta["epoch"] == 3.5
+    second = trainer(tmp_path / "parts", Net(seed=9), Stream(bad=bad), **changes)
+    second.resume(saved, "last.ckpt")
+    assert second.guard.bad_steps == 1
+    assert second.guard.loss_scale == (512 if "loss_scale" in changes else 1)
+    assert second.fit() == 0
+    assert_same_run(tmp_path / "parts", tmp_path / "whole")
+
+
+def test_run_that_was_killed_goes_on_from_its_last_checkpoint(tmp_path):
+    """As after SIGKILL: the log has rows of steps that no checkpoint knows, and its last line is cut."""
+
+    def die():
+        raise SystemExit
+
+    assert trainer(tmp_path / "whole", **EMA).fit() == 0
+    with pytest.raises(SystemExit):
+        trainer(tmp_path / "parts", stream=Stream({10: die}), **EMA).fit()
+    log = tmp_path / "parts" / "metrics.csv"
+    assert log.read_text().count("\n") == 1 + 10 + 2, "a row of each step, and of each validation"
+    log.write_bytes(log.read_bytes()[:-9])
+    saved = checkpoint.read(tmp_path / "parts" / "ckpt" / "last.ckpt")
+    assert saved.meta["step"] == 8
+    second = trainer(tmp_path / "parts", Net(seed=9), **EMA)
+    second.resume(saved, "last.ckpt")
+    assert second.fit() == 0
+    assert_same_run(tmp_path / "parts", tmp_path / "whole")
+
+
+def test_resume_after_the_step_was_compiled(tmp_path):
+    """The same trainer and network, whose compiled step must see the weights that are put back."""
+    run = trainer(tmp_path / "whole", steps=8, **EMA)
+    assert run.fit() == 0
+    early = checkpoint.read(tmp_path / "whole" / "ckpt" / "last.ckpt")
+    shutil.copytree(tmp_path / "whole", tmp_path / "parts")
+    run = trainer(tmp_path / "whole", steps=12, **EMA)
+    run.resume(early, "last.ckpt")
+    assert run.fit() == 0
+
+    again = trainer(tmp_path / "parts", steps=12, **EMA)
+    again.files.open(new=False)
+    with runtime.graph_mode():
+        for batch in Stream().prefetched(0, 3):
+            again.train_step(batch)  # compiled, and the weights have moved on
+    again.resume(early, "last.ckpt")
+    assert again.fit() == 0
+    assert_same_run(tmp_path / "parts", tmp_path / "whole")
+
+
+def test_signal_in_the_last_step_is_too_late(tmp_path):
+    run = trainer(tmp_path / "run", stream=Stream({11: sends(signal.SIGTERM)}))
+    assert (run.fit(), run.step) == (0, 12)
+
+
+def test_nothing_to_do(tmp_path, caplog):
+    run = trainer(tmp_path / "run")
+    run.fit()
+    before = sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "run").rglob("*"))
+    again = trainer(tmp_path / "run")
+    again.resume(checkpoint.read(tmp_path / "run" / "ckpt" / "last.ckpt"), "last.ckpt")
+    with caplog.at_level(logging.INFO):
+        assert again.fit() == 0
+    assert "nothing to do: step 12 of 12 is made" in caplog.text
+    assert sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "run").rglob("*")) == before
+
+
+def test_average_that_is_new_on_resume_starts_from_the_weights(tmp_path):
+    trainer(tmp_path / "run", steps=4).fit()
+    saved = checkpoint.read(tmp_path / "run" / "ckpt" / "last.ckpt")
+    run = trainer(tmp_path / "run", ema_decay=0.5)
+    run.resume(saved, "last.ckpt")
+    assert_same({name.removeprefix("ema."): array for name, array in run.average.state().items()}, saved.weights)
+
+
+def test_files_that_cannot_be_resumed(tmp_path):
+    trainer(tmp_path / "run", steps=4, **EMA).fit()
+    best = checkpoint.read(tmp_path / "run" / "ckpt" / "best.ckpt")
+    run = trainer(tmp_path / "run")
+    with pytest.raises(UserError, match=r"best\.ckpt cannot be resumed: it has no optimizer.* take last\.ckpt"):
+        run.resume(best, "best.ckpt")
+    other = trainer(tmp_path / "run", Net(width=2), Stream(width=2))
+    with pytest.raises(UserError, match=r"last\.ckpt does not fit this network: 2 shapes or types differ"):
+        other.resume(checkpoint.read(tmp_path / "run" / "ckpt" / "last.ckpt"), "last.ckpt")
+
+
+# ------------------------------------------------------------------------------------------------------------- stopping
+
+
+def test_second_signal_ends_at_once(tmp_path, capfd):
+    def impatient():
+        sends(signal.SIGINT)()
+        time.sleep(1.1)
+        sends(signal.SIGINT)()
+        time.sleep(60)
+
+    run, started = trainer(tmp_path / "run", stream=Stream({5: impatient})), time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run.fit()
+    assert time.monotonic() - started < 20
+    assert "stopping after this step; once more ends at once" in capfd.readouterr().err
+    assert checkpoint.read(tmp_path / "run" / "ckpt" / "last.ckpt").meta["step"] == 4, "what was there before"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, "the handler of before is back"
+
+
+def test_two_signals_at_once_are_one(tmp_path):
+    """As `timeout` sends them: to its child and to its child's group."""
+
+    def twice():
+        for _ in range(2):
+            sends(signal.SIGTERM)()
+
+    run = trainer(tmp_path / "run", stream=Stream({5: twice}))
+    assert (run.fit(), run.step) == (143, 6)
+
+
+# ---------------------------------------------------------------------------------------------------- non-finite steps
+
+
+def test_bad_step_changes_nothing_and_is_counted(tmp_path, caplog):
+    run = trainer(tmp_path / "run", ema_decay=0.5)
+    batches = list(Stream(bad=(3,)).prefetched(0, 5))
+    with runtime.graph_mode():
+        for batch in batches[:3]:
+            run.train_step(batch)
+        before = weights_of(run) | run.optimizer.state() | run.average.state()
+        values, _ = run.train_step(batches[3])
+        assert math.isnan(values[0])
+        assert_same(weights_of(run) | run.optimizer.state() | run.average.state(), before)
+        assert (run.guard.bad_steps, run.guard.bad_in_a_row) == (1, 1)
+        run.train_step(batches[4])
+    assert (run.guard.bad_steps, run.guard.bad_in_a_row) == (1, 0)
+    assert not np.array_equal(weights_of(run)["weight"], before["weight"])
+    assert "skipped: loss nan" in caplog.text
+
+
+def test_overflowing_gradient_is_a_bad_step(tmp_path):
+    """The loss is finite, its gradient times the loss scale is not."""
+    run = trainer(tmp_path / "run", loss_scale=2.0**120)
+    x, y = next(Stream().prefetched(0, 1))
+    before = weights_of(run)
+    with runtime.graph_mode():
+        values, norm = run.train_step((x * 1000, y * 1e4))
+    assert math.isfinite(values[0])
+    assert not math.isfinite(norm)
+    assert_same(weights_of(run), before)
+    assert run.guard.loss_scale == 2.0**119
+
+
+def test_too_many_bad_steps_in_a_row(tmp_path):
+    """Also counted across a stop; two good ones in between start the count again."""
+    bad, settings = (1, 2, 5, 6, 7), {"bad_steps_at_most": 3, "save_every": 2}
+    first = trainer(tmp_path / "run", stream=Stream({6: sends(signal.SIGTERM)}, bad=bad), **settings)
+    assert first.fit() == 143
+    second = trainer(tmp_path / "run", stream=Stream(bad=bad), **settings)
+    second.resume(checkpoint.read(second.files.last), "last.ckpt")
+    with pytest.raises(UserError) as raised:
+        second.fit()
+    assert str(raised.value) == (
+        "stopped at step 8: the loss was not finite for 3 steps in a row; the last good checkpoint is "
+        f"{tmp_path}/run/ckpt/last.ckpt; try a smaller --lr or a gradient clip"
+    )
+    assert all(np.isfinite(array).all() for array in checkpoint.read(second.files.last).weights.values())
+    with pytest.raises(UserError, match=r"last good checkpoint is none \(no step was saved yet\)"):
+        trainer(tmp_path / "other", stream=Stream(bad=range(9)), **settings | {"save_every": 9}).fit()
+
+
+def test_loss_scale_comes_back_after_2000_good_steps(tmp_path):
+    guard = trainer(tmp_path / "run", loss_scale=1024.0).guard
+    for _ in range(12):
+        guard.note_bad(1, math.inf, 1.0)
+    assert guard.loss_scale == 1, "and no less"
+    for _ in range(1999):
+        guard.note_good()
+    assert guard.loss_scale == 1
+    for _ in range(30_000):
+        guard.note_good()
+    assert guard.loss_scale == 1024, "and no more"
+
+
+# ---------------------------------------------------------------------------------------------------------- checkpoints
+
+
+def test_best_last_and_numbered_checkpoints(tmp_path):
+    scores = iter([1.0, float("nan"), 3.0, 2.0])
+    run = trainer(
+        tmp_path / "run",
+        validate=lambda network: {"PSNR": next(scores), "SSIM": 0.0},
+        **{"validate_every": 3, "save_every": 5, "keep_every": 2, "keep_at_most": 3},
+    )
+    run.fit()
+    names = ["best.ckpt", "last.ckpt", "step_0000008.ckpt", "step_0000010.ckpt", "step_0000012.ckpt"]
+    files = sorted((tmp_path / "run" / "ckpt").iterdir())
+    assert [path.name for path in files] == names
+    read = [checkpoint.read(path).meta for path in files]
+    assert [meta["step"] for meta in read] == [9, 12, 8, 10, 12]
+    assert read[0]["best"] == read[1]["best"] == {"name": "PSNR", "score": 3.0, "step": 9}
+    assert read[0]["model"] == "Net"
+    assert read_csv(tmp_path / "run", "PSNR")[3:5] == [["3", "1.0"], ["4", ""]]
+
+
+def test_first_score_that_is_not_a_number_is_not_the_best_for_ever(tmp_path):
+    scores = iter([float("nan"), 1.0, float("inf"), 2.0])
+    run = trainer(tmp_path / "run", validate=lambda network: {"PSNR": next(scores)}, validate_every=3)
+    run.fit()
+    assert run.best == {"name": "PSNR", "score": math.inf, "step": 9}
+    assert checkpoint.read(tmp_path / "run" / "ckpt" / "last.ckpt").meta["best"]["score"] == math.inf
+
+
+@pytest.mark.parametrize("changes", [{"keep_every": 0}, {"keep_every": 2, "keep_at_most": 0}])
+def test_no_numbered_checkpoints(tmp_path, changes):
+    trainer(tmp_path / "run", **changes).fit()
+    assert [path.name for path in (tmp_path / "run" / "ckpt").iterdir()] == ["last.ckpt"]
+
+
+def test_checkpoints_elsewhere(tmp_path):
+    """The files stand where they are wanted, and the run's folder leads to them; another run's are refused."""
+    where = {"checkpoint_folder": tmp_path / "my" / "ckpt", "keep_every": 6}
+    trainer(tmp_path / "run", **where).fit()
+    names = ["last.ckpt", "step_0000006.ckpt", "step_0000012.ckpt"]
+    assert sorted(path.name for path in (tmp_path / "my" / "ckpt").iterdir()) == names
+    saved = checkpoint.read(tmp_path / "run" / "ckpt" / "last.ckpt")
+    assert saved.meta["folder"] == str(tmp_path / "run")
+    content = (tmp_path / "my" / "ckpt" / "last.ckpt").read_bytes()
+    with pytest.raises(UserError, match=r"my/ckpt holds checkpoints of another run \(last.ckpt, step_0000006.ckpt, "):
+        trainer(tmp_path / "other", **where).fit()
+    assert (tmp_path / "my" / "ckpt" / "last.ckpt").read_bytes() == content
+    again = trainer(tmp_path / "run", steps=14, **where)
+    again.resume(saved, "last.ckpt")
+    assert again.fit() == 0
+    assert checkpoint.read(tmp_path / "my" / "ckpt" / "last.ckpt").meta["step"] == 14
+
+
+def test_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"cannot make .*file/ckpt: Not a directory"):
+        trainer(tmp_path / "run", checkpoint_folder=tmp_path / "file" / "ckpt").fit()
+
+
+def test_full_disk_while_saving(tmp_path, monkeypatch):
+    """One sentence, and the checkpoint of before is whole."""
+    run = trainer(tmp_path / "run", stream=Stream({6: lambda: monkeypatch.setattr(os, "replace", full)}))
+
+    def full(source, target):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(UserError, match=r"last\.ckpt could not be written \(No space left on device\); what was there"):
+        run.fit()
+    assert checkpoint.read(tmp_path / "run" / "ckpt" / "last.ckpt").meta["step"] == 4
+    assert [path.name for path in (tmp_path / "run" / "ckpt").iterdir()] == ["last.ckpt"], "no temporary file is left"
+    assert len(read_csv(tmp_path / "run")) == 8
+
+
+def test_full_disk_for_real(tmp_path):
+    """The kernel refuses to let a file grow: the 2.4 MB of the checkpoint first, then the log."""
+    run = trainer(tmp_path / "run", Net(width=50_000), Stream(width=50_000), save_every=1, steps=2)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, hard))
+    try:
+        with pytest.raises(UserError, match=r"last\.ckpt could not be written \(File too large\)"):
+            run.fit()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list((tmp_path / "run" / "ckpt").iterdir()) == []
+
+
+# ----------------------------------------------------------------------------------------------------------- arithmetic
+
+
+def steps_of(network, clip=0.0, scale=1.0, world_size=1):
+    step = GradientStep(Loss(network), ms.ParameterTuple(network.trainable_params()), clip, world_size)
+    control = Tensor([scale, 0.0], ms.float32)
+
+    def run(x, y):
+        with runtime.graph_mode():
+            values, gradients, norm, stop = step(control, Tensor(x), Tensor(y))
+        return [float(v) for v in values], [g.asnumpy() for g in gradients], float(norm), float(stop)
+
+    return run
+
+
+def numpy_gradients(network, x, y):
+    """Of the mean squared error, in float64 by hand."""
+    weight, bias = (parameter.asnumpy().astype(np.float64) for parameter in network.trainable_params())
+    hidden = np.tanh(x.astype(np.float64) @ weight)
+    error = hidden + bias - y
+    outer = 2 * error / error.size
+    return (error**2).mean(), error.mean(), [x.T @ (outer * (1 - hidden**2)), outer.sum(0)]
+
+
+@pytest.mark.parametrize("clip", [0.0, 0.05, 1e6])
+def test_gradients_norm_and_clip(clip):
+    """torch.nn.utils.clip_grad_norm_: gradients times min(1, clip / (norm + 1e-6))."""
+    network = Net()
+    x, y = next(Stream().prefetched(0, 1))
+    values, gradients, norm, stop = steps_of(network, clip)(x, y)
+    loss, error, wanted = numpy_gradients(network, x, y)
+    wanted_norm = np.sqrt(sum((g**2).sum() for g in wanted))
+    factor = min(1.0, clip / (wanted_norm + 1e-6)) if clip else 1.0
+    np.testing.assert_allclose([*values, norm], [loss, error, wanted_norm], rtol=2e-6)
+    for found, one in zip(gradients, wanted, strict=True):
+        np.testing.assert_allclose(found, one * factor, rtol=2e-5, atol=1e-8)
+    if clip == 0.05:
+        clipped = np.sqrt(sum((g.astype(np.float64) ** 2).sum() for g in gradients))
+        np.testing.assert_allclose(clipped, 0.05, rtol=1e-4)
+    assert stop == 0
+
+
+def test_loss_scale_does_not_change_a_bit_in_float32(tmp_path):
+    runs = []
+    for scale in (1.0, 1024.0):
+        runs.append(trainer(tmp_path / str(scale), loss_scale=scale, gradient_clip=0.3))
+        runs[-1].fit()
+    assert_same(weights_of(runs[0]), weights_of(runs[1]))
+    assert read_csv(tmp_path / "1.0", "loss", "gradient_norm") == read_csv(tmp_path / "1024.0", "loss", "gradient_norm")
+
+
+def naive_adam(start, gradients, rates, betas, epsilon, decay):
+    """Kingma and Ba's algorithm 1 with L2 in the gradient (torch.optim.Adam), in float64."""
+    weight = start.astype(np.float64)
+    first = second = np.zeros_like(weight)
+    for t, (gradient, rate) in enumerate(zip(gradients, rates, strict=True), 1):
+        gradient = gradient + decay * weight
+        first = betas[0] * first + (1 - betas[0]) * gradient
+        second = betas[1] * second + (1 - betas[1]) * gradient**2
+        corrected = first / (1 - betas[0] ** t), second / (1 - betas[1] ** t)
+        weight = weight - rate * corrected[0] / (np.sqrt(corrected[1]) + epsilon)
+    return weight
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+@pytest.mark.parametrize(
+    ("betas", "epsilon", "size"), [((0.9, 0.999), 1e-8, 1.0), ((0.5, 0.9), 1e-8, 1.0), ((0.9, 0.999), 1e-3, 1e-3)]
+)
+def test_adam(betas, epsilon, size, decay):
+    """In the last case epsilon is as large as the gradients: where it stands in the formula matters."""
+    rng, network = np.random.default_rng(5), Net()
+    start = [parameter.asnumpy().copy() for parameter in network.trainable_params()]
+    adam = Adam(network.trainable_params(), betas, epsilon, decay)
+    gradients = [[(rng.normal(size=p.shape) * size).astype(np.float32) for p in start] for _ in range(30)]
+    rates = [0.01 * 0.9**step for step in range(30)]
+    with runtime.graph_mode():
+        for gradient, rate in zip(gradients, rates, strict=True):
+            adam.step([Tensor(array) for array in gradient], rate)
+    for number, parameter in enumerate(network.trainable_params()):
+        wanted = naive_adam(start[number], [g[number] for g in gradients], rates, betas, epsilon, decay)
+        np.testing.assert_allclose(parameter.asnumpy(), wanted, rtol=0, atol=2e-6)
+        assert np.abs(wanted - start[number]).max() > 1e-3, "moved"
+
+
+def test_moving_average():
+    rng, network = np.random.default_rng(5), Net()
+    parameters = network.trainable_params()
+    average = MovingAverage(parameters, 0.9)
+    wanted = [parameter.asnumpy().astype(np.float64) for parameter in parameters]
+    for _ in range(10):
+        for number, parameter in enumerate(parameters):
+            ops.assign(parameter, Tensor(rng.normal(size=parameter.shape).astype(np.float32)))
+            wanted[number] = 0.9 * wanted[number] + 0.1 * parameter.asnumpy()
+        average.update()
+    trained = [parameter.asnumpy().copy() for parameter in parameters]
+
+    def validate():
+        with average.in_place():
+            for parameter, array in zip(parameters, wanted, strict=True):
+                np.testing.assert_allclose(parameter.asnumpy(), array, atol=1e-6)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        validate()
+    for parameter, array in zip(parameters, trained, strict=True):
+        np.testing.assert_array_equal(parameter.asnumpy(), array, err_msg="the trained weights are back")
+
+
+def test_average_after_one_step(tmp_path):
+    """It starts from the first weights, not from what the optimizer makes of them."""
+    run = trainer(tmp_path / "run", ema_decay=0.75)
+    before = weights_of(run)
+    with runtime.graph_mode():
+        run.train_step(next(Stream().prefetched(0, 1)))
+    for name, after in weights_of(run).items():
+        np.testing.assert_allclose(run.average.state()[f"ema.{name}"], 0.75 * before[name] + 0.25 * after, atol=1e-6)
+        assert np.abs(after - before[name]).max() > 0.01
+
+
+def test_best_checkpoint_holds_the_average_and_last_the_weights(tmp_path):
+    seen = []
+
+    def validate(network):
+        seen.append({name: parameter.asnumpy().copy() for name, parameter in network.parameters_dict().items()})
+        return {"score": float(len(seen))}
+
+    run = trainer(tmp_path / "run", ema_decay=0.8, validate=validate)
+    run.fit()
+    best, last = (checkpoint.read(tmp_path / "run" / "ckpt" / name) for name in ("best.ckpt", "last.ckpt"))
+    assert_same(best.weights, seen[-1])
+    assert_same(best.weights, {name.removeprefix("ema."): a for name, a in last.state.items() if name[:4] == "ema."})
+    assert not np.array_equal(best.weights["weight"], last.weights["weight"])
+
+
+def test_plan_refuses_intervals_of_no_steps():
+    with pytest.raises(ValueError, match=r"Plan\.log_every must be 1 or more, not 0"):
+        plan(log_every=0)
+
+
+# ------------------------------------------------------------------------------------------------------- half precision
+
+
+class Convolution(nn.Cell):
+    def __init__(self):
+        super().__init__()
+        weight = Tensor(np.random.default_rng(0).normal(size=(2, 3, 3, 3)).astype(np.float32))
+        self.body = nn.SequentialCell(nn.Conv2d(3, 2, 3, pad_mode="pad", padding=1, weight_init=weight), nn.ReLU())
+
+    def construct(self, x):
+        return self.body(x) * 2
+
+
+def test_half_precision_is_refused_on_the_cpu():
+    network = Convolution()
+    assert mixed_precision(network, "O0", "CPU") is network
+    with pytest.raises(UserError, match=r"--amp_level O2 needs a GPU or Ascend: the CPU computes in float32 only"):
+        mixed_precision(network, "O2", "CPU")
+
+
+@pytest.mark.parametrize("level", ["O2", "O3"])
+def test_half_precision_computes_in_float16_and_trains_float32(level):
+    """What GPU and Ascend do; the CPU can compute it, too, only slowly."""
+    network, x = Convolution(), np.random.default_rng(1).normal(size=(1, 3, 5, 5)).astype(np.float32)
+    exact = network(Tensor(x)).asnumpy()
+    names = [parameter.name for parameter in network.trainable_params()]
+    half = mixed_precision(network, level, "GPU")
+    output = half(Tensor(x))
+    assert output.dtype == ms.float32
+    error = np.abs(output.asnumpy() - exact).max() / np.abs(exact).max()
+    assert 1e-5 < error < 5e-3, "rounded to 11 bits"
+    assert [parameter.name for parameter in network.trainable_params()] == names
+    assert all(parameter.dtype == ms.float32 for parameter in network.trainable_params())
+
+    class Sum(nn.Cell):
+        def __init__(self):
+            super().__init__(auto_prefix=False)
+            self.network = half
+
+        def construct(self, x):
+            return (self.network(x).sum(),)
+
+    step = GradientStep(Sum(), ms.ParameterTuple(network.trainable_params()))
+    with runtime.graph_mode():
+        _, gradients, norm, _ = step(Tensor([1024.0, 0.0], ms.float32), Tensor(x))
+    assert gradients[0].dtype == ms.float32
+    assert math.isfinite(float(norm))
+    assert float(norm) > 1

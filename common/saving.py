@@ -1,0 +1,72 @@
+"""The checkpoint files of a training run: last.ckpt to go on from, best.ckpt, and numbered ones."""
+
+import logging
+from pathlib import Path
+
+from common import UserError, checkpoint
+from common.checkpoint import Checkpoint
+
+log = logging.getLogger(__name__)
+
+
+class RunFiles:
+    """The checkpoints in `folder`/ckpt, a link where they are wanted elsewhere.
+
+    Args:
+        folder: the run's folder.
+        elsewhere: where the files are to stand instead; None for the run's folder.
+        keep: how many numbered files are kept; the oldest goes first.
+    """
+
+    def __init__(self, folder: Path, elsewhere: Path | None = None, keep: int = 5) -> None:
+        self.folder, self.elsewhere, self.keep = folder / "ckpt", elsewhere, keep
+
+    @property
+    def last(self) -> Path:
+        """What a stopped run goes on from."""
+        return self.folder / "last.ckpt"
+
+    def open(self, new: bool) -> None:
+        """Make the folder; a run that goes on takes it as it is.
+
+        Args:
+            new: no step has been made yet, so that the files of another run would be in danger.
+
+        Raises:
+            UserError: it cannot be made, or holds the checkpoints of another run.
+        """
+        try:
+            if self.elsewhere and not self.folder.exists():
+                self.elsewhere.mkdir(parents=True, exist_ok=True)
+                self.folder.symlink_to(self.elsewhere.resolve(), target_is_directory=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot make {error.filename or self.folder}: {error.strerror}") from None
+        if new and (found := [path.name for path in self._all()]):
+            raise UserError(
+                f"{self.elsewhere or self.folder} holds checkpoints of another run ({', '.join(found[:3])}): choose "
+                "another --ckpt_save_path, or go on with that run by --resume"
+            )
+
+    def save(self, name: str, content: Checkpoint) -> None:
+        """Write one file, whole or not at all.
+
+        Raises:
+            UserError: the disk is full, or the folder cannot be written.
+        """
+        checkpoint.save(self.folder / name, content)
+
+    def save_numbered(self, step: int, content: Checkpoint) -> None:
+        """Write step_NNNNNNN.ckpt and remove the oldest numbered files beyond `keep`."""
+        self.save(f"step_{step:07d}.ckpt", content)
+        by_age = sorted(self.folder.glob("step_*.ckpt"), key=lambda path: (path.stat().st_mtime_ns, path.name))
+        for old in by_age[: -self.keep]:
+            old.unlink()
+
+    def last_good(self) -> str:
+        """For a message: where the last good weights are."""
+        return str(self.last) if self.last.exists() else "none (no step was saved yet)"
+
+    def _all(self) -> list[Path]:
+        names = ("last.ckpt", "best.ckpt", "step_*.ckpt")
+        return [path for name in names for path in sorted(self.folder.glob(name))]

@@ -1,0 +1,82 @@
+"""Values from YAML, JSON or the command line -> the type that a configuration's field is annotated with."""
+
+import dataclasses
+import difflib
+import math
+import types
+import typing
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from common import UserError
+
+TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+
+
+def checked(value: Any, hint: Any, field: dataclasses.Field, place: str) -> Any:
+    """`value` as `hint` says, within the field's choices and bound.
+
+    Args:
+        place: opens the message: where the value comes from, and its key.
+
+    Raises:
+        UserError: another type, or outside.
+    """
+    converted = _convert(value, hint, place)
+    choices, lowest, bound = (field.metadata.get(key) for key in ("choices", "at_least", "below"))
+    if choices and converted not in choices:
+        near = did_you_mean(str(converted), map(str, choices))
+        raise UserError(f"{place} must be one of {', '.join(map(str, choices))}, not {value!r}{near}")
+    if lowest is not None and converted is not None and converted < lowest:
+        raise UserError(f"{place} must be {lowest} or more, not {value!r}")
+    if bound is not None and converted is not None and converted >= bound:
+        raise UserError(f"{place} must be below {bound}, not {value!r}")
+    return converted
+
+
+def _convert(value: Any, hint: Any, place: str) -> Any:
+    """`value`, from YAML, JSON or the command line, as the annotated type."""
+    arguments = typing.get_args(hint)
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        if value is None or (isinstance(value, str) and value.lower() in ("none", "null")):
+            return None
+        return _convert(value, next(kind for kind in arguments if kind is not types.NoneType), place)
+    if typing.get_origin(hint) is tuple:
+        items = value.strip("()[]").replace(",", " ").split() if isinstance(value, str) else value
+        items = items if isinstance(items, (list, tuple)) else [items]
+        kinds = [arguments[0]] * len(items) if Ellipsis in arguments else arguments
+        if len(items) != len(kinds):
+            raise UserError(f"{place} needs {len(kinds)} values, not {value!r}")
+        return tuple(_convert(item, kind, place) for item, kind in zip(items, kinds, strict=True))
+    return _scalar(value, hint, place)
+
+
+def _scalar(value: Any, hint: type, place: str) -> Any:
+    wrong = UserError(f"{place} must be {_name(hint)}, not {value!r}")
+    word = str(value).lower()
+    if hint is bool:
+        if not isinstance(value, (bool, int, str)) or word not in TRUE + FALSE:
+            raise wrong
+        return word in TRUE
+    if isinstance(value, bool) or not isinstance(value, (int, float, str, Path)):
+        raise wrong
+    try:
+        converted = hint(value)
+    except (ValueError, OverflowError, TypeError):
+        raise wrong from None
+    rounded = hint is int and isinstance(value, float) and converted != value
+    if rounded or (hint is float and not math.isfinite(converted)):
+        raise wrong
+    return converted
+
+
+def _name(hint: type) -> str:
+    names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+    return names.get(hint, hint.__name__)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """'; did you mean ...?' when a known word is near, else an empty text."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {near[0]!r}?" if near else ""
