@@ -39,10 +39,12 @@ def run(options: EvalConfig) -> int:
     )
     figures = utils.figures(hyper.scale, options.crop, options.lpips_weights)
     upscale, engine = utils.make_upscaler(network, saved, source, options)
-    folder = Path(options.output) if options.output else make_run_folder(Path("runs/WDSR"), f"eval_x{hyper.scale}")
+    runtime.keep_interrupts()
+    name = f"eval_{options.data_test.replace('/', '-')}_x{hyper.scale}"
+    folder = Path(options.output) if options.output else make_run_folder(Path("runs/WDSR"), name)
     for name, pairs in sets.items():
         ensemble = ", self-ensemble" if options.self_ensemble else ""
-        title = f"{name} x{hyper.scale}, WDSR {Path(source).name}, {engine}{ensemble}"
+        title = f"{name} x{hyper.scale}, WDSR {source}, {engine}{ensemble}"
         pictures = folder / name if options.save_results else None
         table = evaluate(title, pairs[: options.limit or None], upscale, figures, hyper.scale, pictures)
         table.write(folder, name)

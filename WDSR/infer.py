@@ -5,6 +5,7 @@ python WDSR/infer.py --input holiday/ --ckpt_path best.ckpt --output results --f
 """
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -21,7 +22,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = config.parse(InferConfig, argv, description=__doc__)
     if not options.input:
         raise UserError("which pictures? type --input FILE or --input FOLDER")
-    paths = images.find_pictures(options.input)
+    results = Path(options.output).resolve()
+    paths = [path for path in images.find_pictures(options.input) if not is_result(path, options)]
+    if not paths:
+        raise UserError(f"{options.input} holds nothing but results of {results}")
+    make_writable(results)
     runtime.start(options.device_target)
 
     from WDSR.src import utils
@@ -29,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     network, saved, source = utils.load_network(options)
     enlarge, engine = utils.make_upscaler(network, saved, source, options)
     log.info("%d picture(s), x%d, %s", len(paths), network.hyper.scale, engine)
+    runtime.keep_interrupts()
     failed = 0
     for path in paths:
         try:
@@ -40,10 +46,29 @@ def main(argv: Sequence[str] | None = None) -> int:
             failed += 1
             log.error("error: %s", error)
     if failed:
-        raise UserError(
-            f"{failed} of {len(paths)} picture(s) could not be enlarged; the others are in {options.output}"
-        )
+        others = f"; the others are in {options.output}" if failed < len(paths) else ""
+        raise UserError(f"{failed} of {len(paths)} pictures could not be enlarged{others}")
     return 0
+
+
+def is_result(path: Path, options: InferConfig) -> bool:
+    """Whether a picture below the input stands in an output folder that is below the input, too."""
+    root, results = Path(options.input).resolve(), Path(options.output).resolve()
+    return results != root and root in results.parents and results in path.resolve().parents
+
+
+def make_writable(folder: Path) -> None:
+    """Make the output folder before anything is computed.
+
+    Raises:
+        UserError: it cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror}") from None
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"cannot write to {folder}: permission denied")
 
 
 def target_path(path: Path, options: InferConfig, scale: int) -> Path:
@@ -69,7 +94,8 @@ def enlarge_file(path: Path, target: Path, enlarge: Callable, scale: int, compar
     result = enlarge(picture.rgb, with_progress)
     alpha = None if picture.alpha is None else imresize(picture.alpha, scale)
     images.write_picture(target, result, alpha)
-    notes = f" ({'; '.join(picture.notes)})" if picture.notes else ""
+    said = [*picture.notes, *([] if alpha is None else ["alpha enlarged by bicubic"])]
+    notes = f" ({'; '.join(said)})" if said else ""
     log.info("%s %dx%d -> %s %dx%d%s", path, width, height, target, width * scale, height * scale, notes)
     if compare:
         small = images.to_uint8(images.to_float(picture.rgb))

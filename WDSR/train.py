@@ -21,8 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options, saved, folder = config.parse(TrainConfig, argv, description=__doc__), None, None
     if options.test_only:
         return test_only(options)
-    if options.resume:
-        options, saved, folder = runs.resumed(TrainConfig, argv, options.resume, __doc__, "WDSR")
+    if source := options.resume:
+        options, saved, folder = runs.resumed(TrainConfig, argv, source, __doc__, "WDSR")
     here = runtime.start(options.device_target, seed=options.seed, distribute=options.run_distribute)
 
     from common.gradient import mixed_precision
@@ -39,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.ckpt_path and not saved:
         utils.load_weights(network, options.ckpt_path)
     loss = utils.L1Loss(mixed_precision(network, options.amp_level, here.device))
+    plan = utils.plan(options)
     name = options.name or f"{options.model.lower()}_x{hyper.scale}"
     folder = runs.open_run(options, here, Path(options.save_dir), name, folder=folder, saved=saved)
     betas = options.beta1, options.beta2
@@ -46,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         network,
         loss,
         stream,
-        utils.plan(options),
+        plan,
         here,
         folder,
         utils.describe(hyper, config.to_dict(options)),
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         checkpoint_folder=Path(options.ckpt_save_path) if options.ckpt_save_path else None,
     )
     if saved:
-        trainer.resume(saved, options.resume)
+        trainer.resume(saved, source)
     log.info(
         "WDSR-%s x%d, %s parameters; %d pictures; %d worker(s) on %s, %d patches each; run folder %s",
         *(hyper.variant, hyper.scale, f"{count_parameters(network):,}", len(stream.pictures)),

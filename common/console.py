@@ -46,7 +46,7 @@ def shows_bar() -> bool:
 
 @contextlib.contextmanager
 def progress(total: int, description: str, unit: str = "it", initial: int = 0) -> Iterator[Any]:
-    """A bar with `update(n)` and `set_postfix_str(text)`; it does nothing where no bar is shown."""
+    """A bar with `update(n)` and `set_postfix_str(text, refresh)`; it does nothing where no bar is shown."""
     if not shows_bar():
         yield _NoBar()
         return
@@ -68,7 +68,7 @@ class _NoBar:
     def update(self, n: int = 1) -> None:
         pass
 
-    def set_postfix_str(self, text: str) -> None:
+    def set_postfix_str(self, text: str, refresh: bool = True) -> None:
         pass
 
 
@@ -78,7 +78,7 @@ class _Console(logging.StreamHandler):
     def emit(self, record: logging.LogRecord) -> None:
         tqdm = _tqdm()
         if tqdm is None or not shows_bar():
-            self.setStream(sys.stderr)
+            self.stream = sys.stderr  # it may have been exchanged, and the old one closed
             super().emit(record)
         else:
             tqdm.write(self.format(record), file=sys.stderr)

@@ -14,9 +14,9 @@ import numpy as np
 
 from common import metrics
 from common.atomic import replacing
-from common.data import Pair, read_pair
 from common.images import comparison_strip, write_picture
 from common.metrics import Convention
+from common.pairs import Pair, read_pair
 from common.resize import imresize
 
 log = logging.getLogger(__name__)

@@ -6,6 +6,7 @@ epsilon, enough to leave the authors' trajectories.
 """
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import mindspore as ms
@@ -41,10 +42,11 @@ class Adam:
         """One update; `gradients` in the order of the parameters."""
         self.steps += 1
         beta1, beta2 = self.betas
-        powers = beta1**self.steps, beta2**self.steps
-        # The kernel's epsilon stands beside the uncorrected root: scale it so that the update is PyTorch's.
-        epsilon = self.epsilon * np.sqrt(1 - powers[1])
-        scalars = [Tensor(x, ms.float32) for x in (*powers, learning_rate, beta1, beta2, epsilon)]
+        # The bias correction, in float64: the kernel would take 1 - 0.999**step in float32. Told that the powers are 0,
+        # it makes none. Its epsilon stands beside the uncorrected root: scaled so that the update is PyTorch's.
+        root = math.sqrt(1 - beta2**self.steps)
+        scalars = 0, 0, learning_rate * root / (1 - beta1**self.steps), beta1, beta2, self.epsilon * root
+        scalars = [Tensor(x, ms.float32) for x in scalars]
         for parameter, first, second, gradient in zip(self.parameters, self.first, self.second, gradients, strict=True):
             if self.weight_decay:
                 gradient = gradient + parameter * self.weight_decay
@@ -90,7 +92,7 @@ class MovingAverage:
     def update(self) -> None:
         """Take in the weights of one more step."""
         for average, parameter in zip(self.averages, self.parameters, strict=True):
-            average.set_data(average * self.decay + parameter * (1 - self.decay))
+            average.set_data(ops.lerp(average, parameter, 1 - self.decay))
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:

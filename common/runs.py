@@ -50,8 +50,7 @@ def open_run(
         raise UserError(f"cannot write {folder / 'environment.txt'}: {error.strerror}") from None
     start_log(folder / "train.log")
     for line in config.differences(saved.meta["config"], config.to_dict(options)) if saved else ():
-        if not line.startswith("resume:"):
-            log.info("changed since the run was stopped: %s", line)
+        log.info("changed since the run was stopped: %s", line)
     return folder
 
 
@@ -65,7 +64,7 @@ def resumed(
         model: what the checkpoint must hold.
 
     Returns:
-        (options, checkpoint, the run's folder or None when only the file is left).
+        (options without their `resume`, checkpoint, the run's folder or None when only the file is left).
 
     Raises:
         UserError: no such run, or a checkpoint of something else.
@@ -82,7 +81,8 @@ def resumed(
         raise UserError(f"{file} was not written by a training run: start from its weights with --ckpt_path {file}")
     base = config.merge(cls(), saved.meta["config"], str(file))
     options = config.parse(cls, argv, description=description, base=base)
-    return options, saved, _folder_of(file, saved)
+    # Not kept: a new run with `--config RUN/config.yaml` must not go on with an old one.
+    return config.merge(options, {"resume": ""}, path), saved, _folder_of(file, saved)
 
 
 def _folder_of(file: Path, saved: Checkpoint) -> Path | None:

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from typing import NoReturn
@@ -109,6 +110,11 @@ def graph_mode(on: bool = True) -> Iterator[None]:
         yield
     finally:
         ms.set_context(mode=before)
+
+
+def keep_interrupts() -> None:
+    """Make Ctrl-C raise KeyboardInterrupt again: MindSpore's compiler turns it into a silent SIGTERM."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def was_launched() -> bool:

@@ -137,8 +137,8 @@ class Trainer:
             values, norm = self.train_step(batch)
             self.stop.listen()
             self.step += 1
+            bar.set_postfix_str(f"loss {values[0]:.4g}", refresh=False)  # the bar redraws when it is due, not each step
             bar.update(1)
-            bar.set_postfix_str(f"loss {values[0]:.4g}")
             if self._due(self.plan.log_every):
                 self._log(record, values, norm, (time.perf_counter() - started) / (self.step - since))
                 since, started = self.step, time.perf_counter()

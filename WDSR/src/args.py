@@ -81,6 +81,8 @@ class NetworkOptions:
             raise UserError(f"--scale must be 2, 3, 4 or several as 2+3+4, not {self.scale!r}")
         if not 0 <= self.task_id < len(words):
             raise UserError(f"--task_id {self.task_id} is beyond the {len(words)} scale(s) of --scale {self.scale}")
+        if words[self.task_id] not in ("2", "3", "4"):
+            raise UserError(f"--scale must be 2, 3, 4 or several as 2+3+4, not {self.scale!r}")
         return int(words[self.task_id])
 
 

@@ -13,10 +13,10 @@ from mindspore import Tensor, nn, ops
 
 from common import UserError, checkpoint
 from common.checkpoint import Checkpoint
-from common.data import Pair, read_pair
 from common.engine import make_engine
 from common.evaluation import Figure, lpips_figure, lr_psnr_figure, psnr_figure, ssim_figure
 from common.export import Port
+from common.pairs import Pair, read_pair
 from common.pixels import to_float, to_uint8
 from common.tiling import self_ensemble, tile_apply
 from common.training import Plan

@@ -15,11 +15,11 @@ import numpy as np
 from PIL import Image
 
 from common import UserError
-from common.data import Pair, find_pairs, read_pair
 from common.images import find_pictures
 from common.mindrecord.manifest import Manifest, data_names, describe_files, index_names
 from common.mindrecord.move import aside_folder, check_output, publish, seal
 from common.mindrecord.writer import COLUMNS, Writer, largest_record
+from common.pairs import Pair, find_pairs, read_pair
 from common.runtime import progress
 
 ENCODINGS = ("png", "raw")

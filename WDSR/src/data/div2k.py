@@ -9,7 +9,7 @@ import logging
 from pathlib import Path
 
 from common import UserError
-from common.data import Pair
+from common.pairs import Pair
 
 log = logging.getLogger(__name__)
 SPLITS = ("train", "valid", "test")
@@ -74,4 +74,6 @@ def parse_ranges(text: str) -> tuple[range, range]:
     train, test = (range(int(first), int(last) + 1) for first, last in parts)
     if not train or not test:
         raise UserError(f"--data_range {text} holds an empty range: FIRST-LAST needs FIRST <= LAST")
+    if shared := sorted(set(train) & set(test)):
+        log.warning("--data_range %s: %d picture(s), %s ..., are trained and tested on", text, len(shared), shared[0])
     return train, test

@@ -12,7 +12,8 @@ import numpy as np
 
 from common import UserError
 from common.atomic import replacing
-from common.data import BatchStream, Pair, PairedPictures, PictureSet, find_pairs, read_pair
+from common.data import BatchStream, PictureSet
+from common.pairs import Pair, PairedPictures, find_pairs, read_pair
 from common.runtime import Runtime
 
 from ..args import TrainConfig
@@ -63,6 +64,8 @@ def training_stream(options: TrainConfig, hyper: Hyper, here: Runtime) -> BatchS
         ext=options.ext,
         cache_bytes=int(options.cache_gb * 2**30),
     )
+    if isinstance(pictures, PairedPictures):
+        pictures.drop_small(options.lr_patch())
     patches = PatchMaker(hyper, options.lr_patch(), not options.no_augment)
     return BatchStream(pictures, patches, collate, options.batch_size, options.seed, here.rank, here.world_size)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from common import UserError, images
-from common.data import PairedPictures
+from common.pairs import PairedPictures
 from common.resize import imresize
 from WDSR.src.data.div2k import parse_ranges
 from WDSR.src.data.srdata import evaluation_sets, find_set, read_decoded, training_set

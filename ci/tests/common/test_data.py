@@ -7,17 +7,9 @@ import numpy as np
 import pytest
 
 from common import UserError
-from common.data import (
-    BatchStream,
-    Pair,
-    PairedPictures,
-    find_pairs,
-    random_crop,
-    random_flip,
-    read_pair,
-    to_nchw,
-)
+from common.data import BatchStream, random_crop, random_flip, to_nchw
 from common.images import write_picture
+from common.pairs import Pair, PairedPictures, find_pairs, read_pair
 from common.resize import imresize
 
 SCALE, PATCH = 2, 6

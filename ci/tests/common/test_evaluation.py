@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from common import UserError, images
-from common.data import find_pairs
 from common.evaluation import Figure, evaluate, lr_psnr_figure, psnr_figure, ssim_figure
 from common.metrics import Convention
+from common.pairs import find_pairs
 from common.resize import imresize
 
 

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 from common import UserError
-from common.data import find_pairs
 from common.images import read_rgb, write_picture
 from common.mindrecord import PackOptions, PatchRecords, open_dataset, pack, repair, unpack, verify
 from common.mindrecord import move as mindrecord_move
@@ -24,6 +23,7 @@ from common.mindrecord import read as mindrecord_read
 from common.mindrecord import writer as mindrecord_writer
 from common.mindrecord.__main__ import main
 from common.mindrecord.manifest import read_manifest
+from common.pairs import find_pairs
 from common.resize import imresize
 
 SCALE, PATCH = 4, 24
