@@ -62,7 +62,10 @@ def test_published_parameter_counts(hyper, counts):
 def test_folding_takes_the_lengths_away(blocks, count):
     network = WDSR(Hyper(num_blocks=blocks))
     lengths = sum(parameter.size for parameter in network.get_parameters() if parameter.name.endswith("weight_g"))
-    assert count_parameters(network) - lengths == count == count_parameters(network.inference_form())
+    assert count_parameters(network) - lengths == count
+    # the low rank of 51 is filled up to 64 in the folded form, see InferenceBlock
+    filled = blocks * (64 - 51) * (384 + 1 + 64 * 9)
+    assert count_parameters(network.inference_form()) - filled == count
 
 
 def test_low_rank_is_truncated():

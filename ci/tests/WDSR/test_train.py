@@ -386,7 +386,7 @@ def test_test_only(run, tmp_path, capsys):
         ({"patch_size": 15}, r"--patch_size 15 \(HR pixels\) must be a multiple of the scale, 2"),
         ({"scale": "2+4", "task_id": 2}, r"--task_id 2 is beyond the 2 scale\(s\) of --scale 2\+4"),
         ({"scale": "two"}, "--scale must be 2, 3, 4 or several"),
-        ({"scale": "7"}, "WDSR is built for the scales 1, 2, 3 and 4, not 7"),
+        ({"scale": "7"}, r"--scale must be 2, 3, 4 or several as .*, not .7."),
         ({"dir_data": "/nope"}, "--dir_data is not a folder: /nope"),
         ({"data_train": "Set99"}, "no data set 'Set99': looked for "),
         ({"data_range": "20-30/9-10"}, "has none of the pictures 20-30; type --data_range"),

@@ -91,7 +91,7 @@ def weights_of(run):
 
 def read_csv(folder, *columns):
     with open(folder / "metrics.csv", newline="", encoding="utf-8") as file:
-        return [[row[column] for column in ("step", *columns)] for row in csv.DictReader(file)]
+        return [[row.get(column) for column in ("step", *columns)] for row in csv.DictReader(file)]
 
 
 def assert_same(one, other):
@@ -102,7 +102,7 @@ def assert_same(one, other):
 
 def assert_same_run(folder, whole):
     """The two runs logged the same and ended with the same file, but for the time it took."""
-    columns = ("loss", "error", "learning_rate", "gradient_norm")
+    columns = ("loss", "error", "learning_rate", "gradient_norm", "score")
     assert read_csv(folder, *columns) == read_csv(whole, *columns)
     one, other = (checkpoint.read(path / "ckpt" / "last.ckpt") for path in (folder, whole))
     assert_same(one.weights, other.weights)
