@@ -2,6 +2,10 @@
 # From a fresh clone to enlarged pictures: makes .venv, trains a small WDSR x2 on the sample, evaluates it beside bicubic,
 # exports it, enlarges a picture. About two minutes on two CPU cores, besides the download. Run again, nothing is installed.
 [ -n "$BASH_VERSION" ] || exec bash "$0" "$@"
+if (($# > 0)); then
+    echo "usage: bash ci/quickstart.sh    (no options; PYTHON=... names the interpreter that .venv is made from)"
+    exit 1
+fi
 # shellcheck source=ci/environment.sh
 . "$(dirname "$(readlink -f "$0")")/environment.sh"
 
@@ -12,7 +16,7 @@ export PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}"
 step() { printf '\n=== %s\n' "$*"; }
 
 step "1/5 train on the eight training pictures of ci/sample (settings: ci/quickstart.yaml)"
-"$PYTHON" WDSR/train.py --config ci/quickstart.yaml "$@"
+"$PYTHON" WDSR/train.py --config ci/quickstart.yaml
 folders=(runs/quickstart/wdsr_x2-*/)
 run=${folders[-1]%/}
 checkpoint=$run/ckpt/best.ckpt

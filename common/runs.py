@@ -1,5 +1,6 @@
 """The folder of a training run: made once, found again by `--resume`."""
 
+import dataclasses
 import datetime
 import logging
 import os
@@ -9,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from common import UserError, __version__, checkpoint, config
 from common.checkpoint import Checkpoint
@@ -17,6 +18,7 @@ from common.runtime import Runtime, start_log
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+_held: list[IO[str]] = []  # open until the process ends, and with them their locks
 
 
 def open_run(
@@ -42,7 +44,8 @@ def open_run(
         return folder or parent / name
     new = folder is None
     folder = make_run_folder(parent, name) if new else folder
-    config.save(options, folder / "config.yaml")
+    occupy(folder)
+    config.save(dataclasses.replace(options, resume=""), folder / "config.yaml")  # for a like run, not for this one
     try:
         with open(folder / "environment.txt", "a", encoding="utf-8") as file:
             file.write(("" if new else "\nresumed\n") + describe_environment(here))
@@ -52,6 +55,25 @@ def open_run(
     for line in config.differences(saved.meta["config"], config.to_dict(options)) if saved else ():
         log.info("changed since the run was stopped: %s", line)
     return folder
+
+
+def occupy(folder: Path) -> None:
+    """Hold a run's folder until this process ends: two processes in it would mix their logs and checkpoints.
+
+    Raises:
+        UserError: another process holds it, or it cannot be written.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        return
+    try:
+        _held.append(open(folder / ".lock", "w"))  # noqa: SIM115  (closed by the end of the process)
+        fcntl.flock(_held[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(f"{folder} is in use: another process trains in it") from None
+    except OSError as error:
+        raise UserError(f"cannot write {folder / '.lock'}: {error.strerror}") from None
 
 
 def resumed(

@@ -1,7 +1,9 @@
 """The checkpoint files of a training run: last.ckpt to go on from, best.ckpt, and numbered ones."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from common import UserError, checkpoint
 from common.checkpoint import Checkpoint
@@ -62,6 +64,11 @@ class RunFiles:
         by_age = sorted(self.folder.glob("step_*.ckpt"), key=lambda path: (path.stat().st_mtime_ns, path.name))
         for old in by_age[: -self.keep]:
             old.unlink()
+
+    def tell(self, best: Mapping[str, Any] | None) -> None:
+        """Say at the end of a run where its best weights are."""
+        if best:
+            log.info("best: %s %.4f at step %d, in %s", *best.values(), self.folder / "best.ckpt")
 
     def last_good(self) -> str:
         """For a message: where the last good weights are."""

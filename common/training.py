@@ -129,10 +129,12 @@ class Trainer:
             code = self._loop(batches, record, bar)
             if self.here.world_size > 1:  # a worker that leaves while the main one saves would end the job
                 ops.AllReduce()(Tensor(0.0, ms.float32)).asnumpy()
+        self.files.tell(self.best if self.here.is_main and not code else None)
         return code
 
     def _loop(self, batches: Iterable[tuple[np.ndarray, ...]], record: Record | None, bar: Any) -> int:
-        since, started = self.step, time.perf_counter()
+        log.info("compiling the training step; it begins at step %d of %d", self.step + 1, self.plan.steps)
+        begin, since, started = self.step, self.step, time.perf_counter()
         for batch in batches:
             values, norm = self.train_step(batch)
             self.stop.listen()
@@ -141,6 +143,7 @@ class Trainer:
             bar.update(1)
             if self._due(self.plan.log_every):
                 self._log(record, values, norm, (time.perf_counter() - started) / (self.step - since))
+            if self._due(self.plan.log_every) or self.step == begin + 1:  # the first step's time is the compiler's
                 since, started = self.step, time.perf_counter()
             pause = time.perf_counter()
             if record is not None:
@@ -188,10 +191,8 @@ class Trainer:
         row = dict(zip(self.names, values, strict=True))
         shown = ", ".join(f"{name} {value:.5g}" for name, value in row.items())
         left = runtime.duration(seconds * (self.plan.steps - self.step))
-        message = (
-            f"step {self.step}/{self.plan.steps}: {shown}, lr {rate:.3g}, {1000 * seconds:.0f} ms/step, {left} left"
-        )
-        log.info(message, extra={"bar": True})
+        pace = f"lr {rate:.3g}, {1000 * seconds:.0f} ms/step, {left} left"
+        log.info("step %d/%d: %s, %s", self.step, self.plan.steps, shown, pace, extra={"bar": True})
         if record is not None:
             row |= {"learning_rate": rate, "gradient_norm": norm, "seconds_per_step": round(seconds, 4)}
             record.add(self.step, row)

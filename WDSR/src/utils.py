@@ -18,6 +18,7 @@ from common.evaluation import Figure, lpips_figure, lr_psnr_figure, psnr_figure,
 from common.export import Port
 from common.pairs import Pair, read_pair
 from common.pixels import to_float, to_uint8
+from common.resize import imresize
 from common.tiling import self_ensemble, tile_apply
 from common.training import Plan
 
@@ -149,6 +150,9 @@ def make_validation(pairs: list[Pair], hyper: Hyper) -> Callable[[WDSR], dict[st
     """Mean PSNR-Y of the network, eager, over some pairs; these are decoded once."""
     pictures = [read_pair(pair, hyper.scale) for pair in pairs]
     convention = metrics.benchmark(hyper.scale)
+
+    bicubic = np.mean([convention.psnr(imresize(lr, hyper.scale), hr) for hr, lr in pictures])
+    log.info("%d test pictures, bicubic: %s %.4f", len(pictures), convention.label("PSNR"), bicubic)
 
     def validate(network: WDSR) -> dict[str, float]:
         form = network.inference_form()
