@@ -8,7 +8,6 @@ every global batch see together what one worker would have seen alone.
 
 import dataclasses
 import itertools
-import logging
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,8 +16,6 @@ from typing import Protocol
 import numpy as np
 
 from common import UserError
-
-log = logging.getLogger(__name__)
 
 
 class PictureSet(Protocol):

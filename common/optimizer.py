@@ -41,9 +41,10 @@ class Adam:
     def step(self, gradients: Sequence[Tensor], learning_rate: float) -> None:
         """One update; `gradients` in the order of the parameters."""
         self.steps += 1
-        beta1, beta2 = self.betas
         # The bias correction, in float64: the kernel would take 1 - 0.999**step in float32. Told that the powers are 0,
-        # it makes none. Its epsilon stands beside the uncorrected root: scaled so that the update is PyTorch's.
+        # it makes none. It is of the betas as the kernel rounds them, since the kernel's 1 - beta is what it undoes.
+        # Its epsilon stands beside the uncorrected root: scaled so that the update is PyTorch's.
+        beta1, beta2 = (float(np.float32(beta)) for beta in self.betas)
         root = math.sqrt(1 - beta2**self.steps)
         scalars = 0, 0, learning_rate * root / (1 - beta1**self.steps), beta1, beta2, self.epsilon * root
         scalars = [Tensor(x, ms.float32) for x in scalars]

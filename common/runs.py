@@ -1,6 +1,5 @@
 """The folder of a training run: made once, found again by `--resume`."""
 
-import dataclasses
 import datetime
 import logging
 import os
@@ -18,7 +17,7 @@ from common.runtime import Runtime, start_log
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-_held: list[IO[str]] = []  # open until the process ends, and with them their locks
+_held: dict[Path, IO[str]] = {}  # environment.txt of this process's runs: open until it ends, and so locked
 
 
 def open_run(
@@ -44,36 +43,43 @@ def open_run(
         return folder or parent / name
     new = folder is None
     folder = make_run_folder(parent, name) if new else folder
-    occupy(folder)
-    config.save(dataclasses.replace(options, resume=""), folder / "config.yaml")  # for a like run, not for this one
     try:
-        with open(folder / "environment.txt", "a", encoding="utf-8") as file:
-            file.write(("" if new else "\nresumed\n") + describe_environment(here))
+        file = occupy(folder)
+        file.write(("" if new else "\nresumed\n") + describe_environment(here))
+        file.flush()
     except OSError as error:
         raise UserError(f"cannot write {folder / 'environment.txt'}: {error.strerror}") from None
+    config.save(options, folder / "config.yaml")
     start_log(folder / "train.log")
     for line in config.differences(saved.meta["config"], config.to_dict(options)) if saved else ():
         log.info("changed since the run was stopped: %s", line)
     return folder
 
 
-def occupy(folder: Path) -> None:
+def occupy(folder: Path) -> IO[str]:
     """Hold a run's folder until this process ends: two processes in it would mix their logs and checkpoints.
 
+    Returns:
+        environment.txt, to be appended to; its lock holds the folder.
+
     Raises:
-        UserError: another process holds it, or it cannot be written.
+        UserError: another process holds it.
+        OSError: the file cannot be written.
     """
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        return
-    try:
-        _held.append(open(folder / ".lock", "w"))  # noqa: SIM115  (closed by the end of the process)
-        fcntl.flock(_held[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise UserError(f"{folder} is in use: another process trains in it") from None
-    except OSError as error:
-        raise UserError(f"cannot write {folder / '.lock'}: {error.strerror}") from None
+    path = folder.resolve() / "environment.txt"
+    if path not in _held:
+        file = open(path, "a", encoding="utf-8")  # noqa: SIM115  (closed by the end of the process)
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise UserError(f"{folder} is in use: another process trains in it") from None
+        except (ImportError, OSError):  # Windows and some network folders have no locks
+            pass
+        _held[path] = file
+    return _held[path]
 
 
 def resumed(

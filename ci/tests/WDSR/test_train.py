@@ -124,7 +124,8 @@ def test_training_learns_and_leaves_a_complete_run(run):
     started = "WDSR-B x2, 3,272 parameters; 8 pictures; 1 worker(s) on CPU, 4 patches each; run folder"
     assert any(line.startswith(started) for line in lines)
     assert any(re.fullmatch(r"step 1/100: loss [\d.]+, lr 0\.01, \d+ ms/step, .* left", line) for line in lines)
-    assert lines[-1] == f"step 100: PSNR-Y (crop 2) {psnr[-1]:.4f} (best so far)"
+    assert f"step 100: PSNR-Y (crop 2) {psnr[-1]:.4f} (best so far)" in lines
+    assert lines[-1] == f"best: PSNR-Y (crop 2) {psnr[-1]:.4f} at step 100, in {folder}/ckpt/best.ckpt"
 
 
 def test_same_seed_same_run(run, finished):

@@ -419,8 +419,7 @@ def test_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"cannot make the run folder .*file/net-.*: Not a directory"):
         runs.open_run(Options(), Runtime("CPU"), tmp_path / "file", "net")
-    folder = runs.open_run(Options(), Runtime("CPU"), tmp_path, "net")
-    (folder / "environment.txt").unlink()
+    folder = runs.make_run_folder(tmp_path, "net")
     (folder / "environment.txt").mkdir()
     with pytest.raises(UserError, match=r"cannot write .*environment\.txt: Is a directory"):
         runs.open_run(Options(), Runtime("CPU"), tmp_path, "net", folder=folder)
@@ -439,6 +438,24 @@ def test_resumed_run(tmp_path, capsys):
     assert config.load(Options, folder / "config.yaml").steps == 9
     assert (folder / "environment.txt").read_text().count("command: ") == 2
     assert len(list(tmp_path.iterdir())) == 1, "no second folder"
+
+
+def test_run_that_another_process_is_in(tmp_path, root):
+    """Refused before anything is written; the end of the other process, however it comes, is enough to go on."""
+    options, here = Options(), Runtime("CPU")
+    folder = runs.make_run_folder(tmp_path, "net")
+    code = f"import time, pathlib, common.runs as r; r.occupy(pathlib.Path({str(folder)!r})); print(1, flush=True)"
+    code += "; time.sleep(60)"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(root)}
+    ) as other:
+        assert other.stdout.readline() == b"1\n"
+        with pytest.raises(UserError, match=r"net-.* is in use: another process trains in it"):
+            runs.open_run(options, here, tmp_path, "net", folder=folder)
+        assert [path.name for path in folder.iterdir()] == ["environment.txt"]
+        other.kill()
+    for _ in range(2):
+        assert runs.open_run(options, here, tmp_path, "net", folder=folder) == folder, "twice in one process is fine"
 
 
 def test_run_folder_of_a_checkpoint_that_stands_elsewhere(tmp_path):

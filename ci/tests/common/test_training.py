@@ -483,6 +483,17 @@ def test_adam(betas, epsilon, size, decay):
         assert np.abs(wanted - start[number]).max() > 1e-3, "moved"
 
 
+def test_adam_first_steps_to_seven_digits():
+    """From zero, so that rounding of the weights hides nothing: 1 - 0.999**step in float32 would be off by 1e-5."""
+    parameter = Parameter(Tensor(np.zeros(50, np.float32)), name="w")
+    rng, adam, gradients = np.random.default_rng(1), Adam([parameter]), []
+    for step in range(1, 8):
+        gradients.append(rng.uniform(1, 2, 50).astype(np.float32))
+        adam.step([Tensor(gradients[-1])], 0.01)
+        wanted = naive_adam(np.zeros(50), gradients, [0.01] * step, (0.9, 0.999), 1e-8, 0.0)
+        np.testing.assert_allclose(parameter.asnumpy(), wanted, rtol=1e-6)
+
+
 def test_moving_average():
     rng, network = np.random.default_rng(5), Net()
     parameters = network.trainable_params()
