@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common import metrics
+from common import UserError, metrics
 from common.atomic import replacing
 from common.images import comparison_strip, write_picture
 from common.metrics import Convention
@@ -129,7 +129,14 @@ def evaluate(
         upscale: (h, w, 3) uint8 -> (h * scale, w * scale, 3) uint8.
         figures: columns of the table; the first is written under the pictures of a strip.
         pictures: folder for SR/name.png and strips/name.png; None writes none.
+
+    Raises:
+        UserError: two pictures have one name, or a pair cannot be read.
     """
+    pairs = list(pairs)
+    names = [pair.name for pair in pairs]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"two pictures of {title} are named {twice[0]}: results are told apart by name, rename one")
     table = Table(title, figures, {}, {})
     for pair in pairs:
         hr, lr = read_pair(pair, scale)

@@ -116,8 +116,7 @@ class PairedPictures:
                 least,
                 names,
             )
-            left = {pair.name for pair in small}
-            self.pairs = [pair for pair in self.pairs if pair.name not in left]
+            self.pairs = [pair for pair in self.pairs if pair not in small]
 
     def read(self, indices: Iterable[int]) -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
         for index in indices:

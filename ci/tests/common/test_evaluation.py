@@ -67,6 +67,13 @@ def test_files_and_console(pairs, tmp_path):
         assert strip.shape[1] > 4 * 56
 
 
+def test_pictures_of_one_name_in_two_folders_are_refused(pairs, tmp_path):
+    for folder in ("left", "right"):
+        images.write_picture(tmp_path / "both" / folder / "a.png", images.read_rgb(pairs[0].hr))
+    with pytest.raises(UserError, match="two pictures of t are named a"):
+        evaluate("t", find_pairs(tmp_path / "both", None, 2), lambda lr: imresize(lr, 2), [], 2, None)
+
+
 def test_mismatched_pictures_are_named(tmp_path):
     grey = np.full((16, 16, 3), 9, np.uint8)
     images.write_picture(tmp_path / "HR" / "a.png", grey)
