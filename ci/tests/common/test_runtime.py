@@ -410,7 +410,8 @@ def test_new_run_folder(tmp_path):
     assert sorted(path.name for path in folders[0].iterdir()) == ["config.yaml", "environment.txt", "train.log"]
     assert config.load(Options, folders[0] / "config.yaml") == options
     environment = (folders[0] / "environment.txt").read_text()
-    for line in (f"command: {shlex.quote(sys.executable)}", "mindspore: ", "numpy: 1.", "device: CPU, 1 worker(s)", "ONEDNN"):
+    command = f"command: {shlex.quote(sys.executable)}"
+    for line in (command, "mindspore: ", "numpy: 1.", "device: CPU, 1 worker(s)", "ONEDNN"):
         assert line in environment
     other = runs.open_run(options, Runtime("CPU", 1, 2), tmp_path / "nowhere", "net")
     assert not (tmp_path / "nowhere").exists(), f"{other}: only the main worker writes"
