@@ -23,6 +23,7 @@ import common
 MODELS = ("wdsr",)
 CASES = (("infer", "onnxruntime"), ("infer", "mindspore"), ("train", "mindspore"))
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))  # for ci.benchmarks.<model>
 
 
 def time_case(model: str, what: str, engine: str, repeat: int) -> dict:
