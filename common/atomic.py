@@ -30,17 +30,18 @@ def replacing(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o644)  # mkstemp gives 0600, MindSpore 0400; others may want to read the file
-        _sync(temporary)
+        sync(temporary)
         os.replace(temporary, path)
     except BaseException:
         with suppress(OSError):
             temporary.unlink()
         raise
     with suppress(OSError):  # some network folders cannot be synced, and the file is in its place
-        _sync(path.parent)  # the new name itself must outlive a power cut
+        sync(path.parent)  # the new name itself must outlive a power cut
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Waits until a file, or the renames and removals in a folder, are on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from common import UserError
+from common.atomic import sync
 
 FORMAT, VERSION = "common.mindrecord", 1
 JOURNAL = "journal.json"
@@ -111,16 +112,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes renames and removals in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(path.parent)
 
 
 def read_manifest(output: Path) -> Manifest:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from common import UserError
+from common.atomic import sync
 from common.mindrecord.manifest import (
     JOURNAL,
     Manifest,
@@ -28,7 +29,6 @@ from common.mindrecord.manifest import (
     index_names,
     manifest_path,
     read_manifest,
-    sync_folder,
     write_json,
     write_manifest,
 )
@@ -97,10 +97,10 @@ def publish(output: Path) -> None:
     # An index whose successor still waits aside is the old one.
     for name in [name for name in (*journal["stale"], *pending) if name.endswith(".db")] + journal["stale"]:
         output.with_name(name).unlink(missing_ok=True)
-    sync_folder(output.parent)
+    sync(output.parent)
     for name in pending:
         (aside / name).replace(output.with_name(name))
-    sync_folder(output.parent)
+    sync(output.parent)
     _empty(aside)
 
 
