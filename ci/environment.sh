@@ -26,7 +26,7 @@ environment_ready() {
     wanted=$(sha256sum <"$ROOT/pyproject.toml")
     if ! environment_has "$1" "$wanted"; then
         echo "installing the zoo and its packages ($1) in $venv; the first time MindSpore alone is 800 MB"
-        (cd "$ROOT" && "$PYTHON" -m pip install --quiet --disable-pip-version-check -e ".[$1]") ||
+        (cd "$ROOT" && "$PYTHON" -m pip install --quiet --disable-pip-version-check -e ".[$1]" --config-settings editable_mode=compat) ||
             environment_fail "pip could not install what pyproject.toml lists (see above); is a package index reachable?"
         environment_check_imports
         echo "$wanted" >"$venv/installed-${1//,/-}"

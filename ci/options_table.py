@@ -8,8 +8,10 @@ import importlib
 import re
 import sys
 from pathlib import Path
+from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[1]
+PLACES = ("src/args.py", "src/options/options.py")  # where a model's seed keeps its options
 MARKED = re.compile(r"(<!-- options: (\w+) -->\n)(.*?)(<!-- end of options -->)", re.DOTALL)
 
 
@@ -25,9 +27,15 @@ def table(cls: type) -> str:
     return "\n".join(rows) + "\n"
 
 
+def options_of(folder: Path) -> ModuleType:
+    """The module of a model's folder that holds the configuration classes of its programs."""
+    place = next(place for place in PLACES if (folder / place).is_file())
+    return importlib.import_module(".".join([folder.name, *Path(place).with_suffix("").parts]))
+
+
 def updated(readme: Path) -> str:
     """The text of the README with its tables made anew."""
-    arguments = importlib.import_module(f"{readme.resolve().parent.name}.src.args")
+    arguments = options_of(readme.resolve().parent)
     return MARKED.sub(
         lambda match: match[1] + table(getattr(arguments, match[2])) + match[4], readme.read_text(encoding="utf-8")
     )

@@ -4,6 +4,9 @@ A program describes its options as a frozen dataclass whose fields come from `op
 in rising order, from the defaults, from `--config FILE.yaml`, and from `--key value`. Nested dataclasses are written as
 nested YAML and as `--section.key value`. Nothing is guessed: an unknown key or a value of the wrong type raises, naming
 the source and the key.
+
+A class may say how its files are named and read: `CONFIG_FLAGS`, a tuple of flags instead of ("--config",), and a
+static method `read_config(path)`, which gives what `read_yaml` gives.
 """
 
 import argparse
@@ -50,13 +53,13 @@ def parse(cls: type[T], argv: Sequence[str] | None, *, description: str, base: T
     path = given.pop("config", None)
     base = cls() if base is None else base
     if path is not None:
-        base = merge(base, read_yaml(path), path)
+        base = merge(base, getattr(cls, "read_config", read_yaml)(path), path)
     return merge(base, given, "command line")
 
 
 def load(cls: type[T], path: str | Path) -> T:
     """Build `cls` from a YAML file; keys that it leaves out keep their defaults."""
-    return merge(cls(), read_yaml(path), str(path))
+    return merge(cls(), getattr(cls, "read_config", read_yaml)(path), str(path))
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
@@ -167,7 +170,8 @@ class Parser(argparse.ArgumentParser):
 def _parser(cls: type, description: str) -> Parser:
     parser = Parser(description=description)
     if "config" not in {field.name for field in dataclasses.fields(cls)}:
-        parser.add_argument("--config", metavar="FILE", help="YAML file with any of the options below")
+        flags = getattr(cls, "CONFIG_FLAGS", ("--config",))
+        parser.add_argument(*flags, dest="config", metavar="FILE", help="YAML file with any of the options below")
     _add_options(parser, cls(), "")
     return parser
 

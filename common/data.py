@@ -44,9 +44,16 @@ def random_crop(
     return hr[top * scale : bottom * scale, left * scale : right * scale], lr[top:bottom, left:right]
 
 
-def random_flip(pictures: Sequence[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
-    """The same one of the eight flips and quarter turns for all pictures (EDSR's augmentation)."""
-    horizontal, vertical, transpose = rng.random(3) < 0.5
+def random_flip(
+    pictures: Sequence[np.ndarray], rng: np.random.Generator, *, mirror: bool = True, turn: bool = True
+) -> list[np.ndarray]:
+    """The same one of the eight flips and quarter turns for all pictures (EDSR's augmentation).
+
+    Args:
+        mirror: left and right are exchanged in half of the cases.
+        turn: upside down, and transposed, each in half of the cases.
+    """
+    horizontal, vertical, transpose = (rng.random(3) < 0.5) & (mirror, turn, turn)
     flipped = []
     for picture in pictures:
         picture = picture[:, ::-1] if horizontal else picture

@@ -1,7 +1,6 @@
 """Configuration: every value arrives as it was written, and every mistake is named with its source, key and remedy."""
 
 import dataclasses
-import importlib
 import re
 import shlex
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ci.options_table import options_of
 from common import UserError, config
 from common.config import option
 
@@ -258,11 +258,10 @@ def test_help_shows_every_option_with_its_default(capsys):
 
 def programs(root):
     """(name, its configuration class) of every program of the models that are there."""
-    for path in sorted(root.glob("*/src/args.py")):
-        module = importlib.import_module(".".join(path.relative_to(root).with_suffix("").parts))
-        for name, cls in vars(module).items():
+    for folder in sorted(path.parent for path in root.glob("*/train.py")):
+        for name, cls in vars(options_of(folder)).items():
             if name.endswith("Config") and dataclasses.is_dataclass(cls):
-                yield f"{path.parents[1].name}.{name}", cls
+                yield f"{folder.name}.{name}", cls
 
 
 def test_every_program_lists_every_option(root, capsys):
@@ -294,7 +293,7 @@ def test_every_yaml_in_the_tree_loads(root):
     assert root / "ci" / "quickstart.yaml" in paths
     for path in paths:
         named = re.search(
-            r"^# Command: python (\w+)/(\w+)\.py .*--config", path.read_text(encoding="utf-8"), re.MULTILINE
+            r"^# Command: python (\w+)/(\w+)\.py .*(?:--config|-opt)", path.read_text(encoding="utf-8"), re.MULTILINE
         )
         assert named, f"{path} does not say which command reads it"
         loaded = config.load(found[f"{named[1]}.{named[2].capitalize()}Config"], path)

@@ -1,0 +1,61 @@
+"""Training samples: an HR patch, the LR patch it should be rescaled to, and the z it is to come back from."""
+
+import logging
+
+import numpy as np
+
+from common.data import BatchStream, random_crop, random_flip, to_nchw
+from common.pairs import PairedPictures
+from common.pixels import to_float
+from common.runtime import Runtime
+
+from ..network.Invnet import Hyper
+from ..options.options import TrainConfig
+from .util import find_pictures, read_with_reference
+
+log = logging.getLogger(__name__)
+Sample = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+class LQGTDataset:
+    """Makes one training sample from a picture: the same crop and flip of HR and LR, and a z of its own.
+
+    Args:
+        hyper: what the network takes.
+        lr_patch: side of the LR patch.
+        mirror, turn: which flips are made, as `common.data.random_flip`.
+        gaussian_scale: standard deviation of z.
+    """
+
+    def __init__(
+        self, hyper: Hyper, lr_patch: int, mirror: bool = True, turn: bool = True, gaussian_scale: float = 1.0
+    ) -> None:
+        self.hyper, self.lr_patch, self.mirror, self.turn = hyper, lr_patch, mirror, turn
+        self.gaussian_scale = gaussian_scale
+
+    def __call__(self, hr: np.ndarray, lr: np.ndarray, rng: np.random.Generator) -> Sample:
+        """(hr uint8, lr float32) HWC -> patches (hr, lr, z), HWC float32, the first two in [0, 1]."""
+        hr, lr = random_crop(hr, lr, self.lr_patch, self.hyper.scale, rng)
+        hr, lr = random_flip((hr, lr), rng, mirror=self.mirror, turn=self.turn)
+        z = rng.standard_normal((*lr.shape[:2], self.hyper.z_channels), np.float32)
+        return to_float(hr), lr, z * np.float32(self.gaussian_scale)
+
+
+def collate(samples: list[Sample]) -> Sample:
+    """Samples -> (hr_image, lr_reference, z), NCHW float32."""
+    hr, lr, z = (to_nchw(arrays) for arrays in zip(*samples, strict=True))
+    return hr, lr, z
+
+
+def training_stream(options: TrainConfig, hyper: Hyper, here: Runtime) -> BatchStream:
+    """Batches of (hr_image, lr_reference, z) for this worker.
+
+    Raises:
+        UserError: no pictures, or none that is as large as the patch.
+    """
+    pairs = find_pictures(options.dataset_GT_path, options.dataset_LQ_path, hyper.scale, "train")
+    pictures = PairedPictures(pairs, hyper.scale, int(options.cache_gb * 2**30), read_with_reference)
+    lr_patch = options.lr_patch(hyper.scale)
+    pictures.drop_small(lr_patch)
+    samples = LQGTDataset(hyper, lr_patch, options.use_flip, options.use_rot, options.gaussian_scale)
+    return BatchStream(pictures, samples, collate, options.batch_size, options.seed, here.rank, here.world_size)

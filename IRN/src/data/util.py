@@ -1,0 +1,57 @@
+"""Pictures of a data set, and the LR picture that IRN is asked to come near."""
+
+from pathlib import Path
+
+import numpy as np
+
+from common import UserError
+from common.images import modcrop, read_rgb, to_float
+from common.pairs import Pair, find_pairs, read_pair
+from common.resize import imresize
+
+DIV2K = {"train": "DIV2K_train_HR", "test": "DIV2K_valid_HR"}
+
+
+def find_hr_folder(path: str, split: str) -> Path:
+    """The folder of HR pictures that `path` means: itself, or the DIV2K split or benchmark HR folder in it.
+
+    Args:
+        split: "train" or "test".
+
+    Raises:
+        UserError: no such folder.
+    """
+    root = Path(path)
+    if root.is_file():
+        return root
+    if not root.is_dir():
+        raise UserError(f"--dataset_GT_path is not a folder: {path}")
+    places = [*(base / DIV2K[split] for base in (root, root / "DIV2K", root / "DIV2K_data")), root / "HR"]
+    return next((place for place in places if place.is_dir()), root)
+
+
+def find_pictures(hr_path: str, lr_path: str, scale: int, split: str) -> list[Pair]:
+    """The pictures of a data set, in sub-folders as well; `lr` is None where the LR picture is to be made.
+
+    Raises:
+        UserError: no such folder, no picture in it, or an HR picture without its LR picture.
+    """
+    if lr_path and not Path(lr_path).exists():
+        raise UserError(f"--dataset_LQ_path is not a folder: {lr_path}")
+    return find_pairs(find_hr_folder(hr_path, split), Path(lr_path) if lr_path else None, scale)
+
+
+def read_with_reference(pair: Pair, scale: int) -> tuple[np.ndarray, np.ndarray]:
+    """(hr, lr): uint8 HWC cut to a multiple of the scale, and float32 HWC.
+
+    The LR picture is the file's, in [0, 1], or MATLAB's bicubic of the whole HR picture, neither clipped nor rounded
+    (so slightly beyond [0, 1] at strong edges), which is what the authors train with.
+
+    Raises:
+        UserError: the sizes do not match.
+    """
+    if pair.lr is not None:
+        hr, lr = read_pair(pair, scale)
+        return hr, to_float(lr)
+    hr = modcrop(read_rgb(pair.hr), scale)
+    return hr, imresize(to_float(hr), 1 / scale, weight_dtype=np.float32)

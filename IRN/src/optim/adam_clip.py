@@ -1,0 +1,17 @@
+"""IRN's optimizer: Adam with L2 weight decay, on gradients clipped by their global norm.
+
+The loss is a sum over the picture, so its gradient is large and the clip acts at nearly every step. As in PyTorch the
+decay is added after the clip. The clip itself happens in the compiled step (`common.gradient.GradientStep`).
+"""
+
+from mindspore import nn
+
+from common.optimizer import Adam
+
+from ..options.options import TrainConfig
+
+
+def adam(network: nn.Cell, options: TrainConfig) -> Adam:
+    """The optimizer that the options describe."""
+    betas = options.beta1, options.beta2
+    return Adam(network.trainable_params(), betas, options.epsilon, options.weight_decay)

@@ -1,0 +1,44 @@
+"""Rate along cosines, with restarts and warm-up; the authors' CosineAnnealingLR_Restart and BaseModel."""
+
+import bisect
+import math
+from collections.abc import Callable, Sequence
+
+from .warmup_multisteplr import ordered
+
+
+def cosine_rate(
+    base: float,
+    periods: Sequence[int],
+    minimum: float = 0.0,
+    restarts: Sequence[int] = (),
+    restart_weights: Sequence[float] = (),
+    warmup: int = -1,
+) -> Callable[[int], float]:
+    """Step (from 0) -> rate: from `base` to `minimum` along half a cosine of periods[0] steps.
+
+    Restart i begins at base times its weight and takes periods[i + 1] steps. What goes on beyond its period rises
+    again, to base. Warm-up as in `multistep_rate`; the cosine then goes on from where the warm-up ended.
+    """
+    begins, weights = ordered(restarts, restart_weights)
+
+    def rate(step: int) -> float:
+        if 0 < step < warmup:
+            return base * step / warmup
+        last = bisect.bisect_right(begins, step) - 1
+        if last >= 0 and begins[last] >= max(warmup, 0):
+            since, top = step - begins[last], base * weights[last]
+        else:
+            last, since, top = -1, step, base
+            if warmup > 1 and step:
+                at_end = half_cosine((warmup - 1) / periods[0])
+                top = minimum + (base * (warmup - 1) / warmup - minimum) / at_end
+        period = periods[last + 1]
+        return minimum + ((top if since <= period else base) - minimum) * half_cosine(since / period)
+
+    return rate
+
+
+def half_cosine(share: float) -> float:
+    """1 at 0, 0 at 1."""
+    return (1 + math.cos(math.pi * share)) / 2

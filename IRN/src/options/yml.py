@@ -1,0 +1,122 @@
+"""The authors' yml files: every key is an option of ours, a value that we insist on, or refused with the reason."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from common import UserError
+from common.config import read_yaml
+from common.values import did_you_mean
+
+
+class Only(NamedTuple):
+    """A key that is accepted with one value."""
+
+    value: str
+    otherwise: str  # why no other
+
+
+class Refused(NamedTuple):
+    """A key that cannot be honoured."""
+
+    why: str
+
+
+CONV_DOWN = "network_G.which_model_G.use_ConvDownsampling"
+_ONE_LOADER = Only("LQGT", "there is one kind of data set, HR pictures with or without LR pictures")
+_COLORS = Only("3", "pictures are RGB")
+_DATA = {
+    "name": "data_name",
+    "mode": _ONE_LOADER,
+    "dataroot_GT": "dataset_GT_path",
+    "dataroot_LQ": "dataset_LQ_path",
+    "color": Only("RGB", "pictures are read as RGB"),
+}
+KEYS: dict[str, str | Only | Refused] = {
+    "name": "name",
+    "model": Only("IRN", "IRN+ and the other models of that repository are not here"),
+    "distortion": Only("sr", "colour rescaling and compression are not here"),
+    "scale": "scale",
+    "use_tb_logger": Refused("metrics.csv and curve.png are always written; there is no TensorBoard"),
+    "gpu_ids": Refused("DEVICE_ID=0 chooses a device, scripts/run_distribute_train.sh takes several"),
+    **{f"datasets.train.{key}": value for key, value in _DATA.items()},
+    "datasets.train.use_shuffle": Only("true", "the order is always shuffled"),
+    "datasets.train.n_workers": Refused("pictures are read by one thread, which is enough"),
+    "datasets.train.batch_size": "batch_size",
+    "datasets.train.GT_size": "patch_size",
+    "datasets.train.use_flip": "use_flip",
+    "datasets.train.use_rot": "use_rot",
+    "datasets.val.name": Refused("the pictures to look at have no name of their own: val_GT_path tells"),
+    "datasets.val.mode": _ONE_LOADER,
+    "datasets.val.dataroot_GT": "val_GT_path",
+    "datasets.val.dataroot_LQ": "val_LQ_path",
+    **{f"datasets.test.{key}": value for key, value in _DATA.items()},
+    "datasets.test.batch_size": Only("1", "pictures are evaluated one by one, since their sizes differ"),
+    "network_G.which_model_G.subnet_type": Only("DBNet", "the couplings use dense blocks"),
+    CONV_DOWN: Only("true", "leave it out where the scale is not 3"),
+    "network_G.in_nc": _COLORS,
+    "network_G.out_nc": _COLORS,
+    "network_G.block_num": "block_num",
+    "network_G.gc": "growth",
+    "network_G.scale": "scale",
+    "network_G.init": "init",
+    "path.pretrain_model_G": "ckpt_path",
+    "path.strict_load": Only("true", "weights that do not fit are always an error"),
+    "path.resume_state": "resume",
+    **{f"train.{key}": key for key in ("beta1", "beta2", "niter", "epochs", "warmup_iter")},
+    **{f"train.{key}": key for key in ("lr_scheme", "lr_steps", "lr_gamma", "T_period", "eta_min")},
+    **{f"train.{key}": key for key in ("restarts", "restart_weights", "pixel_criterion_forw", "pixel_criterion_back")},
+    **{f"train.{key}": key for key in ("lambda_fit_forw", "lambda_rec_back", "lambda_ce_forw", "gaussian_scale")},
+    "train.lr_G": "lr",
+    "train.manual_seed": "seed",
+    "train.val_freq": "test_every",
+    "train.weight_decay_G": "weight_decay",
+    "train.gradient_clipping": "gclip",
+    "logger.print_freq": "log_every",
+    "logger.save_checkpoint_freq": "save_checkpoint_freq",
+    "test.suffix": "suffix",
+    "test.crop_border": "crop",
+    "test.gaussian_scale": "gaussian_scale",
+}
+SECTIONS = ("datasets", "network_G", "path", "train", "logger", "test")
+
+
+def read(path: str) -> dict[str, Any]:
+    """The options that a file gives, by our names; `~` leaves an option at its default.
+
+    A file without any of the authors' sections holds options by our names already, as a run's config.yaml does.
+
+    Raises:
+        UserError: unreadable, unknown keys, two keys that contradict each other, or values that cannot be honoured.
+    """
+    content = read_yaml(path)
+    if not any(section in content for section in SECTIONS):
+        return content
+    options: dict[str, Any] = {}
+    faults = []
+    for key, value in leaves(content):
+        meaning = KEYS.get(key)
+        if value is None:
+            continue
+        if meaning is None:
+            faults.append(f"unknown key {key!r}{did_you_mean(key, KEYS)}")
+        elif isinstance(meaning, Refused):
+            faults.append(f"{key} is not used here ({meaning.why}): remove it")
+        elif isinstance(meaning, Only):
+            if str(value) != meaning.value:
+                faults.append(f"{key} must be {meaning.value}, not {value!r}: {meaning.otherwise}")
+            elif key == CONV_DOWN and str(content.get("scale", 3)) != "3":
+                faults.append(f"{key}: the down-sampling is learned at x3, and only there")
+        elif options.setdefault(meaning, value) != value:
+            faults.append(f"{key} is {value!r}, but {meaning} has been given as {options[meaning]!r} above")
+    if faults:
+        raise UserError(f"{path}: " + "; ".join(faults))
+    return options
+
+
+def leaves(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of everything that is not a section."""
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

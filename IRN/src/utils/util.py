@@ -1,0 +1,136 @@
+"""What train.py, eval.py, infer.py and export.py put together: plan of a run, network from a checkpoint, figures."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mindspore import Tensor, ops
+
+from common import UserError
+from common.metrics import Convention
+from common.pairs import Pair
+from common.pixels import to_float, to_uint8
+from common.training import Plan
+
+from ..data.util import find_hr_folder, find_pictures, read_with_reference
+from ..network.Invnet import COLORS, Hyper, InvRescaleNet
+from ..network.net_with_loss import FIT_WEIGHT, IRNLoss
+from ..optim.warmup_cosine_annealing_lr import cosine_rate
+from ..optim.warmup_multisteplr import multistep_rate
+from ..options.options import TrainConfig
+
+log = logging.getLogger(__name__)
+
+
+def make_loss(network: InvRescaleNet, options: TrainConfig) -> IRNLoss:
+    """The objective with the options' weights."""
+    fit = options.lambda_fit_forw or FIT_WEIGHT[network.hyper.scale]
+    weights = fit, options.lambda_rec_back, options.lambda_ce_forw
+    return IRNLoss(network, *weights, options.pixel_criterion_forw, options.pixel_criterion_back)
+
+
+def plan(options: TrainConfig, world_size: int, pictures: int) -> Plan:
+    """Steps, rate and intervals of a run.
+
+    The recipe's step counts are written for a batch of `schedule_batch` pictures (by default one worker's batch). With
+    more pictures a step there are fewer steps, so that everything happens after as many pictures as in the recipe.
+
+    Args:
+        pictures: in the data set, for --epochs.
+    """
+    global_batch = options.batch_size * world_size
+    share = (options.schedule_batch or options.batch_size) / global_batch
+
+    def scaled(count: int) -> int:
+        return max(1, round(count * share))
+
+    niter = scaled(options.niter)
+    if options.epochs:
+        niter = max(1, -(-options.epochs * pictures // global_batch))
+    if share != 1:
+        log.info("%d pictures a step: the recipe's step counts times %.4g, %d steps", global_batch, share, niter)
+    return Plan(
+        steps=niter,
+        learning_rate=learning_rate(options, scaled, niter),
+        gradient_clip=options.gclip,
+        ema_decay=options.ema,
+        log_every=options.log_every,
+        validate_every=scaled(options.test_every),
+        save_every=options.save_every,
+        keep_every=options.save_checkpoint_freq,
+        keep_at_most=options.ckpt_save_max,
+        loss_scale=options.loss_scale if options.amp_level != "O0" else 1.0,
+    )
+
+
+def learning_rate(options: TrainConfig, scaled: Callable[[int], int], niter: int) -> Callable[[int], float]:
+    """Step (from 0) -> rate.
+
+    Raises:
+        UserError: restarts without their weights or periods.
+    """
+    restarts = [scaled(step) for step in options.restarts]
+    if options.restart_weights and len(options.restart_weights) != len(restarts):
+        raise UserError(f"{len(restarts)} restarts need as many restart_weights, not {len(options.restart_weights)}")
+    warmup = scaled(options.warmup_iter) if options.warmup_iter > 0 else -1
+    if options.lr_scheme == "MultiStepLR":
+        steps = [scaled(step) for step in options.lr_steps]
+        return multistep_rate(options.lr, steps, options.lr_gamma, restarts, options.restart_weights, warmup)
+    periods = [scaled(step) for step in options.T_period] or [niter]
+    if len(periods) != len(restarts) + 1:
+        raise UserError(f"{len(restarts)} restarts need {len(restarts) + 1} periods in T_period, not {len(periods)}")
+    return cosine_rate(options.lr, periods, options.eta_min, restarts, options.restart_weights, warmup)
+
+
+def describe(hyper: Hyper, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint says of itself."""
+    return {"model": "IRN", "scale": hyper.scale, "hyper": asdict(hyper), "config": dict(config)}
+
+
+def validation_pictures(options: TrainConfig) -> list[Pair]:
+    """The first --test_pictures of what to look at while training; none when there is nothing to look at."""
+    path = options.val_GT_path
+    if not path:
+        beside = Path(options.dataset_GT_path)
+        found = find_hr_folder(str(beside), "test")
+        if found == find_hr_folder(str(beside), "train"):
+            found = find_hr_folder(str(beside.parent), "test") if beside.name.startswith("DIV2K_train") else beside
+        if not found.name.startswith("DIV2K_valid"):
+            log.info("no --val_GT_path and no DIV2K_valid_HR: the run is not validated, last.ckpt is its result")
+            return []
+        path = str(found)
+    return find_pictures(path, options.val_LQ_path, options.scale, "test")[: options.test_pictures or None]
+
+
+def make_validation(pairs: list[Pair], hyper: Hyper, seed: int) -> Callable[[InvRescaleNet], dict[str, float]] | None:
+    """Mean PSNR of the restored picture (on Y and, as the authors log it, on RGB) and of the LR picture, with one z.
+
+    None when there are no pictures. The pictures are decoded once.
+    """
+    if not pairs:
+        return None
+    pictures = [read_with_reference(pair, hyper.scale) for pair in pairs]
+    of_y, of_rgb = Convention("y", hyper.scale), Convention("rgb", hyper.scale)
+
+    def validate(network: InvRescaleNet) -> dict[str, float]:
+        network.set_train(False)
+        scores = []
+        for number, (hr, reference) in enumerate(pictures):
+            output = network(Tensor(to_float(hr).transpose(2, 0, 1)[None]))
+            lr = to_uint8(output[0, :COLORS].asnumpy().transpose(1, 2, 0))
+            z = draw_z([seed, number], hyper, lr.shape)
+            restored = network.inverse(ops.concat((Tensor(to_float(lr).transpose(2, 0, 1)[None]), Tensor(z)), 1))[0]
+            restored = to_uint8(restored.asnumpy()[0].transpose(1, 2, 0))
+            scores.append((of_y.psnr(restored, hr), of_rgb.psnr(restored, hr), of_y.psnr(lr, to_uint8(reference))))
+        names = of_y.label("PSNR"), of_rgb.label("PSNR"), "LR " + of_y.label("PSNR")
+        return dict(zip(names, np.mean(scores, 0).tolist(), strict=True))
+
+    return validate
+
+
+def draw_z(seed: list[int], hyper: Hyper, lr_shape: tuple[int, ...]) -> np.ndarray:
+    """A standard normal z (1, 3 s^2 - 3, H, W) for an LR picture (H, W, 3); the seed decides it, not the device."""
+    return np.random.default_rng(seed).standard_normal((1, hyper.z_channels, *lr_shape[:2]), np.float32)

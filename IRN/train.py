@@ -1,0 +1,74 @@
+"""Train IRN.
+
+python IRN/train.py --scale 4 --dataset_GT_path DATA                # DATA: HR pictures, or holds DIV2K_train_HR/
+python train.py -opt ./src/options/train/train_IRN_x4.yml --dataset_GT_path DATA
+python IRN/train.py --resume runs/IRN/irn_x4-20261120-101500        # go on after a stop
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from common import UserError, config, runs, runtime
+from IRN.src.options.options import TrainConfig
+
+log = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train; returns the exit code."""
+    runtime.start_log()
+    options, saved, folder = config.parse(TrainConfig, argv, description=__doc__), None, None
+    if source := options.resume:
+        options, saved, folder = runs.resumed(TrainConfig, argv, source, __doc__, "IRN")
+    if not options.dataset_GT_path:
+        raise UserError("which pictures? type --dataset_GT_path FOLDER")
+    here = runtime.start(options.device_target, seed=options.seed, distribute=options.run_distribute)
+    if options.device_num not in (0, here.world_size):
+        raise UserError(
+            f"--device_num {options.device_num}, but there are {here.world_size} worker(s): "
+            "scripts/run_distribute_train.sh starts several"
+        )
+
+    from common.gradient import mixed_precision
+    from common.training import Trainer
+    from IRN.src.data.LQGT_dataset import training_stream
+    from IRN.src.network.Invnet import InvRescaleNet, count_parameters
+    from IRN.src.optim.adam_clip import adam
+    from IRN.src.utils import util
+
+    hyper = options.hyper()
+    stream = training_stream(options, hyper, here)
+    validate = util.make_validation(util.validation_pictures(options), hyper, options.seed) if here.is_main else None
+    network = InvRescaleNet(hyper, options.seed)
+    if options.ckpt_path and not saved:
+        util.load_weights(network, options.ckpt_path)
+    loss = mixed_precision(util.make_loss(network, options), options.amp_level, here.device)
+    plan = util.plan(options, here.world_size, len(stream.pictures))
+    name = options.name or f"{options.model.lower()}_x{hyper.scale}"
+    folder = runs.open_run(options, here, Path(options.save_dir), name, folder=folder, saved=saved)
+    trainer = Trainer(
+        network,
+        loss,
+        stream,
+        plan,
+        here,
+        folder,
+        util.describe(hyper, config.to_dict(options)),
+        optimizer=adam(network, options),
+        part_names=("fit", "ce", "rec"),
+        validate=validate,
+        checkpoint_folder=Path(options.ckpt_save_path) if options.ckpt_save_path else None,
+    )
+    if saved:
+        trainer.resume(saved, source)
+    log.info(
+        "IRN x%d, %s parameters; %d pictures; %d worker(s) on %s, %d patches each; run folder %s",
+        *(hyper.scale, f"{count_parameters(network):,}", len(stream.pictures)),
+        *(here.world_size, here.device, options.batch_size, folder),
+    )
+    return trainer.fit()
+
+
+if __name__ == "__main__":
+    runtime.run_main(main)
