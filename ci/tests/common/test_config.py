@@ -275,7 +275,7 @@ def test_every_program_lists_every_option(root, capsys):
             line = shown[field.name]
             default = getattr(cls(), field.name)
             written = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
-            written = "none" if default in ("", None) else written
+            written = "none" if default in ("", None, ()) else written
             assert field.metadata["help"], f"{name}.{field.name} says nothing"
             assert f"[{written}]" in line or "default: " in line, f"{name}.{field.name}: {line}"
         assert config.merge(cls(), config.to_dict(cls()), "itself") == cls(), f"a default of {name} is refused"
