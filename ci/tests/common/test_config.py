@@ -5,6 +5,7 @@ import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -105,6 +106,27 @@ def test_values_from_the_command_line(words, key, value):
     found = getattr(parse(*shlex.split(words)), key)
     assert found == value
     assert type(found) is type(value)
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """Reads files of another dialect, named by another flag."""
+
+    CONFIG_FLAGS: ClassVar[tuple[str, ...]] = ("--config", "-opt")
+    lr: float = option(1e-4, "rate")
+
+    @staticmethod
+    def read_config(path):
+        return {"lr": Path(path).read_text(encoding="utf-8").removeprefix("rate is ")}
+
+
+@pytest.mark.parametrize("flag", ["--config", "-opt"])
+def test_a_class_may_name_and_read_its_files(tmp_path, flag):
+    path = tmp_path / "foreign.txt"
+    path.write_text("rate is 0.5", encoding="utf-8")
+    assert config.parse(Foreign, [flag, str(path)], description="").lr == 0.5
+    assert config.parse(Foreign, [flag, str(path), "--lr", "2"], description="").lr == 2
+    assert config.load(Foreign, path).lr == 0.5
 
 
 def test_order_of_the_sources(tmp_path):

@@ -127,6 +127,17 @@ def test_flips_are_equal_on_both_and_all_eight_occur():
     assert len(seen) == 8
 
 
+@pytest.mark.parametrize(
+    ("mirror", "turn", "expected"), [(False, False, 1), (True, False, 2), (False, True, 4), (True, True, 8)]
+)
+def test_flips_that_are_switched_off_do_not_occur(mirror, turn, expected):
+    rng, picture = np.random.default_rng(3), positions(4, 4, 0)
+    seen = {random_flip([picture], rng, mirror=mirror, turn=turn)[0].tobytes() for _ in range(200)}
+    assert len(seen) == expected
+    assert (picture[:, ::-1].tobytes() in seen) == mirror
+    assert (picture[::-1].tobytes() in seen) == turn
+
+
 def test_batch_is_nchw_float_of_the_same_values():
     lr = to_nchw([positions(3, 4, 7), positions(3, 4, 9)])
     assert (lr.shape, lr.dtype, lr.flags.c_contiguous) == ((2, 3, 3, 4), np.float32, True)
