@@ -63,8 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if saved:
         trainer.resume(saved, source)
     log.info(
-        "IRN x%d, %s parameters; %d pictures; %d worker(s) on %s, %d patches each; run folder %s",
+        "IRN x%d, %s parameters; %d pictures of %s; %d worker(s) on %s, %d patches each; run folder %s",
         *(hyper.scale, f"{count_parameters(network):,}", len(stream.pictures)),
+        options.data_name or Path(options.dataset_GT_path).resolve().name,
         *(here.world_size, here.device, options.batch_size, folder),
     )
     return trainer.fit()

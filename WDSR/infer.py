@@ -5,11 +5,11 @@ python WDSR/infer.py --input holiday/ --ckpt_path best.ckpt --output results --f
 """
 
 import logging
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from common import UserError, config, images, runtime
+from common.picture_jobs import Job, Results, do_all, find_jobs
 from common.resize import imresize
 from WDSR.src.args import InferConfig
 
@@ -22,68 +22,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = config.parse(InferConfig, argv, description=__doc__)
     if not options.input:
         raise UserError("which pictures? type --input FILE or --input FOLDER")
-    results = Path(options.output).resolve()
-    paths = [path for path in images.find_pictures(options.input) if not is_result(path, options)]
-    if not paths:
-        raise UserError(f"{options.input} holds nothing but results of {results}")
-    make_writable(results)
+    jobs = find_jobs([options.input], options.output)
+    results = Results(options.output, jobs)
     runtime.start(options.device_target)
 
     from WDSR.src import utils
 
     network, saved, source = utils.load_network(options)
+    scale = network.hyper.scale
     enlarge, engine = utils.make_upscaler(network, saved, source, options)
-    log.info("%d picture(s), x%d, %s", len(paths), network.hyper.scale, engine)
+    log.info("%d picture(s), x%d, %s", len(jobs), scale, engine)
     runtime.keep_interrupts()
-    failed = 0
-    for path in paths:
-        try:
-            target = target_path(path, options, network.hyper.scale)
-            enlarge_file(path, target, enlarge, network.hyper.scale, options.compare)
-        except UserError as error:
-            if len(paths) == 1:
-                raise
-            failed += 1
-            log.error("error: %s", error)
-    if failed:
-        others = f"; the others are in {options.output}" if failed < len(paths) else ""
-        raise UserError(f"{failed} of {len(paths)} pictures could not be enlarged{others}")
+
+    def work(job: Job) -> None:
+        ending = f".{options.format.lstrip('.')}" if options.format else job.source.suffix
+        name = f"{job.source.stem}{options.suffix.replace('{scale}', str(scale))}{ending}"
+        enlarge_file(job.source, results.reserve(job, name), enlarge, scale, options.compare)
+
+    do_all(jobs, work, options.output, "enlarged")
     return 0
-
-
-def is_result(path: Path, options: InferConfig) -> bool:
-    """Whether a picture below the input stands in an output folder that is below the input, too."""
-    root, results = Path(options.input).resolve(), Path(options.output).resolve()
-    return results != root and root in results.parents and results in path.resolve().parents
-
-
-def make_writable(folder: Path) -> None:
-    """Make the output folder before anything is computed.
-
-    Raises:
-        UserError: it cannot be made or written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write to {folder}: {error.strerror}") from None
-    if not os.access(folder, os.W_OK):
-        raise UserError(f"cannot write to {folder}: permission denied")
-
-
-def target_path(path: Path, options: InferConfig, scale: int) -> Path:
-    """Where the enlargement of `path` goes: the sub-folders of the input are kept.
-
-    Raises:
-        UserError: it would overwrite its own input.
-    """
-    root = Path(options.input)
-    inside = path.relative_to(root).parent if root.is_dir() else Path()
-    ending = f".{options.format.lstrip('.')}" if options.format else path.suffix
-    target = Path(options.output) / inside / f"{path.stem}{options.suffix.format(scale=scale)}{ending}"
-    if target.resolve() == path.resolve():
-        raise UserError(f"{path} would be overwritten: give another --output or --suffix")
-    return target
 
 
 def enlarge_file(path: Path, target: Path, enlarge: Callable, scale: int, compare: bool) -> None:

@@ -1,13 +1,13 @@
 """Pairs of pictures -> a table of named figures (terminal, CSV, Markdown) and pictures to look at.
 
-Every figure is measured twice, of bicubic enlargement and of the network, on 8-bit RGB pictures: what a user would see.
+A figure is measured on 8-bit RGB pictures, what a user would see, and of bicubic enlargement besides the network.
 """
 
 import csv
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -25,17 +25,19 @@ Compare = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
 
 @dataclass(frozen=True)
 class Figure:
-    """One column of the table.
+    """One figure of the table, in one column or several.
 
     Attributes:
         name: with its convention, "PSNR-Y (crop 2)".
         measure: (sr, hr, lr), uint8 HWC -> value.
         digits: after the point.
+        columns: what it is measured of.
     """
 
     name: str
     measure: Compare
     digits: int = 2
+    columns: tuple[str, ...] = ("bicubic", "SR")
 
 
 def psnr_figure(convention: Convention) -> Figure:
@@ -61,37 +63,43 @@ def lpips_figure(distance: Callable[[np.ndarray, np.ndarray], float]) -> Figure:
 
 @dataclass
 class Table:
-    """Figures of all pictures of one set: `rows[name][figure] = (bicubic, network)`."""
+    """Figures of all pictures of one set: `rows[name][figure]` has a value for each column of the figure.
+
+    `spreads[name][figure]` is the standard deviation of the last column over several draws of a network that draws;
+    it goes to the CSV file.
+    """
 
     title: str
     figures: Sequence[Figure]
-    rows: dict[str, dict[str, tuple[float, float]]]
+    rows: dict[str, dict[str, tuple[float, ...]]]
     seconds: dict[str, float]
+    spreads: dict[str, dict[str, float]] = field(default_factory=dict)
 
-    def mean(self, figure: str) -> tuple[float, float]:
-        """Mean over the pictures, (bicubic, network)."""
-        bicubic, network = np.mean([row[figure] for row in self.rows.values()], axis=0)
-        return float(bicubic), float(network)
+    def mean(self, figure: str) -> tuple[float, ...]:
+        """Mean over the pictures, of each column."""
+        return tuple(np.mean([row[figure] for row in self.rows.values()], axis=0).tolist())
 
-    def lines(self) -> list[list[str]]:
-        """The table as text: headings, pictures, mean."""
-        heads = [f"{figure.name}: {which}" for figure in self.figures for which in ("bicubic", "SR")]
-        body = [[name, *self._texts(row), f"{self.seconds[name]:.2f}"] for name, row in self.rows.items()]
-        mean = self._texts({figure.name: self.mean(figure.name) for figure in self.figures})
-        return [["picture", *heads, "seconds"], *body, ["mean", *mean, f"{np.mean(list(self.seconds.values())):.2f}"]]
+    def lines(self, figures: Sequence[Figure] | None = None) -> list[list[str]]:
+        """The table, or some of its figures, as text: headings, pictures, mean."""
+        figures = self.figures if figures is None else figures
+        means = {figure.name: self.mean(figure.name) for figure in figures}
+        heads = [f"{figure.name}: {column}" for figure in figures for column in figure.columns]
+        body = [[name, *_texts(row, figures), f"{self.seconds[name]:.2f}"] for name, row in self.rows.items()]
+        last = ["mean", *_texts(means, figures), f"{np.mean(list(self.seconds.values())):.2f}"]
+        return [["picture", *heads, "seconds"], *body, last]
 
-    def _texts(self, row: dict[str, tuple[float, float]]) -> list[str]:
-        return [f"{value:.{figure.digits}f}" for figure in self.figures for value in row[figure.name]]
-
-    def console(self) -> str:
-        """Aligned columns, the name of a figure above its two."""
-        rows = [["picture", *["bicubic", "SR"] * len(self.figures), "seconds"], *self.lines()[1:]]
+    def console(self, figures: Sequence[Figure] | None = None) -> str:
+        """Aligned columns of all figures or of some, the name of a figure above its own."""
+        figures = self.figures if figures is None else figures
+        columns = [column for figure in figures for column in figure.columns]
+        rows = [["picture", *columns, "seconds"], *self.lines(figures)[1:]]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        above = " " * widths[0]
-        for number, figure in enumerate(self.figures):
-            left, right = 2 * number + 1, 2 * number + 2
-            widths[right] = max(widths[right], len(figure.name) - widths[left] - 2)
-            above += "  " + figure.name.rjust(widths[left] + 2 + widths[right])
+        above, last = " " * widths[0], 0
+        for figure in figures:
+            first, last = last + 1, last + len(figure.columns)
+            room = sum(widths[first : last + 1]) + 2 * (last - first)
+            widths[last] += max(0, len(figure.name) - room)
+            above += "  " + figure.name.rjust(room)
         texts = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
         return "\n".join([self.title, above, *texts])
 
@@ -103,14 +111,21 @@ class Table:
 
     def write(self, folder: Path, stem: str) -> None:
         """`stem.csv` (full precision) and `stem.md`."""
+        spread = [figure for figure in self.figures if any(figure.name in row for row in self.spreads.values())]
+        heads = [f"{figure.name}: {figure.columns[-1]}, std over draws" for figure in spread]
         with replacing(folder / f"{stem}.csv") as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow(self.lines()[0])
+            writer.writerow([*self.lines()[0], *heads])
             for name, row in self.rows.items():
                 values = [value for figure in self.figures for value in row[figure.name]]
-                writer.writerow([name, *values, self.seconds[name]])
+                spreads = [self.spreads[name][figure.name] for figure in spread]
+                writer.writerow([name, *values, self.seconds[name], *spreads])
         with replacing(folder / f"{stem}.md") as temporary:
             temporary.write_text(self.markdown(), encoding="utf-8")
+
+
+def _texts(row: Mapping[str, tuple[float, ...]], figures: Sequence[Figure]) -> list[str]:
+    return [f"{value:.{figure.digits}f}" for figure in figures for value in row[figure.name]]
 
 
 def evaluate(
@@ -133,10 +148,7 @@ def evaluate(
     Raises:
         UserError: two pictures have one name, or a pair cannot be read.
     """
-    pairs = list(pairs)
-    names = [pair.name for pair in pairs]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise UserError(f"two pictures of {title} are named {twice[0]}: results are told apart by name, rename one")
+    pairs = told_apart(title, pairs)
     table = Table(title, figures, {}, {})
     for pair in pairs:
         hr, lr = read_pair(pair, scale)
@@ -149,13 +161,26 @@ def evaluate(
         log.info("%s: %s %.2f, bicubic %.2f", pair.name, figures[0].name, after, before)
         if pictures is not None:
             write_picture(pictures / "SR" / f"{pair.name}.png", sr)
-            strip = comparison_strip(
-                [
-                    ("LR", lr),
-                    (f"bicubic\n{before:.2f}", bicubic),
-                    (f"SR\n{after:.2f}", sr),
-                    (f"HR\n{figures[0].name}", hr),
-                ]
-            )
-            write_picture(pictures / "strips" / f"{pair.name}.png", strip)
+            strip = {"LR": lr, "bicubic": bicubic, "SR": sr, "HR": hr}
+            write_picture(pictures / "strips" / f"{pair.name}.png", captioned_strip(strip, figures[0], before, after))
     return table
+
+
+def told_apart(title: str, pairs: Iterable[Pair]) -> list[Pair]:
+    """The pairs, each of another name.
+
+    Raises:
+        UserError: two pictures have one name.
+    """
+    pairs = list(pairs)
+    names = [pair.name for pair in pairs]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"two pictures of {title} are named {twice[0]}: results are told apart by name, rename one")
+    return pairs
+
+
+def captioned_strip(pictures: Mapping[str, np.ndarray], figure: Figure, before: float, after: float) -> np.ndarray:
+    """LR | bicubic | SR | HR by their captions; the second and third with their values, the last with their name."""
+    values = "", f"\n{before:.2f}", f"\n{after:.2f}", f"\n{figure.name}"
+    captions = [caption + value for caption, value in zip(pictures, values, strict=True)]
+    return comparison_strip(list(zip(captions, pictures.values(), strict=True)))

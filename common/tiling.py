@@ -7,7 +7,7 @@ Networks that look at the whole picture (attention, normalisation over space) ha
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from common import UserError
 from common.pixels import to_float, to_uint8, to_uint16
 
+Progress = Callable[[int], AbstractContextManager[Any]]
 _CONVERSIONS = {np.dtype(np.uint8): to_uint8, np.dtype(np.uint16): to_uint16}
 
 
@@ -67,7 +68,7 @@ def tile_apply(
     overlap: int,
     multiple: int = 1,
     out_dtype: Any = np.float32,
-    progress: Callable[[int], AbstractContextManager[Any]] | None = None,
+    progress: Progress | None = None,
 ) -> np.ndarray:
     """Applies `function` to overlapping tiles of `image` and joins the results.
 
@@ -78,13 +79,8 @@ def tile_apply(
     Args:
         function: (h, w, 3) float32 -> (h * scale, w * scale, 3) float.
         image: (H, W, 3); uint8 and uint16 are brought to [0, 1], float32 is handed over as it is.
-        scale: Output pixels per input pixel.
-        tile: Side of a tile in input pixels, overlap included; 0 means the whole picture at once.
-        overlap: Input pixels; the result is exact from the network's receptive radius on.
-        multiple: What the sides of the network's input must be multiples of.
+        scale, tile, overlap, multiple, progress: As for `fill_tiles`.
         out_dtype: np.float32, or np.uint8 / np.uint16 to clip and round each tile as `to_uint8` does.
-        progress: Called with the number of tiles, gives a context with `update(1)`, for example
-            `lambda total: runtime.progress(total, "tiles", "tile")`.
 
     Returns:
         (H * scale, W * scale, 3) of `out_dtype`.
@@ -95,41 +91,72 @@ def tile_apply(
     """
     if min(scale, multiple) < 1 or min(tile, overlap) < 0:
         raise ValueError(f"bad {scale=}, {multiple=} (least 1), {tile=} or {overlap=} (least 0)")
-    padded = _pad_to_multiple(image, multiple)
-    rows, columns = (plan_axis(n, tile or n, overlap, multiple) for n in padded.shape[:2])
+    padded = pad_to_multiple(image, multiple)
+
+    def run(row: Span, column: Span) -> np.ndarray:
+        piece = padded[row.start : row.stop, column.start : column.stop]
+        return function(np.ascontiguousarray(piece) if piece.dtype == np.float32 else to_float(piece))
+
     height, width = image.shape[:2]
     result = np.empty((height * scale, width * scale, image.shape[2]), out_dtype)
+    grid = padded.shape[:2]
+    return fill_tiles(run, grid, result, scale=scale, tile=tile, overlap=overlap, multiple=multiple, progress=progress)
+
+
+def fill_tiles(
+    run: Callable[[Span, Span], np.ndarray],
+    grid: tuple[int, int],
+    result: np.ndarray,
+    *,
+    scale: int,
+    tile: int,
+    overlap: int,
+    multiple: int = 1,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """Fills `result` tile by tile, for networks whatever their inputs are.
+
+    Args:
+        run: (rows, columns), what to read of the grid -> (h * scale, w * scale, C) float; it cuts its inputs itself.
+        grid: (height, width) that is cut into tiles.
+        result: (at most height * scale, at most width * scale, C); uint8 and uint16 are clipped and rounded.
+        scale: Result pixels per grid pixel.
+        tile: Side of a tile in grid pixels, overlap included; 0 means everything at once.
+        overlap: Grid pixels; the result is exact from the network's receptive radius on.
+        multiple: What the sides of the grid are multiples of, and those of each tile must be.
+        progress: Called with the number of tiles, gives a context with `update(1)`, for example
+            `lambda total: runtime.progress(total, "tiles", "tile")`.
+
+    Returns:
+        `result`.
+
+    Raises:
+        UserError: The tile is too small for the overlap.
+        ValueError: `run` returned another size.
+    """
+    rows, columns = (plan_axis(n, tile or n, overlap, multiple) for n in grid)
+    convert = _CONVERSIONS.get(result.dtype, np.asarray)
     with progress(len(rows) * len(columns)) if progress else nullcontext() as bar:
-        for row in rows:
-            for column in columns:
-                piece = padded[row.start : row.stop, column.start : column.stop]
-                output = _run(function, piece, scale, result.dtype)
-                target = result[row.first * scale : row.last * scale, column.first * scale : column.last * scale]
-                top, left = (span.first - span.start for span in (row, column))
-                # The target of the last tiles ends with the picture, before the padding does.
-                trusted = output[top * scale :, left * scale :]
-                target[:] = trusted[: target.shape[0], : target.shape[1]]
-                if bar is not None:
-                    bar.update(1)
+        for row, column in product(rows, columns):
+            output = run(row, column)
+            expected = *((span.stop - span.start) * scale for span in (row, column)), result.shape[2]
+            if output.shape != expected:
+                raise ValueError(f"a tile {row}, {column} must become {expected} at x{scale}, got {output.shape}")
+            target = result[row.first * scale : row.last * scale, column.first * scale : column.last * scale]
+            top, left = ((span.first - span.start) * scale for span in (row, column))
+            # The target of the last tiles ends with the picture, before the padding does.
+            target[:] = convert(output[top : top + target.shape[0], left : left + target.shape[1]])
+            if bar is not None:
+                bar.update(1)
     return result
 
 
-def _pad_to_multiple(image: np.ndarray, multiple: int) -> np.ndarray:
-    """The picture continued by reflection at its lower and right edge; itself when nothing is missing."""
+def pad_to_multiple(image: np.ndarray, multiple: int) -> np.ndarray:
+    """The picture (H, W, ...) continued by reflection at its lower and right edge; itself when nothing is missing."""
     missing = [(0, -n % multiple) for n in image.shape[:2]]
     if missing == [(0, 0), (0, 0)]:
         return image
-    return np.pad(image, (*missing, (0, 0)), mode="reflect")
-
-
-def _run(function: Callable, piece: np.ndarray, scale: int, dtype: np.dtype) -> np.ndarray:
-    """One tile through `function`, in the dtype of the result."""
-    tile = np.ascontiguousarray(piece) if piece.dtype == np.float32 else to_float(piece)
-    output = function(tile)
-    expected = (piece.shape[0] * scale, piece.shape[1] * scale, piece.shape[2])
-    if output.shape != expected:
-        raise ValueError(f"a tile of {piece.shape} must become {expected} at x{scale}, got {output.shape}")
-    return _CONVERSIONS[dtype](output) if dtype in _CONVERSIONS else output
+    return np.pad(image, missing + [(0, 0)] * (image.ndim - 2), mode="reflect")
 
 
 def self_ensemble(function: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:

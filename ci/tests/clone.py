@@ -1,6 +1,8 @@
 """A small clone to test the shell scripts in: the real scripts, and programs that only say how they were called."""
 
+import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -68,6 +70,11 @@ def start(*command: object, cwd: Path, **changes: str) -> subprocess.Popen[str]:
         text=True,
         start_new_session=True,
     )
+
+
+def arguments(text: str) -> list[str]:
+    """What a stand-in that said this was called with, its own path first."""
+    return ast.literal_eval(re.search(r"^\[.*\]", text, re.MULTILINE).group())
 
 
 def wait_for(text: str, file: Path, seconds: float = 30) -> None:

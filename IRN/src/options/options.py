@@ -4,7 +4,7 @@ Each program's configuration is put together from the groups below. A file (`-op
 options under their own names, or in the sections of the authors' files, which `yml.py` translates.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from common import UserError
@@ -16,7 +16,9 @@ from . import yml
 
 SCALES = tuple(BLOCKS_PER_LEVEL)
 ENGINES = ("auto", "mindspore", "onnxruntime")
-PRESETS = {"irn_small": {"block_num": (5,), "growth": 16}}  # per level
+# Couplings per level, their growth and clamp: five couplings of this clamp reach the same factor, e^8, as the eight.
+PRESETS = {"irn_small": (5, 16, 1.6)}
+DEMO_SCALE = 2  # of the weights that come with the repository
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,13 @@ class NetworkOptions:
     init: str = option("xavier", "distribution of the first filters", choices=("xavier", "kaiming"))
 
     def hyper(self) -> Hyper:
-        """The hyper-parameters that the options describe; a named size overrides block_num and growth."""
+        """The hyper-parameters that the options describe; a named size overrides block_num, growth and clamp."""
         levels = BLOCKS_PER_LEVEL[self.scale]
-        blocks, growth = self.block_num or levels, self.growth
-        if self.model in PRESETS:
-            blocks, growth = PRESETS[self.model]["block_num"] * len(levels), PRESETS[self.model]["growth"]
-        return Hyper(self.scale, blocks, growth, self.clamp, self.init)
+        hyper = Hyper(self.scale, self.block_num or levels, self.growth, self.clamp, self.init)
+        if self.model not in PRESETS:
+            return hyper
+        blocks, *others = PRESETS[self.model]
+        return Hyper(self.scale, (blocks,) * len(levels), *others, self.init)
 
     @staticmethod
     def read_config(path: str) -> dict[str, Any]:
@@ -82,6 +85,10 @@ class TrainedOptions(NetworkOptions, DeviceOptions):
     )
     random_weights: bool = option(False, "go on without trained weights (to try the machinery)")
 
+    def hyper(self) -> Hyper:
+        """What the options describe; at the scale of the demo weights when none is given."""
+        return NetworkOptions.hyper(replace(self, scale=self.scale or DEMO_SCALE))
+
 
 @dataclass(frozen=True)
 class EngineOptions:
@@ -91,7 +98,7 @@ class EngineOptions:
         "auto", "what computes; auto: ONNX Runtime on CPU when installed, else MindSpore", choices=ENGINES
     )
     tile: int = option(
-        0, "side of the tiles in LR pixels; 0: whole pictures while memory allows, tiles beyond", at_least=0
+        0, "side of the tiles in LR pixels; 0: whole pictures while they take less than 2 GiB, tiles beyond", at_least=0
     )
 
 
@@ -206,3 +213,14 @@ class EvalConfig(LatentOptions, EngineOptions, DataOptions, TrainedOptions):
     lpips_weights: str = option("", "folder with AlexNet's and LPIPS's weights; without it LPIPS is not computed")
     limit: int = option(0, "only so many pictures of each set; 0: all", at_least=0)
     output: str = option("", "folder for the tables and pictures; default: a new one under runs/IRN")
+    name: str = option("", "name of that new folder; default: the data sets and the scale")
+
+
+@dataclass(frozen=True)
+class ExportConfig(TrainedOptions):
+    """Options of export.py."""
+
+    graph: str = option("both", "which direction to write", choices=("both", "downscale", "upscale"))
+    file_name: str = option("irn", "name of the files to write; _downscale or _upscale and the ending are added")
+    file_format: str = option("MINDIR", "what to write", choices=("MINDIR", "AIR", "ONNX"))
+    batch_size: int = option(1, "batch size of the exported graphs", at_least=1)

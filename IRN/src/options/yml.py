@@ -36,6 +36,8 @@ KEYS: dict[str, str | Only | Refused] = {
     "model": Only("IRN", "IRN+ and the other models of that repository are not here"),
     "distortion": Only("sr", "colour rescaling and compression are not here"),
     "scale": "scale",
+    "suffix": "suffix",
+    "crop_border": "crop",
     "use_tb_logger": Refused("metrics.csv and curve.png are always written; there is no TensorBoard"),
     "gpu_ids": Refused("DEVICE_ID=0 chooses a device, scripts/run_distribute_train.sh takes several"),
     **{f"datasets.train.{key}": value for key, value in _DATA.items()},
@@ -92,22 +94,23 @@ def read(path: str) -> dict[str, Any]:
     if not any(section in content for section in SECTIONS):
         return content
     options: dict[str, Any] = {}
-    faults = []
+    faults, learned = [], False
     for key, value in leaves(content):
         meaning = KEYS.get(key)
-        if value is None:
+        if value is None and any(f"{known}.".startswith(f"{key}.") for known in KEYS):  # also a section without keys
             continue
         if meaning is None:
             faults.append(f"unknown key {key!r}{did_you_mean(key, KEYS)}")
         elif isinstance(meaning, Refused):
             faults.append(f"{key} is not used here ({meaning.why}): remove it")
         elif isinstance(meaning, Only):
-            if str(value) != meaning.value:
+            if str(value).lower() != meaning.value.lower():
                 faults.append(f"{key} must be {meaning.value}, not {value!r}: {meaning.otherwise}")
-            elif key == CONV_DOWN and str(content.get("scale", 3)) != "3":
-                faults.append(f"{key}: the down-sampling is learned at x3, and only there")
+            learned |= key == CONV_DOWN
         elif options.setdefault(meaning, value) != value:
             faults.append(f"{key} is {value!r}, but {meaning} has been given as {options[meaning]!r} above")
+    if learned and str(options.get("scale", 3)) != "3":
+        faults.append(f"{CONV_DOWN}: the down-sampling is learned at x3, and only there")
     if faults:
         raise UserError(f"{path}: " + "; ".join(faults))
     return options

@@ -2,14 +2,15 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mindspore import Tensor, ops
 
-from common import UserError
+from common import UserError, checkpoint
+from common.checkpoint import Checkpoint
 from common.metrics import Convention
 from common.pairs import Pair
 from common.pixels import to_float, to_uint8
@@ -18,11 +19,13 @@ from common.training import Plan
 from ..data.util import find_hr_folder, find_pictures, read_with_reference
 from ..network.Invnet import COLORS, Hyper, InvRescaleNet
 from ..network.net_with_loss import FIT_WEIGHT, IRNLoss
+from ..network.official import hyper_of, refuse_other_transforms
 from ..optim.warmup_cosine_annealing_lr import cosine_rate
 from ..optim.warmup_multisteplr import multistep_rate
-from ..options.options import TrainConfig
+from ..options.options import TrainConfig, TrainedOptions
 
 log = logging.getLogger(__name__)
+DEMO_WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
 
 
 def make_loss(network: InvRescaleNet, options: TrainConfig) -> IRNLoss:
@@ -88,6 +91,81 @@ def learning_rate(options: TrainConfig, scaled: Callable[[int], int], niter: int
 def describe(hyper: Hyper, config: Mapping[str, Any]) -> dict[str, Any]:
     """What a checkpoint says of itself."""
     return {"model": "IRN", "scale": hyper.scale, "hyper": asdict(hyper), "config": dict(config)}
+
+
+def load_weights(network: InvRescaleNet, path: str) -> None:
+    """Put the weights of a checkpoint, ours or the authors', into a network of the same shape.
+
+    Raises:
+        UserError: no such file, not IRN's, or weights that do not fit.
+    """
+    checkpoint.load_into(network, read(path).weights, source=path)
+
+
+def load_network(options: TrainedOptions) -> tuple[InvRescaleNet, Checkpoint, str]:
+    """The network that a checkpoint holds, rebuilt from what the file says; without one, the demo weights.
+
+    Returns:
+        (network, checkpoint, name of the source).
+
+    Raises:
+        UserError: no such file, not IRN's, not the network that was asked for, or weights that do not fit.
+    """
+    if options.random_weights and not options.ckpt_path:
+        network = InvRescaleNet(options.hyper())
+        log.warning("random weights: the plain Haar transform, to which z is noise")
+        weights = {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
+        return network, Checkpoint(weights, describe(network.hyper, {})), "random weights"
+    source = options.ckpt_path or str(demo_weights(options.hyper().scale))
+    saved = read(source)
+    meta = saved.meta.get("hyper")
+    hyper = Hyper(**meta) if meta else hyper_of(saved.weights, source, options.hyper().clamp)
+    refuse_contradiction(options, hyper, source)
+    network = InvRescaleNet(hyper)
+    checkpoint.load_into(network, saved.weights, source=source)
+    return network, saved, source
+
+
+def read(path: str) -> Checkpoint:
+    """A file with an IRN in it.
+
+    Raises:
+        UserError: no such file, another model's, or one with another transform than Haar's.
+    """
+    saved = checkpoint.read(path)
+    if saved.meta.get("model", "IRN") != "IRN":
+        raise UserError(f"{path} holds {saved.meta['model']}, not IRN")
+    refuse_other_transforms(saved.weights, path)
+    return saved
+
+
+def refuse_contradiction(options: TrainedOptions, hyper: Hyper, source: str) -> None:
+    """A network flag that was given must agree with the checkpoint.
+
+    Raises:
+        UserError: it does not.
+    """
+    asked = asdict(replace(options, scale=options.scale or hyper.scale).hyper())
+    plain = asdict(type(options)(scale=asked["scale"]).hyper())
+    for key, found in asdict(hyper).items():
+        given = options.scale if key == "scale" else key != "init" and asked[key] != plain[key]
+        if given and asked[key] != found:
+            raise UserError(
+                f"{source} has {key} {found}, not {asked[key]}: leave the flag out, or give another checkpoint"
+            )
+
+
+def demo_weights(scale: int) -> Path:
+    """The weights that come with the repository.
+
+    Raises:
+        UserError: none for this scale.
+    """
+    found = sorted(DEMO_WEIGHTS.glob(f"*_x{scale}.ckpt"))
+    if not found:
+        raise UserError(f"no demo weights for x{scale} in {DEMO_WEIGHTS}: give --ckpt_path, or try --random_weights")
+    log.info("no checkpoint named: taking the demo weights %s", found[0])
+    return found[0]
 
 
 def validation_pictures(options: TrainConfig) -> list[Pair]:

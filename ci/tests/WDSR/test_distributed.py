@@ -1,6 +1,5 @@
 """Two real workers, started by the script that users start: the same training as one worker's on the whole batch."""
 
-import csv
 import json
 import os
 import re
@@ -8,12 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 
-from ci.tests import clone
+from ci.tests import clone, training
+from ci.tests.training import differences, logged, wait_for_step
 from common import checkpoint
 from WDSR import train
 
@@ -66,76 +65,23 @@ if os.environ.get("MS_ROLE") == "MS_WORKER":
 """
 
 
-class Job:
-    """Two workers on the sample, started in `here` by WDSR's distributed script."""
-
-    def __init__(self, root, here, *options):
-        self.here = here
-        (here / "spy").mkdir(parents=True)
-        (here / "spy" / "sitecustomize.py").write_text(SPY)
-        script = root / "WDSR" / "script" / "run_ascend_distribute.sh"
-        self.process = clone.start(
-            *("bash", script, "2", root / "ci" / "sample", *OPTIONS, *options),
-            cwd=here, PYTHONPATH=str(here / "spy"), SPY=str(here / "spy"), DEVICE_TARGET="CPU",
-        )  # fmt: skip
-
-    def wait_for_step(self, step, runs):
-        """Until metrics.csv of the only run in `runs` has a row of this step."""
-        end = time.monotonic() + 120
-        while step not in {number for path in runs.glob("*/metrics.csv") for number, _ in losses(path.parent)}:
-            assert self.process.poll() is None, self.process.communicate()[0]
-            assert time.monotonic() < end, f"step {step} never came"
-            time.sleep(0.05)
-
-    def worker(self, rank):
-        """The process id of a worker: a child of msrun with this rank."""
-        marks = (b"MS_ROLE=MS_WORKER", f"RANK_ID={rank}".encode(), f"SPY={self.here}/spy".encode())
-        for name in filter(str.isdigit, os.listdir("/proc")):
-            try:
-                with open(f"/proc/{name}/environ", "rb") as file:
-                    environment = file.read().split(b"\0")
-                with open(f"/proc/{name}/cmdline", "rb") as file:
-                    command = file.read()
-            except OSError:
-                continue
-            if all(mark in environment for mark in marks) and b"train.py" in command:
-                return int(name)
-        raise AssertionError(f"no worker of rank {rank}")
-
-    def end(self, timeout=90):
-        """(exit code, what the script said)."""
-        said, _ = self.process.communicate(timeout=timeout)
-        return self.process.returncode, said
-
-    def told(self, rank):
-        return json.loads((self.here / "spy" / f"{rank}.json").read_text())
-
-
-def losses(folder):
-    with open(folder / "metrics.csv", newline="", encoding="utf-8") as file:
-        rows = [(row["step"], row.get("loss")) for row in csv.DictReader(file)]
-    return [(int(step), float(loss)) for step, loss in rows if step.isdigit() and loss]
-
-
-def differences(one, other):
-    assert sorted(one) == sorted(other)
-    return {name: np.abs(one[name].astype(float) - other[name].astype(float)).max() for name in one}
-
-
 @pytest.fixture
 def start_job(root):
-    """Start jobs, none of which outlives the test."""
-    jobs = []
+    """Start jobs of two workers on the sample, with a spy in each; none outlives the test."""
+    script = root / "WDSR" / "script" / "run_ascend_distribute.sh"
+    with training.jobs(script) as start:
 
-    def start(here, *options):
-        jobs.append(Job(root, here, *options))
-        return jobs[-1]
+        def with_spy(here, *options):
+            (here / "spy").mkdir(parents=True)
+            (here / "spy" / "sitecustomize.py").write_text(SPY)
+            spy = str(here / "spy")
+            return start(here, "2", root / "ci" / "sample", *OPTIONS, *options, PYTHONPATH=spy, SPY=spy)
 
-    yield start
-    for job in jobs:
-        if job.process.poll() is None:
-            job.process.terminate()
-            job.end()
+        yield with_spy
+
+
+def told(job, rank):
+    return json.loads((job.here / "spy" / f"{rank}.json").read_text())
 
 
 @pytest.mark.slow
@@ -146,7 +92,7 @@ def test_two_workers_train_as_one(root, start_job, tmp_path, capsys):
 
     # A worker that dies ends the job, with a code that says so; what was saved before stays.
     job = start_job(tmp_path / "killed", *common_options)
-    job.wait_for_step(6, runs)
+    wait_for_step(runs, 6, job.process)
     os.kill(job.worker(1), signal.SIGKILL)
     code, said = job.end()
     assert code == 128 + signal.SIGKILL, said
@@ -158,7 +104,7 @@ def test_two_workers_train_as_one(root, start_job, tmp_path, capsys):
 
     # Two workers go on; SIGTERM to the script ends both after the same step, which is saved.
     job = start_job(tmp_path / "resumed", "--resume", folder)
-    job.wait_for_step(reached + 8, runs)
+    wait_for_step(runs, reached + 8, job.process)
     job.process.send_signal(signal.SIGTERM)
     code, said = job.end()
     assert code == 143, said
@@ -167,7 +113,7 @@ def test_two_workers_train_as_one(root, start_job, tmp_path, capsys):
     saved = checkpoint.read(last)
     step = saved.meta["step"]
     assert step == int(stopped[1]) > reached + 7
-    first, second = job.told(0), job.told(1)
+    first, second = told(job, 0), told(job, 1)
     assert (first["step"], second["step"], first["world"], second["world"]) == (step, step, 2, 2)
     assert first["code"] == second["code"] == 143
     assert first["digest"] == second["digest"], "the workers hold the same weights and moments, bit for bit"
@@ -175,7 +121,7 @@ def test_two_workers_train_as_one(root, start_job, tmp_path, capsys):
     assert [path for path in second["written"] if path.startswith(str(tmp_path))] == [], "only the first writes"
     assert any(path.startswith(str(folder)) for path in first["written"]), "the check above can fail"
     assert len(list(runs.iterdir())) == 1
-    assert [number for number, _ in losses(folder)] == list(range(1, step + 1)), "one row each"
+    assert [number for number, _ in logged(folder)] == list(range(1, step + 1)), "one row each"
     assert "█" not in (tmp_path / "resumed" / "train.log").read_text()
 
     # One process that takes the batches of both.
@@ -193,7 +139,7 @@ def test_two_workers_train_as_one(root, start_job, tmp_path, capsys):
         )
     assert found[worst] < TOLERANCE
     assert moved > 0.02
-    np.testing.assert_allclose(losses(folder), losses(whole), rtol=1e-5)
+    np.testing.assert_allclose(logged(folder), logged(whole), rtol=1e-5)
 
 
 def first_weights():
@@ -222,7 +168,7 @@ def test_job_of_one_worker_is_one_training(root, tmp_path):
     )
     assert done.returncode == 0, done.stdout
     (folder,) = (tmp_path / "runs").iterdir()
-    assert len(losses(folder)) == 5
+    assert len(logged(folder)) == 5
     assert "1 worker(s) on CPU" in (folder / "train.log").read_text()
 
 

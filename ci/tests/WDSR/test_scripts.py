@@ -1,6 +1,5 @@
 """WDSR/script/*.sh: what they hand to python, how they fail, what they leave behind. The programs are stand-ins."""
 
-import ast
 import os
 import re
 import shutil
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ci.tests.clone import make_clone, run, start, wait_for
+from ci.tests.clone import arguments, make_clone, run, start, wait_for
 from common.config import parse
 from WDSR.src.args import EvalConfig, TrainConfig
 
@@ -30,11 +29,6 @@ def here(tmp_path):
     (folder / "my data").mkdir(parents=True)
     (folder / "x.ckpt").touch()
     return folder
-
-
-def arguments(text: str) -> list[str]:
-    """What the stand-in was called with, its own path first."""
-    return ast.literal_eval(re.search(r"^\[.*\]", text, re.MULTILINE).group())
 
 
 @pytest.mark.parametrize("shell", [shell for shell in ("bash", "sh", "dash", "zsh") if shutil.which(shell)])

@@ -1,21 +1,19 @@
 """WDSR/train.py as a user starts it, on the real pictures of ci/sample with a network of 1,834 weights."""
 
-import ast
-import csv
 import dataclasses
 import math
 import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ci.tests import training
+from ci.tests.options import unused_options
+from ci.tests.training import assert_same, last_step, losses, read, read_csv, start, wait_for_step
 from common import UserError, checkpoint, config
 from common.mindrecord import PackOptions, pack
 from common.runtime import Runtime
@@ -36,56 +34,31 @@ def words(sample_dir, tmp_path):
     """Arguments of a tiny run in `tmp_path`, with changes."""
 
     def make(**changes):
-        settings = {"dir_data": sample_dir, "save_dir": tmp_path / "runs", **TINY, **changes}
-        return [word for key, value in settings.items() for word in (f"--{key}", str(value))]
+        return training.words({"dir_data": sample_dir, "save_dir": tmp_path / "runs", **TINY, **changes})
 
     return make
 
 
 @pytest.fixture
-def run(words, tmp_path):
+def run(sample_dir, tmp_path):
     """Train in this process; returns the run's folder."""
 
-    def start(**changes):
-        before = set((tmp_path / "runs").glob("*"))
-        assert train.main(words(**changes)) == 0
-        (folder,) = set((tmp_path / "runs").glob("*")) - before
-        return folder
+    def begin(**changes):
+        return training.train(train.main, {"dir_data": sample_dir, "save_dir": tmp_path / "runs", **TINY, **changes})
 
-    return start
+    return begin
 
 
 @pytest.fixture(scope="module")
 def finished_run(sample_dir, tmp_path_factory):
     parent = tmp_path_factory.mktemp("finished")
-    settings = {"dir_data": sample_dir, "save_dir": parent, **TINY}
-    assert train.main([word for key, value in settings.items() for word in (f"--{key}", str(value))]) == 0
-    return next(parent.iterdir())
+    return training.train(train.main, {"dir_data": sample_dir, "save_dir": parent, **TINY})
 
 
 @pytest.fixture
 def finished(finished_run, tmp_path):
     """A folder of a tiny run of 4 steps."""
     return Path(shutil.copytree(finished_run, tmp_path / "finished"))
-
-
-def read_csv(folder, *columns):
-    with open(folder / "metrics.csv", newline="", encoding="utf-8") as file:
-        return [[row[column] for column in columns] for row in csv.DictReader(file)]
-
-
-def losses(folder):
-    return [float(loss) for (loss,) in read_csv(folder, "loss") if loss]
-
-
-def read(folder, name="last.ckpt"):
-    return checkpoint.read(folder / "ckpt" / name)
-
-
-def assert_same(one, other):
-    assert sorted(one) == sorted(other)
-    for name in one:
-        np.testing.assert_array_equal(one[name], other[name], err_msg=name)
 
 
 # ------------------------------------------------------------------------------------------------------------- training
@@ -138,26 +111,6 @@ def test_same_seed_same_run(run, finished):
 # --------------------------------------------------------------------------------------------------- stop, kill, resume
 
 
-def wait_for_row(folder, step, process):
-    """Until metrics.csv has a row of this step."""
-    end = time.monotonic() + 60
-    while not (folder.glob("*/metrics.csv") and any(last_step(path) >= step for path in folder.glob("*/metrics.csv"))):
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < end, f"step {step} never came"
-        time.sleep(0.01)
-
-
-def last_step(path):
-    lines = path.read_text().splitlines()
-    return max((int(line.split(",")[0]) for line in lines[1:] if line.split(",")[0].isdigit()), default=0)
-
-
-def start(root, words):
-    environment = {**os.environ, "PYTHONPATH": str(root), "PYTHONUNBUFFERED": "1"}
-    command = [sys.executable, str(root / "WDSR" / "train.py"), *words]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-
-
 @pytest.mark.slow
 def test_interrupted_and_killed_run_equals_the_uninterrupted_one(root, run, words, tmp_path):
     """Ctrl-C, SIGKILL, then to the end: every loss and every bit of the last checkpoint; rate and EMA go on, too."""
@@ -170,11 +123,11 @@ def test_interrupted_and_killed_run_equals_the_uninterrupted_one(root, run, word
         "gclip": 50,
         "weight_decay": 1e-4,
     }
-    parts = tmp_path / "parts"
-    process = start(root, words(**length, save_dir=parts))
-    wait_for_row(parts, 20, process)
+    parts, program = tmp_path / "parts", root / "WDSR" / "train.py"
+    process = start(program, words(**length, save_dir=parts), tmp_path)
+    wait_for_step(parts, 20, process)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=60)
     assert process.returncode in (130, 143), said  # while it computes, MindSpore passes Ctrl-C on as SIGTERM
     (folder,) = parts.iterdir()
     stopped = read(folder).meta["step"]
@@ -182,15 +135,15 @@ def test_interrupted_and_killed_run_equals_the_uninterrupted_one(root, run, word
     assert f"stopped at step {stopped}; go on with: --resume {folder}" in said
     assert len(losses(folder)) == stopped, "not a step more was made than was saved"
 
-    process = start(root, ["--resume", str(folder), "--log_every", "1"])
-    wait_for_row(parts, stopped + 25, process)
+    process = start(program, ["--resume", str(folder), "--log_every", "1"], tmp_path)
+    wait_for_step(parts, stopped + 25, process)
     process.kill()
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL
     saved = read(folder).meta["step"]
     assert stopped < saved
     assert saved % 10 == 0
-    assert last_step(folder / "metrics.csv") >= saved
+    assert last_step(folder) >= saved
 
     assert train.main(["--resume", str(folder / "ckpt" / "last.ckpt")]) == 0
     whole = run(**length)
@@ -425,20 +378,9 @@ def test_diverging_training_ends_with_the_last_good_checkpoint(words, tmp_path):
 
 
 def test_every_option_is_used(root):
-    """Each field of each configuration is read somewhere, as an attribute of options or of the configuration itself."""
-    sources = [*(root / "WDSR").rglob("*.py"), *(root / "common").rglob("*.py")]
-    used = set()
-    for path in sources:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load) and isinstance(node.value, ast.Name):
-                holds_options = {"options", "config", *(["self"] if path.name == "args.py" else [])}
-                used |= {node.attr} if node.value.id in holds_options else set()
     classes = [cls for name, cls in vars(args).items() if name.endswith("Config")]
     assert len(classes) == 4
-    unused = {
-        f"{cls.__name__}.{field.name}" for cls in classes for field in dataclasses.fields(cls) if field.name not in used
-    }
-    assert unused == set()
+    assert unused_options(root / "WDSR", classes) == set()
 
 
 def test_every_flag_of_the_seed_is_there():

@@ -1,0 +1,57 @@
+"""Measure IRN on data sets, beside bicubic: down, to 8 bits, and up again.
+
+    python IRN/eval.py --dataset_GT_path DATA --data_test Set5+Set14 --ckpt_path runs/IRN/.../ckpt/best.ckpt
+    python val.py -opt ./src/options/test/test_IRN_x4.yml --dataset_GT_path DATA --ckpt_path FILE     # the seed's form
+
+Each picture and the mean: PSNR and SSIM on Y and on RGB, of the restored picture against HR (the mean over --draws z;
+beside it bicubic down and up) and of the LR picture against the bicubic LR picture. A border of `scale` is cropped.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from common import UserError, config, runtime
+from IRN.src.options.options import EvalConfig
+
+log = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Evaluate; returns the exit code."""
+    runtime.start_log()
+    options = config.parse(EvalConfig, argv, description=__doc__)
+    if not options.dataset_GT_path:
+        raise UserError("which pictures? type --dataset_GT_path FOLDER")
+    runtime.start(options.device_target)
+
+    from common.picture_jobs import make_writable
+    from common.runs import make_run_folder
+    from IRN.src.utils import measuring, rescaling, util
+
+    network, saved, source = util.load_network(options)
+    hyper = network.hyper
+    sets = measuring.evaluation_sets(options, hyper.scale)
+    columns = measuring.figures(hyper.scale, options.crop, options.lpips_weights)
+    if options.output:
+        make_writable(Path(options.output))
+    rescaler = rescaling.make_rescaler(network, saved, source, options)
+    runtime.keep_interrupts()
+    run_name = options.name or f"eval_{'+'.join(sets)}_x{hyper.scale}"
+    folder = Path(options.output) if options.output else make_run_folder(Path("runs/IRN"), run_name)
+    digest = rescaling.digest_of(hyper, saved)
+    for name, pairs in sets.items():
+        title = f"{name} x{hyper.scale}, IRN {source}, {rescaler.name}, {options.draws} draw(s) of z"
+        pairs = pairs[: options.limit or None]
+        table = measuring.evaluate(title, pairs, rescaler, columns, options, digest, folder / name)
+        table.write(folder, name)
+        print(table.console(columns.restored))  # noqa: T201
+        print(table.console(columns.lr))  # noqa: T201
+    if not options.lpips_weights:
+        print("LPIPS: not computed (give --lpips_weights)")  # noqa: T201
+    print(f"written to {folder}")  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    runtime.run_main(main)

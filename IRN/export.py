@@ -1,0 +1,50 @@
+"""Export IRN, each direction as a graph of its own: MINDIR, ONNX (free height and width), AIR (on Ascend).
+
+    python IRN/export.py --ckpt_path best.ckpt --file_name irn_x4 --file_format ONNX
+
+irn_x4_downscale: hr_image (N, 3, height, width) in 0..1, sides multiples of the scale -> lr_image, neither clipped nor
+rounded. irn_x4_upscale: lr_image (N, 3, height, width) in 0..1, z (N, 3 scale^2 - 3, height, width), standard normal ->
+hr_image, not clipped. Each file is loaded again and compared with the network before it takes its name.
+"""
+
+from collections.abc import Sequence
+
+from common import config, runtime
+from IRN.src.options.options import ExportConfig
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Export; returns the exit code."""
+    runtime.start_log()
+    options = config.parse(ExportConfig, argv, description=__doc__)
+    runtime.start(options.device_target)
+
+    from common import export
+    from IRN.src.utils import rescaling, util
+
+    network, saved, source = util.load_network(options)
+    name, ending = options.file_name, f".{options.file_format.lower()}"
+    name = name[: -len(ending)] if name.lower().endswith(ending) else name
+    for direction in rescaling.DIRECTIONS if options.graph == "both" else (options.graph,):
+        form, inputs, outputs, sizes = rescaling.graph_of(network, direction, options.batch_size)
+        path = export.export(
+            form,
+            inputs,
+            outputs,
+            f"{name}_{direction}",
+            options.file_format,
+            sizes=sizes,
+            metadata={
+                "model": "IRN",
+                "graph": direction,
+                "scale": str(network.hyper.scale),
+                "source": source,
+                "digest": rescaling.digest_of(network.hyper, saved),
+            },
+        )
+        print(f"exported {path}")  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    runtime.run_main(main)

@@ -1,0 +1,133 @@
+"""Rescale pictures with IRN: a file or a folder, of any size, gray, RGBA and 16 bit included. Two separate commands:
+
+python IRN/infer.py downscale PICTURES --scale 4 --output small             # HR -> LR, 8-bit PNG
+python IRN/infer.py upscale small --scale 4 --output restored               # LR -> HR, with a random z
+
+Up-scaling undoes down-scaling by the same weights. It is not super-resolution: an LR picture that was made in another
+way, or went through JPEG, comes back poorly.
+"""
+
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from common import UserError, config, images, runtime
+from common.picture_jobs import Job, Results, do_all, find_jobs
+from common.pixels import reduce_to_8_bit
+from common.resize import imresize
+from common.tiling import pad_to_multiple
+from common.values import did_you_mean
+from IRN.src.options.infer import DownscaleConfig, InferOptions, UpscaleConfig
+from IRN.src.utils import util
+from IRN.src.utils.lr_file import Origin, check_format, doubt, original_size, parse_size, read_origin, write_lr
+from IRN.src.utils.rescaling import Rescaler, digest_of, latent, make_rescaler
+
+COMMANDS = {"downscale": DownscaleConfig, "upscale": UpscaleConfig}
+log = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Rescale; returns the exit code: 0, or 2 when a picture could not be read."""
+    runtime.start_log()
+    command, inputs, options = parse(list(sys.argv[1:] if argv is None else argv))
+    jobs = find_jobs(inputs, options.output)
+    results = Results(options.output, jobs)
+    runtime.start(options.device_target)
+
+    network, saved, source = util.load_network(options)
+    rescaler = make_rescaler(network, saved, source, options, [command])
+    digest = digest_of(network.hyper, saved)
+    log.info("%d picture(s), x%d, %s", len(jobs), network.hyper.scale, rescaler.name)
+    runtime.keep_interrupts()
+    work = downscale if command == "downscale" else upscale
+    do_all(jobs, lambda job: work(job, results, rescaler, digest, options), options.output, f"{command}d")
+    return 0
+
+
+def parse(words: list[str]) -> tuple[str, list[str], InferOptions]:
+    """(command, pictures, options) of a command line.
+
+    Raises:
+        UserError: another command, no pictures, or options that cannot be taken.
+    """
+    command = words.pop(0) if words else ""
+    if command in ("-h", "--help"):
+        print(f"{__doc__}\nThe options: infer.py downscale --help, infer.py upscale --help")  # noqa: T201
+        sys.exit(0)
+    if command not in COMMANDS:
+        usage = "type infer.py downscale PICTURES or infer.py upscale PICTURES"
+        raise UserError(f"{usage}, not {command!r}{did_you_mean(command, COMMANDS)}" if command else usage)
+    count = next((number for number, word in enumerate(words) if word.startswith("-")), len(words))
+    options = config.parse(COMMANDS[command], words[count:], description=__doc__)
+    inputs = [*words[:count], *([options.input] if options.input else [])]
+    if not inputs:
+        raise UserError(f"which pictures? type infer.py {command} FILE or infer.py {command} FOLDER")
+    if isinstance(options, DownscaleConfig):
+        check_format(options.format)
+    elif options.size:
+        parse_size(options.size)
+    return command, inputs, options
+
+
+def result_name(job: Job, options: InferOptions, scale: int, number: str = "") -> str:
+    """`photo.jpg` -> `photo_hr.png`; with a number `photo_hr_2.png`."""
+    return f"{job.source.stem}{options.suffix.replace('{scale}', str(scale))}{number}.{options.format.lstrip('.')}"
+
+
+def downscale(job: Job, results: Results, rescaler: Rescaler, digest: str, options: DownscaleConfig) -> None:
+    """HR file -> LR file; alpha is reduced by bicubic; sides that are no multiples of the scale are continued."""
+    scale = rescaler.hyper.scale
+    target = results.reserve(job, result_name(job, options, scale))
+    rgb, alpha, notes = images.read_picture(job.source)
+    height, width = rgb.shape[:2]
+    if min(height, width) < scale:
+        raise UserError(f"{job.source} is {width}x{height}: x{scale} takes pictures of {scale}x{scale} or more")
+    padded = pad_to_multiple(rgb, scale)
+    lr = rescaler.downscale(padded, lambda total: runtime.progress(total, job.source.name, "tile"))
+    said = [*notes, *(["written with 8"] if rgb.dtype == np.uint16 else [])]
+    if padded is not rgb:
+        undone = "upscale cuts it off" if target.suffix == ".png" else f"upscale --size {width}x{height} cuts it off"
+        said.append(f"continued by reflection to {padded.shape[1]}x{padded.shape[0]}, {undone}")
+    if alpha is not None:
+        alpha = imresize(pad_to_multiple(alpha, scale), 1 / scale)
+        alpha = reduce_to_8_bit(alpha) if alpha.dtype == np.uint16 else alpha
+        said.append("alpha reduced by bicubic")
+    write_lr(target, lr, alpha, Origin(height, width, scale, digest))
+    report(job.source, (width, height), target, lr, said)
+
+
+def upscale(job: Job, results: Results, rescaler: Rescaler, digest: str, options: UpscaleConfig) -> None:
+    """LR file -> HR files, one for each z, of the size that the HR picture had; alpha is enlarged by bicubic."""
+    hyper = rescaler.hyper
+    numbers = [f"_{number}" for number in range(1, options.samples + 1)] if options.samples > 1 else [""]
+    targets = [results.reserve(job, result_name(job, options, hyper.scale, number)) for number in numbers]
+    lr, alpha, notes = images.read_picture(job.source)
+    origin = read_origin(job.source)
+    height, width = original_size(job.source, lr.shape[:2], hyper.scale, origin, options.size)
+    if doubtful := doubt(origin, lr.shape[:2], hyper.scale, digest):
+        log.warning("%s %s", job.source, doubtful)
+    said = [*notes, *(["alpha enlarged by bicubic"] if alpha is not None else [])]
+    if (height, width) != (lr.shape[0] * hyper.scale, lr.shape[1] * hyper.scale):
+        said.append("cut to the original size")
+    elif origin is None and not options.size:
+        said.append("all of it, since the original size is not known: --size gives it")
+    if alpha is not None:
+        alpha = imresize(alpha, hyper.scale)[:height, :width]
+    for draw, target in enumerate(targets):
+        z = latent(options.seed, (job.inside / job.source.name).as_posix(), draw, hyper, lr, options.gaussian_scale)
+        hr = rescaler.upscale(lr, z, lambda total: runtime.progress(total, job.source.name, "tile"))[:height, :width]
+        images.write_picture(target, hr, alpha)
+        report(job.source, lr.shape[1::-1], target, hr, said)
+
+
+def report(source: Path, size: tuple[int, int], target: Path, result: np.ndarray, said: Sequence[str]) -> None:
+    """One line of the log for a picture that is done."""
+    notes = f" ({'; '.join(said)})" if said else ""
+    log.info("%s %dx%d -> %s %dx%d%s", source, *size, target, result.shape[1], result.shape[0], notes)
+
+
+if __name__ == "__main__":
+    runtime.run_main(main)

@@ -1,0 +1,179 @@
+"""Pictures through IRN: the graphs of both directions, what runs them, and tiles where a picture is large."""
+
+import hashlib
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from mindspore import nn
+
+from common import UserError, checkpoint
+from common.checkpoint import Checkpoint
+from common.engine import Engine, make_engine
+from common.export import Port
+from common.pixels import to_float
+from common.tiling import Progress, Span, fill_tiles
+
+from ..network.inference import Downscale, Upscale
+from ..network.Invnet import COLORS, Hyper, InvRescaleNet
+from ..options.options import EngineOptions
+from .util import draw_z
+
+DIRECTIONS = ("downscale", "upscale")
+CHECK_SIZES = ((6, 8), (9, 7))  # LR pixels, an export is compared at both
+
+
+class Graph(NamedTuple):
+    """One direction, as `common.engine` and `common.export` take it."""
+
+    form: nn.Cell
+    inputs: list[Port]
+    outputs: list[str]
+    sizes: list[dict[str, int]]
+
+
+def graph_of(network: InvRescaleNet, direction: str, batch_size: int = 1) -> Graph:
+    """The graph "downscale" (hr_image -> lr_image) or "upscale" (lr_image, z -> hr_image), free in height and width.
+
+    The height and width of hr_image must be multiples of the scale.
+    """
+    hyper = network.hyper
+
+    def port(name: str, channels: int) -> Port:
+        return Port(name, (batch_size, channels, "height", "width"))
+
+    if direction == "downscale":
+        sizes = [{"height": rows * hyper.scale, "width": columns * hyper.scale} for rows, columns in CHECK_SIZES]
+        return Graph(Downscale(network), [port("hr_image", COLORS)], ["lr_image"], sizes)
+    sizes = [{"height": rows, "width": columns} for rows, columns in CHECK_SIZES]
+    return Graph(Upscale(network), [port("lr_image", COLORS), port("z", hyper.z_channels)], ["hr_image"], sizes)
+
+
+def make_engines(
+    network: InvRescaleNet,
+    kind: str,
+    directions: Sequence[str] = DIRECTIONS,
+    *,
+    cache: Path | None = None,
+    digest: str = "",
+) -> list[Engine]:
+    """What runs each direction.
+
+    Args:
+        kind, cache: as for `common.engine.make_engine`.
+        digest: of the weights, see `digest_of`; each direction's export is kept under one of its own.
+    """
+    engines = []
+    for direction in directions:
+        form, inputs, outputs, sizes = graph_of(network, direction)
+        own = hashlib.sha256(f"{digest} {direction}".encode()).hexdigest()
+        engines.append(make_engine(kind, form, inputs, outputs, sizes=sizes, cache=cache, digest=own))
+    return engines
+
+
+def digest_of(hyper: Hyper, saved: Checkpoint) -> str:
+    """Tells the function of these weights from all others: what one direction made, only the same can undo."""
+    return hashlib.sha256(f"{checkpoint.digest(saved.weights)} {hyper.scale} {hyper.clamp}".encode()).hexdigest()
+
+
+class Rescaler:
+    """Both directions for 8- and 16-bit pictures of any size, in tiles where they are large.
+
+    Args:
+        hyper: of the network.
+        engines: what runs "downscale", "upscale" or both.
+        tile: side of the tiles in LR pixels; 0 takes the whole picture as long as that takes less than 2 GiB.
+
+    Raises:
+        UserError: the tile is smaller than what the network sees.
+    """
+
+    def __init__(self, hyper: Hyper, engines: Mapping[str, Engine], tile: int = 0) -> None:
+        if 0 < tile <= 2 * hyper.receptive_radius:
+            least = 2 * hyper.receptive_radius + 1
+            raise UserError(
+                f"--tile {tile} is smaller than what this network sees: take {least} or more, better twice it"
+            )
+        self.hyper, self.engines, self.tile = hyper, engines, tile
+
+    @property
+    def name(self) -> str:
+        """What runs it, for reports."""
+        return next(iter(self.engines.values())).name
+
+    def downscale(self, hr: np.ndarray, progress: Progress | None = None, out_dtype: Any = np.uint8) -> np.ndarray:
+        """(sH, sW, 3) uint8 or uint16 -> (H, W, 3), clipped and rounded to 8 bits.
+
+        Args:
+            out_dtype: np.float32 leaves the values as the network gives them, about 0 ... 1.
+        """
+        scale = self.hyper.scale
+
+        def run(row: Span, column: Span) -> np.ndarray:
+            piece = hr[row.start * scale : row.stop * scale, column.start * scale : column.stop * scale]
+            return self._run("downscale", to_float(piece).transpose(2, 0, 1)[None])
+
+        size = hr.shape[0] // scale, hr.shape[1] // scale
+        return self._fill(run, size, np.empty((*size, COLORS), out_dtype), 1, progress)
+
+    def upscale(
+        self, lr: np.ndarray, z: np.ndarray, progress: Progress | None = None, out_dtype: Any = None
+    ) -> np.ndarray:
+        """(H, W, 3) uint8 or uint16 and z (1, 3 s^2 - 3, H, W) -> (sH, sW, 3), clipped and rounded to lr's type.
+
+        Args:
+            out_dtype: np.float32 leaves the values as the network gives them, about 0 ... 1.
+        """
+
+        def run(row: Span, column: Span) -> np.ndarray:
+            rows, columns = slice(row.start, row.stop), slice(column.start, column.stop)
+            return self._run("upscale", to_float(lr[rows, columns]).transpose(2, 0, 1)[None], z[:, :, rows, columns])
+
+        height, width = lr.shape[:2]
+        scale = self.hyper.scale
+        result = np.empty((height * scale, width * scale, COLORS), out_dtype or lr.dtype)
+        return self._fill(run, (height, width), result, scale, progress)
+
+    def _run(self, direction: str, *arrays: np.ndarray) -> np.ndarray:
+        output = self.engines[direction].run(*arrays)
+        if np.isnan(output).any():
+            raise UserError("these weights give values that are no numbers: take another checkpoint")
+        return output[0].transpose(1, 2, 0)
+
+    def _fill(
+        self, run: Callable, size: tuple[int, int], result: np.ndarray, scale: int, progress: Progress | None
+    ) -> np.ndarray:
+        overlap = self.hyper.receptive_radius
+        tile = self.tile or default_tile(self.hyper, size)
+        return fill_tiles(run, size, result, scale=scale, tile=tile, overlap=overlap, progress=progress)
+
+
+def make_rescaler(
+    network: InvRescaleNet,
+    saved: Checkpoint,
+    source: str,
+    options: EngineOptions,
+    directions: Sequence[str] = DIRECTIONS,
+) -> Rescaler:
+    """The network of `load_network`, ready for pictures; exports are kept beside the file of the weights."""
+    Rescaler(network.hyper, {}, options.tile)  # says no before anything is exported
+    cache = Path(source) if Path(source).is_file() else None
+    digest = digest_of(network.hyper, saved)
+    engines = make_engines(network, options.engine, directions, cache=cache, digest=digest)
+    return Rescaler(network.hyper, dict(zip(directions, engines, strict=True)), options.tile)
+
+
+def default_tile(hyper: Hyper, size: tuple[int, int]) -> int:
+    """Side of the tiles for a picture of `size` LR pixels; 0: the picture as a whole."""
+    return 0
+
+
+def latent(seed: int, name: str, draw: int, hyper: Hyper, lr: np.ndarray, gaussian_scale: float) -> np.ndarray:
+    """The z of one draw for one picture, told by its name: the same in tiles and whole, alone and among others.
+
+    Returns:
+        (1, 3 s^2 - 3, H, W) float32, normal with this standard deviation.
+    """
+    return draw_z([seed, zlib.crc32(name.encode()), draw], hyper, lr.shape) * np.float32(gaussian_scale)

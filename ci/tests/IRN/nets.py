@@ -1,0 +1,61 @@
+"""Tiny trained-looking networks for tests, and what they compute, told by the training form rather than by a graph."""
+
+import zlib
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor
+
+from common import checkpoint
+from common.checkpoint import Checkpoint
+from IRN.src.network.Invnet import Hyper, InvRescaleNet
+from IRN.src.utils.util import describe
+
+TINY = {
+    2: Hyper(2, (1,), 4),
+    3: Hyper(3, (1,), 4),
+    4: Hyper(4, (1, 1), 4),
+    8: Hyper(8, (1, 1, 1), 2),
+}
+HAAR = Hyper(2, (1,), 1)
+
+
+def make(hyper: Hyper, seed: int = 3, last: float = 0.1) -> InvRescaleNet:
+    """A network whose couplings do something: the last filters of each, zeros at first, are random (0: they stay)."""
+    network, rng = InvRescaleNet(hyper, seed), np.random.default_rng(seed)
+    for parameter in network.trainable_params():
+        if "conv5" in parameter.name:
+            parameter.set_data(Tensor(last * rng.standard_normal(parameter.shape), ms.float32))
+    return network
+
+
+def weights_of(network: InvRescaleNet) -> dict[str, np.ndarray]:
+    return {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
+
+
+def save(path, network: InvRescaleNet):
+    """A checkpoint as training writes it."""
+    checkpoint.save(path, Checkpoint(weights_of(network), describe(network.hyper, {})))
+    return path
+
+
+def normal_z(seed: int, name: str, draw: int, hyper: Hyper, height: int, width: int) -> np.ndarray:
+    """The z that infer.py and eval.py promise for a picture of this name."""
+    generator = np.random.default_rng([seed, zlib.crc32(name.encode()), draw])
+    return generator.standard_normal((1, 3 * hyper.scale**2 - 3, height, width), np.float32)
+
+
+def down(network: InvRescaleNet, hr: np.ndarray) -> np.ndarray:
+    """(sH, sW, 3) in [0, 1] -> (H, W, 3), not rounded."""
+    output = network(Tensor(hr.transpose(2, 0, 1)[None].astype(np.float32)))
+    return output.asnumpy()[0, :3].transpose(1, 2, 0)
+
+
+def up(network: InvRescaleNet, lr: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """(H, W, 3) in [0, 1] and z -> (sH, sW, 3), not rounded."""
+    both = np.concatenate([lr.transpose(2, 0, 1)[None].astype(np.float32), z], 1)
+    return network.inverse(Tensor(both))[0].asnumpy()[0].transpose(1, 2, 0)
+
+
+def eight_bits(values: np.ndarray) -> np.ndarray:
+    return np.rint(values.clip(0, 1) * 255).astype(np.uint8)

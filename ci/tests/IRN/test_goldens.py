@@ -1,0 +1,154 @@
+"""ci/check_goldens.py on IRN's committed reference values, and the proof that its runners can fail.
+
+What belongs to every model (damaged folders, the criterion, files without a runner) is in WDSR's test of this name.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ci import check_goldens
+from ci.golden_runners import folder, registry
+from ci.golden_runners.core import FAIL, PASS, Golden
+from ci.golden_runners.irn import read_cosine, read_multistep, read_warmup, renamed
+from ci.tests.IRN.test_model import simulated_rates
+from IRN.src.options.options import TrainConfig
+
+GROUPS = {"out/", "out/ of the inference form", "mid/", "loss/", "grad/", "adam/", "after/"}
+SMALLEST = "irn_x3_convdown.npz"  # one coupling
+PARAMETERS = {
+    "irn_official_multistep": {"lr_steps": (100_000, 200_000, 300_000, 400_000), "lr_gamma": 0.5},
+    "irn_cosine_restart_b": {"T_period": (20, 30, 40), "restarts": (20, 50), "restart_weights": (0.8, 0.5)},
+    "irn_cosine_no_restart": {"T_period": (40,), "restarts": ()},
+    "irn_warmup10_multistep": {"warmup_iter": 10, "lr_steps": (20, 30), "lr_gamma": 0.5},
+    "irn_warmup10_cosine": {"warmup_iter": 10, "T_period": (40,), "restarts": ()},
+}
+
+
+@pytest.fixture(autouse=True)
+def prepared(monkeypatch):
+    monkeypatch.setattr("common.runtime.start_log", lambda: None)  # pytest's own log handlers stay
+    monkeypatch.setattr("common.runtime.start", lambda device: None)  # a device is set once in a process
+    registry.load_runners()
+
+
+def golden_of(goldens: Path, name: str, mode: str = registry.PYNATIVE) -> Golden:
+    """A fixture before its runner has seen it."""
+    return Golden(*folder.read_folder(goldens, name)[0][0], mode)
+
+
+# ------------------------------------------------------------------ the committed values
+
+
+@pytest.mark.parametrize("name", ["irn_x2", "irn_x3", "irn_x4", "irn_x8", "irn_quantization"])
+def test_irn_is_the_authors(goldens_dir, capsys, name):
+    assert check_goldens.main(["--goldens", str(goldens_dir), "--only", name]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line for line in lines[1:] if ".npz " in line]
+    groups = {"irn_x8": set(), "irn_quantization": {"out/"}}.get(name, GROUPS)
+    assert len(rows) == 2 * len(groups)
+    assert {line.split()[1] for line in rows} == (set(registry.MODES) if groups else set())
+    named = 0 if name == "irn_quantization" else 2  # names and shapes; trained values
+    assert sum("full_size_keys" in line for line in lines) == named
+    assert lines[-1] == f"{len(rows) + named} {PASS}"
+
+
+def test_every_array_is_compared(goldens_dir):
+    """No reference value is set aside: whatever is no weight and no input counts in some row."""
+    for name in ("irn_x2.npz", "irn_x3_convdown.npz", "irn_x4.npz", "irn_quantization.npz"):
+        golden = golden_of(goldens_dir, name)
+        wanted = {key for key in golden.arrays if key.split("/")[0] not in ("state", "in")}
+        compared = set()
+        golden.compare = lambda key, value, compared=compared, **_: compared.add(key)
+        registry.find_fixture(name).function(golden)
+        assert compared == wanted
+
+
+def test_schedules_of_irn(goldens_dir):
+    rows = list(check_goldens.run(*folder.read_folder(goldens_dir, "lr_schedules")))
+    verdicts = {row.quantity: row.verdict for row in rows if row.quantity.startswith("irn_")}
+    assert len(verdicts) == 7
+    assert set(verdicts.values()) == {PASS}
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_parameters_are_read_off_the_rates(goldens_dir, name):
+    golden, wanted = golden_of(goldens_dir, "lr_schedules.npz"), PARAMETERS[name]
+    steps, rates = golden[f"{name}/k"], golden[f"{name}/lr"]
+    warmup = read_warmup(steps, rates)
+    found = (read_cosine if "cosine" in name else read_multistep)(steps, rates, max(warmup - 1, 0))
+    found["warmup_iter"] = warmup
+    assert warmup == wanted.get("warmup_iter", -1)
+    assert {key: found[key] for key in wanted} == {
+        key: pytest.approx(value, rel=1e-12) if key == "restart_weights" else value for key, value in wanted.items()
+    }
+
+
+# ------------------------------------------------------------------ other folders
+
+
+OTHERS = {
+    "irn_warmup7_multistep": {"lr_steps": (12, 12, 30), "lr_gamma": 0.3, "warmup_iter": 7},
+    "irn_more_multistep": {"lr_steps": (4, 30), "lr_gamma": 0.1, "restarts": (10, 35), "restart_weights": (2.0, 1.5)},
+    "irn_warmup7_cosine": {"T_period": (33,), "eta_min": 3e-6, "warmup_iter": 7},
+    "irn_long_cosine": {"T_period": (90,), "eta_min": 2e-5},  # never comes to its lowest rate
+    "irn_short_cosine": {"T_period": (8, 11), "eta_min": 0.0, "restarts": (20,), "restart_weights": (0.7,)},
+    "irn_flat_multistep": {"lr_steps": ()},
+}
+
+
+def verdict_of(name: str, rates: list[float]) -> str:
+    golden = Golden("x.npz", {f"{name}/k": np.arange(len(rates)), f"{name}/lr": np.array(rates)}, {}, {"rel": 1e-6})
+    golden.compare(f"{name}/lr", registry.find_schedule(name)(golden, name), bounds=golden.tolerance)
+    return golden.rows(finished=False)[0].verdict
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_schedule_with_other_parameters(name):
+    scheme = "CosineAnnealingLR_Restart" if "cosine" in name else "MultiStepLR"
+    rates = simulated_rates(TrainConfig(lr=7e-4, lr_scheme=scheme, **OTHERS[name]), 60)
+    assert verdict_of(name, rates) == PASS
+    if name != "irn_flat_multistep":
+        rates[45] *= 0.999
+        assert verdict_of(name, rates) == FAIL
+
+
+def test_configuration_comes_from_the_manifest(goldens_dir):
+    golden = golden_of(goldens_dir, "irn_x4.npz")
+    options = TrainConfig(**renamed(golden.config))
+    assert (options.scale, options.block_num, options.growth) == (4, [1, 2], 8)
+    assert (options.lambda_fit_forw, options.gclip, options.weight_decay, options.lr) == (16, 10, 1e-5, 2e-4)
+
+
+# ------------------------------------------------------------------ it can fail
+
+
+def test_every_array_counts(goldens_dir):
+    """Each reference value, moved by a little more than the tolerance, fails."""
+    golden, moved = golden_of(goldens_dir, SMALLEST), set()
+    for key, array in golden.arrays.items():
+        group = key.split("/")[0]
+        if group not in ("state", "in"):
+            bound = 20 * golden.tolerance[f"{group}/"]["atol_relative_to_max_abs"]
+            array.reshape(-1)[np.abs(array).argmax()] *= 1 + bound
+            moved.add(key)
+    registry.find_fixture(SMALLEST).function(golden)
+    rows = golden.rows(every_array=True)
+    assert {row.quantity for row in rows} == GROUPS | moved
+    assert {row.verdict for row in rows} == {FAIL}
+
+
+def test_one_perturbed_weight(goldens_dir):
+    golden = golden_of(goldens_dir, SMALLEST)
+    golden.arrays["state/operations.1.H.conv3.weight"][3, 5, 0, 0] *= 1.01
+    registry.find_fixture(SMALLEST).function(golden)
+    failed = {row.quantity for row in golden.rows() if row.verdict == FAIL}
+    assert {"out/ of the inference form", "loss/", "grad/", "after/"} <= failed
+
+
+def test_quantisation_that_stops_the_gradient(goldens_dir, monkeypatch):
+    golden = golden_of(goldens_dir, "irn_quantization.npz")
+    monkeypatch.setattr("IRN.src.network.Invnet.Quantization.bprop", lambda self, x, out, gradient: (gradient * 0,))
+    registry.find_fixture("irn_quantization.npz").function(golden)
+    assert [(row.verdict, "1 of 2 beyond: out/grad_x" in row.detail) for row in golden.rows()] == [(FAIL, True)]

@@ -1,0 +1,661 @@
+"""IRN's network against naive NumPy: values, inverses, log-determinants, reach; and its rates against a simulation."""
+
+import itertools
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor
+
+from common import UserError
+from common.gradient import GradientStep
+from common.runtime import graph_mode
+from IRN.src.network.inference import Downscale, Upscale
+from IRN.src.network.Invnet import (
+    BLOCKS_PER_LEVEL,
+    COLORS,
+    ConvDownsampling,
+    HaarDownsampling,
+    Hyper,
+    InvBlockExp,
+    InvRescaleNet,
+    Quantization,
+    cosine_transform,
+    count_parameters,
+)
+from IRN.src.network.net_with_loss import IRNLoss
+from IRN.src.optim.adam_clip import adam
+from IRN.src.options.options import TrainConfig
+from IRN.src.utils.util import learning_rate, plan
+
+SCALES = (2, 3, 4, 8)
+
+
+def tiny(scale: int, growth: int = 2, blocks: int = 1, **settings) -> Hyper:
+    return Hyper(scale, (blocks,) * len(BLOCKS_PER_LEVEL[scale]), growth, **settings)
+
+
+def shaken(network, size: float = 0.1):
+    """The network with every trained parameter away from its initial value, so that none can be left out unnoticed."""
+    random = np.random.default_rng(1)
+    for parameter in network.trainable_params():
+        noise = random.uniform(0.5, 1.5, parameter.shape) * random.choice([-size, size], parameter.shape)
+        parameter.set_data(Tensor(parameter.asnumpy() + noise, ms.float32))
+    return network
+
+
+def picture(height: int, width: int, channels: int = COLORS, count: int = 1, seed: int = 0) -> np.ndarray:
+    """(count, channels, height, width) float32 in [0, 1]."""
+    return np.random.default_rng(seed).random((count, channels, height, width), np.float32)
+
+
+def normal(*shape: int, seed: int = 5) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape, np.float32)
+
+
+# ------------------------------------------------------------------ the same in naive float64 NumPy
+
+
+def naive_convolution(x: np.ndarray, layer) -> np.ndarray:
+    """(N, C, H, W) -> (N, O, H, W), 3x3, zeros around, one tap after the other."""
+    weight, bias = (p.asnumpy().astype(np.float64) for p in (layer.weight, layer.bias))
+    height, width = x.shape[2:]
+    padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    result = np.zeros((len(x), len(weight), height, width)) + bias[:, None, None]
+    for row, column in np.ndindex(3, 3):
+        window = padded[:, :, row : row + height, column : column + width]
+        result += np.einsum("nchw,oc->nohw", window, weight[:, :, row, column])
+    return result
+
+
+def naive_dense_block(x: np.ndarray, block) -> np.ndarray:
+    found = x
+    for layer in (block.conv1, block.conv2, block.conv3, block.conv4):
+        y = naive_convolution(found, layer)
+        found = np.concatenate((found, np.where(y > 0, y, 0.2 * y)), 1)
+    return naive_convolution(found, block.conv5)
+
+
+def naive_coupling(x: np.ndarray, block: InvBlockExp, clamp: float = 1.0) -> np.ndarray:
+    low, high = x[:, :3], x[:, 3:]
+    low = low + naive_dense_block(high, block.F)
+    factor = np.exp(clamp * (2 / (1 + np.exp(-naive_dense_block(low, block.H))) - 1))
+    return np.concatenate((low, high * factor + naive_dense_block(low, block.G)), 1)
+
+
+def naive_haar(x: np.ndarray) -> np.ndarray:
+    """The four bands of each channel, one 2x2 square after the other: all means first, then each kind of difference."""
+    n, c, h, w = x.shape
+    result = np.empty((n, 4 * c, h // 2, w // 2))
+    for picture, channel, row, column in np.ndindex(n, c, h // 2, w // 2):
+        (p, q), (r, s) = x[picture, channel, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2].astype(np.float64)
+        bands = (p + q + r + s, p - q + r - s, p + q - r - s, p - q - r + s)
+        for band, value in enumerate(bands):
+            result[picture, band * c + channel, row, column] = value / 4
+    return result
+
+
+def naive_learned_transform(x: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Row k of the matrix times the nine values of each 3x3 square, read row by row, is band k."""
+    n, c, h, w = x.shape
+    result = np.empty((n, 9 * c, h // 3, w // 3))
+    for picture, channel, row, column in np.ndindex(n, c, h // 3, w // 3):
+        square = x[picture, channel, 3 * row : 3 * row + 3, 3 * column : 3 * column + 3].astype(np.float64)
+        for band in range(9):
+            result[picture, band * c + channel, row, column] = (matrix[band].astype(np.float64) * square.ravel()).sum()
+    return result
+
+
+def naive(layer, x: np.ndarray) -> np.ndarray:
+    """Forwards through a layer or the whole network."""
+    if isinstance(layer, InvRescaleNet):
+        for operation in layer.operations:
+            x = naive(operation, x)
+        return x
+    if isinstance(layer, InvBlockExp):
+        return naive_coupling(x, layer, layer.clamp)
+    if isinstance(layer, ConvDownsampling):
+        return naive_learned_transform(x, layer.conv_weights.asnumpy())
+    return naive_haar(x)
+
+
+def numerical_logdet(function: Callable[[np.ndarray], np.ndarray], x: np.ndarray, step: float = 1e-5) -> float:
+    """log |det| of the Jacobian of a picture (1, C, H, W), by central differences in float64.
+
+    Their error, step^2 and 1e-16 / step, is far below the 1e-6 that float32 leaves of a log-determinant.
+    """
+    x = x.astype(np.float64)
+    moves = step * np.eye(x.size).reshape(-1, *x.shape[1:])
+    columns = (function(x + moves) - function(x - moves)).reshape(x.size, -1) / (2 * step)
+    assert columns.shape == (x.size, x.size)
+    return np.linalg.slogdet(columns)[1]
+
+
+# ------------------------------------------------------------------ values
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_whole_network_against_naive_arithmetic(scale):
+    network, x = shaken(InvRescaleNet(tiny(scale))), picture(3 * scale, 2 * scale, count=2)
+    found, wanted = network(Tensor(x)).asnumpy(), naive(network, x)
+    assert found.shape == (2, 3 * scale**2, 3, 2)
+    np.testing.assert_allclose(found, wanted, atol=2e-6 * np.abs(wanted).max())  # what the goldens ask of float32
+    assert not np.allclose(wanted, naive(InvRescaleNet(tiny(scale)), x), atol=0.1)  # far from the initial one
+
+
+@pytest.mark.parametrize("channels", [1, 3, 12])
+def test_haar_against_naive_loops(channels):
+    layer, x = HaarDownsampling(channels), picture(6, 10, channels, count=2)
+    bands = layer.forward(Tensor(x))[0]
+    np.testing.assert_allclose(bands.asnumpy(), naive_haar(x), atol=1e-7)
+    np.testing.assert_allclose(layer.inverse(bands)[0].asnumpy(), x, atol=2e-7)
+    means = x.reshape(2, channels, 3, 2, 5, 2).mean((3, 5))
+    np.testing.assert_allclose(bands.asnumpy()[:, :channels], means, atol=1e-7)
+
+
+def test_haar_keeps_the_authors_filters():
+    """As the authors' files hold them: filters of a convolution with groups, which gives four times the bands."""
+    filters, x = HaarDownsampling(3).haar_weights.asnumpy().astype(np.float64), picture(4, 6)
+    assert filters.shape == (12, 1, 2, 2)
+    for number, row, column in np.ndindex(12, 2, 3):
+        square = x[0, number // 4, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
+        wanted = naive_haar(x)[0, number % 4 * 3 + number // 4, row, column]
+        assert (filters[number, 0] * square).sum() / 4 == pytest.approx(wanted, abs=1e-12)
+
+
+def test_learned_transform_begins_as_a_cosine_transform():
+    layer, x = ConvDownsampling(3), picture(6, 9)
+    matrix = layer.conv_weights.asnumpy().astype(np.float64)
+    np.testing.assert_allclose(matrix[0], 1 / 9, rtol=1e-6)  # the LR picture begins as the mean
+    np.testing.assert_allclose(matrix @ matrix.T, np.eye(9) / 9, atol=1e-8)
+    haar = cosine_transform(2).astype(np.float64)
+    np.testing.assert_allclose(haar @ haar.T, np.eye(4) / 4, atol=1e-8)
+    square = picture(2, 2, 1)
+    np.testing.assert_allclose(haar @ square.ravel(), naive_haar(square).ravel(), atol=1e-7)
+    bands = layer.forward(Tensor(x))[0]
+    np.testing.assert_allclose(bands.asnumpy(), naive_learned_transform(x, matrix), atol=1e-7)
+    np.testing.assert_allclose(bands.asnumpy()[:, :3], x.reshape(1, 3, 2, 3, 3, 3).mean((3, 5)), atol=1e-7)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_untrained_network_is_the_transform_alone(scale):
+    network, x = InvRescaleNet(tiny(scale, growth=8, blocks=2), seed=3), picture(2 * scale, 3 * scale)
+    wanted = Tensor(x)
+    for operation in network.operations:
+        if not isinstance(operation, InvBlockExp):
+            wanted = operation.forward(wanted)[0]
+    output = network(Tensor(x)).asnumpy()
+    np.testing.assert_array_equal(output, wanted.asnumpy())
+    boxes = x.reshape(1, 3, 2, scale, 3, scale).mean((3, 5))
+    np.testing.assert_allclose(output[:, :3], boxes, atol=3e-7)
+
+
+# ------------------------------------------------------------------ inverses and log-determinants
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize(("height", "width"), [(3, 5), (1, 4)])
+def test_round_trip(scale, height, width):
+    """Back from the network's own output, and forth again from any LR picture and z."""
+    network, x = shaken(InvRescaleNet(tiny(scale))), picture(scale * height, scale * width, count=2)
+    lr_and_z, logdet = network.forward(Tensor(x))
+    restored, inverse_logdet = network.inverse(lr_and_z)
+    assert np.abs(restored.asnumpy() - x).max() < 1e-5
+    assert logdet.shape == inverse_logdet.shape == (2,)
+    np.testing.assert_allclose(logdet.asnumpy() + inverse_logdet.asnumpy(), 0, atol=1e-6 * x[0].size)
+    made_up = np.concatenate((picture(height, width, count=2), normal(2, 3 * scale**2 - 3, height, width)), 1)
+    again = network(network.inverse(Tensor(made_up))[0]).asnumpy()
+    assert np.abs(again - made_up).max() < 1e-5 * np.abs(made_up).max()
+
+
+def test_round_trip_of_the_authors_depth():
+    network, x = shaken(InvRescaleNet(Hyper(4, (8, 8), 2)), 0.05), picture(12, 20)
+    lr_and_z = network(Tensor(x))
+    assert np.abs(lr_and_z.asnumpy() - naive_haar(naive_haar(x))).max() > 0.3  # far from the initial one
+    assert np.abs(network.inverse(lr_and_z)[0].asnumpy() - x).max() < 1e-5
+
+
+def layers_and_inputs() -> dict[str, tuple[Callable, np.ndarray]]:
+    """name -> (what makes the layer, its input): 36 to 192 numbers, so that a Jacobian can be made number by number."""
+    found = {
+        "Haar": (lambda: HaarDownsampling(3), picture(2, 6)),
+        "Haar of 12 channels": (lambda: HaarDownsampling(12), picture(2, 2, 12)),
+        "learned": (lambda: shaken(ConvDownsampling(3), 0.05), picture(3, 6)),
+        "coupling": (lambda: shaken(InvBlockExp(12, tiny(2), np.random.default_rng(0)), 0.2), normal(1, 12, 2, 3)),
+        "coupling clamp 2": (
+            lambda: shaken(InvBlockExp(27, tiny(3, clamp=2.0), np.random.default_rng(0)), 0.2),
+            normal(1, 27, 1, 2),
+        ),
+    }
+    for scale, sides in {2: (4, 6), 3: (3, 6), 4: (4, 8), 8: (8, 8)}.items():
+        found[f"x{scale}"] = (lambda scale=scale: shaken(InvRescaleNet(tiny(scale, blocks=2))), picture(*sides))
+    return found
+
+
+@pytest.mark.parametrize("name", layers_and_inputs())
+def test_logdet_is_that_of_the_jacobian(name):
+    """Both directions, each picture of a batch for itself; the naive network's Jacobian, which is float64."""
+    make, x = layers_and_inputs()[name]
+    layer, other = make(), 0.5 * x[..., ::-1].copy()
+    wanted = [numerical_logdet(lambda value: naive(layer, value), single) for single in (x, other)]
+    output, logdet = layer.forward(Tensor(np.concatenate((x, other))))
+    # float32 leaves 1e-7 of each value's logarithm
+    np.testing.assert_allclose(logdet.asnumpy(), wanted, rtol=1e-6, atol=2e-7 * x.size)
+    np.testing.assert_allclose(layer.inverse(output)[1].asnumpy(), np.negative(wanted), rtol=1e-6, atol=4e-7 * x.size)
+    if isinstance(layer, InvBlockExp | InvRescaleNet):
+        assert abs(wanted[0] - wanted[1]) > 0.1  # it depends on the picture
+
+
+@pytest.mark.parametrize("clamp", [0.5, 1.0, 2.0])
+def test_clamp_bounds_the_factor(clamp):
+    block = InvBlockExp(12, tiny(2, clamp=clamp), np.random.default_rng(0))
+    x = normal(1, 12, 2, 3)
+    for sign in (1, -1):
+        block.H.conv5.bias.set_data(Tensor(np.full(9, sign * 1e4), ms.float32))
+        y, logdet = block.forward(Tensor(x))
+        np.testing.assert_allclose(y.asnumpy()[:, 3:], x[:, 3:] * math.exp(sign * clamp), rtol=1e-5)
+        np.testing.assert_allclose(logdet.asnumpy(), sign * clamp * 9 * 6, rtol=1e-6)
+        np.testing.assert_allclose(block.inverse(y)[0].asnumpy(), x, rtol=1e-5)
+
+
+def test_log_scale_is_exact():
+    """Its float32 error has no direction: what always errs to one side adds up in the log-determinant."""
+    block = InvBlockExp(12, tiny(2), np.random.default_rng(0))
+    wide = np.random.default_rng(1).normal(0, 4, (1, 9, 64, 64)).astype(np.float32)
+    block.H.construct = lambda low: Tensor(wide)
+    error = block.log_scale(Tensor(picture(64, 64))).asnumpy() - np.tanh(wide.astype(np.float64) / 2)
+    assert np.abs(error).max() < 3e-7
+    assert abs(error.mean()) < 1e-8
+
+
+# ------------------------------------------------------------------ two forms, two modes
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_inference_form_is_the_network(scale):
+    network = shaken(InvRescaleNet(tiny(scale, growth=4, blocks=2, clamp=0.8)))
+    x = picture(3 * scale, 5 * scale, count=2)
+    output = network(Tensor(x))
+    restored = network.inverse(output)[0].asnumpy()
+    values = output.asnumpy()
+    low, z = Tensor(values[:, :COLORS]), Tensor(values[:, COLORS:])
+    np.testing.assert_allclose(Downscale(network)(Tensor(x)).asnumpy(), values[:, :COLORS], atol=2e-6)
+    np.testing.assert_allclose(Upscale(network)(low, z).asnumpy(), restored, atol=5e-6)
+
+
+def test_graph_mode_is_pynative():
+    network, x = shaken(InvRescaleNet(tiny(3))), picture(6, 9)
+    eager = network(Tensor(x)).asnumpy()
+    with graph_mode():
+        compiled = network(Tensor(x)).asnumpy()
+    np.testing.assert_allclose(compiled, eager, atol=1e-6)
+
+
+# ------------------------------------------------------------------ sizes, names, initial values
+
+
+@pytest.mark.parametrize(("scale", "count"), [(2, 1_668_000), (3, 3_139_029), (4, 4_355_376), (8, 11_120_256)])
+def test_published_parameter_counts(scale, count):
+    network = InvRescaleNet(Hyper(scale, BLOCKS_PER_LEVEL[scale]))
+    assert count_parameters(network) == count
+    constants = sum(p.size for p in network.get_parameters() if p.name.endswith("haar_weights"))
+    assert constants == {2: 48, 3: 0, 4: 48 + 192, 8: 48 + 192 + 768}[scale]
+    assert sum(p.size for p in network.trainable_params()) == count - constants
+
+
+def authors_names(goldens_dir, scale: int, couplings: int) -> list[str]:
+    """The first names of the authors' state_dict."""
+    path = goldens_dir / "full_size_keys" / f"irn_x{scale}.json"
+    names = json.loads(path.read_text(encoding="utf-8"))["state_dict"]
+    return [name for name in names if int(name.split(".")[1]) <= couplings]
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+def test_names_stay_the_authors(goldens_dir, scale):
+    """After training in graph mode, backward passes, and building what eval and export run."""
+    network = InvRescaleNet(tiny(scale))
+    wanted = authors_names(goldens_dir, scale, 1)
+    assert [p.name for p in network.get_parameters()] == wanted
+    options = TrainConfig(scale=scale)
+    parameters, optimizer = ms.ParameterTuple(network.trainable_params()), adam(network, options)
+    batch = picture(2 * scale, 2 * scale), picture(2, 2), normal(1, network.hyper.z_channels, 2, 2)
+    before = {p.name: p.asnumpy().copy() for p in parameters}
+    with graph_mode():
+        step = GradientStep(IRNLoss(network, 4.0), parameters, options.gclip)
+        for _ in range(2):  # conv1 to conv4 have no gradient while conv5 is zero
+            gradients = step(Tensor([1.0, 0.0]), *map(Tensor, batch))[1]
+            optimizer.step(gradients, 1e-3)
+    assert [p.name for p in network.get_parameters()] == wanted
+    still = [p.name for p in parameters if np.array_equal(p.asnumpy(), before[p.name])]
+    assert not still
+    network.inverse(network(Tensor(batch[0])))
+    assert [name for name, _ in network.parameters_and_names()] == wanted
+
+
+def test_building_the_inference_form_leaves_the_network_alone(goldens_dir):
+    network = InvRescaleNet(tiny(4))
+    wanted = [p.name for p in network.get_parameters()]
+    Downscale(network), Upscale(network)
+    assert [p.name for p in network.get_parameters()] == wanted
+
+
+@pytest.mark.parametrize("init", ["xavier", "kaiming"])
+def test_initial_values(init):
+    network = InvRescaleNet(Hyper(2, (2,), 32, init=init))
+    seen = []
+    for name, parameter in network.parameters_and_names():
+        values = parameter.asnumpy()
+        if "conv5" in name or "bias" in name:
+            assert not values.any(), name
+        elif name.endswith("weight"):
+            out_channels, in_channels = values.shape[:2]
+            fan = 9 * (in_channels if init == "kaiming" else (in_channels + out_channels) / 2)
+            gain = 2 if init == "kaiming" else 1
+            # The standard deviation of n normal values is known to 1 / sqrt(2n).
+            assert abs(values.std() / (0.1 * math.sqrt(gain / fan)) - 1) < 4.5 / math.sqrt(2 * values.size), name
+            assert abs(values.mean()) < 4.5 * values.std() / math.sqrt(values.size), name
+            fourth = (values.astype(np.float64) ** 4).mean() / values.var() ** 2
+            assert abs(fourth - 3) < 4.5 * math.sqrt(96 / values.size), name  # a uniform distribution has 1.8
+            seen.append(values.ravel()[:50])
+    assert len(seen) == 2 * 3 * 4
+    assert len(np.unique(np.concatenate(seen))) > 0.99 * 50 * len(seen)  # no two layers begin alike
+
+
+def test_seed_decides_the_first_weights():
+    first, same, other = (
+        np.concatenate([p.asnumpy().ravel() for p in InvRescaleNet(tiny(2), seed).trainable_params()])
+        for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first, same)
+    assert not np.isclose(first[first != 0], other[other != 0]).any()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"scale": 5}, "scales 2, 3, 4 and 8, not 5"),
+        ({"scale": 1}, "scales"),
+        ({"block_num": (8,)}, r"x4 takes 2 number\(s\) of blocks .* not \[8\] and 32"),
+        ({"block_num": (8, 0)}, "1 or more"),
+        ({"growth": 0}, "1 or more"),
+        ({"clamp": 0.0}, "above 0, not 0"),
+        ({"clamp": math.inf}, "not inf"),
+        ({"clamp": math.nan}, "not nan"),
+        ({"init": "orthogonal"}, "xavier or kaiming, not 'orthogonal'"),
+    ],
+)
+def test_networks_that_cannot_be(settings, message):
+    with pytest.raises(UserError, match=message):
+        Hyper(**settings)
+
+
+def test_options_build_the_network():
+    assert TrainConfig().hyper() == Hyper() == Hyper(4, (8, 8), 32, 1.0, "xavier")
+    assert TrainConfig(scale=3).hyper() == Hyper(3, (12,))
+    assert TrainConfig(scale=8, growth=16, clamp=0.5, init="kaiming").hyper() == Hyper(8, (8, 8, 8), 16, 0.5, "kaiming")
+    assert TrainConfig(scale=2, block_num=(3,)).hyper() == Hyper(2, (3,))
+    assert TrainConfig(scale=4, model="irn_small", growth=7).hyper() == Hyper(4, (5, 5), 16, 1.6)
+
+
+# ------------------------------------------------------------------ quantisation
+
+
+def test_quantisation():
+    whole = np.arange(256, dtype=np.float32) / np.float32(255)
+    halves = (np.arange(255) + np.float32(0.5)) / np.float32(255)
+    ties = halves * np.float32(255) == np.arange(255) + 0.5  # those that float32 can say
+    assert ties.sum() > 100
+    even = (np.arange(255)[ties] + 1) // 2 * 2
+    values = np.concatenate((whole, halves[ties], [-0.2, -1e9, 1.3, 1e9, 0.9999, 0.3]), dtype=np.float32)
+    wanted = np.concatenate((np.arange(256), even, [0, 0, 255, 255, 255, 76])) / 255
+    np.testing.assert_allclose(Quantization()(Tensor(values)).asnumpy(), wanted, rtol=1e-7)
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["PyNative", "graph"])
+def test_quantisation_passes_the_gradient_straight_through(compiled):
+    quantise, weights = Quantization(), Tensor(np.array([2.0, -3.0, 0.5, 7.0, 1.0], np.float32))
+
+    def weighted(x: Tensor) -> Tensor:
+        return (quantise(x) * weights).sum()
+
+    with graph_mode(compiled):
+        gradient = ms.grad(weighted)(Tensor(np.array([0.3, -4.0, 1.0, 1.2, 1e9], np.float32)))
+    np.testing.assert_array_equal(gradient.asnumpy(), weights.asnumpy())
+
+
+# ------------------------------------------------------------------ what reaches where
+
+
+@cache
+def reaching(scale: int, blocks: tuple[int, ...]) -> InvRescaleNet:
+    """Weights so large that no influence is lost by rounding, and so small that no factor is at its clamp."""
+    return shaken(InvRescaleNet(Hyper(scale, blocks, 2)), 0.25)
+
+
+def changed_cells(one: Tensor, other: Tensor, scale: int) -> np.ndarray:
+    """(H, W) in LR pixels: whether any bit differs."""
+    changed = (one.asnumpy() != other.asnumpy()).any((0, 1))
+    height, width = changed.shape
+    return changed.reshape(height // scale, scale, width // scale, scale).any((1, 3))
+
+
+SIZES = [(2, (1,)), (2, (2,)), (3, (1,)), (4, (1, 1)), (4, (2, 1)), (8, (1, 1, 1))]
+
+
+@pytest.mark.parametrize(("scale", "blocks"), SIZES)
+def test_receptive_radius_of_upscaling(scale, blocks):
+    """No bit changes farther away than the radius; and as far as that, something does (x2, x3: exactly as far)."""
+    network = reaching(scale, blocks)
+    radius = network.hyper.receptive_radius
+    side, middle = 2 * radius + 5, radius + 2
+    upscale, lr, z = Upscale(network), picture(side, side), normal(1, network.hyper.z_channels, side, side)
+    for place in ("lr", "z"):
+        inputs = {"lr": lr, "z": z}
+        inputs[place] = inputs[place].copy()
+        inputs[place][0, :, middle, middle] += 0.5
+        changed = changed_cells(upscale(Tensor(lr), Tensor(z)), upscale(*map(Tensor, inputs.values())), scale)
+        check_reach(changed, middle, radius, exact=place == "lr" and len(blocks) == 1)
+
+
+@pytest.mark.parametrize(("scale", "blocks"), SIZES)
+def test_receptive_radius_of_downscaling(scale, blocks):
+    network = reaching(scale, blocks)
+    radius = network.hyper.receptive_radius
+    side, middle = 2 * radius + 5, radius + 2
+    x = picture(scale * side, scale * side)
+    whole, downscale = network(Tensor(x)), Downscale(network)
+    for corner in (0, scale - 1):  # of the LR pixel's square
+        other = x.copy()
+        other[0, :, scale * middle + corner, scale * middle + corner] += 0.5
+        changed = changed_cells(downscale(Tensor(x)), downscale(Tensor(other)), 1)
+        check_reach(changed, middle, radius, exact=False)  # the last coupling's H and G do not come into the LR picture
+        check_reach(changed_cells(whole, network(Tensor(other)), 1), middle, radius, exact=len(blocks) == 1)
+
+
+def check_reach(changed: np.ndarray, middle: int, radius: int, exact: bool) -> None:
+    for axis in (0, 1):
+        reached = np.flatnonzero(changed.any(axis))
+        assert reached.min() >= middle - radius
+        assert reached.max() <= middle + radius
+        assert not exact or (reached.min(), reached.max()) == (middle - radius, middle + radius)
+    assert changed[middle, middle]
+
+
+@pytest.mark.parametrize(
+    ("scale", "blocks", "radius"),
+    [(2, (8,), 80), (3, (12,), 120), (4, (8, 8), 80 + 40), (8, (8, 8, 8), 80 + 40 + 20), (4, (3, 1), 10 + 15)],
+)
+def test_receptive_radius_of_the_authors_networks(scale, blocks, radius):
+    assert Hyper(scale, blocks).receptive_radius == radius
+
+
+# ------------------------------------------------------------------ learning rates
+
+
+def simulated_rates(options: TrainConfig, count: int) -> list[float]:
+    """The rates of steps 0 to count - 1 as the authors' classes make them: each from the one before it.
+
+    After each step the scheme makes the next rate out of the present one, and while the warm-up lasts the rate is then
+    overwritten; what the scheme finds at the next step is the overwritten rate.
+    """
+    base, rate, rates = options.lr, options.lr, [options.lr]
+    weights = options.restart_weights or (1.0,) * len(options.restarts)
+    began, period = 0, (options.T_period or (count,))[0]
+    for step in range(1, count):
+        if step in options.restarts:
+            number = options.restarts.index(step)
+            rate = base * weights[number]
+            if options.T_period:
+                began, period = step, options.T_period[number + 1]
+        elif options.lr_scheme == "MultiStepLR":
+            rate *= options.lr_gamma ** options.lr_steps.count(step)
+        elif (step - began - 1 - period) % (2 * period) == 0:  # the step after the lowest rate
+            rate += (base - options.eta_min) * (1 - math.cos(math.pi / period)) / 2
+        else:
+            now, before = (1 + math.cos(math.pi * (at - began) / period) for at in (step, step - 1))
+            rate = (rate - options.eta_min) * now / before + options.eta_min
+        if step < options.warmup_iter:
+            rate = base / options.warmup_iter * step
+        rates.append(rate)
+    return rates
+
+
+MULTISTEP = TrainConfig(lr=2e-4, lr_steps=(5, 10, 10, 24, 31, 40, 58), lr_gamma=0.5)
+COSINE = TrainConfig(lr=2e-4, lr_scheme="CosineAnnealingLR_Restart", T_period=(40,), eta_min=1e-7)
+RESTARTS = {"restarts": (20, 50), "restart_weights": (0.8, 0.5)}
+SCHEDULES = {
+    "multistep": MULTISTEP,
+    "multistep, unordered": replace(MULTISTEP, lr_steps=(31, 5, 24, 10)),
+    "multistep, restarts": replace(MULTISTEP, **RESTARTS),
+    "multistep, restarts without weights": replace(MULTISTEP, restarts=(20, 31)),  # one at a milestone
+    "multistep, warm-up": replace(MULTISTEP, warmup_iter=8),
+    "multistep, warm-up to a milestone": replace(MULTISTEP, warmup_iter=10),
+    "multistep, warm-up and restarts": replace(MULTISTEP, warmup_iter=12, **RESTARTS),
+    "multistep, warm-up beyond a restart": replace(MULTISTEP, warmup_iter=26, **RESTARTS),
+    "multistep, warm-up of one step": replace(MULTISTEP, warmup_iter=1),
+    "cosine": COSINE,
+    "cosine, restarts": replace(COSINE, T_period=(20, 30, 40), **RESTARTS),
+    "cosine, restarts after the lowest rate": replace(COSINE, T_period=(13, 11, 19), **RESTARTS),
+    "cosine, restarts before the lowest rate": replace(COSINE, T_period=(45, 37, 70), **RESTARTS),
+    "cosine, warm-up": replace(COSINE, warmup_iter=10),
+    "cosine, warm-up of one step": replace(COSINE, warmup_iter=1),
+    "cosine, warm-up and restarts": replace(COSINE, T_period=(20, 30, 40), warmup_iter=7, **RESTARTS),
+    "cosine, warm-up beyond a restart": replace(COSINE, T_period=(20, 30, 40), warmup_iter=26, **RESTARTS),
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_rates_are_those_of_the_authors_recursions(name):
+    options = SCHEDULES[name]
+    rate = learning_rate(options, int, 100)
+    np.testing.assert_allclose([rate(step) for step in range(130)], simulated_rates(options, 130), rtol=1e-9)
+
+
+def test_restarts_need_no_order():
+    one = replace(COSINE, T_period=(20, 30, 40), **RESTARTS)
+    for scheme in (one, replace(MULTISTEP, **RESTARTS)):
+        swapped = replace(scheme, restarts=scheme.restarts[::-1], restart_weights=scheme.restart_weights[::-1])
+        if scheme is one:
+            continue
+        found = [[learning_rate(o, int, 100)(step) for step in range(80)] for o in (scheme, swapped)]
+        assert found[0] == found[1]
+
+
+def test_cosine_takes_all_steps_by_default():
+    rate = learning_rate(replace(COSINE, T_period=()), int, 77)
+    assert rate(0) == 2e-4
+    assert rate(77) == pytest.approx(1e-7)
+    assert rate(38) > 1e-4 > rate(39)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (replace(MULTISTEP, restarts=(5, 9), restart_weights=(1.0,)), "2 restarts need as many restart_weights, not 1"),
+        (replace(MULTISTEP, restart_weights=(1.0,)), "0 restarts need as many restart_weights, not 1"),
+        (replace(COSINE, restarts=(5,)), "1 restarts need 2 periods in T_period, not 1"),
+        (replace(COSINE, T_period=(5, 6)), "0 restarts need 1 periods in T_period, not 2"),
+    ],
+)
+def test_schedules_that_cannot_be(options, message):
+    with pytest.raises(UserError, match=message):
+        learning_rate(options, int, 100)
+
+
+# ------------------------------------------------------------------ the plan of a run
+
+
+def falls(options: TrainConfig, workers: int, pictures: int = 800) -> list[int]:
+    """Steps at which the rate of the plan changes."""
+    made = plan(options, workers, pictures)
+    marks = sorted({step + side for step in range(0, 2_100_001, 12_500) for side in (-1, 0)} - {-1})
+    rates = [made.learning_rate(step) for step in marks]
+    return [after for (_, a), (after, b) in itertools.pairwise(zip(marks, rates, strict=True)) if a != b]
+
+
+@pytest.mark.parametrize(
+    ("changes", "workers", "steps", "first"),
+    [
+        ({}, 1, 500_000, 100_000),
+        ({}, 8, 62_500, 12_500),
+        ({"batch_size": 4}, 1, 500_000, 100_000),  # the recipe is written for the batch of one worker ...
+        ({"batch_size": 4}, 2, 250_000, 50_000),
+        ({"batch_size": 4, "schedule_batch": 16}, 1, 2_000_000, 400_000),  # ... unless it is said for how many
+        ({"batch_size": 4, "schedule_batch": 16}, 8, 250_000, 50_000),
+        ({"batch_size": 16, "schedule_batch": 16}, 2, 250_000, 50_000),
+    ],
+)
+def test_milestones_come_after_as_many_pictures(changes, workers, steps, first):
+    options = replace(TrainConfig(), **changes)
+    made = plan(options, workers, 800)
+    assert made.steps == steps
+    assert falls(options, workers) == [first, 2 * first, 3 * first, 4 * first]
+    assert made.validate_every == steps // 100
+    assert made.learning_rate(0) == 2e-4
+    assert made.learning_rate(steps - 1) == pytest.approx(2e-4 / 16)
+
+
+def test_everything_that_counts_steps_is_scaled():
+    options = TrainConfig(
+        lr_scheme="CosineAnnealingLR_Restart",
+        niter=1000,
+        T_period=(400, 600),
+        restarts=(400,),
+        restart_weights=(0.5,),
+        warmup_iter=80,
+        test_every=100,
+    )
+    one, four = plan(options, 1, 800), plan(options, 4, 800)
+    assert (one.steps, four.steps, one.validate_every, four.validate_every) == (1000, 250, 100, 25)
+    wanted = simulated_rates(replace(options, T_period=(100, 150), restarts=(100,), warmup_iter=20), 250)
+    np.testing.assert_allclose([four.learning_rate(step) for step in range(250)], wanted, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("workers", "pictures", "steps"), [(1, 800, 250), (8, 800, 32), (1, 801, 251), (1, 3, 1)])
+def test_epochs_count_instead_of_niter(workers, pictures, steps):
+    """Each is a pass over all pictures: 5 epochs of 801 pictures are 4,005 pictures, 16 for each worker a step."""
+    options = TrainConfig(epochs=5)
+    assert plan(options, workers, pictures).steps == steps == math.ceil(5 * pictures / (16 * workers))
+    assert falls(options, workers) == falls(replace(options, epochs=0), workers)
+
+
+def test_plan_takes_every_option():
+    options = TrainConfig(
+        gclip=3.0, ema=0.9, log_every=7, save_every=8, save_checkpoint_freq=9, ckpt_save_max=4, loss_scale=64.0
+    )
+    made = plan(options, 1, 800)
+    found = (made.gradient_clip, made.ema_decay, made.log_every, made.save_every, made.keep_every, made.keep_at_most)
+    assert found == (3.0, 0.9, 7, 8, 9, 4)
+    assert made.loss_scale == 1  # float32 needs none
+    assert plan(replace(options, amp_level="O2"), 1, 800).loss_scale == 64
+    assert plan(replace(options, save_checkpoint_freq=0), 8, 800).keep_every == 0
+
+
+def test_very_short_runs_keep_one_step():
+    made = plan(TrainConfig(niter=2, lr_steps=(1,), test_every=1), 8, 800)
+    assert (made.steps, made.validate_every) == (1, 1)

@@ -1,0 +1,111 @@
+"""What every infer.py does around its network: finds the pictures, names the results, goes on after a bad one."""
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from common import UserError
+from common.images import find_pictures
+
+log = logging.getLogger(__name__)
+
+
+class Job(NamedTuple):
+    """One picture to work on.
+
+    Attributes:
+        source: the file.
+        inside: its folder below the folder that was given, which its results keep.
+    """
+
+    source: Path
+    inside: Path
+
+
+def find_jobs(inputs: Sequence[str], output: str) -> list[Job]:
+    """The pictures of files and folders, each once; what stands in an output folder below an input is left out.
+
+    Raises:
+        UserError: a path that is missing, a folder without pictures, or one with nothing but results.
+    """
+    jobs: dict[Path, Job] = {}
+    for root in map(Path, inputs):
+        found = [path for path in find_pictures(root) if not _is_result(path, root, Path(output))]
+        if not found:
+            raise UserError(f"{root} holds nothing but results of {Path(output).resolve()}")
+        for path in found:
+            inside = path.relative_to(root).parent if root.is_dir() else Path()
+            jobs.setdefault(path.resolve(), Job(path, inside))
+    return list(jobs.values())
+
+
+def _is_result(path: Path, root: Path, output: Path) -> bool:
+    root, results = root.resolve(), output.resolve()
+    return results != root and root in results.parents and results in path.resolve().parents
+
+
+class Results:
+    """The folder of the results: made at once, before anything is computed, and no name in it is given twice.
+
+    Raises:
+        UserError: it cannot be made or written.
+    """
+
+    def __init__(self, folder: str, jobs: Sequence[Job]) -> None:
+        self.folder = Path(folder)
+        self._inputs = {job.source.resolve() for job in jobs}
+        self._taken: dict[Path, Path] = {}
+        make_writable(self.folder)
+
+    def reserve(self, job: Job, name: str) -> Path:
+        """Where a result of `job` goes.
+
+        Raises:
+            UserError: an input stands there, or another picture's result.
+        """
+        target = self.folder / job.inside / name
+        place = target.resolve()
+        if place in self._inputs:
+            raise UserError(f"{target} would be overwritten: give another --output or --suffix")
+        if (other := self._taken.setdefault(place, job.source)) != job.source:
+            raise UserError(f"{job.source} and {other} would both become {target}: rename one of them")
+        return target
+
+
+def make_writable(folder: Path) -> None:
+    """Make the folder, and make sure that it can be written.
+
+    Raises:
+        UserError: it cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror}") from None
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"cannot write to {folder}: permission denied")
+
+
+def do_all(jobs: Sequence[Job], work: Callable[[Job], None], output: str, done: str) -> None:
+    """Work on every picture; one that cannot be worked on is named, and the others are done.
+
+    Args:
+        done: what the work is called, "enlarged".
+
+    Raises:
+        UserError: a picture could not be worked on; after all others.
+    """
+    failed = 0
+    for job in jobs:
+        try:
+            work(job)
+        except UserError as error:
+            if len(jobs) == 1:
+                raise
+            failed += 1
+            log.error("error: %s", error)
+    if failed:
+        others = f"; the others are in {output}" if failed < len(jobs) else ""
+        raise UserError(f"{failed} of {len(jobs)} pictures could not be {done}{others}")
