@@ -5,12 +5,11 @@ from collections.abc import Callable
 import numpy as np
 from mindspore import ParameterTuple, Tensor
 
-from common.engine import make_engine
 from common.gradient import GradientStep
-from IRN.src.network.inference import Downscale, Upscale
 from IRN.src.network.Invnet import Hyper, InvRescaleNet, count_parameters
 from IRN.src.optim.adam_clip import adam
 from IRN.src.options.options import TrainConfig
+from IRN.src.utils.rescaling import make_engines
 from IRN.src.utils.util import make_loss
 
 HYPER = Hyper(scale=4, block_num=(8, 8))
@@ -27,7 +26,7 @@ def build(what: str, engine: str) -> tuple[Callable[[], float], dict]:
     network, rng = InvRescaleNet(HYPER), np.random.default_rng(0)
     about = {"config": "x4, 8 blocks per level, growth 32", "parameters": count_parameters(network)}
     if what == "infer":
-        down, up = engines(network, engine)
+        down, up = make_engines(network, engine)
         hr = rng.random((1, 3, INFER_SIDE, INFER_SIDE), np.float32)
         lr_side = INFER_SIDE // HYPER.scale
         z = rng.standard_normal((1, HYPER.z_channels, lr_side, lr_side), np.float32)
@@ -52,13 +51,6 @@ def build(what: str, engine: str) -> tuple[Callable[[], float], dict]:
         return loss
 
     return step, about
-
-
-def engines(network: InvRescaleNet, kind: str) -> tuple:
-    """What runs down-scaling and up-scaling."""
-    from IRN.src.utils.rescaling import make_engines
-
-    return make_engines(network, kind)
 
 
 def one_way(network: InvRescaleNet, hr_pixels: int) -> float:
