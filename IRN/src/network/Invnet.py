@@ -155,8 +155,8 @@ class InvBlockExp(nn.Cell):
         return ops.concat((low, high), 1), -log_scale.sum((1, 2, 3))
 
     def log_scale(self, low: Tensor) -> Tensor:
-        """rho, in -clamp ... clamp."""
-        return self.clamp * (2 * ops.sigmoid(self.H(low)) - 1)
+        """rho, in -clamp ... clamp; as a tanh, since the sigmoid's kernel on CPU errs to one side, which sums show."""
+        return self.clamp * ops.tanh(0.5 * self.H(low))
 
 
 class InvRescaleNet(nn.Cell):

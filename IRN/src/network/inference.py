@@ -81,7 +81,7 @@ class Coupling(nn.Cell):
 
     def construct(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         low = low + self.F(high)
-        return low, high * ops.exp(self.clamp * (2 * ops.sigmoid(self.H(low)) - 1)) + self.G(low)
+        return low, high * ops.exp(self.clamp * ops.tanh(0.5 * self.H(low))) + self.G(low)
 
 
 class InverseCoupling(nn.Cell):
@@ -92,7 +92,7 @@ class InverseCoupling(nn.Cell):
         self.F, self.G, self.H, self.clamp = DenseSum(block.F), DenseSum(block.G), DenseSum(block.H), block.clamp
 
     def construct(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-        high = (high - self.G(low)) * ops.exp(self.clamp * (1 - 2 * ops.sigmoid(self.H(low))))
+        high = (high - self.G(low)) * ops.exp(-self.clamp * ops.tanh(0.5 * self.H(low)))
         return low - self.F(high), high
 
 
