@@ -98,7 +98,9 @@ class EngineOptions:
         "auto", "what computes; auto: ONNX Runtime on CPU when installed, else MindSpore", choices=ENGINES
     )
     tile: int = option(
-        0, "side of the tiles in LR pixels; 0: whole pictures while they take less than 2 GiB, tiles beyond", at_least=0
+        0,
+        "side of the tiles in LR pixels; 0: whole pictures while they take less than 2.5 GiB, tiles beyond",
+        at_least=0,
     )
 
 

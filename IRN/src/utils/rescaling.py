@@ -1,6 +1,7 @@
 """Pictures through IRN: the graphs of both directions, what runs them, and tiles where a picture is large."""
 
 import hashlib
+import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from mindspore import nn
 
 from common import UserError, checkpoint
 from common.checkpoint import Checkpoint
-from common.engine import Engine, make_engine
+from common.engine import Engine, OnnxEngine, make_engine
 from common.export import Port
 from common.pixels import to_float
 from common.tiling import Progress, Span, fill_tiles
@@ -23,6 +24,8 @@ from .util import draw_z
 
 DIRECTIONS = ("downscale", "upscale")
 CHECK_SIZES = ((6, 8), (9, 7))  # LR pixels, an export is compared at both
+MEMORY = 5 * 2**29  # bytes that a run may take
+COPIES = {"onnxruntime": 5, "mindspore": 30}  # of all channels of a dense block that are in memory at a time, measured
 
 
 class Graph(NamedTuple):
@@ -84,7 +87,8 @@ class Rescaler:
     Args:
         hyper: of the network.
         engines: what runs "downscale", "upscale" or both.
-        tile: side of the tiles in LR pixels; 0 takes the whole picture as long as that takes less than 2 GiB.
+        tile: side of the tiles in LR pixels; 0 takes the whole picture as long as that takes less than
+            2.5 GiB.
 
     Raises:
         UserError: the tile is smaller than what the network sees.
@@ -109,14 +113,14 @@ class Rescaler:
         Args:
             out_dtype: np.float32 leaves the values as the network gives them, about 0 ... 1.
         """
-        scale = self.hyper.scale
+        engine, scale = self.engines["downscale"], self.hyper.scale
 
         def run(row: Span, column: Span) -> np.ndarray:
             piece = hr[row.start * scale : row.stop * scale, column.start * scale : column.stop * scale]
-            return self._run("downscale", to_float(piece).transpose(2, 0, 1)[None])
+            return run_once(engine, to_float(piece).transpose(2, 0, 1)[None])
 
         size = hr.shape[0] // scale, hr.shape[1] // scale
-        return self._fill(run, size, np.empty((*size, COLORS), out_dtype), 1, progress)
+        return self._fill(run, engine, size, np.empty((*size, COLORS), out_dtype), scale=1, progress=progress)
 
     def upscale(
         self, lr: np.ndarray, z: np.ndarray, progress: Progress | None = None, out_dtype: Any = None
@@ -126,28 +130,31 @@ class Rescaler:
         Args:
             out_dtype: np.float32 leaves the values as the network gives them, about 0 ... 1.
         """
+        engine, scale = self.engines["upscale"], self.hyper.scale
 
         def run(row: Span, column: Span) -> np.ndarray:
             rows, columns = slice(row.start, row.stop), slice(column.start, column.stop)
-            return self._run("upscale", to_float(lr[rows, columns]).transpose(2, 0, 1)[None], z[:, :, rows, columns])
+            return run_once(engine, to_float(lr[rows, columns]).transpose(2, 0, 1)[None], z[:, :, rows, columns])
 
         height, width = lr.shape[:2]
-        scale = self.hyper.scale
         result = np.empty((height * scale, width * scale, COLORS), out_dtype or lr.dtype)
-        return self._fill(run, (height, width), result, scale, progress)
+        return self._fill(run, engine, (height, width), result, scale=scale, progress=progress)
 
-    def _run(self, direction: str, *arrays: np.ndarray) -> np.ndarray:
-        output = self.engines[direction].run(*arrays)
-        if np.isnan(output).any():
-            raise UserError("these weights give values that are no numbers: take another checkpoint")
-        return output[0].transpose(1, 2, 0)
+    def _fill(self, run: Callable, engine: Engine, size: tuple[int, int], result: np.ndarray, **settings) -> np.ndarray:
+        tile = self.tile or default_tile(self.hyper, size, engine)
+        return fill_tiles(run, size, result, tile=tile, overlap=self.hyper.receptive_radius, **settings)
 
-    def _fill(
-        self, run: Callable, size: tuple[int, int], result: np.ndarray, scale: int, progress: Progress | None
-    ) -> np.ndarray:
-        overlap = self.hyper.receptive_radius
-        tile = self.tile or default_tile(self.hyper, size)
-        return fill_tiles(run, size, result, scale=scale, tile=tile, overlap=overlap, progress=progress)
+
+def run_once(engine: Engine, *arrays: np.ndarray) -> np.ndarray:
+    """One picture through a graph, as (H, W, 3).
+
+    Raises:
+        UserError: values that are no numbers.
+    """
+    output = engine.run(*arrays)
+    if np.isnan(output).any():
+        raise UserError("these weights give values that are no numbers: take another checkpoint")
+    return output[0].transpose(1, 2, 0)
 
 
 def make_rescaler(
@@ -165,9 +172,17 @@ def make_rescaler(
     return Rescaler(network.hyper, dict(zip(directions, engines, strict=True)), options.tile)
 
 
-def default_tile(hyper: Hyper, size: tuple[int, int]) -> int:
-    """Side of the tiles for a picture of `size` LR pixels; 0: the picture as a whole."""
-    return 0
+def default_tile(hyper: Hyper, size: tuple[int, int], engine: Engine) -> int:
+    """Side of the tiles for a picture of `size` LR pixels; 0: the picture as a whole, which is less work.
+
+    The first level, with most pixels, needs most memory. A tile is at least three times the reach of the network, even
+    where that takes more memory: smaller ones are nearly all overlap.
+    """
+    levels = len(hyper.block_num)
+    pixels, channels = 4 ** (levels - 1), COLORS * (9 if hyper.scale == 3 else 4)
+    copies = COPIES["onnxruntime" if isinstance(engine, OnnxEngine) else "mindspore"]
+    most = MEMORY // (pixels * (channels + 4 * hyper.growth) * copies * np.dtype(np.float32).itemsize)
+    return 0 if size[0] * size[1] <= most else max(math.isqrt(most), 3 * hyper.receptive_radius)
 
 
 def latent(seed: int, name: str, draw: int, hyper: Hyper, lr: np.ndarray, gaussian_scale: float) -> np.ndarray:

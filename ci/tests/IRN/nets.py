@@ -21,11 +21,17 @@ HAAR = Hyper(2, (1,), 1)
 
 
 def make(hyper: Hyper, seed: int = 3, last: float = 0.1) -> InvRescaleNet:
-    """A network whose couplings do something: the last filters of each, zeros at first, are random (0: they stay)."""
+    """A network whose couplings do something, as far as they reach.
+
+    Args:
+        last: size of the last filters of each dense block, which begin as zeros; 0 leaves the Haar transform.
+    """
     network, rng = InvRescaleNet(hyper, seed), np.random.default_rng(seed)
     for parameter in network.trainable_params():
         if "conv5" in parameter.name:
             parameter.set_data(Tensor(last * rng.standard_normal(parameter.shape), ms.float32))
+        elif ".conv" in parameter.name:
+            parameter.set_data(Tensor(6 * parameter.asnumpy()))
     return network
 
 

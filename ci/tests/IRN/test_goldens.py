@@ -15,7 +15,7 @@ from ci.golden_runners.irn import read_cosine, read_multistep, read_warmup, rena
 from ci.tests.IRN.test_model import simulated_rates
 from IRN.src.options.options import TrainConfig
 
-GROUPS = {"out/", "out/ of the inference form", "mid/", "loss/", "grad/", "adam/", "after/"}
+GROUPS = {"out/", "mid/", "loss/", "grad/", "adam/", "after/"}
 SMALLEST = "irn_x3_convdown.npz"  # one coupling
 PARAMETERS = {
     "irn_official_multistep": {"lr_steps": (100_000, 200_000, 300_000, 400_000), "lr_gamma": 0.5},
@@ -42,27 +42,19 @@ def golden_of(goldens: Path, name: str, mode: str = registry.PYNATIVE) -> Golden
 
 
 @pytest.mark.parametrize("name", ["irn_x2", "irn_x3", "irn_x4", "irn_x8", "irn_quantization"])
-def test_irn_is_the_authors(goldens_dir, capsys, name):
-    assert check_goldens.main(["--goldens", str(goldens_dir), "--only", name]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    rows = [line for line in lines[1:] if ".npz " in line]
-    groups = {"irn_x8": set(), "irn_quantization": {"out/"}}.get(name, GROUPS)
-    assert len(rows) == 2 * len(groups)
-    assert {line.split()[1] for line in rows} == (set(registry.MODES) if groups else set())
-    named = 0 if name == "irn_quantization" else 2  # names and shapes; trained values
-    assert sum("full_size_keys" in line for line in lines) == named
-    assert lines[-1] == f"{len(rows) + named} {PASS}"
-
-
-def test_every_array_is_compared(goldens_dir):
-    """No reference value is set aside: whatever is no weight and no input counts in some row."""
-    for name in ("irn_x2.npz", "irn_x3_convdown.npz", "irn_x4.npz", "irn_quantization.npz"):
-        golden = golden_of(goldens_dir, name)
-        wanted = {key for key in golden.arrays if key.split("/")[0] not in ("state", "in")}
-        compared = set()
-        golden.compare = lambda key, value, compared=compared, **_: compared.add(key)
-        registry.find_fixture(name).function(golden)
-        assert compared == wanted
+def test_irn_is_the_authors(goldens_dir, name):
+    """Every array that is no weight and no input is compared in both modes, and the names are the authors'."""
+    fixtures, inventories = folder.read_folder(goldens_dir, name)
+    rows = list(check_goldens.run(fixtures, inventories))
+    assert {row.verdict for row in rows} == {PASS}
+    assert [row.quantity for row in rows if not row.mode] == ["names and shapes", "trained values"] * len(inventories)
+    assert (len(fixtures), len(inventories)) == {"irn_x8": (0, 1), "irn_quantization": (1, 0)}.get(name, (1, 1))
+    for fixture in fixtures:
+        results = [key for key in fixture.arrays if key.split("/")[0] not in ("state", "in")]
+        for mode in registry.MODES:
+            arrays = {row.quantity: row.arrays for row in rows if row.mode == mode}
+            assert sum(arrays.values()) - arrays.pop("out/ of the inference form", 0) == len(results)
+            assert set(arrays) == ({"out/"} if name == "irn_quantization" else GROUPS)
 
 
 def test_schedules_of_irn(goldens_dir):
@@ -135,16 +127,8 @@ def test_every_array_counts(goldens_dir):
             moved.add(key)
     registry.find_fixture(SMALLEST).function(golden)
     rows = golden.rows(every_array=True)
-    assert {row.quantity for row in rows} == GROUPS | moved
+    assert {row.quantity for row in rows} == GROUPS | {"out/ of the inference form"} | moved
     assert {row.verdict for row in rows} == {FAIL}
-
-
-def test_one_perturbed_weight(goldens_dir):
-    golden = golden_of(goldens_dir, SMALLEST)
-    golden.arrays["state/operations.1.H.conv3.weight"][3, 5, 0, 0] *= 1.01
-    registry.find_fixture(SMALLEST).function(golden)
-    failed = {row.quantity for row in golden.rows() if row.verdict == FAIL}
-    assert {"out/ of the inference form", "loss/", "grad/", "after/"} <= failed
 
 
 def test_quantisation_that_stops_the_gradient(goldens_dir, monkeypatch):
