@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{name}_{direction}",
             options.file_format,
             sizes=sizes,
+            tolerance=rescaling.TOLERANCE,
             metadata={
                 "model": "IRN",
                 "graph": direction,

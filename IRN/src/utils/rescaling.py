@@ -23,6 +23,9 @@ from ..options.options import EngineOptions
 from .util import draw_z
 
 DIRECTIONS = ("downscale", "upscale")
+# Largest error of an exported graph, of the largest value. The couplings multiply by up to e^8 (clamp times their
+# number), and with it the rounding of float32, 6e-8; this is a twentieth of a grey level.
+TOLERANCE = 2e-4
 CHECK_SIZES = ((6, 8), (9, 7))  # LR pixels, an export is compared at both
 MEMORY = 5 * 2**29  # bytes that a run may take
 COPIES = {"onnxruntime": 5, "mindspore": 30}  # of all channels of a dense block that are in memory at a time, measured
@@ -72,7 +75,9 @@ def make_engines(
     for direction in directions:
         form, inputs, outputs, sizes = graph_of(network, direction)
         own = hashlib.sha256(f"{digest} {direction}".encode()).hexdigest()
-        engines.append(make_engine(kind, form, inputs, outputs, sizes=sizes, cache=cache, digest=own))
+        engines.append(
+            make_engine(kind, form, inputs, outputs, sizes=sizes, cache=cache, digest=own, tolerance=TOLERANCE)
+        )
     return engines
 
 
