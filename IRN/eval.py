@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         table = measuring.evaluate(title, pairs, rescaler, columns, options, digest, folder / name)
         table.write(folder, name)
         print(table.console(columns.restored))  # noqa: T201
-        print(table.console(columns.lr))  # noqa: T201
+        print(table.console(columns.lr, f"{name} x{hyper.scale}, LR pictures against bicubic's"))  # noqa: T201
     if not options.lpips_weights:
         print("LPIPS: not computed (give --lpips_weights)")  # noqa: T201
     print(f"written to {folder}")  # noqa: T201

@@ -1,7 +1,8 @@
 """Rescale pictures with IRN: a file or a folder, of any size, gray, RGBA and 16 bit included. Two separate commands:
 
-python IRN/infer.py downscale PICTURES --scale 4 --output small             # HR -> LR, 8-bit PNG
-python IRN/infer.py upscale small --scale 4 --output restored               # LR -> HR, with a random z
+python IRN/infer.py downscale PICTURES --output small               # HR -> LR, 8-bit PNG; the demo weights, x2
+python IRN/infer.py upscale small --output restored                 # LR -> HR, with a random z
+python IRN/infer.py downscale holiday/ --scale 4 --ckpt_path best.ckpt --output small
 
 Up-scaling undoes down-scaling by the same weights. It is not super-resolution: an LR picture that was made in another
 way, or went through JPEG, comes back poorly.

@@ -88,7 +88,7 @@ class Table:
         last = ["mean", *_texts(means, figures), f"{np.mean(list(self.seconds.values())):.2f}"]
         return [["picture", *heads, "seconds"], *body, last]
 
-    def console(self, figures: Sequence[Figure] | None = None) -> str:
+    def console(self, figures: Sequence[Figure] | None = None, title: str = "") -> str:
         """Aligned columns of all figures or of some, the name of a figure above its own."""
         figures = self.figures if figures is None else figures
         columns = [column for figure in figures for column in figure.columns]
@@ -101,7 +101,7 @@ class Table:
             widths[last] += max(0, len(figure.name) - room)
             above += "  " + figure.name.rjust(room)
         texts = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
-        return "\n".join([self.title, above, *texts])
+        return "\n".join([title or self.title, above, *texts])
 
     def markdown(self) -> str:
         """A Markdown table below the title."""

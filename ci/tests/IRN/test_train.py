@@ -25,7 +25,7 @@ from IRN.src.utils import util
 TINY = {
     "scale": 2, "block_num": 1, "growth": 4, "patch_size": 32, "batch_size": 2, "lr": 0.002, "niter": 4,
     "test_every": 2, "log_every": 1, "lambda_fit_forw": 7, "lambda_rec_back": 3, "lambda_ce_forw": 0.5,
-    "device_target": "CPU",
+    "save_checkpoint_freq": 1, "device_target": "CPU",
 }  # fmt: skip
 LR_X4 = ROOT / "ci" / "sample" / "DIV2K" / "DIV2K_train_LR_bicubic" / "X4"
 PARTS = ("loss", "fit", "ce", "rec")
@@ -157,6 +157,19 @@ def test_first_losses_are_those_of_the_haar_transform(finished_run, data):
     rec = 3 * np.sqrt((hr - restored) ** 2 + 1e-6).sum() / 2
     found = [float(value) for value in read_csv(finished_run, *PARTS)[0]]
     np.testing.assert_allclose(found, [fit + ce + rec, fit, ce, rec], rtol=2e-5)
+
+
+def test_first_step_is_adams_with_weight_decay(finished_run):
+    """Where the gradient is zero, the decay alone moves the weights: behind conv5, which begins with zeros."""
+    network = InvRescaleNet(TrainConfig(scale=2, block_num=(1,), growth=4).hyper(), TrainConfig().seed)
+    after = read(finished_run, "step_0000001.ckpt").weights
+    for parameter in network.trainable_params():
+        before, moved = parameter.asnumpy().astype(np.float64), parameter.asnumpy() - after[parameter.name]
+        if "conv5" in parameter.name:
+            np.testing.assert_allclose(np.median(np.abs(moved)), 0.002, rtol=1e-3)
+        else:
+            decay = 1e-5 * before
+            np.testing.assert_allclose(moved, 0.002 * decay / (np.abs(decay) + 1e-8), atol=2e-8)
 
 
 @pytest.mark.parametrize(("scale", "blocks"), [(3, "1"), (4, "1,1")])
