@@ -34,12 +34,13 @@ def evaluation_sets(options: EvalConfig, scale: int) -> dict[str, list[Pair]]:
     """
     root = Path(options.dataset_GT_path)
     if not options.data_test:
-        folder = hr_folder(root)
-        name = options.data_name or (folder.resolve().parent if folder.name == "HR" else folder.resolve()).stem
+        folder = hr_folder(root).resolve()
+        name = options.data_name or (folder.parent if folder.name == "HR" else folder).name
         return {name: find_pictures(str(folder), options.dataset_LQ_path, scale, "test")}
     sets = {}
     for name in options.data_test.split("+"):
-        places = [root / "benchmark" / name, root / name, *([root] if root.name == name else [])]
+        is_root = root.name == name or (name == "DIV2K" and (root / "DIV2K_valid_HR").is_dir())
+        places = [root / "benchmark" / name, root / name, *([root] if is_root else [])]
         place = next((place for place in places if place.is_dir()), None)
         if place is None:
             raise UserError(f"no data set {name!r}: looked for {', '.join(map(str, places))}")
