@@ -1,0 +1,50 @@
+"""Activation normalisation (Kingma and Dhariwal, Glow, arXiv:1807.03039, section 3.1)."""
+
+import mindspore as ms
+import numpy as np
+from mindspore import Parameter, Tensor, nn, ops
+
+TINY = 1e-6  # added to a standard deviation that may be zero
+
+
+class ActNorm2d(nn.Cell):
+    """y = (x + bias) * exp(logs), one bias and one scale for each channel.
+
+    Both begin at zero. `initialise` sets them from data, so that each channel has mean 0 and variance 1 there.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        shape = (1, channels, 1, 1)
+        self.bias = Parameter(Tensor(np.zeros(shape, np.float32)), name="bias")
+        self.logs = Parameter(Tensor(np.zeros(shape, np.float32)), name="logs")
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, C, H, W) -> the same shape, and (N,)."""
+        return (x + self.bias) * ops.exp(self.logs), constant_logdet(x, self.logs.sum())
+
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, C, H, W) -> the same shape, and (N,)."""
+        return y * ops.exp(-self.logs) - self.bias, constant_logdet(y, -self.logs.sum())
+
+    def initialise(self, x: Tensor) -> None:
+        """Set the parameters from x (N, C, H, W), unless a bias other than zero says that it has been done."""
+        if self.bias.asnumpy().any():
+            return
+        values = x.asnumpy().astype(np.float64)
+        mean = values.mean((0, 2, 3), keepdims=True)
+        deviation = values.std((0, 2, 3), keepdims=True)
+        self.bias.set_data(Tensor(-mean, ms.float32))
+        self.logs.set_data(Tensor(-np.log(deviation + TINY), ms.float32))
+
+
+def constant_logdet(x: Tensor, per_pixel: Tensor) -> Tensor:
+    """(N,): for every picture of x (N, C, H, W) the same, `per_pixel` times H * W."""
+    n, _, h, w = x.shape
+    return ops.ones((n,), x.dtype) * (per_pixel * (h * w))
+
+
+def sum_per_picture(x: Tensor) -> Tensor:
+    """(N, C, H, W) -> (N,), as a product: reductions are slow on CPU."""
+    rows = x.reshape((x.shape[0], -1))
+    return ops.matmul(rows, ops.ones((rows.shape[1], 1), x.dtype)).reshape((-1,))

@@ -1,0 +1,136 @@
+"""The steps of the flow (SRFlow, figure 2): ActNorm, invertible 1x1 convolution, conditional affine couplings."""
+
+from collections.abc import Sequence
+
+import mindspore as ms
+import numpy as np
+from mindspore import Parameter, Tensor, nn, ops
+
+from .Flow import Condition, convolve
+from .FlowActNorms import ActNorm2d, constant_logdet, sum_per_picture
+from .FlowAffineCouplingsAblation import CondAffineSeparatedAndCond, Couplings, couple, of_step, prepare, uncouple
+from .FlowAffineCouplingsAblation import collect as collect_couplings
+from .InvertibleConv1x1 import InvertibleConv1x1
+
+Maps = tuple[Sequence[Parameter], Sequence[Parameter], Sequence[Parameter]]
+Steps = tuple[Maps, Couplings]
+"""The parameters of K steps: logs and biases of their ActNorms, weights of their convolutions; and their couplings'."""
+
+
+class TransitionStep(nn.Cell):
+    """ActNorm and convolution alone, two of which follow on each squeeze ("transition step", section 3.4)."""
+
+    def __init__(self, channels: int, rng: np.random.Generator) -> None:
+        super().__init__()
+        self.actnorm = ActNorm2d(channels)
+        self.invconv = InvertibleConv1x1(channels, rng)
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, C, H, W) -> the same shape, and (N,)."""
+        z, logdet = self.actnorm.forward(z)
+        z, term = self.invconv.forward(z)
+        return z, logdet + term
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, C, H, W) -> the same shape, and (N,)."""
+        z, logdet = self.invconv.inverse(z)
+        z, term = self.actnorm.inverse(z)
+        return z, logdet + term
+
+    def initialise(self, z: Tensor) -> None:
+        """Set the ActNorm from z (N, C, H, W)."""
+        self.actnorm.initialise(z)
+
+
+class FlowStep(TransitionStep):
+    """The whole step."""
+
+    def __init__(
+        self, channels: int, condition: int, hidden_channels: int, eps: float, rng: np.random.Generator
+    ) -> None:
+        super().__init__(channels, rng)
+        self.affine = CondAffineSeparatedAndCond(channels, condition, hidden_channels, eps, rng)
+        self.eps, self.parameters = eps, collect([self])
+
+    def forward(self, z: Tensor, condition: Condition) -> tuple[Tensor, Tensor]:
+        """(N, C, H, W) -> the same shape, and (N,)."""
+        return advance(self.parameters, z, condition, self.eps)
+
+    def inverse(self, z: Tensor, condition: Condition) -> tuple[Tensor, Tensor]:
+        """(N, C, H, W) -> the same shape, and (N,)."""
+        return go_back(self.parameters, z, condition, self.eps)
+
+    def initialise(self, z: Tensor, condition: Condition) -> None:
+        """Set all ActNorms from z (N, C, H, W)."""
+        super().initialise(z)
+        self.affine.initialise(super().forward(z)[0], condition)
+
+
+def collect(steps: Sequence[FlowStep]) -> Steps:
+    """Their parameters, sorted by kind; to be called while the network is built."""
+    maps = [(step.actnorm.logs, step.actnorm.bias, step.invconv.weight) for step in steps]
+    return tuple(zip(*maps, strict=True)), collect_couplings([step.affine for step in steps])
+
+
+def advance(steps: Steps, z: Tensor, condition: Condition, eps: float) -> tuple[Tensor, Tensor]:
+    """K steps one after the other: z (N, C, H, W) -> the same shape, and (N,)."""
+    matrices, shifts, log_determinant = affine_maps(steps[0])
+    prepared, logdet = prepare(steps[1], condition, eps)
+    scales = ()
+    for k in range(len(matrices)):
+        z, scale = couple(convolve(z, matrices[k], shifts[k]), of_step(prepared, k), eps)
+        scales = (*scales, scale)
+    logdet = logdet + sum_per_picture(ops.log(ops.concat(scales, 1)))
+    return z, logdet + constant_logdet(z, log_determinant)
+
+
+def go_back(steps: Steps, z: Tensor, condition: Condition, eps: float) -> tuple[Tensor, Tensor]:
+    """The same backwards."""
+    matrices, shifts, log_determinant = inverse_affine_maps(steps[0])
+    prepared, logdet = prepare(steps[1], condition, eps)
+    scales = ()
+    for k in range(len(matrices) - 1, -1, -1):
+        z, scale = uncouple(z, of_step(prepared, k), eps)
+        z = convolve(z, matrices[k], shifts[k])
+        scales = (*scales, scale)
+    logdet = logdet + sum_per_picture(ops.log(ops.concat(scales, 1)))
+    return z, constant_logdet(z, log_determinant) - logdet
+
+
+def affine_maps(maps: Maps) -> tuple[Sequence[Tensor], Sequence[Tensor], Tensor]:
+    """ActNorm and 1x1 convolution of each step as one map y = M x + b.
+
+    Returns:
+        K filters M (C, C, 1, 1) and biases b (C,), and the log-determinant of all maps together for one pixel.
+    """
+    logs, bias, weights = stacked(maps)
+    matrices = weights * ops.exp(logs)
+    filters, biases = as_filters(matrices, ops.matmul(matrices, bias.swapaxes(1, 2)))
+    return filters, biases, log_determinant(logs, weights)
+
+
+def inverse_affine_maps(maps: Maps) -> tuple[Sequence[Tensor], Sequence[Tensor], Tensor]:
+    """The same for the inverses x = M^-1 y - bias."""
+    logs, bias, weights = stacked(maps)
+    inverses = ops.inverse(weights.astype(ms.float64)).astype(ms.float32)
+    filters, biases = as_filters(ops.exp(-logs).swapaxes(1, 2) * inverses, -bias)
+    return filters, biases, -log_determinant(logs, weights)
+
+
+def stacked(maps: Maps) -> tuple[Tensor, Tensor, Tensor]:
+    """Logs and biases (K, 1, C), and weights (K, C, C)."""
+    logs, biases, weights = maps
+    rows = len(logs), 1, -1
+    return ops.concat(logs).reshape(rows), ops.concat(biases).reshape(rows), ops.stack(weights)
+
+
+def log_determinant(logs: Tensor, weights: Tensor) -> Tensor:
+    """Of all maps together, for one pixel."""
+    return logs.sum() + ops.slogdet(weights.astype(ms.float64))[1].sum().astype(ms.float32)
+
+
+def as_filters(matrices: Tensor, shifts: Tensor) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+    """(K, C, C) and K * C values -> K filters (C, C, 1, 1) and K biases (C,)."""
+    count, channels, _ = matrices.shape
+    filters = matrices.reshape((count * channels, channels, 1, 1))
+    return ops.chunk(filters, count), ops.chunk(shifts.reshape((-1,)), count)
