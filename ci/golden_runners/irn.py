@@ -204,7 +204,7 @@ def read_warmup(steps: np.ndarray, wanted: np.ndarray) -> int:
         return -1
     length = round(wanted[0] * steps[1] / wanted[1])
     rising = (steps > 0) & (steps < length)
-    return length if np.allclose(wanted[rising], wanted[0] * steps[rising] / length, rtol=1e-9) else -1
+    return length if length > 1 and np.allclose(wanted[rising], wanted[0] * steps[rising] / length, rtol=1e-9) else -1
 
 
 def read_multistep(steps: np.ndarray, wanted: np.ndarray, begin: int) -> dict[str, Any]:

@@ -26,14 +26,11 @@ def cosine_rate(
         if 0 < step < warmup:
             return base * step / warmup
         last = bisect.bisect_right(begins, step) - 1
-        if last >= 0 and begins[last] >= max(warmup, 0):
-            since, top = step - begins[last], base * weights[last]
-        else:
-            last, since, top = -1, step, base
-            if warmup > 1 and step:
-                at_end = half_cosine((warmup - 1) / periods[0])
-                top = minimum + (base * (warmup - 1) / warmup - minimum) / at_end
-        period = periods[last + 1]
+        began, top = (begins[last], base * weights[last]) if last >= 0 else (0, base)
+        period, since = periods[last + 1], step - began
+        if 1 < warmup <= step and began < warmup:  # the piece of cosine in which the warm-up ended
+            at_end = half_cosine((warmup - 1 - began) / period)
+            top = minimum + (base * (warmup - 1) / warmup - minimum) / at_end
         return minimum + ((top if since <= period else base) - minimum) * half_cosine(since / period)
 
     return rate

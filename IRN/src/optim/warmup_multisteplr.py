@@ -23,7 +23,7 @@ def multistep_rate(
     def rate(step: int) -> float:
         if 0 < step < warmup:
             return base * step / warmup
-        begin, start = max(warmup - 1, 0), base * (warmup - 1) / warmup if warmup > 1 and step else base
+        begin, start = (warmup - 1, base * (warmup - 1) / warmup) if 1 < warmup <= step else (0, base)
         last = bisect.bisect_right(begins, step) - 1
         if last >= 0 and begins[last] >= max(warmup, 0):
             begin, start = begins[last], base * weights[last]

@@ -85,7 +85,7 @@ OTHERS = {
     "irn_more_multistep": {"lr_steps": (4, 30), "lr_gamma": 0.1, "restarts": (10, 35), "restart_weights": (2.0, 1.5)},
     "irn_warmup7_cosine": {"T_period": (33,), "eta_min": 3e-6, "warmup_iter": 7},
     "irn_long_cosine": {"T_period": (90,), "eta_min": 2e-5},  # never comes to its lowest rate
-    "irn_short_cosine": {"T_period": (8, 11), "eta_min": 0.0, "restarts": (20,), "restart_weights": (0.7,)},
+    "irn_short_cosine": {"T_period": (8, 11), "eta_min": 0.0, "restarts": (20,), "restart_weights": (0.9,)},
     "irn_flat_multistep": {"lr_steps": ()},
 }
 
