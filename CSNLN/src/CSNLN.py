@@ -1,0 +1,125 @@
+"""CSNLN: Image Super-Resolution with Cross-Scale Non-Local Attention (Mei et al., CVPR 2020, arXiv:2006.01424).
+
+One cell, self-exemplars mining, is applied `depth` times with the same weights; the convolution at the end reads the HR
+features of all times (figure 2). Parameters are named as in the authors' files, which therefore load by name.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from mindspore import Tensor, nn, ops
+
+from common import UserError
+
+from .attention import CrossScaleAttention, NonLocalAttention
+from .public import MeanShift, ResBlock, conv, conv_prelu, enlarge, reduce
+
+COLORS = 3
+
+
+@dataclass(frozen=True)
+class Hyper:
+    """What is needed to build the network again; saved in every checkpoint.
+
+    Attributes:
+        scale: 2, 3 or 4.
+        n_feats: channels.
+        depth: how often the cell is applied.
+    """
+
+    scale: int = 2
+    n_feats: int = 128
+    depth: int = 12
+
+    def __post_init__(self) -> None:
+        if self.scale not in (2, 3, 4):
+            raise UserError(f"CSNLN is built for the scales 2, 3 and 4, not {self.scale}")
+        if self.n_feats < 2 or self.n_feats % 2 or self.depth < 1:
+            raise UserError(f"no CSNLN has {self.n_feats} features (an even number) and depth {self.depth}")
+
+    @property
+    def attention_scale(self) -> int:
+        """Between the patches that are compared: x4 is made in two steps of x2. LR sides must be multiples of it."""
+        return 3 if self.scale == 3 else 2
+
+
+class MultisourceProjection(nn.Cell):
+    """Mutual-projected fusion (section 3.3): what both kinds of attention find, at s times the size.
+
+    The in-scale result, enlarged, and the difference of the cross-scale one from it, refined.
+    """
+
+    def __init__(self, channels: int, scale: int, rng: np.random.Generator, rows: int = 0) -> None:
+        super().__init__()
+        self.up_attention = CrossScaleAttention(channels, scale, rng, rows)
+        self.down_attention = NonLocalAttention(channels, rng, rows)
+        self.upsample = enlarge(channels, scale, rng)
+        self.encoder = ResBlock(channels, rng)
+
+    def construct(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, sH, sW)."""
+        in_scale, cross_scale = self.upsample(self.down_attention(x)), self.up_attention(x)
+        return in_scale + self.encoder(cross_scale - in_scale)
+
+
+class SEM(nn.Cell):
+    """Self-exemplars mining (section 3.3): an estimate of the HR features, corrected by how far it is from the LR ones
+    when made small again, and the LR features for the next time."""
+
+    def __init__(self, channels: int, scale: int, rng: np.random.Generator, rows: int = 0) -> None:
+        super().__init__()
+        first = 3 if scale == 3 else 2
+        self.twice = scale == 4
+        self.multi_source_projection = MultisourceProjection(channels, first, rng, rows)
+        self.down_sample_1 = reduce(channels, first, rng)
+        self.error_encode = enlarge(channels, first, rng)
+        if self.twice:
+            self.multi_source_projection_2 = MultisourceProjection(channels, 2, rng, rows)
+            self.down_sample_3 = reduce(channels, 4, rng)
+            self.down_sample_4 = reduce(channels, 4, rng)
+            self.error_encode_2 = enlarge(channels, 4, rng)
+        else:
+            self.down_sample_2 = reduce(channels, first, rng)
+        self.post_conv = conv_prelu(channels, channels, 3, rng)
+
+    def construct(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, C, H, W) -> the same shape, and the estimate (N, C, sH, sW)."""
+        estimate = self.multi_source_projection(x)
+        estimate = estimate + self.error_encode(x - self.down_sample_1(estimate))
+        if self.twice:
+            estimate = self.multi_source_projection_2(estimate)
+            estimate = estimate + self.error_encode_2(x - self.down_sample_3(estimate))
+            return self.post_conv(self.down_sample_4(estimate)), estimate
+        return self.post_conv(self.down_sample_2(estimate)), estimate
+
+
+class CSNLN(nn.Cell):
+    """LR picture (N, 3, H, W) in [0, 1] -> HR picture (N, 3, sH, sW), not clipped.
+
+    Args:
+        hyper: its shape.
+        seed: of the first filters.
+        rows: how many rows of queries the attentions take at a time; 0 takes all. It changes the memory, not the
+            result.
+    """
+
+    def __init__(self, hyper: Hyper, seed: int = 0, rows: int = 0) -> None:
+        super().__init__()
+        self.hyper, self.depth, rng = hyper, hyper.depth, np.random.default_rng(seed)
+        channels = hyper.n_feats
+        self.sub_mean, self.add_mean = MeanShift(-1), MeanShift(1)
+        self.head = nn.SequentialCell(conv_prelu(COLORS, channels, 3, rng), conv_prelu(channels, channels, 3, rng))
+        self.SEM = SEM(channels, hyper.scale, rng, rows)
+        self.tail = nn.SequentialCell(conv(channels * hyper.depth, COLORS, 3, rng))
+
+    def construct(self, lr_image: Tensor) -> Tensor:
+        x, estimates = self.head(self.sub_mean(lr_image)), ()
+        for _ in range(self.depth):
+            x, estimate = self.SEM(x)
+            estimates = (*estimates, estimate)
+        return self.add_mean(self.tail(ops.concat(estimates, 1)))
+
+
+def count_parameters(network: nn.Cell) -> int:
+    """Number of values as published, with the mean colours."""
+    return sum(parameter.size for parameter in network.get_parameters())
