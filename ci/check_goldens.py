@@ -34,6 +34,7 @@ class Options:
     goldens: str = option(str(ROOT / "ci" / "goldens"), "folder with manifest.json and the .npz files it lists")
     only: str = option("", "take only the files whose name begins so")
     every_array: bool = option(False, "a row for each array, too")
+    mode: str = option("", "one mode of MindSpore only; default: both", choices=("", *registry.MODES))
     device_target: str = option("CPU", "where the networks run", choices=runtime.DEVICE_CHOICES)
 
 
@@ -44,27 +45,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     fixtures, inventories = folder.read_folder(Path(options.goldens), options.only)
     runtime.start(options.device_target)
     show(TITLES)
-    return summarise(report(run(fixtures, inventories, options.every_array)))
+    return summarise(report(run(fixtures, inventories, options.every_array, options.mode)))
 
 
 def run(
-    fixtures: Sequence[folder.Fixture], inventories: Sequence[folder.Inventory], every_array: bool = False
+    fixtures: Sequence[folder.Fixture],
+    inventories: Sequence[folder.Inventory],
+    every_array: bool = False,
+    mode: str = "",
 ) -> Iterator[Row]:
     """The rows of everything, as they come."""
     registry.load_runners()
     for fixture in fixtures:
-        yield from run_fixture(fixture, every_array)
+        yield from run_fixture(fixture, every_array, mode)
     for inventory in inventories:
         yield from run_inventory(inventory)
 
 
-def run_fixture(fixture: folder.Fixture, every_array: bool = False) -> Iterator[Row]:
-    """The rows of a .npz file, in every mode that its runner asks for."""
+def run_fixture(fixture: folder.Fixture, every_array: bool = False, only_mode: str = "") -> Iterator[Row]:
+    """The rows of a .npz file, in every mode that its runner asks for, or in this one of them."""
     runner = registry.find_fixture(fixture.name)
     if runner is None:
         yield Row(fixture.name, "", "the whole file", NO_RUNNER, len(fixture.arrays), detail="not built yet")
         return
     for mode in runner.modes:
+        if only_mode and mode and mode != only_mode:
+            continue
         golden, finished = Golden(*fixture, mode), True
         try:
             with runtime.graph_mode(mode == registry.GRAPH):

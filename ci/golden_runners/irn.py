@@ -57,19 +57,13 @@ def loaded(golden: Golden, options: TrainConfig) -> InvRescaleNet:
     return network
 
 
-class Both(nn.Cell):
-    """The whole network forwards, or backwards: its result and its log-determinant."""
+class Layers(nn.Cell):
+    """The whole network layer by layer, forwards or backwards: (results, log-determinants), in the order in which they
+    come about."""
 
     def __init__(self, network: InvRescaleNet, backwards: bool = False) -> None:
         super().__init__(auto_prefix=False)
         self.network, self.backwards = network, backwards
-
-    def construct(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.network.inverse(x) if self.backwards else self.network.forward(x)
-
-
-class Layers(Both):
-    """The same layer by layer: (results, log-determinants), in the order in which they come about."""
 
     def construct(self, x: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         results, logdets = (), ()
@@ -85,30 +79,28 @@ class Layers(Both):
 
 def directions(golden: Golden, network: InvRescaleNet) -> None:
     """Forwards, and backwards from four inputs; the authors' log-determinants are means over the pictures."""
-    forward, inverse, quantise = Both(network), Both(network, backwards=True), Quantization()
-    lr_and_z, logdet = forward(Tensor(golden["in/hr"]))
-    lr_image, z = quantise(lr_and_z[:, :COLORS]), Tensor(golden["in/z"])
-    quantised = ops.concat((lr_image, z), 1)
-    restored, inverse_logdet = inverse(quantised)
-    found = {
-        "fwd": lr_and_z,
-        "fwd_jacobian": mean(logdet),
-        "roundtrip_hr": inverse(lr_and_z)[0],
-        "lr_quant": lr_image,
-        "rev": restored,
-        "rev_jacobian": mean(inverse_logdet),
-        "downscale": lr_image,
-        "upscale_from_downscale": restored,
-        "upscale_gaussian_scale_0": inverse(ops.concat((lr_image, ops.zeros_like(z)), 1))[0],
-    }
-    golden.compare_all("out/", found)
-    results, logdets = Layers(network)(Tensor(golden["in/hr"]))
+    forward, inverse, quantise = Layers(network), Layers(network, backwards=True), Quantization()
+    results, logdets = forward(Tensor(golden["in/hr"]))
     layers = {f"fwd_op{place}": result for place, result in enumerate(results)}
     layers |= {f"fwd_op{place}_jac": mean(logdet) for place, logdet in enumerate(logdets)}
-    results, logdets = Layers(network, backwards=True)(quantised)
+    lr_and_z, logdet = results[-1], sum(logdets)
+    lr_image, z = quantise(lr_and_z[:, :COLORS]), Tensor(golden["in/z"])
+    results, logdets = inverse(ops.concat((lr_image, z), 1))
     layers |= {f"rev_op{place}": result for place, result in enumerate(results[::-1])}
     layers |= {f"rev_op{place}_jac": mean(logdet) for place, logdet in enumerate(logdets[::-1])}
     golden.compare_all("mid/", layers)
+    found = {
+        "fwd": lr_and_z,
+        "fwd_jacobian": mean(logdet),
+        "roundtrip_hr": inverse(lr_and_z)[0][-1],
+        "lr_quant": lr_image,
+        "rev": results[-1],
+        "rev_jacobian": mean(sum(logdets)),
+        "downscale": lr_image,
+        "upscale_from_downscale": results[-1],
+        "upscale_gaussian_scale_0": inverse(ops.concat((lr_image, ops.zeros_like(z)), 1))[0][-1],
+    }
+    golden.compare_all("out/", found)
 
 
 def inference_form(golden: Golden, network: InvRescaleNet) -> None:
