@@ -38,23 +38,6 @@ def rates(folder):
 
 
 @pytest.mark.slow
-def test_default_schedule_shrinks_with_the_workers(root, start_job, tmp_path):
-    """Twice the pictures a step: half of niter's steps, and milestones and looks at half of theirs."""
-    looks = {"val_GT_path": root / "ci" / "sample" / "DIV2K" / "DIV2K_train_HR", "test_every": 8}
-    job = start_job("default", **SETTINGS, **looks, batch_size=2, niter=16, lr_steps="8,12")
-    code, said = job.end()
-    assert code == 0, said
-    (folder,) = (tmp_path / "runs").iterdir()
-    assert "4 pictures a step: the recipe's step counts times 0.5, 8 steps" in said
-    assert "2 worker(s) on CPU, 2 patches each" in said
-    assert [step for step, _ in logged(folder)] == list(range(1, 9))
-    np.testing.assert_allclose(rates(folder), [0.003] * 4 + [0.0015] * 2 + [0.00075] * 2)
-    looked = [int(step) for step, score in read_csv(folder, "step", "PSNR-Y (crop 2)") if score]
-    assert looked == [4, 8]
-    assert read(folder).meta["step"] == 8
-
-
-@pytest.mark.slow
 def test_two_workers_train_as_one(root, start_job, tmp_path, capsys):
     """With the recipe's steps kept: a job whose worker is killed, one that resumes it, one process for comparison."""
     plan = {"schedule_batch": 4, "niter": 14, "lr_steps": 9}
