@@ -155,11 +155,8 @@ class InvBlockExp(nn.Cell):
         return ops.concat((low, high), 1), -log_scale.sum((1, 2, 3))
 
     def log_scale(self, low: Tensor) -> Tensor:
-        """rho, in -clamp ... clamp: clamp * (2 sigmoid(H) - 1) = clamp * tanh(H / 2), by the double-angle formula.
-
-        MindSpore's kernels on CPU are not exact enough: sigmoid errs to one side, which shows in the sum of the
-        log-determinant, and tanh is 1 for all above 5. Here tanh stays below 5 up to H = 20.
-        """
+        """rho = clamp * (2 sigmoid(H) - 1) = clamp * tanh(H / 2), by the tanh of half the angle: on CPU, MindSpore's
+        sigmoid errs to one side, which sums over a picture show, and its tanh is 1 for all above 5."""
         quarter = ops.tanh(0.25 * self.H(low))
         return self.clamp * 2 * quarter / (1 + quarter * quarter)
 

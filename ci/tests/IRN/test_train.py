@@ -185,32 +185,29 @@ def test_other_scales_train(run, scale, blocks):
 
 @pytest.mark.slow
 def test_stopped_and_killed_run_equals_the_uninterrupted_one(root, run, words, tmp_path):
-    """Ctrl-C, SIGTERM, SIGKILL, then to the end: every loss and bit of the last checkpoint; rate and EMA go on."""
+    """Ctrl-C, SIGKILL, then to the end: every loss and bit of the last checkpoint; rate and EMA go on."""
     length = {"niter": 120, "test_every": 40, "save_every": 10, "ema": 0.9, "gclip": 500}
     length |= {"lr_scheme": "CosineAnnealingLR_Restart", "T_period": "30,90", "restarts": 30, "restart_weights": 0.5}
     parts, program = tmp_path / "parts", root / "IRN" / "train.py"
-    command, reached, folder = words(**length, save_dir=parts), 0, None
-    for number in (signal.SIGINT, signal.SIGTERM):
-        process = start(program, command, tmp_path)
-        wait_for_step(parts, reached + 20, process)
-        process.send_signal(number)
-        said, _ = process.communicate(timeout=240)
-        # While it computes, MindSpore passes Ctrl-C on as SIGTERM.
-        assert process.returncode in {143, 128 + number}, said
-        (folder,) = parts.iterdir()
-        stopped = read(folder).meta["step"]
-        assert reached + 20 <= stopped < 110, "in the middle"
-        assert f"stopped at step {stopped}; go on with: --resume {folder}" in said
-        assert len(losses(folder)) == stopped, "not a step more was made than was saved"
-        command, reached = ["--resume", str(folder)], stopped
+    process = start(program, words(**length, save_dir=parts), tmp_path)
+    wait_for_step(parts, 20, process)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=240)
+    # While it computes, MindSpore passes Ctrl-C on as SIGTERM.
+    assert process.returncode in {143, 130}, said
+    (folder,) = parts.iterdir()
+    stopped = read(folder).meta["step"]
+    assert 20 <= stopped < 80, "in the middle"
+    assert f"stopped at step {stopped}; go on with: --resume {folder}" in said
+    assert len(losses(folder)) == stopped, "not a step more was made than was saved"
 
-    process = start(program, command, tmp_path)
-    wait_for_step(parts, reached + 15, process)
+    process = start(program, ["--resume", str(folder)], tmp_path)
+    wait_for_step(parts, stopped + 15, process)
     process.kill()
     process.communicate(timeout=240)
     assert process.returncode == -signal.SIGKILL
     saved = read(folder).meta["step"]
-    assert saved > reached
+    assert saved > stopped
     assert saved % 10 == 0
     assert saved <= last_step(folder) <= saved + 11, "no more is lost than since the last saving"
 
