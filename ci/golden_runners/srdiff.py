@@ -1,0 +1,245 @@
+"""SRDiff: schedules, both networks, the objective and training, a whole chain with given noise, names at full size."""
+
+from typing import Any
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, nn
+
+from common.checkpoint import load_into
+from common.optimizer import Adam
+from SRDiff.src.model.objective import NoiseLoss, to_residual
+from SRDiff.src.model.sampling import sample, to_image
+from SRDiff.src.model.schedule import make_schedule
+from SRDiff.src.model.srdiff import PRESETS, Hyper, SRDiffNet
+
+from .core import Golden
+from .folder import Inventory
+from .networks import by_name, gradient_function
+from .registry import MODES, fixture, full_size
+
+OPTIONS = {  # the manifest's name -> ours
+    "sr_scale": "scale",
+    "hidden_size": "hidden_size",
+    "rrdb_num_feat": "rrdb_num_feat",
+    "rrdb_num_block": "rrdb_num_block",
+    "timesteps": "timesteps",
+    "beta_schedule": "beta_schedule",
+    "beta_s": "beta_s",
+    "beta_end": "beta_end",
+    "res_rescale": "res_rescale",
+}
+CONSTANTS = (  # what the authors keep in their files beside the weights
+    "betas",
+    "alphas_cumprod",
+    "alphas_cumprod_prev",
+    "sqrt_alphas_cumprod",
+    "sqrt_one_minus_alphas_cumprod",
+    "log_one_minus_alphas_cumprod",
+    "sqrt_recip_alphas_cumprod",
+    "sqrt_recipm1_alphas_cumprod",
+    "posterior_variance",
+    "posterior_log_variance_clipped",
+    "posterior_mean_coef1",
+    "posterior_mean_coef2",
+)
+
+
+@fixture("srdiff_schedules.npz")
+def schedules(golden: Golden) -> None:
+    """Every constant of both kinds of schedule."""
+    for steps in golden.config["T"]:
+        for kind in ("cosine", "linear"):
+            made = make_schedule(kind, steps, golden.config["beta_s"], golden.config["beta_end"])
+            for name in CONSTANTS:
+                golden.compare(f"out/{kind}_T{steps}/{name}", getattr(made, name).astype(np.float32))
+        betas = make_schedule("cosine", steps, golden.config["beta_s"]).betas
+        golden.compare(f"out/cosine_T{steps}_float64_betas", betas)
+
+
+@fixture("srdiff_4x.npz", modes=MODES)
+def srdiff(golden: Golden) -> None:
+    """Layers and results of both networks, the chain, losses, gradients and optimizer steps."""
+    network = loaded(golden)
+    layers(golden, network)
+    one_step(golden, network)
+    chain(golden, network)
+    train(golden, network)
+
+
+def hyper_of(golden: Golden) -> Hyper:
+    """The network that the manifest describes."""
+    known = {ours: golden.config[theirs] for theirs, ours in OPTIONS.items()}
+    return Hyper(dim_mults=tuple(int(m) for m in golden.config["unet_dim_mults"].split("|")), **known)
+
+
+def loaded(golden: Golden) -> SRDiffNet:
+    """A network with the fixture's weights; the constants of the chain are compared, not taken over."""
+    network = SRDiffNet(hyper_of(golden))
+    state, made = golden.under("state/"), network.hyper.schedule()
+    for name in CONSTANTS:
+        np.testing.assert_allclose(getattr(made, name), state.pop(name), rtol=1e-6, err_msg=name)
+    load_into(network, state, source=golden.name)
+    return network
+
+
+class Layers(nn.Cell):
+    """(lr_image, x, t) -> the results that the fixture has, in its order, and eps."""
+
+    def __init__(self, network: SRDiffNet) -> None:
+        super().__init__(auto_prefix=False)
+        self.network = network
+
+    def construct(self, lr_image: Tensor, x: Tensor, t: Tensor) -> tuple[tuple[Tensor, ...], ...]:
+        unet = self.network.denoise_fn
+        features = self.network.rrdb.features(lr_image)
+        projected = unet.project(self.network.features(lr_image))
+        positions = unet.embed(t)
+        time, skips, found = unet.mlp(positions), (), ()
+        beginning = (positions, time, projected)
+        for level, (first, second, down) in enumerate(unet.downs):
+            x = second(first(x, time), time)
+            found = (*found, x)
+            if level == 0:
+                x = x + projected
+            skips = (*skips, x)
+            x = down(x)
+            found = (*found, x)
+        x = unet.mid_block1(x, time)
+        found = (*found, x)
+        x = unet.mid_block2(x, time)
+        found = (*found, x)
+        for level, (first, second, up) in enumerate(unet.ups):
+            x = second(first(ms.ops.concat((x, skips[-1 - level]), 1), time), time)
+            found = (*found, x)
+            x = up(x)
+            found = (*found, x)
+        return features, (self.network.rrdb.head(features[-1]),), beginning, found, (unet.final_conv(x),)
+
+
+def layers(golden: Golden, network: SRDiffNet) -> None:
+    """Every layer of the U-Net and every block of the encoder."""
+    levels = len(network.hyper.dim_mults)
+    names = [f"unet_down{level}_{part}" for level in range(levels) for part in (1, 2)]
+    names += ["unet_mid_block1", "unet_mid_block2"]
+    names += [f"unet_up{level}_{part}" for level in range(levels - 1) for part in (1, 2)]
+    t = golden["in/t"][0]
+    features, head, beginning, found, (eps,) = Layers(network)(
+        Tensor(golden["in/img_lr"]), Tensor(noised(golden, network, t)), Tensor(t.astype(np.int32))
+    )
+    known: dict[str, Any] = {f"rrdb_fea{number}": feature for number, feature in enumerate(features)}
+    known |= {"rrdb_out": head[0]}
+    known |= dict(zip(("unet_time_pos_emb", "unet_time_mlp", "unet_cond_proj"), beginning, strict=True))
+    known |= dict(zip(names, found, strict=True))
+    known |= {"img2res": start_of(golden, network)}
+    known |= {"q_sample": noised(golden, network, t), "q_sample_t_minus_1": noised(golden, network, t - 1)}
+    for name in golden.under("mid/"):
+        if not name.startswith("sample_"):
+            golden.compare(f"mid/{name}", known[name])
+    golden.compare("out/eps_theta", eps)
+
+
+def start_of(golden: Golden, network: SRDiffNet) -> np.ndarray:
+    """The residual pictures."""
+    hr_image, lr_up = Tensor(golden["in/img_hr"]), Tensor(golden["in/img_lr_up"])
+    return to_residual(hr_image, lr_up, network.hyper.res_rescale).asnumpy()
+
+
+def noised(golden: Golden, network: SRDiffNet, t: np.ndarray) -> np.ndarray:
+    """x_t of each picture at its own step; step -1 stands for the last one, as it does with the authors."""
+    made, start, eps = network.hyper.schedule(), start_of(golden, network), golden["in/noise"][0]
+    return np.stack([made.q_sample(start[n], step, eps[n]) for n, step in enumerate(t)])
+
+
+def one_step(golden: Golden, network: SRDiffNet) -> None:
+    """A step of the chain for each picture at its own t."""
+    made, t = network.hyper.schedule(), golden["in/t"][0]
+    x, eps = noised(golden, network, t), golden["out/eps_theta"]
+    starts, results = [], []
+    for n, step in enumerate(t):
+        starts.append(made.predict_start(x[n], step, eps[n]))
+        mean = made.posterior_mean(starts[-1].clip(-1, 1), x[n], step)
+        noise = np.float32(made.posterior_deviation(step)) * golden["in/p_sample_noise_step0"][n]
+        results.append(mean + noise)
+    golden.compare("out/predict_start_from_noise", np.stack(starts))
+    golden.compare("out/p_sample_x0_pred", np.stack(starts).clip(-1, 1))
+    golden.compare("out/p_sample", np.stack(results))
+    lr_up, rescale = golden["in/img_lr_up"], network.hyper.res_rescale
+    golden.compare("out/res2img", to_image(start_of(golden, network), lr_up, rescale))
+
+
+class Predictor(nn.Cell):
+    """(x, t, lr_image) -> eps."""
+
+    def __init__(self, network: SRDiffNet) -> None:
+        super().__init__(auto_prefix=False)
+        self.network = network
+
+    def construct(self, x: Tensor, t: Tensor, lr_image: Tensor) -> Tensor:
+        return self.network(x, t, lr_image)
+
+
+def chain(golden: Golden, network: SRDiffNet) -> None:
+    """All steps backwards, with the fixture's noise."""
+    first, *noises = golden["in/sample_noise"]
+    lr_image, lr_up = golden["in/img_lr"][:1], golden["in/img_lr_up"][:1]
+    predictor, rescale, seen = Predictor(network), network.hyper.res_rescale, []
+
+    def predict(x: np.ndarray, t: int) -> np.ndarray:
+        return predictor(Tensor(x), Tensor([t], ms.int32), Tensor(lr_image)).asnumpy()
+
+    draws = iter(noises)
+    result = sample(
+        predict,
+        network.hyper.schedule(),
+        first,
+        lambda: next(draws),
+        seen=lambda t, x, start: seen.append((to_image(x, lr_up, rescale), to_image(start, lr_up, rescale))),
+    )
+    kept = golden.given("mid/sample_kept_iterations")
+    golden.compare("mid/sample_img", np.stack([seen[k][0] for k in kept]))
+    golden.compare("mid/sample_x_recon", np.stack([seen[k][1] for k in kept]))
+    golden.compare("out/sample_sr", to_image(result, lr_up, rescale))
+    golden.compare("out/sample_rrdb_out", network.rrdb(Tensor(lr_image)))
+
+
+def train(golden: Golden, network: SRDiffNet) -> None:
+    """Both objectives, their gradients, and steps of the U-Net alone."""
+
+    def batch(number: int) -> list[Tensor]:
+        pictures = [Tensor(golden[f"in/{name}"]) for name in ("img_hr", "img_lr", "img_lr_up")]
+        return [*pictures, Tensor(golden["in/t"][number].astype(np.int32)), Tensor(golden["in/noise"][number])]
+
+    squared = golden.config["loss_type"] == "l2"
+    joint = NoiseLoss(network, squared=squared, joint=True)
+    everything = network.trainable_params()
+    values, gradients = gradient_function(golden, joint, everything)(*batch(0))
+    golden.compare("loss/joint_q", values[1])
+    golden.compare("loss/joint_aux_l1", values[2])
+    golden.compare_all("grad/joint/", by_name(everything, gradients))
+    parameters = [parameter for parameter in everything if parameter.name.startswith("denoise_fn.")]
+    step, adam, losses = (
+        gradient_function(golden, NoiseLoss(network, squared=squared), parameters),
+        Adam(parameters),
+        [],
+    )
+    for number in range(len(golden["adam/loss"])):
+        values, gradients = step(*batch(number))
+        losses.append(float(values[0].asnumpy()))
+        if number == 0:
+            golden.compare("loss/q", losses[0])
+            for name, gradient in by_name(parameters, gradients).items():
+                if f"grad/{name}" in golden.arrays:
+                    golden.compare(f"grad/{name}", gradient)
+        adam.step(gradients, golden.config["lr"])
+    golden.compare("adam/loss", losses)
+    golden.compare_all("after/", by_name(parameters, parameters))
+
+
+@full_size("srdiff_diffsr_*")
+def full_size_network(inventory: Inventory) -> SRDiffNet:
+    """The authors' network that the name tells; the one with an encoder of 64 features and 17 blocks, too."""
+    name = inventory.name.removeprefix("srdiff_")
+    if name.endswith("_rrdb64x17"):
+        return SRDiffNet(Hyper(rrdb_num_feat=64, rrdb_num_block=17))
+    return SRDiffNet(PRESETS[name])
