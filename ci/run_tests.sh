@@ -24,10 +24,8 @@ if command -v shellcheck >/dev/null; then
 else
     summary+=("shellcheck     skipped: not installed (apt-get install shellcheck)")
 fi
-# Two files of tests at a time: most of the time is MindSpore compiling graphs, which it does on one core. The READMEs'
-# commands take longest, so they come first.
-check pytest "$PYTHON" -m pytest ci/tests/test_readmes.py ci/tests -q -rs --durations=5 \
-    -n 2 --dist loadfile --no-loadscope-reorder "$@"
+# Two files of tests at a time: most of the time is MindSpore compiling graphs, which it does on one core.
+check pytest "$PYTHON" -m pytest ci/tests -q -rs --durations=5 -n 2 --dist loadfile --no-loadscope-reorder "$@"
 
 printf '\n=== summary\n'
 printf '%s\n' "${summary[@]}"

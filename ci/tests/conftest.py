@@ -10,6 +10,11 @@ import common  # noqa: F401  (sets the environment before mindspore is imported)
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The READMEs' commands first: they take longest, and nothing else could be run beside them at the end."""
+    items.sort(key=lambda item: item.path.name != "test_readmes.py")
+
+
 @pytest.fixture(autouse=True)
 def fixed_seeds():
     np.random.seed(0)
