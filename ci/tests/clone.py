@@ -30,7 +30,7 @@ if os.environ.get("MS_ROLE") != "MS_SCHED":
     if plan == "rank 1 fails" and rank == "1":
         raise RuntimeError("worker 1 has had enough")
     if plan:
-        time.sleep(60)
+        time.sleep(600)
 """
 
 
