@@ -172,12 +172,12 @@ def test_first_step_is_adams_with_weight_decay(finished_run):
             np.testing.assert_allclose(moved, 0.002 * decay / (np.abs(decay) + 1e-8), atol=2e-8)
 
 
-@pytest.mark.parametrize(("scale", "blocks"), [(3, "1"), (4, "1,1")])
-def test_other_scales_train(run, scale, blocks):
-    folder = run(scale=scale, block_num=blocks, patch_size=24, niter=2)
-    assert read(folder).meta["scale"] == scale
+def test_learned_transform_trains(run):
+    """x3; x4 is trained by a command of the README."""
+    folder = run(scale=3, block_num=1, patch_size=24, niter=2)
+    assert read(folder).meta["scale"] == 3
     assert all(math.isfinite(loss) for loss in losses(folder))
-    assert f"PSNR-Y (crop {scale})" in (folder / "train.log").read_text()
+    assert "PSNR-Y (crop 3)" in (folder / "train.log").read_text()
 
 
 # --------------------------------------------------------------------------------------------------- stop, kill, resume
