@@ -7,7 +7,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
-from .FlowActNorms import ActNorm2d, constant_logdet, sum_per_picture
+from .FlowActNorms import ActNorm2d, constant_logdet, exact_exp, sum_per_picture
 
 INIT_DEVIATION = 0.05  # of the filters of hidden layers
 LOGS_FACTOR = 3.0  # of Conv2dZeros' scale, which thereby learns faster
@@ -100,7 +100,7 @@ def convolve(x: Tensor, filters: Tensor, biases: Tensor | None = None, groups: i
 def folded(layers: Layers) -> tuple[Tensor, Tensor]:
     """Conv2d layers one below the other, their ActNorms folded in: filters (K * out, in, k, k), biases (K * out,)."""
     weights, logs, biases = layers
-    scale = ops.exp(ops.concat(logs)).reshape((-1, 1, 1, 1))
+    scale = exact_exp(ops.concat(logs)).reshape((-1, 1, 1, 1))
     return ops.concat(weights) * scale, ops.concat(biases).reshape((-1,)) * scale.reshape((-1,))
 
 
@@ -110,7 +110,7 @@ def folded_zeros(layers: Layers) -> tuple[Tensor, Tensor]:
     It is the filters that change places, so that their outputs are simply cut in half.
     """
     weights, logs, biases = layers
-    scale = ops.exp(LOGS_FACTOR * ops.concat(logs)).reshape((-1, 1, 1, 1))
+    scale = exact_exp(LOGS_FACTOR * ops.concat(logs)).reshape((-1, 1, 1, 1))
     filters, bias = ops.concat(weights) * scale, ops.concat(biases) * scale.reshape((-1,))
     pairs = len(weights), filters.shape[0] // len(weights) // 2, 2, -1
     return evens_first(filters, pairs), evens_first(bias, pairs)

@@ -6,7 +6,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from .Flow import Condition, Conditioner, Layers, convolve, folded, folded_zeros, joined, read
-from .FlowActNorms import sum_per_picture
+from .FlowActNorms import exact_log, exact_sigmoid, sum_per_picture
 
 SHIFT_OF_LOGIT = 2.0  # so that a scale begins at sigmoid(2) = 0.88
 
@@ -86,7 +86,7 @@ def prepare(couplings: Couplings, condition: Condition, eps: float) -> tuple[tup
         ops.chunk(filters3, count),
         ops.chunk(biases3, count),
     )
-    return first_map + others, sum_per_picture(ops.log(scales))
+    return first_map + others, sum_per_picture(exact_log(scales))
 
 
 def of_step(prepared: tuple[Sequence[Tensor], ...], k: int) -> tuple[Tensor, ...]:
@@ -120,4 +120,4 @@ def second_map(z1: Tensor, part: tuple[Tensor, ...], eps: float) -> tuple[Tensor
 
 def scale_of(logit: Tensor, eps: float) -> Tensor:
     """In eps ... 1 + eps."""
-    return ops.sigmoid(logit + SHIFT_OF_LOGIT) + eps
+    return exact_sigmoid(logit + SHIFT_OF_LOGIT) + eps

@@ -7,7 +7,7 @@ import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
 from .Flow import Condition, convolve
-from .FlowActNorms import ActNorm2d, constant_logdet, sum_per_picture
+from .FlowActNorms import ActNorm2d, constant_logdet, exact_log, sum_per_picture
 from .FlowAffineCouplingsAblation import CondAffineSeparatedAndCond, Couplings, couple, of_step, prepare, uncouple
 from .FlowAffineCouplingsAblation import collect as collect_couplings
 from .InvertibleConv1x1 import InvertibleConv1x1
@@ -80,7 +80,7 @@ def advance(steps: Steps, z: Tensor, condition: Condition, eps: float) -> tuple[
     for k in range(len(matrices)):
         z, scale = couple(convolve(z, matrices[k], shifts[k]), of_step(prepared, k), eps)
         scales = (*scales, scale)
-    logdet = logdet + sum_per_picture(ops.log(ops.concat(scales, 1)))
+    logdet = logdet + sum_per_picture(exact_log(ops.concat(scales, 1)))
     return z, logdet + constant_logdet(z, log_determinant)
 
 
@@ -93,7 +93,7 @@ def go_back(steps: Steps, z: Tensor, condition: Condition, eps: float) -> tuple[
         z, scale = uncouple(z, of_step(prepared, k), eps)
         z = convolve(z, matrices[k], shifts[k])
         scales = (*scales, scale)
-    logdet = logdet + sum_per_picture(ops.log(ops.concat(scales, 1)))
+    logdet = logdet + sum_per_picture(exact_log(ops.concat(scales, 1)))
     return z, constant_logdet(z, log_determinant) - logdet
 
 
@@ -112,25 +112,25 @@ def affine_maps(maps: Maps) -> tuple[Sequence[Tensor], Sequence[Tensor], Tensor]
 def inverse_affine_maps(maps: Maps) -> tuple[Sequence[Tensor], Sequence[Tensor], Tensor]:
     """The same for the inverses x = M^-1 y - bias."""
     logs, bias, weights = stacked(maps)
-    inverses = ops.inverse(weights.astype(ms.float64)).astype(ms.float32)
-    filters, biases = as_filters(ops.exp(-logs).swapaxes(1, 2) * inverses, -bias)
+    filters, biases = as_filters(ops.inverse(weights * ops.exp(logs)), -bias)
     return filters, biases, -log_determinant(logs, weights)
 
 
 def stacked(maps: Maps) -> tuple[Tensor, Tensor, Tensor]:
-    """Logs and biases (K, 1, C), and weights (K, C, C)."""
+    """Logs and biases (K, 1, C), and weights (K, C, C), in float64."""
     logs, biases, weights = maps
     rows = len(logs), 1, -1
-    return ops.concat(logs).reshape(rows), ops.concat(biases).reshape(rows), ops.stack(weights)
+    logs, biases, weights = ops.concat(logs).reshape(rows), ops.concat(biases).reshape(rows), ops.stack(weights)
+    return logs.astype(ms.float64), biases.astype(ms.float64), weights.astype(ms.float64)
 
 
 def log_determinant(logs: Tensor, weights: Tensor) -> Tensor:
     """Of all maps together, for one pixel."""
-    return logs.sum() + ops.slogdet(weights.astype(ms.float64))[1].sum().astype(ms.float32)
+    return (logs.sum() + ops.slogdet(weights)[1].sum()).astype(ms.float32)
 
 
 def as_filters(matrices: Tensor, shifts: Tensor) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
     """(K, C, C) and K * C values -> K filters (C, C, 1, 1) and K biases (C,)."""
     count, channels, _ = matrices.shape
-    filters = matrices.reshape((count * channels, channels, 1, 1))
-    return ops.chunk(filters, count), ops.chunk(shifts.reshape((-1,)), count)
+    filters = matrices.reshape((count * channels, channels, 1, 1)).astype(ms.float32)
+    return ops.chunk(filters, count), ops.chunk(shifts.reshape((-1,)).astype(ms.float32), count)

@@ -25,7 +25,7 @@ from .FlowUpsamplerNet import COLORS, FlowUpsamplerNet
 from .RRDBNet import RRDBNet
 
 UNREAD = ("flowUpsamplerNet.f.0.weight", "flowUpsamplerNet.f.0.bias")
-"""Parameters that nothing reads; a file may lack them."""
+"""Parameters that nothing reads."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Hyper:
             raise UserError(
                 f"at x{self.scale} the flow has 1 to {most} levels, the last at half the LR size, not {self.levels}"
             )
-        if not all(0 <= block < self.num_blocks for block in self.stack):
+        if not self.stack or not all(0 <= block < self.num_blocks for block in self.stack):
             raise UserError(f"stack numbers blocks from 0 to {self.num_blocks - 1}, not {list(self.stack)}")
         if not 0 < self.eps < 1:
             raise UserError(f"eps bounds scales of about 0.9 below and lies in (0, 1), not {self.eps}")
@@ -121,7 +121,7 @@ class SRFlowNet(nn.Cell):
         stacked = ops.concat([blocks[number] for number in self.hyper.stack], 1)
         found = ((features, stacked),)
         if self.hyper.levels > self.doublings:
-            found = (*found, (ops.avg_pool2d(features, 2, 2), stacked[:, :, ::2, ::2]))
+            found = (*found, (ops.avg_pool2d(features, 2, 2), ops.avg_pool2d(stacked, 1, 2)))
         for larger in self.RRDB.enlarged(features, self.doublings - 1):
             found = ((larger, stacked), *found)
             stacked = enlarge(stacked)
@@ -142,13 +142,14 @@ class SRFlowNet(nn.Cell):
 
 
 def load_weights(network: SRFlowNet, weights: Mapping[str, np.ndarray], source: str | Path) -> None:
-    """Take over the weights of a file, the authors' or ours; it may lack what nothing reads.
+    """Take over the weights of a file, the authors' or ours; what nothing reads may be missing or of another shape.
 
     Raises:
         CheckpointError: they are another network's.
     """
     unread = {p.name: p.asnumpy() for p in network.get_parameters() if p.name in UNREAD}
-    load_into(network, unread | dict(weights), source=source)
+    read = {name: array for name, array in weights.items() if name not in unread or array.shape == unread[name].shape}
+    load_into(network, unread | read, source=source)
 
 
 def draw_latents(

@@ -1,0 +1,122 @@
+"""Enlarge pictures with SRFlow: a file or a folder, of any size, gray, RGBA and 16 bit included.
+
+    python SRFlow/infer.py PICTURES --heat 0.9 --samples 4 --seed 1 --output results    # the demo weights, x4
+    python SRFlow/infer.py encode HR.png --lr LR.png --output latents                   # HR -> latents (.npz)
+    python SRFlow/infer.py decode latents/HR.npz --output again                         # and back
+    python SRFlow/infer.py interpolate a.npz b.npz --steps 5 --output between           # two samples of one LR picture
+
+A sample is drawn by its seed and the picture's name: the same in tiles and whole, alone and among others. In tiles its
+pictures differ a little near the seams, since the network sees further than tiles overlap.
+"""
+
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from common import UserError, config, images, runtime
+from common.picture_jobs import Job, Results, do_all, find_jobs
+from common.resize import imresize
+from common.values import did_you_mean
+from SRFlow.src.model_utils.use_options import (
+    DecodeConfig,
+    EncodeConfig,
+    EnlargeConfig,
+    InferOptions,
+    InterpolateConfig,
+)
+
+if TYPE_CHECKING:
+    from SRFlow.src.model_utils.sampling import Sampler
+
+ENLARGE = "enlarge"  # what is done without a command
+COMMANDS = {"encode": EncodeConfig, "decode": DecodeConfig, "interpolate": InterpolateConfig}
+USAGE = "type infer.py PICTURES, infer.py encode HR, infer.py decode LATENTS or infer.py interpolate LATENTS LATENTS"
+log = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do what is asked for; returns the exit code: 0, or 2 when a picture could not be read."""
+    runtime.start_log()
+    command, inputs, options = parse(list(sys.argv[1:] if argv is None else argv))
+    if command in (ENLARGE, "encode"):
+        jobs = find_jobs(inputs, options.output)
+    else:
+        jobs = [Job(path, Path()) for path in map(Path, inputs)]
+    results = Results(options.output, jobs)
+    runtime.start(options.device_target)
+
+    from SRFlow.src.model_utils import latent_work
+    from SRFlow.src.model_utils.sampling import Sampler
+    from SRFlow.src.model_utils.trained import load_trained
+
+    sampler = Sampler(load_trained(options), options.engine, options.tile)
+    runtime.keep_interrupts()
+    if command == "interpolate":
+        latent_work.interpolate(*jobs, results, sampler, options)
+        return 0
+    work, done = {
+        ENLARGE: (enlarge, "enlarged"),
+        "encode": (latent_work.encode, "encoded"),
+        "decode": (latent_work.decode, "decoded"),
+    }[command]
+    do_all(jobs, lambda job: work(job, results, sampler, options), options.output, done)
+    return 0
+
+
+def parse(words: list[str]) -> tuple[str, list[str], InferOptions]:
+    """(command, what to work on, options) of a command line.
+
+    Raises:
+        UserError: nothing to work on, or options that cannot be taken.
+    """
+    command = words.pop(0) if words and words[0] in COMMANDS else ENLARGE
+    count = next((number for number, word in enumerate(words) if word.startswith("-")), len(words))
+    options = config.parse(COMMANDS.get(command, EnlargeConfig), words[count:], description=__doc__)
+    inputs = [*words[:count], *([options.input] if options.input else [])]
+    if not inputs:
+        raise UserError(f"on what? {USAGE}")
+    if command == ENLARGE and not Path(inputs[0]).exists() and (hint := did_you_mean(inputs[0], COMMANDS)):
+        raise UserError(f"there is no {inputs[0]}{hint}; {USAGE}")
+    if command == "interpolate" and len(inputs) != 2:
+        raise UserError(f"infer.py interpolate takes two files of latents, not {len(inputs)}")
+    return command, inputs, options
+
+
+def enlarge(job: Job, results: Results, sampler: "Sampler", options: EnlargeConfig) -> None:
+    """LR file -> HR files, one for each sample, and a grid of several; alpha is enlarged by bicubic."""
+    from SRFlow.src.model_utils.grid import grid
+    from SRFlow.src.model_utils.latent_file import Latents, write
+
+    scale, count = sampler.hyper.scale, options.samples
+    stem = job.source.stem + options.suffix.replace("{scale}", str(scale))
+    ending = f".{options.format}" if options.format else job.source.suffix
+    numbers = [f"_{number}" for number in range(1, count + 1)] if count > 1 else [""]
+    targets = [results.reserve(job, f"{stem}{number}{ending}") for number in numbers]
+    grid_target = results.reserve(job, f"{stem}_samples.png") if count > 1 else None
+    lr, alpha, notes = images.read_picture(job.source)
+    said = [*notes, *(["alpha enlarged by bicubic"] if alpha is not None else [])]
+    if alpha is not None:
+        alpha = imresize(alpha, scale)
+    samples = []
+    for number, target in enumerate(targets):
+        latents = sampler.draw(lr, options.heat, options.seed, (job.inside / job.source.name).as_posix(), number)
+        hr = sampler.decode(lr, latents, lambda total: runtime.progress(total, job.source.name, "tile"))
+        images.write_picture(target, hr, alpha)
+        if options.save_latents:
+            write(target.with_suffix(".npz"), Latents(latents, lr, *hr.shape[:2], sampler.trained.digest))
+        report(job.source, lr.shape[1::-1], target, hr.shape[1::-1], said)
+        samples += [hr] if grid_target else []
+    if grid_target:
+        images.write_picture(grid_target, grid(samples))
+
+
+def report(source: Path, size: tuple[int, int], target: Path, result: tuple[int, int], said: Sequence[str]) -> None:
+    """One line of the log for a picture that is done."""
+    notes = f" ({'; '.join(said)})" if said else ""
+    log.info("%s %dx%d -> %s %dx%d%s", source, *size, target, *result, notes)
+
+
+if __name__ == "__main__":
+    runtime.run_main(main)

@@ -1,0 +1,1 @@
+"""Training samples and the pictures they are cut from."""

@@ -1,0 +1,1 @@
+"""Where SRFlow's data lie, and the program that makes them."""

@@ -1,0 +1,1 @@
+"""What SRFlow's programs are built from: options, configuration files, adapters to where they run."""

@@ -1,0 +1,44 @@
+"""Where a program works: on this machine, or in a ModelArts job with its data and results in the cloud's storage."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TypeVar
+
+from common import UserError
+
+from . import moxing_adapter
+from .config import ModelArtsOptions
+from .local_adapter import get_device_id, get_device_num, get_rank_id
+from .yml import PATHS
+
+__all__ = ["get_device_id", "get_device_num", "get_rank_id", "workplace"]
+T = TypeVar("T", bound=ModelArtsOptions)
+
+
+@contextlib.contextmanager
+def workplace(options: T) -> Iterator[T]:
+    """The options with paths of this machine.
+
+    As a ModelArts job the data set is copied to `data_path` first, where relative paths in the options then lie, or the
+    data set itself when none is named. Run folders are made in `output_path`, which is copied to `train_url` in the
+    end, also after a failure, so that what was reached is not lost.
+
+    Raises:
+        UserError: no moxing, no data_url or train_url, or a copy failed.
+    """
+    if not options.enable_modelarts:
+        yield options
+        return
+    if not options.data_url or not options.train_url:
+        raise UserError("--enable_modelarts needs --data_url (data set) and --train_url (place of the run folders)")
+    moxing_adapter.sync_data(options.data_url, options.data_path)
+    present = {field.name for field in fields(options)}
+    given = {name: getattr(options, name) for name in PATHS if name in present}
+    changes = {name: str(Path(options.data_path) / path) for name, path in given.items() if path}
+    changes.setdefault("dataset_GT_path", options.data_path)
+    try:
+        yield replace(options, save_dir=options.output_path, **changes)
+    finally:
+        moxing_adapter.send_results(options.output_path, options.train_url)

@@ -1,0 +1,178 @@
+"""What eval.py measures: samples at several heats against HR and LR, how they differ, and HR's likelihood."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from common import UserError, metrics
+from common.evaluation import Figure, Table, lpips_figure, psnr_figure, ssim_figure
+from common.images import comparison_strip, write_picture
+from common.metrics import PROTOCOLS, Convention
+from common.resize import imresize
+
+from .data_sets import Picture
+from .sampling import Sampler
+from .use_options import EvalConfig
+
+log = logging.getLogger(__name__)
+# MindSpore's nn.PSNR and nn.SSIM, which the seed measures with: RGB, nothing cropped, an 11x11 Gaussian window.
+SEED_FIGURES = psnr_figure(Convention("rgb", 0)), ssim_figure(Convention("rgb", 0))
+
+
+class Figures(NamedTuple):
+    """The columns of the table.
+
+    Attributes:
+        samples: measured of bicubic and of the samples of each heat.
+        diversity: of the samples alone; None when there is one of each heat.
+        nll: of HR; None when it is not measured.
+    """
+
+    samples: list[Figure]
+    diversity: Figure | None
+    nll: Figure | None
+
+    def all(self) -> list[Figure]:
+        """In the order of the table."""
+        return [*self.samples, *(figure for figure in (self.diversity, self.nll) if figure)]
+
+
+def figures(options: EvalConfig, scale: int) -> Figures:
+    """PSNR and SSIM on RGB by the authors' protocol and on Y, LR-PSNR, LPIPS where weights are given, and the rest."""
+    authors, on_y = PROTOCOLS["srflow"](scale), Convention("y", scale if options.crop < 0 else options.crop)
+    made = [make(convention) for convention in (authors, on_y) for make in (psnr_figure, ssim_figure)]
+    made.append(Figure(Convention("rgb", 0).label("LR-PSNR"), lambda sr, hr, lr: lr_psnr(sr, lr, scale)))
+    if options.lpips_weights:
+        from common.lpips import Lpips
+
+        made.append(lpips_figure(Lpips.from_files(options.lpips_weights)))
+    heats = tuple(f"heat {heat:g}" for heat in options.all_heats())
+    diversity = Figure("diversity (std of 255)", measured_apart, 2, heats) if options.samples > 1 else None
+    nll = Figure("NLL (bits per pixel, no noise)", measured_apart, 3, ("HR",)) if options.nll else None
+    return Figures([replace(figure, columns=("bicubic", *heats)) for figure in made], diversity, nll)
+
+
+def lr_psnr(sr: np.ndarray, lr: np.ndarray, scale: int) -> float:
+    """PSNR between SR made small again and LR, as the authors measure it."""
+    return metrics.lr_psnr(sr, lr, scale, channels="rgb", crop=0, rounding="half_even")
+
+
+def measured_apart(sr: np.ndarray, hr: np.ndarray, lr: np.ndarray) -> float:
+    """Of figures that take more than one picture."""
+    raise NotImplementedError("this figure is not one of a single picture")
+
+
+def diversity(samples: Sequence[np.ndarray]) -> float:
+    """Standard deviation of each colour value over the samples, in steps of 255; the mean of all values."""
+    return float(np.std(np.stack(samples).astype(np.float64), 0).mean())
+
+
+def evaluate(
+    title: str, pictures: Iterator[Picture], sampler: Sampler, columns: Figures, options: EvalConfig, folder: Path
+) -> Table:
+    """Measure every picture of a set; the figures of a heat are the means over its samples.
+
+    Seconds are those of one sample.
+
+    Raises:
+        UserError: a picture cannot be read, or is too small to be measured.
+    """
+    table = Table(title, columns.all(), {}, {})
+    for picture in pictures:
+        start = time.perf_counter()
+        samples = {heat: draw_all(sampler, picture, heat, options) for heat in options.all_heats()}
+        table.seconds[picture.name] = (time.perf_counter() - start) / (options.samples * len(samples))
+        try:
+            row, spreads = measure(picture, samples, columns, sampler.hyper.scale)
+        except UserError as error:
+            raise UserError(f"{picture.name}: {error}") from error
+        if columns.nll:
+            row[columns.nll.name] = (sampler.encode(picture.hr, picture.lr).nll,)
+        table.rows[picture.name] = row
+        table.spreads[picture.name] = spreads if options.samples > 1 else {}
+        first = columns.samples[0]
+        said = ", ".join(f"{c} {v:.2f}" for c, v in zip(first.columns, row[first.name], strict=True))
+        log.info("%s: %s %s", picture.name, first.name, said)
+        if options.save_results:
+            write_results(folder, picture, samples, first, row[first.name])
+    return table
+
+
+def draw_all(sampler: Sampler, picture: Picture, heat: float, options: EvalConfig) -> list[np.ndarray]:
+    """The samples of one heat; at heat 0 all are the same one."""
+    count = options.samples if heat else 1
+    latents = (sampler.draw(picture.lr, heat, options.seed, picture.name, number) for number in range(count))
+    return [sampler.decode(picture.lr, parts) for parts in latents]
+
+
+def measure(
+    picture: Picture, samples: dict[float, list[np.ndarray]], columns: Figures, scale: int
+) -> tuple[dict[str, tuple[float, ...]], dict[str, float]]:
+    """A row of the table without the likelihood, and the standard deviations over the samples of the last heat."""
+    bicubic, row, spreads = imresize(picture.lr, scale), {}, {}
+    for figure in columns.samples:
+        scores = [[figure.measure(sr, picture.hr, picture.lr) for sr in found] for found in samples.values()]
+        row[figure.name] = (figure.measure(bicubic, picture.hr, picture.lr), *map(float, map(np.mean, scores)))
+        spreads[figure.name] = float(np.std(scores[-1])) if len(set(scores[-1])) > 1 else 0.0
+    if columns.diversity:
+        row[columns.diversity.name] = tuple(diversity(found) for found in samples.values())
+    return row, spreads
+
+
+def write_results(
+    folder: Path, picture: Picture, samples: dict[float, list[np.ndarray]], figure: Figure, values: Sequence[float]
+) -> None:
+    """The samples, and a strip LR | bicubic | the first of each heat | HR."""
+    for heat, found in samples.items():
+        for number, sr in enumerate(found, 1):
+            name = f"{picture.name}_{number}" if len(found) > 1 else picture.name
+            write_picture(folder / f"SR_heat_{heat:g}" / f"{name}.png", sr)
+    shown = [
+        imresize(picture.lr, picture.hr.shape[0] // picture.lr.shape[0]),
+        *(found[0] for found in samples.values()),
+    ]
+    captions = [f"{column}\n{value:.2f}" for column, value in zip(figure.columns, values, strict=True)]
+    strip = [("LR", picture.lr), *zip(captions, shown, strict=True), (f"HR\n{figure.name}", picture.hr)]
+    write_picture(folder / "strips" / f"{picture.name}.png", comparison_strip(strip))
+
+
+def evaluate_patches(
+    title: str,
+    pictures: Iterator[Picture],
+    sampler: Sampler,
+    heat: float,
+    options: EvalConfig,
+    say: Callable[[str], None],
+) -> Table:
+    """The seed's protocol: PSNR and SSIM of each patch; a line is said of each, and two of the means.
+
+    Raises:
+        UserError: a patch cannot be read, or is too small to be measured.
+    """
+    names = [f"{figure.name}, heat {heat:g}" for figure in SEED_FIGURES]
+    columns = [replace(figure, name=name, columns=("SR",)) for figure, name in zip(SEED_FIGURES, names, strict=True)]
+    table = Table(title, columns, {}, {})
+    for number, picture in enumerate(pictures, 1):
+        start = time.perf_counter()
+        samples = draw_all(sampler, picture, heat, options)
+        table.seconds[picture.name] = (time.perf_counter() - start) / len(samples)
+        try:
+            scores = [[figure.measure(sr, picture.hr, picture.lr) for sr in samples] for figure in columns]
+        except UserError as error:
+            raise UserError(f"{picture.name}: {error}") from error
+        psnr, ssim = means = [float(np.mean(found)) for found in scores]
+        table.rows[picture.name] = {name: (mean,) for name, mean in zip(names, means, strict=True)}
+        say(f"Get the number {number} data psnrloss: {as_printed(psnr)}, ssim_loss: {as_printed(ssim)}")
+    for word, name in zip(("psnr", "ssim"), names, strict=True):
+        say(f"The mean of {word} is: {as_printed(*table.mean(name))}")
+    return table
+
+
+def as_printed(value: float) -> str:
+    """`[34.00094]`: the seed prints an array of one float32."""
+    return str(np.array([value], np.float32))

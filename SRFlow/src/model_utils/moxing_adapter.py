@@ -1,0 +1,78 @@
+"""ModelArts: copies data from the cloud's storage (OBS) before a job, and its results back, by the package moxing."""
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from common import UserError
+
+from .local_adapter import get_rank_id
+
+log = logging.getLogger(__name__)
+COPIED = ".copied"  # in a folder that has been copied completely: its source
+
+
+def moxing_file() -> Any:
+    """The module that copies.
+
+    Raises:
+        UserError: this is no ModelArts machine.
+    """
+    try:
+        import moxing
+    except ImportError:
+        raise UserError(
+            "--enable_modelarts needs the package moxing, which only ModelArts' machines have: leave it out elsewhere"
+        ) from None
+    return moxing.file
+
+
+def sync_data(source: str, target: str) -> None:
+    """Copy a folder of OBS to this machine, once for all its workers; the others wait meanwhile.
+
+    Raises:
+        UserError: no moxing, or the copy failed.
+    """
+    file, folder = moxing_file(), Path(target)
+    folder.mkdir(parents=True, exist_ok=True)
+    with one_at_a_time(folder):
+        mark = folder / COPIED
+        if not mark.exists() or mark.read_text(encoding="utf-8") != source:
+            copy(file, source, target)
+            mark.write_text(source, encoding="utf-8")
+
+
+def send_results(source: str, target: str) -> None:
+    """Copy a folder of this machine to OBS; the job's first worker does it.
+
+    Raises:
+        UserError: no moxing, or the copy failed.
+    """
+    if get_rank_id() == 0:
+        copy(moxing_file(), source, target)
+
+
+def copy(file: Any, source: str, target: str) -> None:
+    """A whole folder.
+
+    Raises:
+        UserError: it failed.
+    """
+    log.info("copying %s to %s", source, target)
+    try:
+        file.copy_parallel(source, target)
+    except Exception as error:  # moxing has no common class for its errors
+        raise UserError(f"cannot copy {source} to {target}: {' '.join(str(error).split())}") from error
+
+
+@contextlib.contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Within the block no other process of this machine is in one for the same folder."""
+    import fcntl
+
+    with open(f"{os.path.abspath(folder)}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,61 @@
+"""The authors' files: they name and shape the weights as we do, but do not say what network they are of."""
+
+import itertools
+import re
+from collections.abc import Mapping
+
+import numpy as np
+
+from common.checkpoint import CheckpointError
+
+from ..model.SRFlowNet import Hyper
+from .options import NAMED
+
+BLOCK = re.compile(r"RRDB\.RRDB_trunk\.(\d+)\.RDB1\.conv1\.weight")
+STEP = re.compile(r"flowUpsamplerNet\.layers\.(\d+)\.affine\.fAffine\.0\.weight")
+UPCONV = re.compile(r"RRDB\.upconv(\d)\.weight")
+DEFAULT_EPS = 1e-4
+
+
+def hyper_of(weights: Mapping[str, np.ndarray], source: str, stack: tuple[int, ...] = (), eps: float = 0.0) -> Hyper:
+    """The network that a file without metadata describes, read off its names and shapes.
+
+    Args:
+        stack: which blocks the flow reads, which shapes do not tell; by default those of the named network that has as
+            many of everything.
+        eps: smallest scale of a coupling, which shapes do not tell either; 0 takes the authors'.
+
+    Raises:
+        CheckpointError: not an SRFlow, or none of the named ones and no `stack` given.
+    """
+    blocks = {int(match[1]): array for name, array in weights.items() if (match := BLOCK.fullmatch(name))}
+    steps = {int(match[1]): array for name, array in weights.items() if (match := STEP.fullmatch(name))}
+    doublings = sum(1 for name in weights if UPCONV.fullmatch(name))
+    if not blocks or not steps or not doublings:
+        raise CheckpointError(f"{source} is no SRFlow: it has {', '.join(sorted(weights)[:4])} ...")
+    places = sorted(steps)
+    levels = 1 + sum(1 for one, other in itertools.pairwise(places) if other > one + 1)
+    growth, num_features = blocks[0].shape[:2]
+    own = steps[places[0]].shape[1] - 6  # of 12 channels of the first level, half go into fAffine
+    found = {
+        "scale": 2**doublings,
+        "num_features": num_features,
+        "num_blocks": len(blocks),
+        "growth": growth,
+        "levels": levels,
+        "steps": len(steps) // levels,
+        "hidden_channels": steps[places[0]].shape[0],
+        "eps": eps or DEFAULT_EPS,
+    }
+    stacked = own // num_features - 1
+    named = (hyper.stack for hyper in NAMED.values() if resembles(hyper, found, stacked))
+    stack = stack or next(named, ())
+    if len(stack) != stacked:
+        raise CheckpointError(f"{source} does not tell which {stacked} block(s) its flow reads: type --stack, as 1,3")
+    return Hyper(stack=stack, **found)
+
+
+def resembles(hyper: Hyper, found: Mapping[str, object], stacked: int) -> bool:
+    """Whether a named network has the same encoder and as many stacked blocks."""
+    same = all(getattr(hyper, name) == found[name] for name in ("scale", "num_features", "num_blocks", "growth"))
+    return same and len(hyper.stack) == stacked

@@ -1,0 +1,103 @@
+"""A trained network ready to be used, from a checkpoint of training or from the inference form of one."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from common import UserError, checkpoint
+from common.checkpoint import Checkpoint, CheckpointError
+
+from ..model.folding import fold, shapes
+from ..model.SRFlowNet import Hyper, SRFlowNet
+from . import util
+from .options import TrainedOptions
+
+FORM, INFERENCE = "form", "inference"  # what the metadata of a converted checkpoint say
+
+
+class Trained(NamedTuple):
+    """What the programs need of a trained network.
+
+    Attributes:
+        hyper: its shape.
+        arrays: its weights as `folding.fold` leaves them.
+        source: name of the file.
+        digest: tells the function of these weights from all others; that of a converted checkpoint is its original's.
+    """
+
+    hyper: Hyper
+    arrays: dict[str, np.ndarray]
+    source: str
+    digest: str
+
+    @property
+    def cache(self) -> Path | None:
+        """The file, beside which exports are kept."""
+        return Path(self.source) if Path(self.source).is_file() else None
+
+
+def load_trained(options: TrainedOptions) -> Trained:
+    """What a checkpoint of either kind holds; without one, the demo weights.
+
+    Raises:
+        UserError: no such file, not SRFlow's, not the network that was asked for, or weights that do not fit.
+    """
+    if options.random_weights and not options.ckpt_path:
+        network, saved, source = util.load_network(options)
+        return from_network(network, saved, source)
+    source = options.ckpt_path or str(util.demo_weights(options.scale or util.DEMO_SCALE))
+    saved = util.read(source)
+    hyper = util.hyper_of(saved, source, options)
+    util.refuse_contradiction(options, hyper, source)
+    if saved.meta.get(FORM) == INFERENCE:
+        check_arrays(saved.weights, hyper, source)
+        return Trained(hyper, saved.weights, source, saved.meta["digest"])
+    network = SRFlowNet(hyper)
+    util.put_weights(network, saved.weights, source)
+    return from_network(network, saved, source)
+
+
+def from_network(network: SRFlowNet, saved: Checkpoint, source: str) -> Trained:
+    """What is folded of a network whose weights are those of `saved`.
+
+    Raises:
+        UserError: they cannot be folded.
+    """
+    hyper = network.hyper
+    try:
+        arrays = fold({parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}, hyper)
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from None
+    return Trained(hyper, arrays, source, digest_of(hyper, saved))
+
+
+def digest_of(hyper: Hyper, saved: Checkpoint) -> str:
+    """Of weights and hyper-parameters."""
+    return hashlib.sha256(f"{checkpoint.digest(saved.weights)} {json.dumps(asdict(hyper))}".encode()).hexdigest()
+
+
+def to_checkpoint(trained: Trained, saved: Checkpoint) -> Checkpoint:
+    """The inference form of the checkpoint that `trained` came from."""
+    kept = {key: saved.meta[key] for key in ("step", "epoch", "config") if key in saved.meta}
+    meta = {**kept, **util.describe(trained.hyper, saved.meta.get("config", {}))}
+    return Checkpoint(trained.arrays, {**meta, FORM: INFERENCE, "digest": trained.digest})
+
+
+def check_arrays(arrays: dict[str, np.ndarray], hyper: Hyper, source: str) -> None:
+    """Whether a converted checkpoint holds what its hyper-parameters describe.
+
+    Raises:
+        CheckpointError: it does not.
+    """
+    wanted = shapes(hyper)
+    found = {name: array.shape for name, array in arrays.items()}
+    wrong = [name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)]
+    if wrong:
+        raise CheckpointError(
+            f"{source} is not the network that it says it is: {len(wrong)} of its arrays are missing, unknown or of "
+            f"another shape ({', '.join(sorted(wrong)[:5])})"
+        )

@@ -1,0 +1,109 @@
+"""Options of the programs that use a trained network: eval.py, infer.py, export.py and train2test.py."""
+
+from dataclasses import dataclass
+
+from common import UserError
+from common.config import option
+
+from .options import DataOptions, DeviceOptions, EngineOptions, TrainedOptions
+
+GRAPHS = ("decode", "encode")
+
+
+@dataclass(frozen=True)
+class EvalConfig(EngineOptions, DataOptions, TrainedOptions):
+    """Options of eval.py."""
+
+    val_GT_path: str = option(  # noqa: N815
+        "", "what is measured when dataset_GT_path is not given: the patches of a yml file's datasets.val"
+    )
+    val_LQ_path: str = option("", "their LR pictures; default: MATLAB's bicubic of HR")  # noqa: N815
+    data_test: str = option("", "data sets below dataset_GT_path or its benchmark/, as Set5+Set14; default: all of it")
+    protocol: str = option(
+        "auto",
+        "table: all figures of whole pictures; patches: the seed's lines, PSNR and SSIM of each patch and their means; "
+        "auto: patches for a .mindrecord, else the table",
+        choices=("auto", "table", "patches"),
+    )
+    heat: float = option(0.9, "standard deviation of the latents", at_least=0)
+    heats: tuple[float, ...] = option((), "several of them, as 0,0.5,0.9; default: heat alone")
+    samples: int = option(1, "pictures made for each heat; the figures are their means", at_least=1)
+    seed: int = option(10, "seed of the latents", at_least=0)
+    nll: bool = option(True, "measure the likelihood of the HR pictures as well")
+    crop: int = option(-1, "border left out of PSNR-Y and SSIM-Y; -1: the scale", aliases=("crop_border",), at_least=-1)
+    save_results: bool = option(True, "write the SR pictures and the comparison strips (table only)")
+    lpips_weights: str = option("", "folder with AlexNet's and LPIPS's weights; without it LPIPS is not computed")
+    limit: int = option(0, "only so many pictures of each set; 0: all", at_least=0)
+    output: str = option("", "folder for the tables and pictures; default: a new one under runs/SRFlow")
+    name: str = option("", "name of that new folder; default: the data sets and the scale")
+
+    def all_heats(self) -> tuple[float, ...]:
+        """The heats to measure, each once.
+
+        Raises:
+            UserError: one is negative.
+        """
+        heats = tuple(dict.fromkeys(self.heats or (self.heat,)))
+        if min(heats) < 0:
+            raise UserError(f"--heats are standard deviations, 0 or more, not {min(heats):g}")
+        return heats
+
+
+@dataclass(frozen=True)
+class InferOptions(EngineOptions, TrainedOptions):
+    """What all of infer.py's commands take."""
+
+    input: str = option("", "what is worked on; it may also be typed right behind the command")
+    output: str = option("results", "folder for the results")
+
+
+@dataclass(frozen=True)
+class EnlargeConfig(InferOptions):
+    """Options of infer.py without a command: pictures are enlarged."""
+
+    heat: float = option(0.9, "standard deviation of the latents; 0: no chance, and a smoother picture", at_least=0)
+    samples: int = option(1, "pictures to make of each LR picture: name_1, name_2 ..., and a grid of them", at_least=1)
+    seed: int = option(1, "seed of the latents", at_least=0)
+    suffix: str = option("_x{scale}", "added to each name; {scale} is put in")
+    format: str = option("", "of the results; default: as the input", choices=("", "png", "jpg", "bmp"))
+    save_latents: bool = option(False, "write the latents of each sample as well, for infer.py interpolate")
+
+
+@dataclass(frozen=True)
+class EncodeConfig(InferOptions):
+    """Options of infer.py encode."""
+
+    lr: str = option("", "LR picture, or folder of LR pictures of the same names; default: MATLAB's bicubic of HR")
+
+
+@dataclass(frozen=True)
+class DecodeConfig(InferOptions):
+    """Options of infer.py decode."""
+
+    suffix: str = option("_x{scale}", "added to each name; {scale} is put in")
+    format: str = option("png", "of the results", choices=("png", "jpg", "bmp"))
+
+
+@dataclass(frozen=True)
+class InterpolateConfig(DecodeConfig):
+    """Options of infer.py interpolate."""
+
+    steps: int = option(5, "pictures to make, the two ends among them", at_least=2)
+
+
+@dataclass(frozen=True)
+class ExportConfig(TrainedOptions):
+    """Options of export.py."""
+
+    graph: str = option("both", "which direction to write", choices=("both", *GRAPHS))
+    file_name: str = option("srflow", "name of the files to write; _decode or _encode and the ending are added")
+    file_format: str = option("MINDIR", "what to write", choices=("MINDIR", "AIR", "ONNX"))
+    batch_size: int = option(1, "batch size of the exported graphs", at_least=1)
+
+
+@dataclass(frozen=True)
+class ConvertConfig(DeviceOptions):
+    """Options of train2test.py."""
+
+    train_path: str = option("", "checkpoint that training wrote, or the authors' .pth", aliases=("ckpt_path",))
+    test_path: str = option("", "file to write: .ckpt or .safetensors")

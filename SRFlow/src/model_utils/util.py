@@ -1,0 +1,128 @@
+"""What train.py, eval.py, infer.py and export.py put together: a network from a checkpoint, and what one says."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common import UserError, checkpoint
+from common.checkpoint import Checkpoint
+
+from ..model.SRFlowNet import Hyper, SRFlowNet
+from ..model.SRFlowNet import load_weights as put_weights
+from . import official
+from .options import DEMO_SCALE, SMALL, TrainedOptions, rescaled
+
+log = logging.getLogger(__name__)
+MODEL = "SRFlow"
+DEMO_WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
+ENCODER = "RRDB."  # opens the names of the encoder's parameters in a whole network
+
+
+def describe(hyper: Hyper, config: Mapping[str, Any], stage: str = "flow") -> dict[str, Any]:
+    """What a checkpoint says of itself."""
+    return {"model": MODEL, "scale": hyper.scale, "stage": stage, "hyper": asdict(hyper), "config": dict(config)}
+
+
+def load_weights(network: SRFlowNet, path: str) -> None:
+    """Put the weights of a checkpoint, ours or the authors', into a network of the same shape.
+
+    Raises:
+        UserError: no such file, not SRFlow's, or weights that do not fit.
+    """
+    put_weights(network, read(path).weights, path)
+
+
+def load_network(options: TrainedOptions) -> tuple[SRFlowNet, Checkpoint, str]:
+    """The network that a checkpoint holds, rebuilt from what the file says; without one, the demo weights.
+
+    Returns:
+        (network, checkpoint, name of the source).
+
+    Raises:
+        UserError: no such file, not SRFlow's, not the network that was asked for, or weights that do not fit.
+    """
+    if options.random_weights and not options.ckpt_path:
+        network = SRFlowNet(options.hyper())
+        log.warning("random weights: the flow turns latents into noise")
+        weights = {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
+        return network, Checkpoint(weights, describe(network.hyper, {})), "random weights"
+    source = options.ckpt_path or str(demo_weights(options.scale or DEMO_SCALE))
+    saved = read(source)
+    hyper = hyper_of(saved, source, options)
+    refuse_contradiction(options, hyper, source)
+    network = SRFlowNet(hyper)
+    put_weights(network, saved.weights, source)
+    return network, saved, source
+
+
+def hyper_of(saved: Checkpoint, source: str, options: TrainedOptions) -> Hyper:
+    """What a checkpoint says of its network, or what can be read off its weights."""
+    meta = saved.meta.get("hyper")
+    return Hyper(**meta) if meta else official.hyper_of(saved.weights, source, options.stack, options.eps)
+
+
+def read(path: str) -> Checkpoint:
+    """A file with a whole SRFlow in it.
+
+    Raises:
+        UserError: no such file, another model's, or the encoder alone.
+    """
+    saved = read_any(path)
+    if saved.meta.get("stage", "flow") != "flow":
+        raise UserError(f"{path} holds the encoder alone (--stage rrdb): train the flow with --rrdb_path {path}")
+    return saved
+
+
+def read_encoder(path: str) -> dict[str, np.ndarray]:
+    """The encoder's weights, by their names in `RRDBNet`: of a file that holds it alone, or in a whole network.
+
+    Raises:
+        UserError: no such file, or another model's.
+    """
+    weights = read_any(path).weights
+    inside = {name.removeprefix(ENCODER): array for name, array in weights.items() if name.startswith(ENCODER)}
+    return inside or dict(weights)
+
+
+def read_any(path: str) -> Checkpoint:
+    """A file of ours or the authors'.
+
+    Raises:
+        UserError: no such file, or another model's.
+    """
+    saved = checkpoint.read(path)
+    if saved.meta.get("model", MODEL) != MODEL:
+        raise UserError(f"{path} holds {saved.meta['model']}, not {MODEL}")
+    return saved
+
+
+def refuse_contradiction(options: TrainedOptions, hyper: Hyper, source: str) -> None:
+    """A network flag that was given must agree with the checkpoint.
+
+    Raises:
+        UserError: it does not.
+    """
+    scale = options.scale or (hyper.scale if options.model in SMALL else 0)
+    asked = {**(asdict(rescaled(options.model, scale)) if options.model else {}), **options.asked()}
+    for key, found in asdict(hyper).items():
+        if asked.get(key, found) != found:
+            raise UserError(
+                f"{source} has {key} {found}, not {asked[key]}: leave the flag out, or give another checkpoint"
+            )
+
+
+def demo_weights(scale: int) -> Path:
+    """The weights that come with the repository.
+
+    Raises:
+        UserError: none for this scale.
+    """
+    found = sorted(DEMO_WEIGHTS.glob(f"*_x{scale}.ckpt"))
+    if not found:
+        raise UserError(f"no demo weights for x{scale} in {DEMO_WEIGHTS}: give --ckpt_path, or try --random_weights")
+    log.info("no checkpoint named: taking the demo weights %s", found[0])
+    return found[0]

@@ -1,0 +1,195 @@
+"""The authors' and the seed's yml files: every key is an option of ours, a value that we insist on, or refused.
+
+One file serves training and evaluation, so a key may concern one of the two programs only.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from common import UserError
+from common.config import read_yaml
+from common.values import did_you_mean
+
+from .config import find_config
+
+log = logging.getLogger(__name__)
+
+
+class By(NamedTuple):
+    """A key that means another option to train.py than to the programs that use a trained network."""
+
+    train: str = ""
+    trained: str = ""
+
+
+class Only(NamedTuple):
+    """A key that is accepted with one value."""
+
+    value: str
+    otherwise: str  # why no other
+
+
+class Refused(NamedTuple):
+    """A key that cannot be honoured."""
+
+    why: str
+
+
+_COLORS = Only("3", "pictures are RGB")
+_RATE = Refused("the rate is lr_G and falls by lr_gamma at lr_steps_rel")
+_ENCODER = By(train="rrdb_path")
+_DATA = {
+    "mode": Only("LRHR_PKL", "there is one kind of data, HR pictures or patches with or without LR ones"),
+    "color": Only("RGB", "pictures are read as RGB"),
+    "quant": By(train="quant"),
+}
+BETA2 = "train.beta2"
+KEYS: dict[str, str | By | Only | Refused] = {
+    "name": By(train="name"),
+    "model": Only("SRFlow", "there is no other model here"),
+    "distortion": Only("sr", "SRFlow enlarges pictures"),
+    "scale": "scale",
+    "use_tb_logger": Refused("metrics.csv and curve.png are always written; there is no TensorBoard"),
+    "gpu_ids": Refused("DEVICE_ID=0 chooses a device, scripts/run_distribute_train_gpu.sh takes several"),
+    "dataroot_GT": By(trained="dataset_GT_path"),
+    "dataroot_LR": By(trained="dataset_LQ_path"),
+    "model_path": By(trained="ckpt_path"),
+    "test_pretrained_model_path": By(trained="ckpt_path"),
+    "heat": By(trained="heat"),
+    **{f"datasets.{split}.{key}": meaning for split in ("train", "val") for key, meaning in _DATA.items()},
+    "datasets.train.name": By(train="data_name"),
+    "datasets.train.dataroot": By(train="dataset_GT_path"),
+    "datasets.train.dataroot_GT": By(train="dataset_GT_path"),
+    "datasets.train.dataroot_LQ": By(train="dataset_LQ_path"),
+    "datasets.train.use_shuffle": Only("true", "the order is always shuffled"),
+    "datasets.train.n_workers": Refused("pictures are read by one thread, which is enough"),
+    "datasets.train.epoch": By(train="epochs"),
+    "datasets.train.batch_size": By(train="batch_size"),
+    "datasets.train.GT_size": By(train="patch_size"),
+    "datasets.train.HR_size": By(train="patch_size"),
+    "datasets.train.use_flip": By(train="use_flip"),
+    "datasets.train.use_rot": Only("false", "patches are mirrored, never turned"),
+    "datasets.val.name": Refused("the pictures to look at have no name of their own: dataroot tells"),
+    "datasets.val.dataroot": "val_GT_path",
+    "datasets.val.dataroot_GT": "val_GT_path",
+    "datasets.val.dataroot_LQ": "val_LQ_path",
+    "datasets.val.n_max": By(train="test_pictures"),  # of the looks while training; evaluation takes all
+    "network_G.which_model_G": Only("SRFlowNet", "there is no other network here"),
+    "network_G.in_nc": _COLORS,
+    "network_G.out_nc": _COLORS,
+    "network_G.nf": "num_features",
+    "network_G.nb": "num_blocks",
+    "network_G.gc": "growth",
+    "network_G.upscale": "scale",
+    "network_G.scale": "scale",
+    "network_G.train_RRDB": By(train="train_RRDB"),
+    "network_G.train_RRDB_delay": By(train="train_RRDB_delay"),
+    "network_G.flow.K": "flow_steps",
+    "network_G.flow.L": "flow_levels",
+    "network_G.flow.noInitialInj": Only("true", "the features enter by the couplings alone"),
+    "network_G.flow.coupling": Only("CondAffineSeparatedAndCond", "there is no other coupling here"),
+    "network_G.flow.additionalFlowNoAffine": Only("2", "two transition steps follow on each squeeze"),
+    "network_G.flow.split.enable": Only("true", "half of the channels leave in all but the last two levels"),
+    "network_G.flow.split.consume_ratio": Only("0.5", "half of the channels leave"),
+    "network_G.flow.split.correct_splits": Only(
+        "false", "the authors' weights have no split in the last but one level"
+    ),
+    "network_G.flow.fea_up0": Only("true", "the last level reads features at half the LR size"),
+    "network_G.flow.stackRRDB.blocks": "stack",
+    "network_G.flow.stackRRDB.concat": Only("true", "the blocks' results stand beside the features"),
+    "network_G.flow.CondAffineSeparatedAndCond.hidden_channels": "hidden_channels",
+    "network_G.flow.CondAffineSeparatedAndCond.eps": "eps",
+    "path.pretrain_model_G": _ENCODER,
+    "path.train_pretrain_model_G": _ENCODER,
+    "path.load_submodule": Only("true", "the file gives the encoder; ckpt_path gives a whole network"),
+    "path.strict_load": Only("true", "weights that do not fit are always an error"),
+    "path.resume_state": By(train="resume"),
+    **{f"train.{key}": By(train=key) for key in ("niter", "beta1", "beta2", "lr_gamma")},
+    **{f"train.{key}": By(train=key) for key in ("lr_steps", "lr_steps_rel", "lr_steps_inverse_rel")},
+    **{f"train.{key}": _RATE for key in ("lr_decay", "lr_init", "lr_max", "lr_end")},
+    "train.lr_G": By(train="lr"),
+    "train.lr_RRDB": Refused("the encoder learns at the flow's rate"),
+    "train.lr_scheme": Only("MultiStepLR", "there is no other schedule here"),
+    "train.warmup_iter": Only("-1", "there is no warm-up here"),
+    "train.manual_seed": By(train="seed"),
+    "train.val_freq": By(train="test_every"),
+    "train.weight_decay_G": By(train="weight_decay"),
+    "train.weight_fl": Only("1", "the likelihood is the only term"),
+    "train.weight_l1": Only("0", "the likelihood is the only term; --stage rrdb trains the encoder by L1"),
+    "val.heats": By(train="val_heats"),
+    "val.n_sample": By(train="val_samples"),
+    "test.heats": By(trained="heats"),
+    "logger.print_freq": By(train="log_every"),
+    "logger.save_checkpoint_freq": By(train="save_checkpoint_freq"),
+}
+SECTIONS = ("datasets", "network_G", "path", "train", "val", "test", "logger")
+PATHS = ("dataset_GT_path", "dataset_LQ_path", "val_GT_path", "val_LQ_path", "ckpt_path", "rrdb_path", "resume")
+
+
+def read(path: str, program: type) -> dict[str, Any]:
+    """The options of `program`, a configuration class, that a file gives, by our names; `~` leaves one at its default.
+
+    A file without any of the authors' sections holds options by our names already, as a run's config.yaml does.
+    Relative paths count from the current folder, or from the file's where there is nothing.
+
+    Raises:
+        UserError: unreadable, unknown keys, two keys that contradict each other, or values that cannot be honoured.
+    """
+    file = find_config(path)
+    content = read_yaml(file)
+    if not any(section in content for section in SECTIONS):
+        return content
+    options: dict[str, Any] = {}
+    faults = []
+    for key, value in leaves(content):
+        meaning = KEYS.get(key)
+        if value is None and any(f"{known}.".startswith(f"{key}.") for known in KEYS):  # also a section without keys
+            continue
+        if meaning is None:
+            faults.append(f"unknown key {key!r}{did_you_mean(key, KEYS)}")
+        elif isinstance(meaning, Refused):
+            faults.append(f"{key} is not used here ({meaning.why}): remove it")
+        elif isinstance(meaning, Only):
+            if str(value).lower() != meaning.value.lower():
+                faults.append(f"{key} must be {meaning.value}, not {value!r}: {meaning.otherwise}")
+        elif (name := option_of(meaning, program)) and not is_without_effect(key, value):
+            value = located(value, file) if name in PATHS else value
+            if options.setdefault(name, value) != value:
+                faults.append(f"{key} is {value!r}, but {name} has been given as {options[name]!r} above")
+    if faults:
+        raise UserError(f"{file}: " + "; ".join(faults))
+    return options
+
+
+def option_of(meaning: str | By, program: type) -> str:
+    """The option of this program that a key means; empty when the key concerns another one."""
+    name = meaning if isinstance(meaning, str) else getattr(meaning, program.CONFIG_PART)
+    return name if name in {field.name for field in fields(program)} else ""
+
+
+def is_without_effect(key: str, value: str) -> bool:
+    """Whether it is the authors' beta2, which their files give and their code overlooks; a line says so."""
+    if key != BETA2 or value != "0.99":
+        return False
+    log.warning(
+        "beta2 is 0.999 as in the authors' runs: their code overlooks the 0.99 of their files (--beta2 sets it)"
+    )
+    return True
+
+
+def located(value: Any, file: Path) -> Any:
+    """A relative path from where it leads somewhere: the current folder, or that of the configuration."""
+    beside = file.parent / str(value)
+    return str(beside) if not Path(str(value)).exists() and beside.exists() else value
+
+
+def leaves(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of everything that is not a section."""
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

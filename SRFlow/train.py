@@ -1,0 +1,94 @@
+"""Train SRFlow: first its encoder, then the flow.
+
+python SRFlow/train.py --opt SRFlow_DF2K_4X.yml --stage rrdb        # the encoder alone, by L1
+python SRFlow/train.py --opt SRFlow_DF2K_4X.yml --rrdb_path runs/SRFlow/.../ckpt/best.ckpt
+python SRFlow/train.py --dataset_GT_path DATA --model srflow_small  # DATA: HR pictures, DF2K, or X.mindrecord
+python SRFlow/train.py --resume runs/SRFlow/srflow_x4-20261120-101500     # go on after a stop
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from common import UserError, config, runs, runtime
+from common.checkpoint import Checkpoint
+from SRFlow.src.model_utils.device_adapter import get_device_id, workplace
+from SRFlow.src.model_utils.options import TrainConfig
+
+log = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train; returns the exit code."""
+    runtime.start_log()
+    options, saved, folder = config.parse(TrainConfig, argv, description=__doc__), None, None
+    if source := latest_run(options) if options.resume == "auto" else options.resume:
+        options, saved, folder = runs.resumed(TrainConfig, argv, source, __doc__, "SRFlow")
+        if options.stage != saved.meta["stage"]:
+            raise UserError(f"{source} is a run of --stage {saved.meta['stage']}, not {options.stage}")
+    if not options.dataset_GT_path and not options.enable_modelarts:
+        raise UserError("which pictures? type --dataset_GT_path FOLDER, or a .mindrecord")
+    with workplace(replace(options, resume="")) as options:
+        return train(options, saved, folder, source)
+
+
+def train(options: TrainConfig, saved: Checkpoint | None, folder: Path | None, source: str) -> int:
+    """Train, from the start or from what was saved."""
+    here = runtime.start(options.device_target, seed=options.seed, distribute=options.run_distribute)
+    if options.device_num not in (0, here.world_size):
+        raise UserError(
+            f"--device_num {options.device_num}, but there are {here.world_size} worker(s): "
+            "scripts/run_distribute_train_gpu.sh starts several"
+        )
+
+    from SRFlow.src.dataloader.init import first_batch, training_stream
+    from SRFlow.src.dataloader.validation import patches_to_look_at
+    from SRFlow.src.model.SRFlowNet import count_parameters
+    from SRFlow.src.model_utils import training, util, validating
+
+    hyper = options.hyper()
+    stream = training_stream(options, hyper, here)
+    validate = validating.make_validation(patches_to_look_at(options, hyper), options) if here.is_main else None
+    network = training.make_network(options, hyper, from_start=not saved)
+    plan = training.plan(options, hyper, here.world_size, len(stream.pictures))
+    name = run_name(options)
+    if options.stage == "flow" and not saved and not options.ckpt_path:
+        log.info("setting the ActNorms from the first batch")
+        training.initialise(network, options.quant, *first_batch(stream))
+    folder = runs.open_run(options, here, Path(options.save_dir), name, folder=folder, saved=saved)
+    trainer = training.make_trainer(
+        network,
+        options,
+        *(stream, plan, here, folder, util.describe(hyper, config.to_dict(options), options.stage)),
+        validate=validate,
+        checkpoint_folder=Path(options.ckpt_save_path) if options.ckpt_save_path else None,
+    )
+    if saved:
+        trainer.resume(saved, source)
+    log.info(
+        "SRFlow x%d, stage %s, %s parameters; %d pictures of %s; %d worker(s) on %s, device %d, %d patches each; "
+        "run folder %s",
+        *(hyper.scale, options.stage, f"{count_parameters(network):,}", len(stream.pictures)),
+        options.data_name or Path(options.dataset_GT_path).resolve().name,
+        *(here.world_size, here.device, get_device_id(), options.batch_size, folder),
+    )
+    return trainer.fit()
+
+
+def run_name(options: TrainConfig) -> str:
+    """What run folders are called, but for the time."""
+    stage = "" if options.stage == "flow" else f"_{options.stage}"
+    return options.name or f"{(options.model or 'srflow').lower()}_x{options.hyper().scale}{stage}"
+
+
+def latest_run(options: TrainConfig) -> str:
+    """The youngest run of this name that can be gone on with; "" when there is none, which a line says."""
+    found = Path(options.save_dir).glob(f"{run_name(options)}-[0-9]*/ckpt/last.ckpt")
+    found = sorted(found, key=lambda path: (path.stat().st_mtime_ns, path))
+    log.info("--resume auto: %s", found[-1].parent.parent if found else "nothing to go on with, a new run")
+    return str(found[-1].parent.parent) if found else ""
+
+
+if __name__ == "__main__":
+    runtime.run_main(main)

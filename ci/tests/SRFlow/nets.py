@@ -1,0 +1,210 @@
+"""Tiny networks for tests, and what they compute, told by naive float64 NumPy: one tap, one channel after the other."""
+
+import math
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, nn
+
+from common import checkpoint
+from common.checkpoint import Checkpoint
+from SRFlow.src.model.Flow import SqueezeLayer
+from SRFlow.src.model.FlowActNorms import ActNorm2d
+from SRFlow.src.model.FlowStep import FlowStep, TransitionStep
+from SRFlow.src.model.InvertibleConv1x1 import InvertibleConv1x1
+from SRFlow.src.model.Split import Split2d
+from SRFlow.src.model.SRFlowNet import Hyper, SRFlowNet
+
+SMALL = {"num_features": 4, "num_blocks": 2, "growth": 2, "stack": (0, 1), "steps": 1, "hidden_channels": 4}
+TINY = {
+    2: Hyper(scale=2, levels=2, **SMALL),
+    4: Hyper(scale=4, levels=3, **SMALL),
+    8: Hyper(scale=8, levels=4, **SMALL),
+}
+
+
+def shaken(cell: nn.Cell, size: float = 0.1, seed: int = 1) -> nn.Cell:
+    """The cell with every parameter away from its initial value, so that none can be left out unnoticed.
+
+    The matrices of 1x1 convolutions stay well conditioned.
+    """
+    rng = np.random.default_rng(seed)
+    for parameter in cell.trainable_params():
+        noise = rng.uniform(0.5, 1.5, parameter.shape) * rng.choice([-size, size], parameter.shape)
+        noise /= math.sqrt(len(noise)) if noise.ndim == 2 else 1
+        parameter.set_data(Tensor(parameter.asnumpy() + noise, ms.float32))
+    return cell
+
+
+def make(hyper: Hyper, size: float = 0.1, seed: int = 3) -> SRFlowNet:
+    """A trained-looking network."""
+    return shaken(SRFlowNet(hyper, seed), size)
+
+
+def weights_of(network: nn.Cell) -> dict[str, np.ndarray]:
+    return {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
+
+
+def save(path, network: SRFlowNet, meta: dict):
+    """A checkpoint as training writes it."""
+    checkpoint.save(path, Checkpoint(weights_of(network), meta))
+    return path
+
+
+def picture(height: int, width: int, count: int = 1, seed: int = 0, channels: int = 3) -> np.ndarray:
+    """(count, channels, height, width) float32 in [0, 1]."""
+    return np.random.default_rng(seed).random((count, channels, height, width), np.float32)
+
+
+def normal(*shape: int, seed: int = 5) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape, np.float32)
+
+
+# ------------------------------------------------------------------ the encoder
+
+
+def values(parameter) -> np.ndarray:
+    return parameter.asnumpy().astype(np.float64)
+
+
+def convolution(x: np.ndarray, filters: np.ndarray, biases: np.ndarray | float = 0.0) -> np.ndarray:
+    """(N, C, H, W) -> (N, O, H, W), zeros around."""
+    side, (height, width) = filters.shape[-1], x.shape[2:]
+    padded = np.pad(x, ((0, 0), (0, 0), *[(side // 2, side // 2)] * 2))
+    result = np.zeros((len(x), len(filters), height, width)) + np.reshape(biases, (-1, 1, 1))
+    for row, column in np.ndindex(side, side):
+        window = padded[:, :, row : row + height, column : column + width]
+        result += np.einsum("nchw,oc->nohw", window, filters[:, :, row, column])
+    return result
+
+
+def layer(x: np.ndarray, conv: nn.Cell) -> np.ndarray:
+    return convolution(x, values(conv.weight), values(conv.bias))
+
+
+def leaky(x: np.ndarray) -> np.ndarray:
+    return np.where(x > 0, x, 0.2 * x)
+
+
+def larger(x: np.ndarray) -> np.ndarray:
+    """Nearest, twice the sides."""
+    return x.repeat(2, 2).repeat(2, 3)
+
+
+def block(x: np.ndarray, cell: nn.Cell) -> np.ndarray:
+    found = x
+    for dense in (cell.RDB1, cell.RDB2, cell.RDB3):
+        seen = found
+        for conv in (dense.conv1, dense.conv2, dense.conv3, dense.conv4):
+            seen = np.concatenate((seen, leaky(layer(seen, conv))), 1)
+        found = found + 0.2 * layer(seen, dense.conv5)
+    return x + 0.2 * found
+
+
+def encode(network: SRFlowNet, lr_image: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    """What the levels read, from the largest size, and the head's picture."""
+    encoder, scale = network.RRDB, network.hyper.scale
+    x, blocks = layer(lr_image.astype(np.float64), encoder.conv_first), []
+    for cell in encoder.RRDB_trunk:
+        x = block(x, cell)
+        blocks.append(x)
+    x = x + layer(x, encoder.trunk_conv)
+    h, w = x.shape[2:]
+    sizes = {0.5: x.reshape(*x.shape[:2], h // 2, 2, w // 2, 2).mean((3, 5)) if h % 2 == w % 2 == 0 else None, 1: x}
+    for number in range(1, round(math.log2(scale)) + 1):
+        x = sizes[2**number] = leaky(layer(larger(x), getattr(encoder, f"upconv{number}")))
+    stacked, conditions = np.concatenate([blocks[number] for number in network.hyper.stack], 1), []
+    for level in range(1, network.hyper.levels + 1):
+        own = sizes[scale / 2**level]
+        rows, columns = (np.arange(size) * side // size for size, side in zip(own.shape[2:], (h, w), strict=True))
+        conditions.append(np.concatenate((own, stacked[:, :, rows][:, :, :, columns]), 1))
+    return conditions, layer(leaky(layer(x, encoder.HRconv)), encoder.conv_last)
+
+
+# ------------------------------------------------------------------ the flow
+
+
+def actnorm(x: np.ndarray, cell: ActNorm2d) -> np.ndarray:
+    return (x + values(cell.bias)) * np.exp(values(cell.logs))
+
+
+def mixed(x: np.ndarray, cell: InvertibleConv1x1) -> np.ndarray:
+    return np.einsum("oc,nchw->nohw", values(cell.weight), x)
+
+
+def zeros_layer(x: np.ndarray, cell: nn.Cell) -> tuple[np.ndarray, np.ndarray]:
+    """Conv2dZeros: outputs 0, 2, 4 ... and 1, 3, 5 ..."""
+    result = layer(x, cell) * np.exp(3 * values(cell.logs))
+    return result[:, 0::2], result[:, 1::2]
+
+
+def conditioner(x: np.ndarray, cell: nn.Cell) -> tuple[np.ndarray, np.ndarray]:
+    for hidden in (cell[0], cell[2]):
+        x = np.maximum(actnorm(convolution(x, values(hidden.weight)), hidden.actnorm), 0)
+    return zeros_layer(x, cell[4])
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+def coupled(z: np.ndarray, cell: nn.Cell, condition: np.ndarray) -> np.ndarray:
+    shift, logit = conditioner(condition, cell.fFeatures)
+    z = (z + shift) * (sigmoid(logit + 2) + cell.eps)
+    half = z.shape[1] // 2
+    shift, logit = conditioner(np.concatenate((z[:, :half], condition), 1), cell.fAffine)
+    return np.concatenate((z[:, :half], (z[:, half:] + shift) * (sigmoid(logit + 2) + cell.eps)), 1)
+
+
+def squeezed(x: np.ndarray) -> np.ndarray:
+    """Channel 4c + 2i + j is the pixel in row i and column j of each square of channel c."""
+    result = np.empty((len(x), 4 * x.shape[1], x.shape[2] // 2, x.shape[3] // 2))
+    for channel, row, column in np.ndindex(x.shape[1], 2, 2):
+        result[:, 4 * channel + 2 * row + column] = x[:, channel, row::2, column::2]
+    return result
+
+
+def split(z: np.ndarray, cell: Split2d) -> tuple[np.ndarray, np.ndarray]:
+    z1, z2 = np.split(z, 2, 1)
+    mean, logs = zeros_layer(z1, cell.conv)
+    return z1, (z2 - mean) / np.exp(logs)
+
+
+def forward(cell: nn.Cell, x: np.ndarray, condition: np.ndarray | None = None) -> np.ndarray:
+    """Any layer forwards; a split's two results one after the other in the channels."""
+    if isinstance(cell, SqueezeLayer):
+        return squeezed(x)
+    if isinstance(cell, ActNorm2d):
+        return actnorm(x, cell)
+    if isinstance(cell, InvertibleConv1x1):
+        return mixed(x, cell)
+    if isinstance(cell, Split2d):
+        return np.concatenate(split(x, cell), 1)
+    x = mixed(actnorm(x, cell.actnorm), cell.invconv)
+    return coupled(x, cell.affine, condition) if isinstance(cell, FlowStep) else x
+
+
+def latents(network: SRFlowNet, hr_image: np.ndarray, conditions: list[np.ndarray]) -> list[np.ndarray]:
+    """The whole flow forwards."""
+    x, level, found = hr_image.astype(np.float64), -1, []
+    for cell in network.flowUpsamplerNet.layers:
+        level += isinstance(cell, SqueezeLayer)
+        if isinstance(cell, Split2d):
+            x, latent = split(x, cell)
+            found.append(latent)
+        else:
+            x = forward(cell, x, conditions[level])
+    return [*found, x]
+
+
+def set_actnorms(network: SRFlowNet, hr_image: np.ndarray, conditions: list[np.ndarray]) -> dict[str, np.ndarray]:
+    """What the first batch sets the ActNorms of the flow's own steps to: name -> value; those inside a coupling not."""
+    x, level, found = hr_image.astype(np.float64), -1, {}
+    for place, cell in enumerate(network.flowUpsamplerNet.layers):
+        level += isinstance(cell, SqueezeLayer)
+        if isinstance(cell, TransitionStep):
+            mean, deviation = x.mean((0, 2, 3), keepdims=True), x.std((0, 2, 3), keepdims=True)
+            name = f"flowUpsamplerNet.layers.{place}.actnorm"
+            found |= {f"{name}.bias": -mean, f"{name}.logs": -np.log(deviation + 1e-6)}
+        x = split(x, cell)[0] if isinstance(cell, Split2d) else forward(cell, x, conditions[level])
+    return found
