@@ -23,7 +23,7 @@ def find_hr_folders(path: str, split: str) -> list[Path]:
     """
     root = Path(path)
     if not root.exists():
-        raise UserError(f"--dataset_GT_path is not there: {path} (SRFlow/src/dataset/prepare.py makes MindRecord sets)")
+        raise UserError(f"--dataset_GT_path is not there: {path} (folder of HR pictures, or .mindrecord)")
     bases = root, root / "DIV2K", root / "DIV2K_data"
     found = [base / DIV2K[split] for base in bases if (base / DIV2K[split]).is_dir()][:1]
     if split == "train":
@@ -49,6 +49,8 @@ def open_records(path: str, scale: int) -> PatchRecords:
     Raises:
         UserError: it is not there, damaged, or of another scale.
     """
+    if not Path(path).exists():
+        raise UserError(f"{path} is not there: SRFlow/src/dataset/prepare.py makes such sets")
     records = PatchRecords(path)
     if records.scale != scale:
         raise UserError(f"{path} was packed for x{records.scale}, not x{scale}")

@@ -27,6 +27,8 @@ def patches_to_look_at(options: TrainConfig, hyper: Hyper) -> tuple[np.ndarray, 
     Raises:
         UserError: pictures that are named are not there, or none is large enough.
     """
+    if options.val_GT_path and not Path(options.val_GT_path).exists():
+        raise UserError(f"--val_GT_path is not there: {options.val_GT_path} (--val_GT_path '' does without)")
     path = options.val_GT_path or beside(options.dataset_GT_path)
     if not path:
         log.info("no --val_GT_path and none beside the training pictures: the run is not validated")

@@ -10,10 +10,10 @@ from common import UserError
 
 from . import moxing_adapter
 from .config import ModelArtsOptions
-from .local_adapter import get_device_id, get_device_num, get_rank_id
+from .local_adapter import get_device_id
 from .yml import PATHS
 
-__all__ = ["get_device_id", "get_device_num", "get_rank_id", "workplace"]
+__all__ = ["get_device_id", "workplace"]
 T = TypeVar("T", bound=ModelArtsOptions)
 
 

@@ -2,17 +2,26 @@
 
 import os
 
+from common import UserError
+
 
 def get_device_id() -> int:
     """Number of the device; 0 when nobody chose one."""
-    return int(os.environ.get("DEVICE_ID") or 0)
-
-
-def get_device_num() -> int:
-    """Number of workers in the job."""
-    return int(os.environ.get("RANK_SIZE") or 1)
+    return number("DEVICE_ID")
 
 
 def get_rank_id() -> int:
-    """Number of this worker among them."""
-    return int(os.environ.get("RANK_ID") or 0)
+    """Number of this worker in its job; 0 when it is alone."""
+    return number("RANK_ID")
+
+
+def number(name: str) -> int:
+    """A variable of the environment; 0 when it is not set.
+
+    Raises:
+        UserError: it is no number.
+    """
+    text = os.environ.get(name) or "0"
+    if not text.isdigit():
+        raise UserError(f"{name} must be a number, not {text!r}")
+    return int(text)

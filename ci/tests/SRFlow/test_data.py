@@ -163,8 +163,8 @@ def test_smaller_patches_are_cut_from_records_and_larger_ones_refused(packed):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"dataset_GT_path": "/nope"}, r"--dataset_GT_path is not there: /nope .*prepare\.py makes MindRecord sets"),
-        ({"dataset_GT_path": "/nope.mindrecord"}, r"expected a packed set /nope\.mindrecord"),
+        ({"dataset_GT_path": "/nope"}, r"--dataset_GT_path is not there: /nope \(folder of HR pictures"),
+        ({"dataset_GT_path": "/nope.mindrecord"}, r"/nope\.mindrecord is not there: .*prepare\.py makes such sets"),
         ({"dataset_LQ_path": "/nope"}, "--dataset_LQ_path is not a folder: /nope"),
         ({"patch_size": 80}, "every training picture is smaller than the patch of 80x80"),
         ({"patch_size": 20}, r"--patch_size 20 \(HR pixels\) must be a multiple of 8"),
@@ -213,6 +213,8 @@ def test_what_is_looked_at(df2k, packed, caplog):
     assert "no --val_GT_path and none beside the training pictures: the run is not validated" in caplog.text
     with pytest.raises(UserError, match=r"every picture of .*DIV2K_valid_HR is smaller than --patch_size 80"):
         patches(df2k, patch_size=80)
+    with pytest.raises(UserError, match=r"--val_GT_path is not there: /nope .--val_GT_path '' does without."):
+        patches(df2k, val_GT_path="/nope")
 
 
 # --------------------------------------------------------------------------------------------------------- prepare.py

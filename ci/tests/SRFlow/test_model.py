@@ -395,7 +395,7 @@ def test_what_bounds_the_reverse_pass():
     n maps at the smallest scale enlarge what comes from heat 1.2 by eps^-n, and float32 ends at 3e38: nine such maps in
     a row are finite with eps 1e-4, ten are not, and one step later infinity times zero is NaN.
     It is the second map of the steps that does so: its logits grow with what it reads of z, so that large values make
-    small scales, and those still larger values. A larger eps, less heat and training on more pictures keep away from it.
+    small scales, and those still larger values. A larger eps or less heat keeps away from it.
     """
     condition, z = both(normal(1, 5, 1, 1)), Tensor(np.full((1, 2, 1, 1), 1.2, np.float32))
 

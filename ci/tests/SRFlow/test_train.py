@@ -27,6 +27,7 @@ from SRFlow.src.dataloader.init import training_stream
 from SRFlow.src.model.RRDBNet import RRDBNet
 from SRFlow.src.model.SRFlowNet import Hyper, SRFlowNet
 from SRFlow.src.model_utils import training, util, validating
+from SRFlow.src.model_utils.local_adapter import get_device_id, get_rank_id
 from SRFlow.src.model_utils.options import TrainConfig
 
 HYPER = Hyper(2, 4, 1, 2, (0,), 1, 1, 4)
@@ -438,6 +439,16 @@ def test_mistakes_of_modelarts_jobs(words, tmp_path, moxing, monkeypatch):
         train.main(words(**cloud(tmp_path)))
 
 
+def test_place_that_the_environment_tells(monkeypatch):
+    for name, get in (("DEVICE_ID", get_device_id), ("RANK_ID", get_rank_id)):
+        for text, wanted in (("", 0), ("3", 3)):
+            monkeypatch.setenv(name, text)
+            assert get() == wanted
+        monkeypatch.setenv(name, "x")
+        with pytest.raises(UserError, match=f"{name} must be a number, not 'x'"):
+            get()
+
+
 # ------------------------------------------------------------------------------------------------------------- mistakes
 
 
@@ -446,7 +457,7 @@ def test_mistakes_of_modelarts_jobs(words, tmp_path, moxing, monkeypatch):
     [
         ({"dataset_GT_path": ""}, r"which pictures. type --dataset_GT_path FOLDER, or a \.mindrecord"),
         ({"dataset_GT_path": "/nope"}, "--dataset_GT_path is not there: /nope"),
-        ({"val_GT_path": "/nope"}, "is not there: /nope"),
+        ({"val_GT_path": "/nope"}, "--val_GT_path is not there: /nope"),
         ({"patch_size": 17}, r"--patch_size 17 \(HR pixels\) must be a multiple of 2"),
         ({"stage": "both"}, "stage must be one of flow, rrdb, not 'both'"),
         ({"scale": 3}, "scale must be one of 0, 2, 4, 8"),

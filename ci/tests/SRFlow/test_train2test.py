@@ -1,0 +1,187 @@
+"""The inference form: what it computes, told by naive NumPy, and train2test.py as a user starts it."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from mindspore import Tensor
+
+from ci.tests.SRFlow import nets
+from common import UserError, checkpoint
+from common.checkpoint import Checkpoint
+from common.runtime import graph_mode
+from SRFlow import train2test
+from SRFlow.src.model.folding import fold, shapes
+from SRFlow.src.model.inference import Decode, Encode
+from SRFlow.src.model_utils import converting, trained
+from SRFlow.src.model_utils.use_options import EvalConfig
+from SRFlow.src.model_utils.util import describe
+
+SHAPES = {  # every way in which a level may read the features
+    "x2": nets.TINY[2],
+    "x4, five steps": replace(nets.TINY[4], steps=5),
+    "x8": nets.TINY[8],
+    "x4, two levels, odd sides": replace(nets.TINY[4], levels=2),
+    "x4, one level": replace(nets.TINY[4], levels=1),
+    "x8, three levels": replace(nets.TINY[8], levels=3),
+    "x2, one level, odd sides": replace(nets.TINY[2], levels=1),
+    "x4, one stacked block": replace(nets.TINY[4], stack=(0,)),
+}
+
+
+def folded(network):
+    return fold(nets.weights_of(network), network.hyper)
+
+
+def run(*arguments):
+    assert train2test.main([*map(str, arguments), "--device_target", "CPU"]) == 0
+
+
+# ----------------------------------------------------------------------------------------------------------- both forms
+
+
+@pytest.mark.parametrize("hyper", SHAPES.values(), ids=SHAPES)
+def test_both_directions_equal_naive_numpy(hyper):
+    network = nets.make(hyper, 0.05)
+    arrays = folded(network)
+    height, width = 3 * hyper.lr_multiple, 5 * hyper.lr_multiple
+    hr, lr = nets.picture(height * hyper.scale, width * hyper.scale, 2), nets.picture(height, width, 2, seed=1)
+    wanted = nets.latents(network, hr, nets.encode(network, lr)[0])
+    with graph_mode(False):
+        *parts, last = [part.asnumpy() for part in Encode(arrays, hyper)(Tensor(hr), Tensor(lr))]
+        latents, maps = parts[: len(wanted)], [*parts[len(wanted) :], last]
+        again = Decode(arrays, hyper)(Tensor(lr), *(Tensor(part.astype(np.float32)) for part in wanted)).asnumpy()
+        logdet = network.forward(Tensor(hr), Tensor(lr))[1].asnumpy()
+    assert [part.shape[1:] for part in latents] == list(hyper.latent_shapes(height, width))
+    for found, expected in zip(latents, wanted, strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+    np.testing.assert_allclose(again, hr, atol=1e-4)
+    sizes = [(2, 1, height * hyper.scale >> n, width * hyper.scale >> n) for n in range(1, hyper.levels + 1)]
+    assert [part.shape for part in maps] == sizes
+    total = sum(part.sum((1, 2, 3), dtype=np.float64) for part in maps)
+    np.testing.assert_allclose(total, logdet, rtol=1e-6)
+    assert np.abs(total).min() > 1
+
+
+def test_every_weight_that_is_read_counts():
+    """A weight that the form forgot would not change what it gives; one that it keeps in vain is no part of it."""
+    hyper = SHAPES["x4, two levels, odd sides"]
+    network = nets.make(hyper, 0.05)
+    weights, arrays = nets.weights_of(network), folded(network)
+    assert {name: array.shape for name, array in arrays.items()} == shapes(hyper)
+    assert all(array.dtype == np.float32 for array in arrays.values())
+    for name, array in weights.items():
+        changed = fold({**weights, name: array + np.float32(0.25)}, hyper)
+        differing = [key for key in arrays if not np.array_equal(arrays[key], changed[key])]
+        unread = name.startswith(("RRDB.HRconv", "RRDB.conv_last", "RRDB.upconv2", "flowUpsamplerNet.f."))
+        assert bool(differing) != unread, name
+
+
+def test_weights_that_cannot_be_folded(tmp_path):
+    network = nets.make(nets.TINY[2], 0.05)
+    weights = nets.weights_of(network)
+    matrix = "flowUpsamplerNet.layers.1.invconv.weight"
+    for name, value, sentence in (
+        ("RRDB.trunk_conv.bias", np.full_like(weights["RRDB.trunk_conv.bias"], np.nan), "RRDB.trunk_conv.bias holds"),
+        (matrix, np.zeros_like(weights[matrix]), "has no inverse"),
+    ):
+        path = tmp_path / "bad.ckpt"
+        checkpoint.save(path, Checkpoint({**weights, name: value}, describe(network.hyper, {})))
+        with pytest.raises(UserError, match=sentence) as raised:
+            trained.load_trained(EvalConfig(ckpt_path=str(path)))
+        assert str(path) in str(raised.value)
+
+
+# -------------------------------------------------------------------------------------------------------- train2test.py
+
+
+@pytest.fixture(scope="module")
+def converted(tiny, tmp_path_factory):
+    """scale -> what train2test.py makes of the checkpoint."""
+    folder = tmp_path_factory.mktemp("converted")
+    run("--train_path", tiny[2], "--test_path", folder / "x2.safetensors")
+    run("--train_path", tiny[4], "--test_path", folder / "x4.ckpt")
+    return {2: folder / "x2.safetensors", 4: folder / "x4.ckpt"}
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_both_kinds_of_checkpoint_are_the_same_network(tiny, converted, scale):
+    one, other = (trained.load_trained(EvalConfig(ckpt_path=str(kinds[scale]))) for kinds in (tiny, converted))
+    assert (one.hyper, one.digest) == (other.hyper, other.digest)
+    assert one.arrays.keys() == other.arrays.keys()
+    assert all(np.array_equal(array, other.arrays[name]) for name, array in one.arrays.items())
+    meta = checkpoint.read(converted[scale]).meta
+    assert (meta["model"], meta["scale"], meta["form"]) == ("SRFlow", scale, "inference")
+    with pytest.raises(UserError, match=f"has scale {scale}, not 8"):
+        trained.load_trained(EvalConfig(ckpt_path=str(converted[scale]), scale=8))
+
+
+def test_it_says_what_was_found(tiny, tmp_path, capsys):
+    run("--train_path", tiny[2], "--test_path", tmp_path / "t.ckpt")
+    lines = capsys.readouterr().out.splitlines()
+    number = r"([\d.]+)"
+    difference = re.fullmatch(
+        r"converted .*tiny_x2\.ckpt \(SRFlow x2\): both directions differ by (\S+) at most", lines[0]
+    )
+    assert 0 < float(difference[1]) < 1e-4
+    assert re.fullmatch(r"values: [\d,]+ instead of [\d,]+", lines[1])
+    loaded = re.fullmatch(rf"loaded in {number} s instead of {number} s", lines[2])
+    assert float(loaded[1]) <= float(loaded[2])
+    assert re.fullmatch(rf"0\.7-heat sample in MindSpore, {number} s instead of {number} s", lines[3])
+    assert lines[4] == f"written to {tmp_path / 't.ckpt'}"
+
+
+def test_a_form_that_computes_something_else_is_not_written(tiny, tmp_path, monkeypatch):
+    """The comparison sees both directions: each array of the one direction alone is changed in turn."""
+    right = converting.from_network
+    for name in ("levels.0.matrices", "levels.0.inverse_shifts", "levels.1.logdet", "levels.1.affine.last.bias"):
+
+        def wrong(*arguments, name=name):
+            found = right(*arguments)
+            return found._replace(arrays={**found.arrays, name: found.arrays[name] + np.float32(0.01)})
+
+        monkeypatch.setattr(converting, "from_network", wrong)
+        with pytest.raises(UserError, match=r"is not converted: the two forms differ by \S+ of the largest value"):
+            run("--train_path", tiny[2], "--test_path", tmp_path / "t.ckpt")
+        assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ([], "from which file to which? type --train_path CHECKPOINT --test_path NEW.ckpt"),
+        (["--train_path", "TINY"], "from which file to which?"),
+        (["--train_path", "TINY", "--test_path", "new.pth"], "must end in .ckpt or .safetensors"),
+        (["--train_path", "TINY", "--test_path", "TINY"], "would overwrite --train_path"),
+        (["--train_path", "/nope.ckpt", "--test_path", "new.ckpt"], "checkpoint not found: /nope.ckpt"),
+        (["--train_path", "DONE", "--test_path", "new.ckpt"], "is in the inference form already"),
+        (["--train_path", "OTHER", "--test_path", "new.ckpt"], "holds WDSR, not SRFlow"),
+        (["--train_path", "TINY", "--test_path", "/proc/nope/new.ckpt"], "could not be written"),
+        (["--train_pth", "TINY", "--test_path", "new.ckpt"], "did you mean '--train_path'"),
+    ],
+)
+def test_mistakes_get_one_sentence(tiny, converted, tmp_path, monkeypatch, words, sentence):
+    monkeypatch.chdir(tmp_path)
+    checkpoint.save(tmp_path / "other.ckpt", Checkpoint({"a": np.zeros(1, np.float32)}, {"model": "WDSR"}))
+    places = {"TINY": tiny[2], "DONE": converted[2], "OTHER": tmp_path / "other.ckpt"}
+    with pytest.raises(UserError) as raised:
+        run(*(places.get(word, word) for word in words))
+    assert sentence in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["other.ckpt"]
+
+
+@pytest.mark.parametrize("change", ["missing", "unknown", "shape"])
+def test_a_converted_file_must_be_whole(converted, tmp_path, change):
+    saved = checkpoint.read(converted[2])
+    name = "levels.1.read.bias"
+    if change == "missing":
+        del saved.weights[name]
+    elif change == "shape":
+        saved.weights[name] = saved.weights[name][:, :-1]
+    else:
+        saved.weights["levels.7.matrices"] = np.zeros(3, np.float32)
+    checkpoint.save(tmp_path / "x.ckpt", saved)
+    with pytest.raises(UserError, match="is not the network that it says it is: 1 of its arrays"):
+        trained.load_trained(EvalConfig(ckpt_path=str(tmp_path / "x.ckpt")))
