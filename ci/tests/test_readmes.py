@@ -60,7 +60,7 @@ def test_the_table_of_options_is_up_to_date(folder):
 def test_every_file_that_the_tree_shows_exists(folder):
     text = (ROOT / folder / "README.md").read_text(encoding="utf-8")
     tree = re.search(rf"```text\n{folder}\n(.*?)```", text, re.DOTALL)[1]
-    for name in re.findall(r"── ([\w./]+)", tree):
+    for name in re.findall(r"── ([\w./-]+)", tree):
         assert list((ROOT / folder).rglob(Path(name).name)), f"{folder}/README.md shows {name}"
 
 
