@@ -20,13 +20,12 @@ from SRFlow.src.model_utils.util import describe
 
 SHAPES = {  # every way in which a level may read the features
     "x2": nets.TINY[2],
-    "x4, five steps": replace(nets.TINY[4], steps=5),
+    "x4": nets.TINY[4],
     "x8": nets.TINY[8],
     "x4, two levels, odd sides": replace(nets.TINY[4], levels=2),
-    "x4, one level": replace(nets.TINY[4], levels=1),
-    "x8, three levels": replace(nets.TINY[8], levels=3),
+    "x4, one level, five steps": replace(nets.TINY[4], levels=1, steps=5),  # more than are read together
     "x2, one level, odd sides": replace(nets.TINY[2], levels=1),
-    "x4, one stacked block": replace(nets.TINY[4], stack=(0,)),
+    "x2, one stacked block": replace(nets.TINY[2], stack=(0,)),
 }
 
 
@@ -133,9 +132,9 @@ def test_it_says_what_was_found(tiny, tmp_path, capsys):
 
 
 def test_a_form_that_computes_something_else_is_not_written(tiny, tmp_path, monkeypatch):
-    """The comparison sees both directions: each array of the one direction alone is changed in turn."""
+    """The comparison sees both directions: an array of the one direction alone is changed in turn."""
     right = converting.from_network
-    for name in ("levels.0.matrices", "levels.0.inverse_shifts", "levels.1.logdet", "levels.1.affine.last.bias"):
+    for name in ("levels.0.inverse_shifts", "levels.1.logdet"):
 
         def wrong(*arguments, name=name):
             found = right(*arguments)
