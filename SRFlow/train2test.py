@@ -26,8 +26,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError("--test_path would overwrite --train_path: give it another name")
     runtime.start(options.device_target)
 
+    from common.picture_jobs import make_writable
     from SRFlow.src.model_utils import converting
 
+    make_writable(Path(options.test_path).parent)
     for line in converting.convert(options.train_path, options.test_path):
         print(line)  # noqa: T201
     return 0
