@@ -84,13 +84,15 @@ def advance(steps: Steps, z: Tensor, condition: Condition, eps: float) -> tuple[
     return z, logdet + constant_logdet(z, log_determinant)
 
 
-def go_back(steps: Steps, z: Tensor, condition: Condition, eps: float) -> tuple[Tensor, Tensor]:
-    """The same backwards."""
+def go_back(steps: Steps, z: Tensor, condition: Condition, eps: float, bound: float = 0.0) -> tuple[Tensor, Tensor]:
+    """The same backwards; a `bound` limits what leaves each coupling, 0 leaves it as it is."""
     matrices, shifts, log_determinant = inverse_affine_maps(steps[0])
     prepared, logdet = prepare(steps[1], condition, eps)
     scales = ()
     for k in range(len(matrices) - 1, -1, -1):
         z, scale = uncouple(z, of_step(prepared, k), eps)
+        if bound:
+            z = ops.clamp(z, -bound, bound)
         z = convolve(z, matrices[k], shifts[k])
         scales = (*scales, scale)
     logdet = logdet + sum_per_picture(exact_log(ops.concat(scales, 1)))

@@ -75,14 +75,16 @@ class FlowUpsamplerNet(nn.Cell):
                 latents, logdet = (*latents, latent), logdet + term
         return (*latents, x), logdet
 
-    def inverse(self, latents: Sequence[Tensor], conditions: Sequence[Condition]) -> tuple[Tensor, Tensor]:
-        """Latents -> HR picture (N, 3, H, W), not clipped, and the log-determinant (N,)."""
+    def inverse(
+        self, latents: Sequence[Tensor], conditions: Sequence[Condition], bound: float = 0.0
+    ) -> tuple[Tensor, Tensor]:
+        """Latents -> HR picture (N, 3, H, W), not clipped, and the log-determinant (N,); for `bound` see `go_back`."""
         x, logdet = latents[self.splits], 0.0
         for level in range(self.levels - 1, -1, -1):
             if level < self.splits:
                 x, term = self.split(level).inverse(x, latents[level])
                 logdet = logdet + term
-            x, term = go_back(self.flow_steps[level], x, conditions[level], self.eps)
+            x, term = go_back(self.flow_steps[level], x, conditions[level], self.eps, bound)
             logdet = logdet + term
             begin = self.begin(level)
             for place in range(begin + PLAIN - 1, begin - 1, -1):

@@ -27,6 +27,8 @@ from .RRDBNet import RRDBNet
 UNREAD = ("flowUpsamplerNet.f.0.weight", "flowUpsamplerNet.f.0.bias")
 """Parameters that nothing reads."""
 
+LARGEST_BOUND = 1e6
+
 
 @dataclass(frozen=True)
 class Hyper:
@@ -38,6 +40,7 @@ class Hyper:
         stack: numbers of the blocks, from 0, whose results the flow reads besides the encoder's features.
         levels, steps: L and K of the flow.
         hidden_channels, eps: of the couplings' networks; the smallest scale of a coupling.
+        bound: samples keep all values inside the flow in -bound ... bound, see `SRFlowNet.sample`.
     """
 
     scale: int = 4
@@ -49,6 +52,7 @@ class Hyper:
     steps: int = 16
     hidden_channels: int = 64
     eps: float = 1e-4
+    bound: float = 64.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stack", tuple(self.stack))  # JSON gives a list
@@ -68,6 +72,8 @@ class Hyper:
             raise UserError(f"stack numbers blocks from 0 to {self.num_blocks - 1}, not {list(self.stack)}")
         if not 0 < self.eps < 1:
             raise UserError(f"eps bounds scales of about 0.9 below and lies in (0, 1), not {self.eps}")
+        if not 1 <= self.bound <= LARGEST_BOUND:
+            raise UserError(f"bound limits values of about 10 and lies in 1 ... {LARGEST_BOUND:g}, not {self.bound}")
 
     @property
     def condition(self) -> int:
@@ -134,6 +140,17 @@ class SRFlowNet(nn.Cell):
     def inverse(self, latents: Sequence[Tensor], lr_image: Tensor) -> tuple[Tensor, Tensor]:
         """Latents and LR picture -> HR picture (N, 3, sh, sw), not clipped, and log-determinant (N,)."""
         return self.flowUpsamplerNet.inverse(latents, self.conditions(lr_image))
+
+    def sample(self, latents: Sequence[Tensor], lr_image: Tensor) -> Tensor:
+        """The HR picture (N, 3, sh, sw) of latents that were drawn, not clipped.
+
+        Where latents are less likely than those of pictures, a coupling meets values that it has never seen and may
+        answer with its smallest scale: the inverse then multiplies by 1/eps, the next coupling sees still larger
+        values, and in a few steps nothing is a number. In pictures the values stay at about 10 (below 16 in the demo
+        weights); limited to `Hyper.bound` after each coupling they cannot run away, and samples that do not reach it
+        are the same as those of `inverse`.
+        """
+        return self.flowUpsamplerNet.inverse(latents, self.conditions(lr_image), self.hyper.bound)[0]
 
     def initialise(self, hr_image: Tensor, lr_image: Tensor) -> None:
         """Set every ActNorm that has not been set from the first training batch (Glow, section 3.1)."""

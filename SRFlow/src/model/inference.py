@@ -63,7 +63,7 @@ class UpLevel(nn.Cell):
     def __init__(self, arrays: Mapping[str, np.ndarray], hyper: Hyper, number: int) -> None:
         super().__init__()
         self.readers = Readers(arrays["read.weight"], arrays["read.bias"], hyper, number)
-        self.steps = nn.CellList([Step(arrays, k, hyper.eps, forwards=True) for k in range(hyper.steps)])
+        self.steps = nn.CellList([Step(arrays, k, hyper, forwards=True) for k in range(hyper.steps)])
         self.split = convolution(arrays["split.weight"], arrays["split.bias"]) if "split.weight" in arrays else None
         channels = arrays["matrices"].shape[1]
         self.sum = convolution(np.ones((1, channels + channels // 2, 1, 1)), arrays["logdet"] / hyper.steps)
@@ -91,7 +91,7 @@ class DownLevel(nn.Cell):
     def __init__(self, arrays: Mapping[str, np.ndarray], hyper: Hyper, number: int) -> None:
         super().__init__()
         self.readers = Readers(arrays["read.weight"], arrays["read.bias"], hyper, number)
-        self.steps = nn.CellList([Step(arrays, k, hyper.eps, forwards=False) for k in range(hyper.steps)])
+        self.steps = nn.CellList([Step(arrays, k, hyper, forwards=False) for k in range(hyper.steps)])
         self.split = convolution(arrays["split.weight"], arrays["split.bias"]) if "split.weight" in arrays else None
         self.unsqueeze = ops.DepthToSpace(2)
 
@@ -113,14 +113,14 @@ class Step(nn.Cell):
     The map of a level's first step squeezes as well; backwards its outputs are ordered for `ops.DepthToSpace`.
     """
 
-    def __init__(self, arrays: Mapping[str, np.ndarray], k: int, eps: float, forwards: bool) -> None:
+    def __init__(self, arrays: Mapping[str, np.ndarray], k: int, hyper: Hyper, forwards: bool) -> None:
         super().__init__()
         one = {name: array[k] for name, array in arrays.items() if name not in OF_LEVEL}
 
         def layer(name: str) -> nn.Conv2d:
             return convolution(one[f"{name}.weight"], one.get(f"{name}.bias"))
 
-        self.read_z, self.eps = layer("read_z"), eps
+        self.read_z, self.eps, self.bound = layer("read_z"), hyper.eps, hyper.bound
         self.features_middle, self.features_last = layer("features.middle"), layer("features.last")
         self.affine_middle, self.affine_last = layer("affine.middle"), layer("affine.last")
         direction = "" if forwards else "inverse_"
@@ -147,11 +147,12 @@ class Step(nn.Cell):
         return ops.concat((z1, (z2 + shift2) * scale2), 1), ops.concat((scale, scale2), 1)
 
     def go_back(self, z: Tensor, features: Tensor, affine: Tensor) -> Tensor:
-        """Backwards."""
+        """Backwards, with the limit of `SRFlowNet.sample`."""
         shift, scale = self.first(features)
         z1, z2 = ops.chunk(z, 2, 1)
         shift2, scale2 = self.second(z1, affine)
-        return self.map(ops.concat((z1, z2 / scale2 - shift2), 1) / scale - shift)
+        z = ops.concat((z1, z2 / scale2 - shift2), 1) / scale - shift
+        return self.map(ops.clamp(z, -self.bound, self.bound))
 
     def first(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Shift and scale of the first map."""

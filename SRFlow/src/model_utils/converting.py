@@ -63,7 +63,7 @@ def compare(network: SRFlowNet, arrays: Arrays) -> tuple[float, float, float]:
     latents = [Tensor(part) for part in draw_latents(hyper, (1, height, width), HEAT, rng)]
     decode, encode = Decode(arrays, hyper), Encode(arrays, hyper)
     with graph_mode(False):
-        wanted, training_run = timed(lambda: network.inverse(latents, lr)[0].asnumpy(), repeat=2)
+        wanted, training_run = timed(lambda: network.sample(latents, lr).asnumpy(), repeat=2)
         found, inference_run = timed(lambda: decode(lr, *latents).asnumpy(), repeat=2)
         wanted_latents, wanted_logdet = network.forward(hr, lr)
         parts = encode(hr, lr)

@@ -23,7 +23,7 @@ STAGES = ("flow", "rrdb")
 OF_SCALE = {0: "SRFlow_DF2K_4X", 2: "SRFlow_DF2K_4X", 4: "SRFlow_DF2K_4X", 8: "SRFlow_DF2K_8X"}
 SMALL = {
     "srflow_small": Hyper(
-        scale=4, num_features=24, num_blocks=2, growth=12, stack=(1,), levels=2, steps=8, hidden_channels=16
+        scale=4, num_features=24, num_blocks=2, growth=12, stack=(1,), levels=2, steps=8, hidden_channels=16, bound=16
     )
 }
 NAMED = {**PRESETS, **SMALL}
@@ -47,6 +47,7 @@ class NetworkOptions:
     flow_steps: int = option(0, "flow steps in each level; 0: the model's", aliases=("K",), at_least=0)
     hidden_channels: int = option(0, "channels inside the couplings; 0: the model's", at_least=0)
     eps: float = option(0.0, "smallest scale of a coupling; 0: the model's, 1e-4", at_least=0, below=1)
+    bound: float = option(0.0, "limit of the values inside the flow when it samples; 0: the model's", at_least=0)
 
     def hyper(self) -> Hyper:
         """The hyper-parameters that the options describe.
@@ -70,6 +71,7 @@ class NetworkOptions:
             "steps": self.flow_steps,
             "hidden_channels": self.hidden_channels,
             "eps": self.eps,
+            "bound": self.bound,
         }
         return {name: value for name, value in given.items() if value}
 

@@ -103,7 +103,7 @@ class Sampler:
         """What runs "decode" or "encode"; the export is kept beside the file of the weights."""
         if direction not in self._engines:
             form, inputs, outputs, sizes = graph_of(self.trained.arrays, self.hyper, direction)
-            digest = hashlib.sha256(f"{self.trained.digest} {direction}".encode()).hexdigest()
+            digest = hashlib.sha256(f"{self.trained.digest} {direction} {self.hyper.bound}".encode()).hexdigest()
             self._engines[direction] = make_engine(
                 self.kind, form, inputs, outputs,
                 sizes=sizes, cache=self.trained.cache, digest=digest, tolerance=TOLERANCE,

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from .options import DEMO_SCALE, SMALL, TrainedOptions, rescaled
 
 log = logging.getLogger(__name__)
 MODEL = "SRFlow"
+NOT_IN_THE_WEIGHTS = "bound"  # may be another one each time
 DEMO_WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
 ENCODER = "RRDB."  # opens the names of the encoder's parameters in a whole network
 
@@ -62,7 +63,8 @@ def load_network(options: TrainedOptions) -> tuple[SRFlowNet, Checkpoint, str]:
 def hyper_of(saved: Checkpoint, source: str, options: TrainedOptions) -> Hyper:
     """What a checkpoint says of its network, or what can be read off its weights."""
     meta = saved.meta.get("hyper")
-    return Hyper(**meta) if meta else official.hyper_of(saved.weights, source, options.stack, options.eps)
+    hyper = Hyper(**meta) if meta else official.hyper_of(saved.weights, source, options.stack, options.eps)
+    return replace(hyper, bound=options.bound or hyper.bound)
 
 
 def read(path: str) -> Checkpoint:
@@ -109,7 +111,7 @@ def refuse_contradiction(options: TrainedOptions, hyper: Hyper, source: str) -> 
     scale = options.scale or (hyper.scale if options.model in SMALL else 0)
     asked = {**(asdict(rescaled(options.model, scale)) if options.model else {}), **options.asked()}
     for key, found in asdict(hyper).items():
-        if asked.get(key, found) != found:
+        if key != NOT_IN_THE_WEIGHTS and asked.get(key, found) != found:
             raise UserError(
                 f"{source} has {key} {found}, not {asked[key]}: leave the flag out, or give another checkpoint"
             )

@@ -53,7 +53,7 @@ def make_validation(
             for heat, found in scores.items():
                 for _ in range(options.val_samples if heat else 1):
                     latents = draw_latents(network.hyper, (len(lr), *lr.shape[2:]), heat, rng)
-                    sample = network.inverse([Tensor(latent) for latent in latents], Tensor(lr))[0]
+                    sample = network.sample([Tensor(latent) for latent in latents], Tensor(lr))
                     found.extend(psnr(sample.asnumpy(), hr))
         named = {f"{convention.label('PSNR')}, heat {heat:g}": float(np.mean(found)) for heat, found in scores.items()}
         return {LIKELIHOOD: float(np.mean(values)), **named}

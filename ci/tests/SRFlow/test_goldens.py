@@ -1,8 +1,8 @@
 """ci/check_goldens.py on SRFlow's committed reference values, and the proof that its runners can fail.
 
 What belongs to every model (damaged folders, the criterion, files without a runner) is in WDSR's test of this name.
-Here the network runs op by op and is trained for one step; `check_goldens.py --only srflow` compiles it as well, trains it
-for five, and takes minutes for it.
+Here the network runs op by op and is trained for one step; `check_goldens.py --only srflow` compiles it as well, trains
+it for five, and takes minutes for it.
 """
 
 from pathlib import Path

@@ -48,7 +48,7 @@ def by_training_form(network, lr, latents):
     """(H, W, 3) in [0, 1] -> (sH, sW, 3), eagerly, on the whole picture."""
     with graph_mode(False):
         image = Tensor(lr.transpose(2, 0, 1)[None].astype(np.float32))
-        return network.inverse([Tensor(part) for part in latents], image)[0].asnumpy()[0].transpose(1, 2, 0)
+        return network.sample([Tensor(part) for part in latents], image).asnumpy()[0].transpose(1, 2, 0)
 
 
 def grey_levels(values, dtype=np.uint8):

@@ -26,6 +26,8 @@ from SRFlow.src.model.Flow import (
 from SRFlow.src.model.FlowActNorms import ActNorm2d, exact_exp, exact_log, exact_sigmoid
 from SRFlow.src.model.FlowAffineCouplingsAblation import CondAffineSeparatedAndCond
 from SRFlow.src.model.FlowStep import FlowStep, TransitionStep, advance, collect, go_back
+from SRFlow.src.model.folding import fold
+from SRFlow.src.model.inference import Decode
 from SRFlow.src.model.InvertibleConv1x1 import InvertibleConv1x1
 from SRFlow.src.model.RRDBNet import ResidualDenseBlock_5C, RRDBNet, default_conv3x3
 from SRFlow.src.model.Split import Split2d
@@ -57,7 +59,7 @@ def both(condition: np.ndarray) -> tuple[Tensor, Tensor]:
 # ------------------------------------------------------------------ values
 
 
-@pytest.mark.parametrize("scale", (2, 8))  # 4: with its Jacobian, below
+@pytest.mark.parametrize("scale", [2, 8])  # 4: with its Jacobian, below
 def test_whole_network_against_naive_arithmetic(scale):
     """Every feature that the flow reads, the encoder's own picture, and the latents."""
     network = make(TINY[scale])
@@ -438,7 +440,7 @@ def test_what_bounds_the_reverse_pass():
     n maps at the smallest scale enlarge what comes from heat 1.2 by eps^-n, and float32 ends at 3e38: nine such maps in
     a row are finite with eps 1e-4, ten are not, and one step later infinity times zero is NaN.
     It is the second map of the steps that does so: its logits grow with what it reads of z, so that large values make
-    small scales, and those still larger values. A larger eps or less heat keeps away from it.
+    small scales, and those still larger values. A larger eps or less heat keeps away from it; samples are limited.
     """
     condition, z = both(normal(1, 5, 1, 1)), Tensor(np.full((1, 2, 1, 1), 1.2, np.float32))
 
@@ -483,6 +485,46 @@ def test_saturated_scales_give_finite_pictures(heat):
     assert np.isfinite(sr_image.asnumpy()).all()
     assert np.isfinite(logdet.asnumpy()).all()
     assert np.abs(sr_image.asnumpy()).max() > 1e6
+
+
+def test_samples_are_kept_within_the_bound():
+    """What comes out of a coupling is limited, and the rest of the way back is the inverse's."""
+    hyper = Hyper(scale=2, levels=1, bound=4, **ONE_BLOCK)
+    network, lr_image = make(hyper, 0.3), picture(2, 3)
+    latent = draw_latents(hyper, (1, 2, 3), 1.2, rng())[-1]
+    x = network.sample([Tensor(latent)], Tensor(lr_image)).asnumpy().astype(np.float64)
+    *plain, step = network.flowUpsamplerNet.layers
+    for layer in plain:
+        x = nets.forward(layer, x)
+    after_coupling = nets.mixed(nets.actnorm(x, step.actnorm), step.invconv)
+    wanted = uncoupled(latent, step.affine, nets.encode(network, lr_image)[0][0])
+    assert 0 < np.mean(np.abs(wanted) > 4) < 1
+    assert_close(after_coupling, wanted.clip(-4, 4), 1e-5)
+
+
+def uncoupled(z: np.ndarray, cell: CondAffineSeparatedAndCond, condition: np.ndarray) -> np.ndarray:
+    """The inverse of `nets.coupled`."""
+    half = z.shape[1] // 2
+    shift, logit = nets.conditioner(np.concatenate((z[:, :half], condition), 1), cell.fAffine)
+    z = np.concatenate((z[:, :half], z[:, half:] / (nets.sigmoid(logit + 2) + cell.eps) - shift), 1)
+    shift, logit = nets.conditioner(condition, cell.fFeatures)
+    return z / (nets.sigmoid(logit + 2) + cell.eps) - shift
+
+
+@pytest.mark.parametrize("heat", [0.9, 1.2, 1e3])
+def test_samples_do_not_run_away(heat):
+    """Twelve couplings that all answer with their smallest scale: the inverse is no number, samples are bounded."""
+    hyper = Hyper(scale=4, levels=3, **ONE_BLOCK | {"steps": 4})
+    network, lr_image = make(hyper), Tensor(picture(2, 2))
+    for layer in network.flowUpsamplerNet.layers:
+        if isinstance(layer, FlowStep):
+            push(layer, -1e4)
+    latents = [Tensor(values) for values in draw_latents(hyper, (1, 2, 2), heat, rng())]
+    assert not np.isfinite(network.inverse(latents, lr_image)[0].asnumpy()).all()
+    found = network.sample(latents, lr_image).asnumpy()
+    assert np.abs(found).max() < 1e3 * hyper.bound
+    decode = Decode(fold(nets.weights_of(network), hyper), hyper)
+    assert_close(decode(lr_image, *latents), found, 1e-5)
 
 
 @pytest.mark.parametrize("logit", [-1e4, 1e4])
@@ -570,6 +612,8 @@ def test_sides_of_lr_pictures(scale, levels, multiple):
         ({"eps": 0.0}, r"lies in \(0, 1\), not 0"),
         ({"eps": 1.0}, "not 1.0"),
         ({"eps": math.nan}, "not nan"),
+        ({"bound": 0.5}, r"lies in 1 \.\.\. 1e\+06, not 0.5"),
+        ({"bound": math.inf}, "not inf"),
     ],
 )
 def test_networks_that_cannot_be(settings, message):
