@@ -146,9 +146,9 @@ class SRFlowNet(nn.Cell):
 
         Where latents are less likely than those of pictures, a coupling meets values that it has never seen and may
         answer with its smallest scale: the inverse then multiplies by 1/eps, the next coupling sees still larger
-        values, and in a few steps nothing is a number. In pictures the values stay at about 10 (below 16 in the demo
-        weights); limited to `Hyper.bound` after each coupling they cannot run away, and samples that do not reach it
-        are the same as those of `inverse`.
+        values, and in a few steps nothing is a number. In pictures the values stay at about 10 (15.3 at most with the
+        demo weights); limited to `Hyper.bound` after each coupling they cannot run away, and samples that do not reach
+        it are the same as those of `inverse`.
         """
         return self.flowUpsamplerNet.inverse(latents, self.conditions(lr_image), self.hyper.bound)[0]
 

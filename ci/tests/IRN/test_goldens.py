@@ -45,10 +45,10 @@ def golden_of(goldens: Path, name: str, mode: str = registry.PYNATIVE) -> Golden
 def test_irn_is_the_authors(goldens_dir, name):
     """Every array that is no weight and no input is compared in both modes, and the names are the authors'.
 
-    x4 in PyNative only: its graphs need two minutes, and check_goldens.py compares them.
+    x2 and x4 in PyNative only: their graphs need minutes, and check_goldens.py compares them.
     """
     fixtures, inventories = folder.read_folder(goldens_dir, name)
-    modes = [registry.PYNATIVE] if name == "irn_x4" else registry.MODES
+    modes = [registry.PYNATIVE] if name in {"irn_x2", "irn_x4"} else registry.MODES
     rows = list(check_goldens.run(fixtures, inventories, mode=modes[0] if len(modes) == 1 else ""))
     assert {row.verdict for row in rows} == {PASS}
     assert [row.quantity for row in rows if not row.mode] == ["names and shapes", "trained values"] * len(inventories)

@@ -184,30 +184,19 @@ def test_learned_transform_trains(run):
 
 
 @pytest.mark.slow
-def test_stopped_and_killed_run_equals_the_uninterrupted_one(root, run, words, tmp_path):
-    """Ctrl-C, SIGKILL, then to the end: every loss and bit of the last checkpoint; rate and EMA go on."""
-    length = {"niter": 120, "test_every": 40, "save_every": 10, "ema": 0.9, "gclip": 500}
-    length |= {"lr_scheme": "CosineAnnealingLR_Restart", "T_period": "30,90", "restarts": 30, "restart_weights": 0.5}
+def test_killed_run_equals_the_uninterrupted_one(root, run, words, tmp_path):
+    """SIGKILL, then to the end: every loss and bit of the last checkpoint; rate and EMA go on. WDSR's stops one too."""
+    length = {"niter": 80, "test_every": 40, "save_every": 10, "ema": 0.9, "gclip": 500}
+    length |= {"lr_scheme": "CosineAnnealingLR_Restart", "T_period": "30,50", "restarts": 30, "restart_weights": 0.5}
     parts, program = tmp_path / "parts", root / "IRN" / "train.py"
     process = start(program, words(**length, save_dir=parts), tmp_path)
-    wait_for_step(parts, 20, process)
-    process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=240)
-    # While it computes, MindSpore passes Ctrl-C on as SIGTERM.
-    assert process.returncode in {143, 130}, said
-    (folder,) = parts.iterdir()
-    stopped = read(folder).meta["step"]
-    assert 20 <= stopped < 80, "in the middle"
-    assert f"stopped at step {stopped}; go on with: --resume {folder}" in said
-    assert len(losses(folder)) == stopped, "not a step more was made than was saved"
-
-    process = start(program, ["--resume", str(folder)], tmp_path)
-    wait_for_step(parts, stopped + 15, process)
+    wait_for_step(parts, 35, process)
     process.kill()
     process.communicate(timeout=240)
     assert process.returncode == -signal.SIGKILL
+    (folder,) = parts.iterdir()
     saved = read(folder).meta["step"]
-    assert saved > stopped
+    assert 30 <= saved < 80
     assert saved % 10 == 0
     assert saved <= last_step(folder) <= saved + 11, "no more is lost than since the last saving"
 
@@ -215,7 +204,7 @@ def test_stopped_and_killed_run_equals_the_uninterrupted_one(root, run, words, t
     whole = run(**length)
     columns = ("step", *PARTS, "learning_rate", "gradient_norm", "PSNR-Y (crop 2)")
     assert read_csv(folder, *columns) == read_csv(whole, *columns)
-    assert len(losses(whole)) == 120
+    assert len(losses(whole)) == 80
     one, other = read(folder), read(whole)
     assert_same(one.weights, other.weights)
     assert_same(one.state, other.state)

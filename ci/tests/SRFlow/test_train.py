@@ -5,7 +5,6 @@ import json
 import math
 import re
 import shutil
-import signal
 import sys
 import types
 from pathlib import Path
@@ -510,23 +509,16 @@ def test_checkpoint_is_what_other_programs_take(flow_run):
 
 
 @pytest.mark.slow
-def test_stopped_and_killed_run_equals_the_uninterrupted_one(root, words, data, encoder_run, tmp_path):
-    """As users meet it: SIGTERM before the release of the encoder, SIGKILL behind it, then to the end."""
-    length = {"niter": 160, "test_every": 80, "save_every": 5, "save_checkpoint_freq": 0, "ema": 0.9}
-    length["rrdb_path"] = encoder_run / "ckpt" / "last.ckpt"
+def test_killed_run_equals_the_uninterrupted_one(root, words, data, tmp_path):
+    """As users meet it: SIGKILL, then to the end."""
+    length = {"niter": 80, "test_every": 40, "save_every": 5, "save_checkpoint_freq": 0, "ema": 0.9, "train_RRDB": True}
     parts, program = tmp_path / "parts", root / "SRFlow" / "train.py"
     process = start(program, words(**length, save_dir=parts), tmp_path)
-    wait_for_step(parts, 20, process)
-    process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate(timeout=240)
-    assert process.returncode == 128 + signal.SIGTERM, said
-    (folder,) = parts.iterdir()
-    assert 20 <= read(folder).meta["step"] < 80
-    process = start(program, ["--resume", str(folder)], tmp_path)
-    wait_for_step(parts, 95, process)
+    wait_for_step(parts, 25, process)
     process.kill()
     process.communicate(timeout=240)
-    assert 90 <= read(folder).meta["step"] < 160
+    (folder,) = parts.iterdir()
+    assert 20 <= read(folder).meta["step"] < 80
     assert train.main(["--resume", str(folder)]) == 0
     whole = runs.train(train.main, {"dataset_GT_path": data, **TINY, **length, "save_dir": tmp_path / "whole"})
     columns = ("step", "loss", "learning_rate", validating.LIKELIHOOD)
