@@ -52,10 +52,10 @@ def environment(**changes: str) -> dict[str, str]:
 
 
 def run(*command: object, cwd: Path, **changes: str) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end (a minute at most) with captured output."""
+    """Run a command to its end (four minutes at most, since the machine may be busy) with captured output."""
     words = [str(word) for word in command]
     return subprocess.run(
-        words, cwd=cwd, env=environment(**changes), capture_output=True, text=True, timeout=60, check=False
+        words, cwd=cwd, env=environment(**changes), capture_output=True, text=True, timeout=240, check=False
     )
 
 
@@ -77,7 +77,7 @@ def arguments(text: str) -> list[str]:
     return ast.literal_eval(re.search(r"^\[.*\]", text, re.MULTILINE).group())
 
 
-def wait_for(text: str, file: Path, seconds: float = 30) -> None:
+def wait_for(text: str, file: Path, seconds: float = 240) -> None:
     """Until the file holds the text."""
     end = time.monotonic() + seconds
     while not (file.exists() and text in file.read_text(encoding="utf-8")):
