@@ -12,37 +12,15 @@ from SRDiff.src.model.objective import NoiseLoss, to_residual
 from SRDiff.src.model.sampling import sample, to_image
 from SRDiff.src.model.schedule import make_schedule
 from SRDiff.src.model.srdiff import PRESETS, Hyper, SRDiffNet
+from SRDiff.src.model_utils.official import CONSTANTS, network_weights
 
 from .core import Golden
 from .folder import Inventory
 from .networks import by_name, gradient_function
 from .registry import MODES, fixture, full_size
 
-OPTIONS = {  # the manifest's name -> ours
-    "sr_scale": "scale",
-    "hidden_size": "hidden_size",
-    "rrdb_num_feat": "rrdb_num_feat",
-    "rrdb_num_block": "rrdb_num_block",
-    "timesteps": "timesteps",
-    "beta_schedule": "beta_schedule",
-    "beta_s": "beta_s",
-    "beta_end": "beta_end",
-    "res_rescale": "res_rescale",
-}
-CONSTANTS = (  # what the authors keep in their files beside the weights
-    "betas",
-    "alphas_cumprod",
-    "alphas_cumprod_prev",
-    "sqrt_alphas_cumprod",
-    "sqrt_one_minus_alphas_cumprod",
-    "log_one_minus_alphas_cumprod",
-    "sqrt_recip_alphas_cumprod",
-    "sqrt_recipm1_alphas_cumprod",
-    "posterior_variance",
-    "posterior_log_variance_clipped",
-    "posterior_mean_coef1",
-    "posterior_mean_coef2",
-)
+NAMED = ("hidden_size", "rrdb_num_feat", "rrdb_num_block", "res_rescale")  # in the manifest as in `Hyper`
+CHAIN = ("timesteps", "beta_schedule", "beta_s", "beta_end")
 
 
 @fixture("srdiff_schedules.npz")
@@ -69,17 +47,15 @@ def srdiff(golden: Golden) -> None:
 
 def hyper_of(golden: Golden) -> Hyper:
     """The network that the manifest describes."""
-    known = {ours: golden.config[theirs] for theirs, ours in OPTIONS.items()}
-    return Hyper(dim_mults=tuple(int(m) for m in golden.config["unet_dim_mults"].split("|")), **known)
+    known = {name: golden.config[name] for name in NAMED + CHAIN}
+    multiples = tuple(int(multiple) for multiple in golden.config["unet_dim_mults"].split("|"))
+    return Hyper(scale=golden.config["sr_scale"], dim_mults=multiples, **known)
 
 
 def loaded(golden: Golden) -> SRDiffNet:
     """A network with the fixture's weights; the constants of the chain are compared, not taken over."""
     network = SRDiffNet(hyper_of(golden))
-    state, made = golden.under("state/"), network.hyper.schedule()
-    for name in CONSTANTS:
-        np.testing.assert_allclose(getattr(made, name), state.pop(name), rtol=1e-6, err_msg=name)
-    load_into(network, state, source=golden.name)
+    load_into(network, network_weights(golden.under("state/"), network.hyper, golden.name), source=golden.name)
     return network
 
 
@@ -146,13 +122,13 @@ def start_of(golden: Golden, network: SRDiffNet) -> np.ndarray:
 
 
 def noised(golden: Golden, network: SRDiffNet, t: np.ndarray) -> np.ndarray:
-    """x_t of each picture at its own step; step -1 stands for the last one, as it does with the authors."""
+    """x_t of each picture at its own step; at step -1, before the first noise, x_0 itself."""
     made, start, eps = network.hyper.schedule(), start_of(golden, network), golden["in/noise"][0]
-    return np.stack([made.q_sample(start[n], step, eps[n]) for n, step in enumerate(t)])
+    return np.stack([made.q_sample(start[n], step, eps[n]) if step >= 0 else start[n] for n, step in enumerate(t)])
 
 
 def one_step(golden: Golden, network: SRDiffNet) -> None:
-    """A step of the chain for each picture at its own t."""
+    """A step of the chain for each picture at its own t, and the picture it would give."""
     made, t = network.hyper.schedule(), golden["in/t"][0]
     x, eps = noised(golden, network, t), golden["out/eps_theta"]
     starts, results = [], []
@@ -164,8 +140,7 @@ def one_step(golden: Golden, network: SRDiffNet) -> None:
     golden.compare("out/predict_start_from_noise", np.stack(starts))
     golden.compare("out/p_sample_x0_pred", np.stack(starts).clip(-1, 1))
     golden.compare("out/p_sample", np.stack(results))
-    lr_up, rescale = golden["in/img_lr_up"], network.hyper.res_rescale
-    golden.compare("out/res2img", to_image(start_of(golden, network), lr_up, rescale))
+    golden.compare("out/res2img", to_image(np.stack(results), golden["in/img_lr_up"], network.hyper.res_rescale))
 
 
 class Predictor(nn.Cell):
@@ -197,43 +172,40 @@ def chain(golden: Golden, network: SRDiffNet) -> None:
         seen=lambda t, x, start: seen.append((to_image(x, lr_up, rescale), to_image(start, lr_up, rescale))),
     )
     kept = golden.given("mid/sample_kept_iterations")
-    golden.compare("mid/sample_img", np.stack([seen[k][0] for k in kept]))
-    golden.compare("mid/sample_x_recon", np.stack([seen[k][1] for k in kept]))
+    states, guesses = (np.stack(pictures) for pictures in zip(*(seen[k] for k in kept), strict=True))
+    golden.compare_all("mid/sample_", {"img": states, "x_recon": guesses})
     golden.compare("out/sample_sr", to_image(result, lr_up, rescale))
     golden.compare("out/sample_rrdb_out", network.rrdb(Tensor(lr_image)))
 
 
 def train(golden: Golden, network: SRDiffNet) -> None:
-    """Both objectives, their gradients, and steps of the U-Net alone."""
-
-    def batch(number: int) -> list[Tensor]:
-        pictures = [Tensor(golden[f"in/{name}"]) for name in ("img_hr", "img_lr", "img_lr_up")]
-        return [*pictures, Tensor(golden["in/t"][number].astype(np.int32)), Tensor(golden["in/noise"][number])]
-
+    """Both objectives and their gradients on the first batch; then steps of the U-Net alone, each on its own batch."""
     squared = golden.config["loss_type"] == "l2"
     joint = NoiseLoss(network, squared=squared, joint=True)
     everything = network.trainable_params()
-    values, gradients = gradient_function(golden, joint, everything)(*batch(0))
+    values, gradients = gradient_function(golden, joint, everything)(*batch(golden, 0))
     golden.compare("loss/joint_q", values[1])
     golden.compare("loss/joint_aux_l1", values[2])
     golden.compare_all("grad/joint/", by_name(everything, gradients))
+
     parameters = [parameter for parameter in everything if parameter.name.startswith("denoise_fn.")]
-    step, adam, losses = (
-        gradient_function(golden, NoiseLoss(network, squared=squared), parameters),
-        Adam(parameters),
-        [],
-    )
-    for number in range(len(golden["adam/loss"])):
-        values, gradients = step(*batch(number))
+    step = gradient_function(golden, NoiseLoss(network, squared=squared), parameters)
+    values, gradients = step(*batch(golden, 0))
+    golden.compare("loss/q", values[0])
+    golden.compare_all("grad/", by_name(parameters, gradients))
+    adam, losses = Adam(parameters), []
+    for number in range(1, 1 + len(golden["adam/loss"])):
+        values, gradients = step(*batch(golden, number))
         losses.append(float(values[0].asnumpy()))
-        if number == 0:
-            golden.compare("loss/q", losses[0])
-            for name, gradient in by_name(parameters, gradients).items():
-                if f"grad/{name}" in golden.arrays:
-                    golden.compare(f"grad/{name}", gradient)
         adam.step(gradients, golden.config["lr"])
     golden.compare("adam/loss", losses)
     golden.compare_all("after/", by_name(parameters, parameters))
+
+
+def batch(golden: Golden, number: int) -> list[Tensor]:
+    """The pictures, with steps and noise of this number."""
+    pictures = [Tensor(golden[f"in/{name}"]) for name in ("img_hr", "img_lr", "img_lr_up")]
+    return [*pictures, Tensor(golden["in/t"][number].astype(np.int32)), Tensor(golden["in/noise"][number])]
 
 
 @full_size("srdiff_diffsr_*")

@@ -16,12 +16,8 @@ SMALLEST_VARIANCE = 1e-20
 
 
 def cosine_betas(timesteps: int, s: float = 0.008) -> np.ndarray:
-    """(T,): the noise of each step such that what is left of x_0 falls as a squared cosine (arXiv:2102.09672, eq. 17).
-
-    The authors divide 0 ... T + 1 into T steps, not into T + 1.
-    """
-    position = np.linspace(0, timesteps + 1, timesteps + 1) / (timesteps + 1)
-    left = np.cos((position + s) / (1 + s) * np.pi / 2) ** 2
+    """(T,): noise by which the share of x_0 that is left falls as a squared cosine (arXiv:2102.09672, eq. 17)."""
+    left = np.cos((np.linspace(0, 1, timesteps + 1) + s) / (1 + s) * np.pi / 2) ** 2
     return np.clip(1 - left[1:] / left[:-1], 0, LARGEST_BETA)
 
 

@@ -72,9 +72,10 @@ class Hyper:
         return make_schedule(self.beta_schedule, self.timesteps, self.beta_s, self.beta_end)
 
 
-PRESETS: Mapping[str, Hyper] = {  # the authors' networks
-    "diffsr_df2k4x": Hyper(),
-    "diffsr_celeb": Hyper(scale=8, dim_mults=(1, 2, 2, 4)),
+PRESETS: Mapping[str, Hyper] = {
+    "diffsr_df2k4x": Hyper(),  # the authors'
+    "diffsr_celeb": Hyper(scale=8, dim_mults=(1, 2, 2, 4)),  # the authors'
+    "srdiff_small": Hyper(hidden_size=24, dim_mults=(1, 2, 2), rrdb_num_feat=16),  # ours, 942,518 parameters
 }
 
 

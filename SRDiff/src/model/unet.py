@@ -7,7 +7,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from .layers import conv, conv_transpose, dense
+from .layers import Mish, conv, conv_transpose, dense
 
 LONGEST_PERIOD = 10_000  # of the sines that stand for a step, over 2 pi
 COLORS = 3
@@ -18,7 +18,7 @@ class Block(nn.Cell):
 
     def __init__(self, in_channels: int, out_channels: int, rng: np.random.Generator) -> None:
         super().__init__()
-        self.block = nn.SequentialCell(nn.ReflectionPad2d(1), conv(in_channels, out_channels, 3, rng), nn.Mish())
+        self.block = nn.SequentialCell(nn.ReflectionPad2d(1), conv(in_channels, out_channels, 3, rng), Mish())
 
     def construct(self, x: Tensor) -> Tensor:
         return self.block(x)
@@ -29,7 +29,7 @@ class ResnetBlock(nn.Cell):
 
     def __init__(self, in_channels: int, out_channels: int, time_channels: int, rng: np.random.Generator) -> None:
         super().__init__()
-        self.mlp = nn.SequentialCell(nn.Mish(), dense(time_channels, out_channels, rng))
+        self.mlp = nn.SequentialCell(Mish(), dense(time_channels, out_channels, rng))
         self.block1 = Block(in_channels, out_channels, rng)
         self.block2 = Block(out_channels, out_channels, rng)
         same = in_channels == out_channels
@@ -83,7 +83,7 @@ class Unet(nn.Cell):
         super().__init__()
         widths = list(pairwise((COLORS, *(channels * multiple for multiple in multiples))))
         self.cond_proj = conv_transpose(condition, channels, scale, rng)
-        self.mlp = nn.SequentialCell(dense(channels, 4 * channels, rng), nn.Mish(), dense(4 * channels, channels, rng))
+        self.mlp = nn.SequentialCell(dense(channels, 4 * channels, rng), Mish(), dense(4 * channels, channels, rng))
         self.downs = nn.CellList([
             nn.CellList([
                 ResnetBlock(before, after, channels, rng),

@@ -1,0 +1,187 @@
+"""Tiny networks for tests, and what they compute, told by naive float64 NumPy out of the weights by their names."""
+
+from collections.abc import Mapping
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, nn
+
+from common import checkpoint
+from common.checkpoint import Checkpoint
+from SRDiff.src.model.srdiff import Hyper, SRDiffNet
+
+SMALL = {"hidden_size": 4, "rrdb_num_feat": 4, "rrdb_num_block": 2, "timesteps": 10}
+TINY = {
+    2: Hyper(scale=2, dim_mults=(1, 2), **SMALL),
+    4: Hyper(scale=4, dim_mults=(1, 2), **SMALL),
+    8: Hyper(scale=8, dim_mults=(1, 2, 2), **SMALL | {"rrdb_num_block": 5}),
+}
+Weights = Mapping[str, np.ndarray]
+
+
+def make(hyper: Hyper, seed: int = 3) -> SRDiffNet:
+    """A network at its beginning, but that the encoder's head draws a grey picture, of which little is clipped."""
+    network = SRDiffNet(hyper, seed)
+    network.rrdb.conv_last.bias.set_data(Tensor(np.full(3, 0.5), ms.float32))
+    return network
+
+
+def weights_of(network: nn.Cell) -> dict[str, np.ndarray]:
+    return {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
+
+
+def exact(network: nn.Cell) -> dict[str, np.ndarray]:
+    """The weights in float64, which all naive functions are given."""
+    return {name: array.astype(np.float64) for name, array in weights_of(network).items()}
+
+
+def save(path, network: nn.Cell, meta: dict):
+    """A checkpoint as training writes it."""
+    checkpoint.save(path, Checkpoint(weights_of(network), meta))
+    return path
+
+
+def picture(height: int, width: int, count: int = 1, seed: int = 0) -> np.ndarray:
+    """(count, 3, height, width) float32 in [-1, 1]."""
+    return 2 * np.random.default_rng(seed).random((count, 3, height, width), np.float32) - 1
+
+
+def normal(*shape: int, seed: int = 5) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape, np.float32)
+
+
+# ------------------------------------------------------------------ layers
+
+
+def mish(x: np.ndarray) -> np.ndarray:
+    return x * np.tanh(np.logaddexp(0, x))
+
+
+def mish_slope(x: np.ndarray) -> np.ndarray:
+    t = np.tanh(np.logaddexp(0, x))
+    return t + x * (1 - t * t) * np.exp(-np.logaddexp(0, -x))
+
+
+def leaky(x: np.ndarray) -> np.ndarray:
+    return np.where(x > 0, x, 0.2 * x)
+
+
+def larger(x: np.ndarray) -> np.ndarray:
+    """Nearest, twice the sides."""
+    return x.repeat(2, 2).repeat(2, 3)
+
+
+def convolution(x: np.ndarray, weights: Weights, name: str, border: str = "constant", stride: int = 1) -> np.ndarray:
+    """(N, C, H, W) -> (N, O, H / stride, W / stride)."""
+    filters, side = weights[f"{name}.weight"], weights[f"{name}.weight"].shape[-1]
+    padded = np.pad(x, ((0, 0), (0, 0), *[(side // 2, side // 2)] * 2), border)
+    height, width = -(-x.shape[2] // stride), -(-x.shape[3] // stride)
+    result = np.zeros((len(x), len(filters), height, width)) + weights[f"{name}.bias"].reshape(-1, 1, 1)
+    for row, column in np.ndindex(side, side):
+        window = padded[:, :, row::stride, column::stride][:, :, :height, :width]
+        result += np.einsum("nchw,oc->nohw", window, filters[:, :, row, column])
+    return result
+
+
+def transposed(x: np.ndarray, weights: Weights, name: str, scale: int) -> np.ndarray:
+    """Each pixel lays down a filter of twice the scale; what lies beyond the borders is cut off."""
+    filters, (n, _, height, width) = weights[f"{name}.weight"], x.shape
+    assert filters.shape[2:] == (2 * scale, 2 * scale)
+    canvas = np.zeros((n, filters.shape[1], (height + 1) * scale, (width + 1) * scale))
+    for row, column in np.ndindex(height, width):
+        here = canvas[:, :, row * scale : (row + 2) * scale, column * scale : (column + 2) * scale]
+        here += np.einsum("nc,cohw->nohw", x[:, :, row, column], filters)
+    cut = scale // 2
+    return canvas[:, :, cut:-cut, cut:-cut] + weights[f"{name}.bias"].reshape(-1, 1, 1)
+
+
+def dense(x: np.ndarray, weights: Weights, name: str) -> np.ndarray:
+    return x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
+
+
+# ------------------------------------------------------------------ the encoder
+
+
+def rrdb(x: np.ndarray, weights: Weights, name: str) -> np.ndarray:
+    found = x
+    for place in (1, 2, 3):
+        seen, own = found, f"{name}.RDB{place}"
+        for number in (1, 2, 3, 4):
+            seen = np.concatenate((seen, leaky(convolution(seen, weights, f"{own}.conv{number}"))), 1)
+        found = found + 0.2 * convolution(seen, weights, f"{own}.conv5")
+    return x + 0.2 * found
+
+
+def encode(weights: Weights, hyper: Hyper, lr_image: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    """All features, and the head's picture."""
+    first = x = convolution((lr_image.astype(np.float64) + 1) / 2, weights, "rrdb.conv_first")
+    features = []
+    for number in range(hyper.rrdb_num_block):
+        x = rrdb(x, weights, f"rrdb.RRDB_trunk.{number}")
+        features.append(x)
+    features.append(first + convolution(x, weights, "rrdb.trunk_conv"))
+    x, number = features[-1], 1
+    while f"rrdb.upconv{number}.weight" in weights:
+        x = leaky(convolution(larger(x), weights, f"rrdb.upconv{number}"))
+        number += 1
+    head = convolution(leaky(convolution(x, weights, "rrdb.HRconv")), weights, "rrdb.conv_last")
+    return features, head.clip(0, 1) * 2 - 1
+
+
+def read(features: list[np.ndarray]) -> np.ndarray:
+    """The third, the sixth ..."""
+    return np.concatenate([x for number, x in enumerate(features, 1) if number % 3 == 0], 1)
+
+
+# ------------------------------------------------------------------ the noise predictor
+
+
+def block(x: np.ndarray, weights: Weights, name: str) -> np.ndarray:
+    return mish(convolution(x, weights, f"{name}.block.1", "reflect"))
+
+
+def residual(x: np.ndarray, time: np.ndarray, weights: Weights, name: str) -> np.ndarray:
+    own = f"denoise_fn.{name}"
+    found = block(x, weights, f"{own}.block1") + dense(mish(time), weights, f"{own}.mlp.1")[:, :, None, None]
+    found = block(found, weights, f"{own}.block2")
+    return found + (convolution(x, weights, f"{own}.res_conv") if f"{own}.res_conv.weight" in weights else x)
+
+
+def predict(weights: Weights, hyper: Hyper, x: np.ndarray, t: np.ndarray, features: np.ndarray) -> np.ndarray:
+    """eps of x_t, by what the U-Net reads of the features."""
+    half, levels = hyper.hidden_size // 2, len(hyper.dim_mults)
+    angles = np.asarray(t, np.float64)[:, None] / 10_000 ** (np.arange(half) / (half - 1))
+    time = dense(np.concatenate((np.sin(angles), np.cos(angles)), 1), weights, "denoise_fn.mlp.0")
+    time = dense(mish(time), weights, "denoise_fn.mlp.2")
+    x, skips = x.astype(np.float64), []
+    for level in range(levels):
+        x = residual(residual(x, time, weights, f"downs.{level}.0"), time, weights, f"downs.{level}.1")
+        if level == 0:
+            x = x + transposed(features, weights, "denoise_fn.cond_proj", hyper.scale)
+        skips.append(x)
+        if level < levels - 1:
+            x = convolution(x, weights, f"denoise_fn.downs.{level}.2.conv.1", "reflect", 2)
+    x = residual(residual(x, time, weights, "mid_block1"), time, weights, "mid_block2")
+    for level in range(levels - 1):
+        x = np.concatenate((x, skips.pop()), 1)
+        x = residual(residual(x, time, weights, f"ups.{level}.0"), time, weights, f"ups.{level}.1")
+        x = transposed(x, weights, f"denoise_fn.ups.{level}.2.conv.0", 2)
+    return convolution(block(x, weights, "denoise_fn.final_conv.0"), weights, "denoise_fn.final_conv.1")
+
+
+# ------------------------------------------------------------------ what is trained
+
+
+def start_of(hyper: Hyper, hr_image: np.ndarray, lr_up: np.ndarray) -> np.ndarray:
+    """x_0."""
+    return ((hr_image.astype(np.float64) - lr_up) * hyper.res_rescale).clip(-1, 1)
+
+
+def losses(weights: Weights, hyper: Hyper, batch: tuple, *, squared: bool = False) -> tuple[float, float]:
+    """(distance of eps from its prediction, L1 distance of the encoder's picture from HR)."""
+    hr_image, lr_image, lr_up, t, eps = batch
+    left = hyper.schedule().alphas_cumprod[t].reshape(-1, 1, 1, 1)
+    x = np.sqrt(left) * start_of(hyper, hr_image, lr_up) + np.sqrt(1 - left) * eps
+    features, head = encode(weights, hyper, lr_image)
+    error = predict(weights, hyper, x, t, read(features)) - eps
+    return float((error**2 if squared else np.abs(error)).mean()), float(np.abs(head - hr_image).mean())

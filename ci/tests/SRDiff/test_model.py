@@ -1,0 +1,520 @@
+"""SRDiff's networks, chain, samplers and objectives against naive NumPy and what is known exactly."""
+
+import math
+from dataclasses import replace
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor, nn
+
+from ci.tests.SRDiff import nets
+from ci.tests.SRDiff.nets import SMALL, TINY, make, normal, picture
+from common import UserError, runtime
+from SRDiff.src.model.encoder import enlarge, leaky_relu
+from SRDiff.src.model.layers import Mish, conv, conv_transpose, dense
+from SRDiff.src.model.objective import EncoderLoss, NoiseLoss, to_residual
+from SRDiff.src.model.sampling import SAMPLERS, blend, sample, time_steps, to_image
+from SRDiff.src.model.schedule import Schedule, cosine_betas, linear_betas, make_schedule
+from SRDiff.src.model.srdiff import PRESETS, Hyper, SRDiffNet, count_parameters, read_features
+
+SCALES = tuple(TINY)
+AUTHORS = make_schedule("cosine", 100)
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def assert_close(found: Tensor | np.ndarray, wanted: np.ndarray, share: float = 2e-6) -> None:
+    """Within `share` of the largest value; 2e-6 is what the goldens ask of float32 at the least."""
+    found = found.asnumpy() if isinstance(found, Tensor) else found
+    assert found.shape == wanted.shape
+    assert np.abs(found - wanted).max() <= share * np.abs(wanted).max()
+
+
+def inputs(scale: int, count: int = 2) -> tuple[np.ndarray, ...]:
+    """HR, LR and enlarged LR pictures, steps and noise: 4 x 8 LR pixels, at x2 and x4; 2 x 4 at x8."""
+    height, width = (2, 4) if scale == 8 else (4, 8)
+    sides = scale * height, scale * width
+    hr_image, lr_up = picture(*sides, count), 0.3 * picture(*sides, count, seed=2)
+    return hr_image, picture(height, width, count, seed=1), lr_up, np.arange(count) * 7, normal(count, 3, *sides)
+
+
+def tensors(batch: tuple[np.ndarray, ...]) -> list[Tensor]:
+    return [Tensor(np.int32(array) if array.ndim == 1 else array) for array in batch]
+
+
+# ------------------------------------------------------------------ layers
+
+RANGES = [(-1e3, -20), (-20, -3), (-3, 0), (0, 3), (3, 8), (8, 20), (20, 1e3)]
+
+
+def slope_of(cell: nn.Cell, x: Tensor) -> Tensor:
+    return ms.grad(lambda x: cell(x).sum())(x)
+
+
+class Slope(nn.Cell):
+    """The same, compiled."""
+
+    def __init__(self, cell: nn.Cell) -> None:
+        super().__init__()
+        self.of = ms.grad(Sum(cell))
+
+    def construct(self, x: Tensor) -> Tensor:
+        return self.of(x)
+
+
+class Sum(nn.Cell):
+    def __init__(self, cell: nn.Cell) -> None:
+        super().__init__()
+        self.cell = cell
+
+    def construct(self, x: Tensor) -> Tensor:
+        return self.cell(x).sum()
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["PyNative", "graph"])
+def test_mish(compiled):
+    """Values and slopes at all sizes; MindSpore's own has slopes 9e-4 off between 3 and 8, and NaN above 44."""
+    x = np.concatenate([rng().uniform(low, high, 20_000) for low, high in RANGES]).astype(np.float32)
+    with runtime.graph_mode(compiled):
+        values = Mish()(Tensor(x)).asnumpy()
+        slopes = (Slope(Mish())(Tensor(x)) if compiled else slope_of(Mish(), Tensor(x))).asnumpy()
+    exact = x.astype(np.float64)
+    assert np.all(np.abs(values - nets.mish(exact)) < 1e-6 * np.maximum(1, np.abs(x) / 8))
+    assert np.abs(slopes - nets.mish_slope(exact)).max() < 1.2e-6
+    for low, high in RANGES:
+        inside = (low <= x) & (x < high)
+        assert abs((slopes - nets.mish_slope(exact))[inside].mean()) < 1e-7  # it errs to no side
+
+
+def test_mish_of_large_numbers():
+    x = Tensor(np.float32([44, 45, 88, 89, 1e4, 1e8, -88, -89, -1e4, -1e8]))
+    np.testing.assert_array_equal(Mish()(x).asnumpy(), x.asnumpy().clip(0))
+    np.testing.assert_array_equal(slope_of(Mish(), x).asnumpy(), np.float32(x.asnumpy() > 0))
+
+
+def test_mish_in_half_precision():
+    """Its e^2x would overflow above 5.5."""
+    x = np.linspace(-20, 60, 801).astype(np.float16)
+    values, slopes = Mish()(Tensor(x)), slope_of(Mish(), Tensor(x))
+    assert values.dtype == slopes.dtype == ms.float16
+    np.testing.assert_allclose(values.asnumpy(), nets.mish(x.astype(np.float64)), rtol=2e-3, atol=1e-6)
+    np.testing.assert_allclose(slopes.asnumpy(), nets.mish_slope(x.astype(np.float64)), rtol=2e-3, atol=1e-6)
+
+
+def test_mish_carries_gradients_on():
+    """By the chain rule: each is multiplied by what comes from behind."""
+    x, behind, cell = normal(3, 4), normal(3, 4, seed=6), Mish()
+    found = ms.grad(lambda x: (cell(x) * Tensor(behind)).sum())(Tensor(x))
+    assert_close(found, behind * nets.mish_slope(x.astype(np.float64)))
+
+
+def test_leaky_relu_and_its_slope():
+    x, cell = Tensor(np.float32([-5, -0.1, 0.1, 5])), leaky_relu
+    np.testing.assert_allclose(cell(x).asnumpy(), [-1, -0.02, 0.1, 5], rtol=1e-6)
+    np.testing.assert_allclose(slope_of(cell, x).asnumpy(), [0.2, 0.2, 1, 1], rtol=1e-6)
+
+
+def test_enlargement_is_nearest():
+    x = normal(2, 4, 3, 5)
+    np.testing.assert_array_equal(enlarge(Tensor(x)).asnumpy(), x.repeat(2, 2).repeat(2, 3))
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_encoder_against_naive_arithmetic(scale):
+    """Every feature, those that the U-Net reads, and the head's picture."""
+    network, lr_image = make(TINY[scale]), inputs(scale)[1]
+    network.rrdb.conv_last.bias.set_data(Tensor(np.float32([-0.3, 0.5, 1.3])))  # clipped below, not, and above
+    wanted, head = nets.encode(nets.exact(network), network.hyper, lr_image)
+    found = network.rrdb.features(Tensor(lr_image))
+    assert len(found) == len(wanted) == network.hyper.rrdb_num_block + 1
+    for features, want in zip(found, wanted, strict=True):
+        assert_close(features, want)
+    assert_close(read_features(found), nets.read(wanted))
+    assert network.features(Tensor(lr_image)).shape[1] == network.hyper.condition
+    assert_close(network.rrdb(Tensor(lr_image)), head)
+    assert min((head == -1).mean(), (np.abs(head) < 1).mean(), (head == 1).mean()) > 0.1
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_noise_predictor_against_naive_arithmetic(tiny, scale):
+    """Each picture at its own step; and the step and the features tell it something."""
+    network = tiny[scale]
+    _, lr_image, _, t, x = inputs(scale)
+    weights = nets.exact(network)
+    features = nets.read(nets.encode(weights, network.hyper, lr_image)[0])
+    wanted = nets.predict(weights, network.hyper, x, t, features)
+    found = network(*tensors((x, t, lr_image)))
+    assert_close(found, wanted, 4e-6)
+    for other in (
+        nets.predict(weights, network.hyper, x, t + 1, features),
+        nets.predict(weights, network.hyper, x, t, 0 * features),
+    ):
+        assert np.abs(other - wanted).max() > 1e-3 * np.abs(wanted).max()
+
+
+def test_embedding_of_the_steps(tiny):
+    """Sines, then cosines, of t times 1 ... 1/10,000."""
+    t = np.array([0, 1, 50, 99])
+    found = make(replace(TINY[4], hidden_size=8)).denoise_fn.embed(Tensor(np.int32(t)))
+    rates = [1, 10_000 ** (-1 / 3), 10_000 ** (-2 / 3), 1 / 10_000]
+    wanted = [[f(step * rate) for f in (math.sin, math.cos) for rate in rates] for step in t]
+    np.testing.assert_allclose(found.asnumpy(), wanted, atol=5e-6)
+
+
+# ------------------------------------------------------------------ the chain
+
+
+def test_betas():
+    """The cosine over 0 ... 1 in 100 steps; some figures of the authors' code."""
+    left = [math.cos((i / 100 + 0.008) / 1.008 * math.pi / 2) ** 2 for i in range(101)]
+    wanted = [min(max(1 - left[i + 1] / left[i], 0), 0.999) for i in range(100)]
+    np.testing.assert_allclose(cosine_betas(100), wanted, rtol=1e-11)
+    for step, beta in {0: 6.3128e-4, 1: 1.11694e-3, 49: 0.0305931, 98: 0.7499393, 99: 0.999}.items():
+        assert AUTHORS.betas[step] == pytest.approx(beta, rel=2e-5)
+    for step, left in {0: 0.9993687, 49: 0.4938436, 99: 2.4286e-7}.items():
+        assert AUTHORS.alphas_cumprod[step] == pytest.approx(left, rel=2e-5)
+    np.testing.assert_allclose(linear_betas(5, 0.05)[:4], [1e-4 + i * (0.05 - 1e-4) / 4 for i in range(4)], rtol=1e-12)
+    assert linear_betas(5)[-1] == 0.999
+
+
+@pytest.mark.parametrize("kind", ["cosine", "linear"])
+def test_constants_step_by_step(kind):
+    """x_t as T single steps make it, and x_{t-1} given x_t and x_0 by Bayes' rule."""
+    made, share, spread = make_schedule(kind, 20), 1.0, 0.0
+    for t, beta in enumerate(make_schedule(kind, 20).betas):
+        before, around = share, spread  # x_{t-1} = share x_0 + sqrt(spread) noise
+        share, spread = math.sqrt(1 - beta) * share, (1 - beta) * spread + beta
+        assert made.sqrt_alphas_cumprod[t] == pytest.approx(share, rel=1e-9)
+        assert made.sqrt_one_minus_alphas_cumprod[t] == pytest.approx(math.sqrt(spread), rel=1e-9)
+        assert made.log_one_minus_alphas_cumprod[t] == pytest.approx(math.log(spread), rel=1e-9, abs=1e-9)
+        assert made.alphas_cumprod_prev[t] == pytest.approx(before**2, rel=1e-9)
+        gain = math.sqrt(1 - beta) * around / spread  # of x_t's surprise, as in a Kalman filter
+        assert made.posterior_mean_coef2[t] == pytest.approx(gain, rel=1e-9, abs=1e-12)
+        assert made.posterior_mean_coef1[t] == pytest.approx(before - gain * share, rel=1e-9, abs=1e-12)
+        variance = around - gain * math.sqrt(1 - beta) * around
+        assert made.posterior_variance[t] == pytest.approx(variance, rel=1e-9, abs=1e-12)
+        assert made.posterior_log_variance_clipped[t] == pytest.approx(math.log(max(variance, 1e-20)), rel=1e-9)
+        assert made.posterior_deviation(t) == pytest.approx(math.sqrt(max(variance, 0)) if t else 0, rel=1e-9)
+    assert len(made) == 20
+
+
+def test_formulas_of_pictures():
+    start, eps = normal(2, 3, 4, 4).astype(np.float64), normal(2, 3, 4, 4, seed=6).astype(np.float64)
+    for t in (0, 1, 49, 98):
+        left = np.prod(1 - AUTHORS.betas[: t + 1])
+        x = AUTHORS.q_sample(start, t, eps)
+        np.testing.assert_allclose(x, math.sqrt(left) * start + math.sqrt(1 - left) * eps, rtol=1e-12)
+        np.testing.assert_allclose(AUTHORS.predict_start(x, t, eps), start, rtol=1e-7, atol=1e-9)
+        np.testing.assert_allclose(AUTHORS.predict_noise(x, t, start), eps, rtol=1e-7, atol=1e-9)
+    assert AUTHORS.q_sample(start.astype(np.float32), 3, eps.astype(np.float32)).dtype == np.float32
+
+
+def test_chain_of_some_steps():
+    """It has at its steps what the whole chain has at those; of all steps, it is the chain itself."""
+    times = [0, 3, 50, 99]
+    some = AUTHORS.respaced(times)
+    np.testing.assert_allclose(some.alphas_cumprod, AUTHORS.alphas_cumprod[times], rtol=1e-9)
+    assert len(some) == 4
+    assert AUTHORS.respaced(range(100)) is AUTHORS
+
+
+def test_unknown_schedule():
+    with pytest.raises(UserError, match="cosine or linear, not quadratic"):
+        make_schedule("quadratic", 10)
+
+
+# ------------------------------------------------------------------ samplers
+
+
+def asked(x: np.ndarray, t: int) -> np.ndarray:
+    """A noise predictor that is never right, so that x_0 is clipped here and there."""
+    return np.float32(0.8 * np.tanh(x + 0.1 * t) + 0.1)
+
+
+def rolled(x: np.ndarray, draws: list[np.ndarray], made: Schedule, first: int) -> tuple[np.ndarray, int]:
+    """The paper's algorithm 2 with the clip, one number after the other; how many were clipped."""
+    x, clipped = x.astype(np.float64).ravel(), 0
+    for t, noise in zip(range(first, -1, -1), draws, strict=True):
+        left, before = np.prod(1 - made.betas[: t + 1]), np.prod(1 - made.betas[:t])
+        eps = asked(x, t).astype(np.float64)
+        for i in range(x.size):
+            start = (x[i] - math.sqrt(1 - left) * eps[i]) / math.sqrt(left)
+            clipped += abs(start) > 1
+            start = min(max(start, -1), 1)
+            mean = math.sqrt(before) * made.betas[t] * start + math.sqrt(1 - made.betas[t]) * (1 - before) * x[i]
+            x[i] = mean / (1 - left) + (
+                math.sqrt((1 - before) / (1 - left) * made.betas[t]) * noise.flat[i] if t else 0
+            )
+    return x, clipped
+
+
+@pytest.mark.parametrize("first", [None, 6])
+def test_chain_of_the_paper(first):
+    made, x = make_schedule("cosine", 10), normal(1, 3, 4, 4)
+    count = 10 if first is None else first + 1
+    draws = [normal(1, 3, 4, 4, seed=seed) for seed in range(count)]
+    wanted, clipped = rolled(x, draws, made, count - 1)
+    assert 0.1 < clipped / (count * x.size) < 0.9
+    left, seen = iter(draws[:-1]), []  # none is drawn for the last step
+    found = sample(asked, made, x, lambda: next(left), first=first, seen=lambda *step: seen.append(step))
+    np.testing.assert_allclose(found.ravel(), wanted, atol=2e-5)
+    assert found.dtype == np.float32
+    assert [t for t, *_ in seen] == list(range(count - 1, -1, -1))
+    assert seen[-1][1] is found
+    assert max(np.abs(start).max() for *_, start in seen) == 1
+
+
+def test_chain_of_the_paper_without_a_step():
+    """Every other step: the noise between two that are left out is added at once."""
+    made, x, draws = make_schedule("cosine", 9), normal(1, 3, 4, 4), [normal(1, 3, 4, 4, seed=s) for s in range(5)]
+    left = iter(draws)
+    found = sample(asked, made, x, lambda: next(left), steps=5)
+    x = x.astype(np.float64)
+    for t, noise in zip((8, 6, 4, 2, 0), draws, strict=True):
+        now, before = (made.alphas_cumprod[at] if at >= 0 else 1.0 for at in (t, t - 2))
+        start = ((x - math.sqrt(1 - now) * asked(x, t)) / math.sqrt(now)).clip(-1, 1)
+        alpha = now / before
+        x = (math.sqrt(before) * (1 - alpha) * start + math.sqrt(alpha) * (1 - before) * x) / (1 - now)
+        x += math.sqrt((1 - before) / (1 - now) * (1 - alpha)) * noise if t else 0
+    np.testing.assert_allclose(found, x, atol=2e-5)
+
+
+@pytest.mark.parametrize("steps", [0, 4])
+def test_ddim(steps):
+    """x_{t-1} = sqrt(left) x_0 + sqrt(1 - left) eps (arXiv:2010.02502, eq. 12, sigma 0); eps as the clip leaves it."""
+    made, x = make_schedule("cosine", 10), normal(1, 3, 4, 4)
+    found = sample(asked, made, x, unused, sampler="ddim", steps=steps)
+    x, times = x.astype(np.float64), [9, 6, 3, 0] if steps else range(9, -1, -1)
+    for t, following in zip(times, [*times[1:], None], strict=True):
+        now, before = made.alphas_cumprod[t], 1.0 if following is None else made.alphas_cumprod[following]
+        start = ((x - math.sqrt(1 - now) * asked(x, t)) / math.sqrt(now)).clip(-1, 1)
+        eps = (x - math.sqrt(now) * start) / math.sqrt(1 - now)
+        x = math.sqrt(before) * start + math.sqrt(1 - before) * eps
+    np.testing.assert_allclose(found, x, atol=2e-5)
+
+
+def unused() -> np.ndarray:
+    raise AssertionError("this sampler draws no noise")
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "dpm"])
+@pytest.mark.parametrize("steps", [1, 2, 5, 100])
+def test_known_beginning_is_found(sampler, steps):
+    """A predictor that knows x_0 leads there, with any number of steps."""
+    start = picture(4, 4).astype(np.float64)
+
+    def knowing(x: np.ndarray, t: int) -> np.ndarray:
+        return AUTHORS.predict_noise(x, t, start)
+
+    found = sample(knowing, AUTHORS, normal(1, 3, 4, 4).astype(np.float64), unused, sampler=sampler, steps=steps)
+    np.testing.assert_allclose(found, start, atol=1e-9)
+
+
+SPREAD, MIDDLE = 0.15, 0.1  # of normally distributed x_0, for which the noise is known: far from the clip
+EVEN = np.linspace(5, -4, 1281)  # half log signal-to-noise ratio at each step, by which both solvers go
+
+
+def even_chain() -> Schedule:
+    left = 1 / (1 + np.exp(-2 * EVEN))
+    return Schedule(1 - left / np.append(1.0, left[:-1]))
+
+
+def gaussian(made: Schedule):
+    """eps of x_t when x_0 is N(MIDDLE, SPREAD^2), and the exact flow from T - 1 to t (arXiv:2011.13456, eq. 13)."""
+
+    def of(t: int) -> tuple[float, float, float]:
+        left = made.alphas_cumprod[t]
+        return math.sqrt(left), math.sqrt(1 - left), math.sqrt(left * SPREAD**2 + 1 - left)
+
+    def predict(x: np.ndarray, t: int) -> np.ndarray:
+        signal, noise, deviation = of(t)
+        return noise * (x - signal * MIDDLE) / deviation**2
+
+    def flow(x: np.ndarray, t: int) -> np.ndarray:
+        (signal, _, deviation), (first, _, wide) = of(t), of(len(made) - 1)
+        return signal * MIDDLE + deviation * (x - first * MIDDLE) / wide
+
+    return predict, flow
+
+
+@pytest.mark.parametrize(("sampler", "order"), [("ddim", 1), ("dpm", 2)])
+def test_order_of_convergence(sampler, order):
+    """Twice the steps, half or a quarter of the error, on a chain whose exact solution is known."""
+    made, x = even_chain(), np.linspace(-1.5, 1.5, 9)
+    predict, flow = gaussian(made)
+    errors = []
+    for steps in (81, 161, 321):
+        seen = {}
+        sample(predict, made, x, unused, sampler=sampler, steps=steps,
+               seen=lambda t, x, _, seen=seen: seen.update({t: x}))  # fmt: skip
+        at_zero = seen[1280 // (steps - 1)]  # what follows the step before the last one is x at step 0
+        errors.append(np.abs(at_zero - flow(x, 0)).max())
+    found = np.log2(np.divide(errors[:-1], errors[1:]))
+    assert np.abs(found - order).max() < 0.2, (errors, found)
+    assert errors[-1] < (0.02 if order == 1 else 0.002)
+
+
+def test_chain_of_the_paper_draws_from_the_distribution():
+    """Of x_0 that are N(MIDDLE, SPREAD^2), 4,000 samples have this mean and deviation."""
+    random, count = rng(), 4000
+    predict, _ = gaussian(even_chain())
+    found = sample(predict, even_chain(), random.standard_normal(count), lambda: random.standard_normal(count))
+    assert abs(found.mean() - MIDDLE) < 4 * SPREAD / math.sqrt(count)
+    assert abs(found.std() / SPREAD - 1) < 4 / math.sqrt(2 * count)
+
+
+def test_steps_of_the_chain():
+    assert time_steps(100) == list(range(100))
+    assert time_steps(100, 100) == list(range(100))
+    assert time_steps(100, 1) == [99]
+    assert time_steps(100, 2) == [0, 99]
+    assert time_steps(100, 10) == list(range(0, 100, 11))
+    assert time_steps(3, 2) == [0, 2]
+    with pytest.raises(UserError, match="the chain has 100 steps, not 101"):
+        time_steps(100, 101)
+
+
+def test_unknown_sampler():
+    with pytest.raises(UserError, match="one of ddpm, ddim, dpm, not euler"):
+        sample(asked, AUTHORS, normal(1, 3, 2, 2), unused, sampler="euler", steps=2)
+    assert SAMPLERS == ("ddpm", "ddim", "dpm")
+
+
+def test_residuals_and_pictures():
+    """(HR - up) * 2, clipped, and back; what the clip took is lost."""
+    hr_image, lr_up = picture(4, 4), 0.5 * picture(4, 4, seed=2)
+    found = to_residual(Tensor(hr_image), Tensor(lr_up), 2.0).asnumpy()
+    for pixel, high, up in zip(found.flat, hr_image.flat, lr_up.flat, strict=True):
+        assert pixel == pytest.approx(max(-1, min(1, 2 * (high - up))), abs=1e-6)
+    image = to_image(found, lr_up, 2.0)
+    near = np.abs(hr_image - lr_up) < 0.5
+    assert 0.2 < near.mean() < 0.9
+    np.testing.assert_allclose(image[near], hr_image[near], atol=1e-6)
+    np.testing.assert_allclose(np.abs(image - lr_up)[~near], 0.5, atol=1e-6)
+    np.testing.assert_array_equal(to_image(np.float32([3, -7]), np.float32([0.25, 0.25]), 2.0), [0.75, -0.25])
+
+
+def test_blend():
+    """Every x_0 its own noise at the same step, then the weighted sum; nothing of the one with weight 0 is left."""
+    residuals, draws = [picture(4, 4, seed=s) for s in (1, 2, 3)], [normal(1, 3, 4, 4, seed=s) for s in (4, 5, 6)]
+    weights, t, left = (0.2, 0.5, 0.3), 30, iter(draws)
+    found = blend(AUTHORS, residuals, weights, t, lambda: next(left))
+    kept = np.prod(1 - AUTHORS.betas[: t + 1])
+    wanted = sum(
+        weight * (math.sqrt(kept) * residual + math.sqrt(1 - kept) * noise)
+        for weight, residual, noise in zip(weights, residuals, draws, strict=True)
+    )
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
+    assert found.dtype == np.float32
+    alone = blend(AUTHORS, residuals[:2], (1.0, 0.0), t, lambda: draws[0])
+    np.testing.assert_allclose(alone, AUTHORS.q_sample(residuals[0], t, draws[0]), atol=1e-7)
+
+
+# ------------------------------------------------------------------ what is trained
+
+
+@pytest.mark.parametrize("squared", [False, True])
+def test_objectives_against_naive_arithmetic(tiny, squared):
+    """The distance of the noise, and with it or alone that of the encoder's picture."""
+    network, batch = tiny[4], inputs(4)
+    q, aux = nets.losses(nets.exact(network), network.hyper, batch, squared=squared)
+    found = NoiseLoss(network, squared=squared)(*tensors(batch))
+    assert [float(value) for value in found] == pytest.approx([q, q, 0], rel=2e-6)
+    found = NoiseLoss(network, squared=squared, joint=True)(*tensors(batch))
+    assert [float(value) for value in found] == pytest.approx([q + aux, q, aux], rel=2e-6)
+    assert float(EncoderLoss(network)(*tensors(batch)[:2])[0]) == pytest.approx(aux, rel=2e-6)
+
+
+def gradients(network: SRDiffNet, loss: nn.Cell, batch: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]:
+    parameters = network.trainable_params()
+    found = ms.grad(lambda *batch: loss(*batch)[0], None, ms.ParameterTuple(parameters))(*tensors(batch))
+    return {parameter.name: value.asnumpy() for parameter, value in zip(parameters, found, strict=True)}
+
+
+@pytest.mark.parametrize(("scale", "squared"), [(4, False), (8, True)])
+def test_gradients_against_differences(tiny, scale, squared):
+    """Along random directions of all weights, and of the encoder's alone, in float64."""
+    network, batch = tiny[scale], inputs(scale, 1)
+    found = gradients(network, NoiseLoss(network, squared=squared, joint=True), batch)
+    weights, random, step = nets.exact(network), rng(), 1e-6
+    for part in ("", "rrdb.", "denoise_fn.mlp.", "denoise_fn.cond_proj."):
+        move = {name: random.standard_normal(a.shape) for name, a in weights.items() if name.startswith(part)}
+        moved = [{name: a + end * move.get(name, 0) for name, a in weights.items()} for end in (-step, step)]
+        low, high = (sum(nets.losses(ends, network.hyper, batch, squared=squared)) for ends in moved)
+        along = sum((found[name] * direction).sum() for name, direction in move.items())
+        size = math.sqrt(sum((found[name] ** 2).sum() for name in move))
+        assert abs((high - low) / (2 * step) - along) < 2e-4 * size, part
+
+
+def test_fixed_encoder_gets_no_gradient(tiny):
+    network, batch = tiny[2], inputs(2, 1)
+    found = gradients(network, NoiseLoss(network), batch)
+    for name, gradient in found.items():
+        assert gradient.any() == name.startswith("denoise_fn."), name
+
+
+# ------------------------------------------------------------------ networks that can be, and how they begin
+
+
+def test_number_of_parameters():
+    """Of the network that the demo weights are of; those of the authors' are counted in test_goldens.py."""
+    assert count_parameters(SRDiffNet(PRESETS["srdiff_small"])) == 942_518 <= 980_000
+    assert set(PRESETS) == {"diffsr_df2k4x", "diffsr_celeb", "srdiff_small"}
+    assert (PRESETS["diffsr_df2k4x"].scale, PRESETS["diffsr_celeb"].scale) == (4, 8)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"scale": 3}, "scales 2, 4 and 8, not 3"),
+        ({"hidden_size": 5}, r"no U-Net has 5 channels and the multiples \[1, 2, 3, 4\]"),
+        ({"hidden_size": 2}, "no U-Net has 2 channels"),
+        ({"dim_mults": ()}, r"64 channels and the multiples \[\]"),
+        ({"dim_mults": (1, 0)}, r"the multiples \[1, 0\]"),
+        ({"rrdb_num_block": 1}, "2 blocks or more are needed, not 1"),
+        ({"rrdb_num_feat": 1}, "two channels or more, not 1"),
+        ({"timesteps": 0}, "no chain has 0 steps"),
+        ({"res_rescale": 0.0}, "res_rescale 0.0"),
+    ],
+)
+def test_networks_that_cannot_be(settings, message):
+    with pytest.raises(UserError, match=message):
+        Hyper(**settings)
+
+
+def test_what_follows_from_hyper_parameters():
+    hyper = Hyper(dim_mults=[1, 2, 3, 4])  # JSON gives a list
+    assert hyper == Hyper() == PRESETS["diffsr_df2k4x"]
+    assert (hyper.condition, hyper.hr_multiple, len(hyper.schedule())) == (96, 8, 100)
+    for blocks, features in ((2, 1), (3, 1), (4, 1), (5, 2), (8, 3), (17, 6)):
+        assert Hyper(**SMALL | {"rrdb_num_block": blocks}).condition == 4 * features
+
+
+def test_seed_decides_the_first_weights():
+    first, same, other = (
+        np.concatenate([array.ravel() for array in nets.weights_of(SRDiffNet(TINY[4], seed)).values()])
+        for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first, same)
+    assert not np.isclose(first, other).any()
+
+
+@pytest.mark.parametrize(
+    ("layer", "fan_in"),
+    [
+        (lambda: conv(8, 32, 3, rng()), 8 * 9),
+        (lambda: conv_transpose(16, 64, 2, rng()), 64 * 16),  # PyTorch counts the outputs here
+        (lambda: dense(32, 64, rng()), 32),
+    ],
+)
+def test_initial_values(layer, fan_in):
+    """PyTorch's: uniform within 1 / sqrt(fan-in)."""
+    bound = 1 / math.sqrt(fan_in)
+    for parameter in layer().get_parameters():
+        values = parameter.asnumpy()
+        assert 0.8 * bound < np.abs(values).max() <= bound
+        assert abs(values.std() * math.sqrt(3) / bound - 1) < 4.5 * math.sqrt(0.2 / values.size)
+        assert abs(values.mean()) < 4.5 * bound / math.sqrt(3 * values.size)
