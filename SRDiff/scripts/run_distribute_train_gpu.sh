@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Trains SRDiff on several GPUs of this machine (CPU workers where there are none); the log is train.log.
+[ -n "$BASH_VERSION" ] || exec bash "$0" "$@"
+# shellcheck source=SRDiff/scripts/configured.sh
+. "$(dirname "$(readlink -f "$0")")/configured.sh"
+
+zoo_setup SRDiff "DEVICE_NUM CONFIG DATASET_PATH" "$@"
+devices=$(zoo_count DEVICE_NUM "$1")
+config=$(srdiff_config "$2")
+data=$(zoo_path DATASET_PATH "$3")
+zoo_device GPU
+zoo_distribute "$devices" train.log "$ROOT/SRDiff/train.py" --config "$config" --dataset_GT_path "$data" \
+    "${ZOO_DEVICE[@]}" "${@:4}"

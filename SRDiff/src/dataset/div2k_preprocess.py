@@ -1,0 +1,153 @@
+"""Cut a data set into the pictures that SRDiff is trained and measured on.
+
+    python div2k_preprocess.py --root DIV2K --dataset div2k --output data/div2k
+    python div2k_preprocess.py --root Flickr2K --dataset flickr2k --output data/flickr2k
+
+ROOT holds the data set as it was unpacked: DIV2K_train_HR/, DIV2K_valid_HR/, Flickr2K_HR/, or a benchmark's HR/ (Set5,
+Set14, Urban100, BSD100). LR pictures are taken from beside it (DIV2K_train_LR_bicubic/X4, LR_bicubic/X4 ...); where
+there are none they are made by MATLAB's bicubic. What comes of it:
+
+    train/X1/image_0000.png ...     crops of 320x320 that cover each training picture; the last of a row or column is
+    train/X4/image_0000.png ...     moved inwards. The LR crops are cut from the LR pictures.
+    val/X1, val/X4                  validation pictures and benchmarks, uncropped
+
+Started again, it goes on where it was stopped: every file is written whole or not at all, and whole files are kept.
+"""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from common import UserError, config
+from common.atomic import replacing
+from common.config import option
+from common.images import SUFFIXES
+from common.pairs import find_pairs
+from common.runtime import run_main, start_log
+from SRDiff.src.dataset.crops import Job, remove_remains, run, size_of
+from SRDiff.src.dataset.folders import lr_beside
+
+log = logging.getLogger(__name__)
+SETTINGS = ".div2k_preprocess.json"  # in the output folder: what the files there were made of
+HR_FOLDERS = {  # of each data set and split, as its archive unpacks, seen from ROOT or from a folder above it
+    "div2k": {
+        "train": ("DIV2K_train_HR", "DIV2K/DIV2K_train_HR"),
+        "val": ("DIV2K_valid_HR", "DIV2K/DIV2K_valid_HR"),
+    },
+    "flickr2k": {"train": ("Flickr2K_HR", "Flickr2K/Flickr2K_HR", "Flickr2K", ".")},
+    "set5": {"val": ("Set5/HR", "Set5", "HR", ".")},
+    "set14": {"val": ("Set14/HR", "Set14", "HR", ".")},
+    "urban100": {"val": ("Urban100/HR", "Urban100", "HR", ".")},
+    "bsd100": {"val": ("BSD100/HR", "B100/HR", "BSDS100/HR", "BSD100", "B100", "BSDS100", "HR", ".")},
+}
+
+
+@dataclass(frozen=True)
+class PreprocessOptions:
+    """Options of div2k_preprocess.py."""
+
+    root: str = option("", "folder of the data set")
+    dataset: str = option("", "which data set it is", choices=tuple(HR_FOLDERS))
+    output: str = option("", "folder for train/ and val/, as data/div2k")
+    scale: int = option(4, "HR over LR", choices=(2, 4, 8))
+    crop_size: int = option(320, "side of the HR crops of training pictures", aliases=("crop-size",), at_least=1)
+    num_workers: int = option(
+        0, "processes that work at the same time; 0: one for each core", aliases=("num-workers",), at_least=0
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Make the tree; returns the exit code."""
+    start_log()
+    options = config.parse(PreprocessOptions, argv, description=__doc__)
+    if not options.root or not options.dataset or not options.output:
+        raise UserError("type --root FOLDER --dataset div2k --output data/div2k (--help tells more)")
+    if options.crop_size % options.scale:
+        raise UserError(f"--crop-size {options.crop_size} must be a multiple of --scale {options.scale}")
+    output = Path(options.output)
+    splits = {split: plan(options, folder, split) for split, folder in source_folders(options).items()}
+    keep_settings(output, options, splits)
+    for split, jobs in splits.items():
+        remove_remains(output / split)
+        written = run(jobs, f"{options.dataset} {split}", options.num_workers or os.cpu_count() or 1)
+        pairs = sum(1 for job in jobs for _ in job.crops())
+        print(f"{output / split}: {pairs} pairs of {len(jobs)} pictures, {written} written now")  # noqa: T201
+    return 0
+
+
+def source_folders(options: PreprocessOptions) -> dict[str, Path]:
+    """The folder of HR pictures of each split that is there.
+
+    Raises:
+        UserError: none is.
+    """
+    root, found = Path(options.root), {}
+    if not root.is_dir():
+        raise UserError(f"--root is not a folder: {root}")
+    for split, names in HR_FOLDERS[options.dataset].items():
+        folder = next((root / name for name in names if has_pictures(root / name)), None)
+        if folder is not None:
+            found[split] = folder
+        elif len(HR_FOLDERS[options.dataset]) > 1:
+            log.warning("%s has no %s: %s is left out", root, names[0], split)
+    if not found:
+        names = (name for names in HR_FOLDERS[options.dataset].values() for name in names if name != ".")
+        raise UserError(f"no pictures of {options.dataset} in {root}: looked for {', '.join(names)}")
+    return found
+
+
+def has_pictures(folder: Path) -> bool:
+    """Whether pictures lie in it, not below it."""
+    return folder.is_dir() and any(path.suffix.lower() in SUFFIXES for path in folder.iterdir())
+
+
+def plan(options: PreprocessOptions, folder: Path, split: str) -> list[Job]:
+    """What is to be done for each picture; the headers tell how many crops there are.
+
+    Raises:
+        UserError: no picture, or one without its LR picture, or smaller than the scale.
+    """
+    jobs, first = [], 0
+    for pair in find_pairs(folder, lr_beside(folder, options.scale), options.scale):
+        size = size_of(pair.hr)
+        if size is None or min(size) < options.scale:
+            raise UserError(f"{pair.hr} is damaged, no picture, or smaller than {options.scale} pixels")
+        height, width = (length - length % options.scale for length in size)
+        crop = options.crop_size if split == "train" else 0
+        jobs.append(Job(pair, (height, width), Path(options.output) / split, first, options.scale, crop))
+        first += sum(1 for _ in jobs[-1].crops())
+    return jobs
+
+
+def keep_settings(output: Path, options: PreprocessOptions, splits: dict[str, list[Job]]) -> None:
+    """Write down what the output is made of, or see that it was begun in the same way.
+
+    Raises:
+        UserError: it was not, or it holds another program's pictures.
+    """
+    settings = {"dataset": options.dataset, "scale": options.scale, "crop_size": options.crop_size}
+    for split, jobs in splits.items():
+        sources = "".join(f"{job.pair.name} {job.size} {job.pair.lr is None}\n" for job in jobs)
+        settings[split] = f"{len(jobs)} pictures, {hashlib.sha256(sources.encode()).hexdigest()[:12]}"
+    file = output / SETTINGS
+    try:
+        found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        if not found and any(output.glob("*/X*/*")):
+            raise UserError(f"{output} holds pictures that were made in another way: choose another --output")
+        differing = [
+            f"{key} {found[key]}, not {settings[key]}" for key in settings.keys() & found if found[key] != settings[key]
+        ]
+        if differing:
+            raise UserError(f"{output} was made with {'; '.join(sorted(differing))}: choose another --output")
+        with replacing(file) as temporary:
+            temporary.write_text(json.dumps(found | settings, indent=1), encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot write {file}: {error}") from None
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,1 @@
+"""Options of the programs, and what they are put together from."""

@@ -1,0 +1,130 @@
+"""The two graphs that sampling runs: the encoder, once for each picture, and the noise predictor, once for each step.
+
+They are made of the trained network's own cells. Two kinds of them have no form in ONNX and are replaced by cells that
+compute the same: reflected borders by slices, and transposed convolutions by convolutions onto the corners of pixels.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from mindspore import Tensor, nn, ops
+
+from common.export import Port
+
+from ..model.srdiff import Hyper, SRDiffNet
+from ..model.unet import COLORS, Block, Downsample, Upsample
+
+GRAPHS = ("encoder", "predictor")
+CHECK_CELLS = ((3, 4), (5, 2))  # an export is compared at both; a cell is a square of `lr_multiple` LR pixels
+
+
+class Reflect(nn.Cell):
+    """(N, C, H, W) -> (N, C, H + 2, W + 2): a border of 1 that mirrors the row and column next to the outermost."""
+
+    def construct(self, x: Tensor) -> Tensor:
+        x = ops.concat((x[:, :, 1:2], x, x[:, :, -2:-1]), 2)
+        return ops.concat((x[:, :, :, 1:2], x, x[:, :, :, -2:-1]), 3)
+
+
+class CornerConv(nn.Cell):
+    """A transposed convolution that enlarges `scale` times with filters of twice the scale, by another road.
+
+    The scale x scale results around a corner of the input's pixels depend on the four pixels that meet there, so they
+    are the channels of a 2x2 convolution, brought into their places by `DepthToSpace`. Half of those around the
+    outermost corners lie outside.
+
+    Args:
+        transposed: what is computed, padded by half the scale.
+    """
+
+    def __init__(self, transposed: nn.Conv2dTranspose) -> None:
+        super().__init__()
+        filters, biases = transposed.weight.asnumpy(), transposed.bias.asnumpy()
+        channels, outputs, kernel, _ = filters.shape
+        self.scale, self.outside = kernel // 2, kernel // 4
+        # Result `a` of a corner takes tap `scale + a` from the pixel before it and tap `a` from the one behind.
+        taps = filters.reshape(channels, outputs, 2, self.scale, 2, self.scale)[:, :, ::-1, :, ::-1]
+        at_corners = taps.transpose(3, 5, 1, 0, 2, 4).reshape(self.scale**2 * outputs, channels, 2, 2)
+        self.corners = nn.Conv2d(
+            channels,
+            len(at_corners),
+            2,
+            pad_mode="pad",
+            padding=1,
+            has_bias=True,
+            weight_init=Tensor(np.ascontiguousarray(at_corners)),
+            bias_init=Tensor(np.tile(biases, self.scale**2)),
+        )
+        self.place = ops.DepthToSpace(self.scale)
+
+    def construct(self, x: Tensor) -> Tensor:
+        """(N, C, h, w) -> (N, C', scale h, scale w)."""
+        x = self.place(self.corners(x))
+        return x[:, :, self.outside : -self.outside, self.outside : -self.outside]
+
+
+class Encoder(nn.Cell):
+    """LR picture (N, 3, h, w) in [-1, 1] -> features as the U-Net adds them, (N, hidden_size, sh, sw)."""
+
+    def __init__(self, network: SRDiffNet) -> None:
+        super().__init__(auto_prefix=False)
+        self.network = network
+
+    def construct(self, lr_image: Tensor) -> Tensor:
+        return self.network.denoise_fn.project(self.network.features(lr_image))
+
+
+class Predictor(nn.Cell):
+    """x_t (N, 3, sh, sw), steps (N,) and the encoder's features -> eps (N, 3, sh, sw)."""
+
+    def __init__(self, network: SRDiffNet) -> None:
+        super().__init__(auto_prefix=False)
+        self.network = network
+
+    def construct(self, x: Tensor, t: Tensor, cond: Tensor) -> Tensor:
+        return self.network.denoise_fn(x, t, cond)
+
+
+class Graph(NamedTuple):
+    """One of the two, as `common.engine` and `common.export` take it."""
+
+    form: nn.Cell
+    inputs: list[Port]
+    outputs: list[str]
+    sizes: list[dict[str, int]]
+
+
+def prepare(network: SRDiffNet) -> SRDiffNet:
+    """The network with the cells replaced that ONNX lacks; it is no longer one to be trained or saved."""
+    for _, cell in list(network.cells_and_names()):
+        if isinstance(cell, Block):
+            cell.block[0] = Reflect()
+        elif isinstance(cell, Downsample):
+            cell.conv[0] = Reflect()
+        elif isinstance(cell, Upsample):
+            cell.conv[0] = CornerConv(cell.conv[0])
+    network.denoise_fn.cond_proj = CornerConv(network.denoise_fn.cond_proj)
+    return network.set_train(False)
+
+
+def graph_of(network: SRDiffNet, which: str, batch_size: int = 1) -> Graph:
+    """ "encoder" (lr_image -> cond) or "predictor" (x, t, cond -> eps) of a prepared network, free in height and width.
+
+    The sides of lr_image must be multiples of `lr_multiple`, and twice that at least.
+    """
+    hyper = network.hyper
+    sizes = [
+        dict(zip(("height", "width"), (n * lr_multiple(hyper) for n in cells), strict=True)) for cells in CHECK_CELLS
+    ]
+    picture = (batch_size, COLORS, "height", "width")
+    if which == "encoder":
+        return Graph(Encoder(network), [Port("lr_image", picture)], ["cond"], sizes)
+    cond = Port("cond", (batch_size, hyper.hidden_size, "height", "width"))
+    inputs = [Port("x", picture), Port("t", (batch_size,), float(hyper.timesteps)), cond]
+    enlarged = [{side: length * hyper.scale for side, length in size.items()} for size in sizes]
+    return Graph(Predictor(network), inputs, ["eps"], enlarged)
+
+
+def lr_multiple(hyper: Hyper) -> int:
+    """What the sides of LR pictures must be multiples of, so that HR's can be halved at every level."""
+    return max(1, hyper.hr_multiple // hyper.scale)

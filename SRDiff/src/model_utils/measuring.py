@@ -1,0 +1,190 @@
+"""What eval.py measures: samples, made in several ways, against HR and LR; how they differ, and how long they take."""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from common import UserError, metrics
+from common.atomic import replacing
+from common.evaluation import Figure, Table, lpips_figure, psnr_figure, ssim_figure
+from common.images import comparison_strip, write_picture
+from common.metrics import PROTOCOLS, Convention
+from common.resize import imresize
+
+from .data_sets import Picture
+from .sampling import Look, NoNumbersError, Sampler, Way
+from .use_options import EvalConfig
+
+log = logging.getLogger(__name__)
+Samples = dict[Way, dict[int, np.ndarray]]  # of one picture, by their numbers from 1
+SECONDS, DIVERSITY = "seconds per sample", "diversity (std of 255)"
+
+
+def figures(options: EvalConfig, scale: int, ways: Sequence[Way]) -> list[Figure]:
+    """PSNR and SSIM on RGB by the authors' protocol and on Y, LR-PSNR, LPIPS where weights are given, and the rest."""
+    authors, on_y = PROTOCOLS["srdiff"](scale), Convention("y", options.crop)
+    made = [make(convention) for convention in (authors, on_y) for make in (psnr_figure, ssim_figure)]
+    made.append(Figure(Convention("rgb", 0).label("LR-PSNR"), lambda sr, hr, lr: lr_psnr(sr, lr, scale)))
+    if options.lpips_weights:
+        from common.lpips import Lpips
+
+        made.append(lpips_figure(Lpips.from_files(options.lpips_weights)))
+    names = tuple(map(str, ways))
+    made = [replace(figure, columns=("bicubic", *names)) for figure in made]
+    if options.samples > 1:
+        made.append(Figure(DIVERSITY, measured_apart, 2, names))
+    return [*made, Figure(SECONDS, measured_apart, 2, names)]
+
+
+def lr_psnr(sr: np.ndarray, lr: np.ndarray, scale: int) -> float:
+    """PSNR between SR made small again and LR, as the authors measure it."""
+    return metrics.lr_psnr(sr, lr, scale, channels="rgb", crop=0, rounding="half_even")
+
+
+def measured_apart(sr: np.ndarray, hr: np.ndarray, lr: np.ndarray) -> float:
+    """Of figures that take more than one picture."""
+    raise NotImplementedError("this figure is not one of a single picture")
+
+
+@dataclass
+class Results:
+    """What a set gave.
+
+    Attributes:
+        table: its figures, the means over the samples.
+        deviations: over the samples of each way, by figure: a value for each picture.
+        lost: "picture, way, sample: why", of samples that ran to values that are no numbers.
+    """
+
+    table: Table
+    deviations: dict[str, list[tuple[float, ...]]] = field(default_factory=dict)
+    lost: list[str] = field(default_factory=list)
+
+
+def evaluate(
+    title: str,
+    pictures: Iterator[Picture],
+    sampler: Sampler,
+    ways: Sequence[Way],
+    columns: Sequence[Figure],
+    options: EvalConfig,
+    folder: Path,
+) -> Results:
+    """Measure every picture of a set in every way.
+
+    Seconds are those of one sample's chain, and of the encoder, which looks at a picture once for all of them. A
+    picture of which a way has no sample is left out of the table.
+
+    Raises:
+        UserError: a picture cannot be read, or is too small to be measured; or no picture is left.
+    """
+    results = Results(Table(title, columns, {}, {}))
+    for picture in pictures:
+        start = time.perf_counter()
+        look = sampler.look_at(picture.lr)
+        looking = time.perf_counter() - start
+        samples, seconds = {}, []
+        for way in ways:
+            start = time.perf_counter()
+            samples[way] = draw_all(look, picture.name, way, options, results.lost)
+            seconds.append(looking + (time.perf_counter() - start) / options.samples)
+        if options.save_results:
+            write_samples(folder, picture.name, samples, options.samples > 1)
+        if not all(samples.values()):
+            log.warning("%s is left out of the table: a way has no sample of it", picture.name)
+            continue
+        try:
+            row = measure(picture, samples, results)
+        except UserError as error:
+            raise UserError(f"{picture.name}: {error}") from error
+        results.table.rows[picture.name] = {**row, SECONDS: tuple(seconds)}
+        results.table.seconds[picture.name] = sum(seconds)
+        first = columns[0]
+        said = ", ".join(f"{c} {v:.2f}" for c, v in zip(first.columns, row[first.name], strict=True))
+        log.info("%s: %s %s", picture.name, first.name, said)
+        if options.save_results:
+            write_strip(folder, picture, samples, first, row[first.name])
+    if not results.table.rows:
+        raise UserError(f"nothing could be measured: {results.lost[0] if results.lost else 'no pictures'}")
+    return results
+
+
+def draw_all(look: Look, name: str, way: Way, options: EvalConfig, lost: list[str]) -> dict[int, np.ndarray]:
+    """The samples of a picture in one way by number; those that run to values that are no numbers go to `lost`."""
+    samples = {}
+    for number in range(1, options.samples + 1):
+        try:
+            samples[number] = look.picture(look.draw(look.noise(options.seed, name, number - 1), way))
+        except NoNumbersError as error:
+            lost.append(f"{name}, {way}, sample {number}: {error}")
+            log.warning("%s", lost[-1])
+    return samples
+
+
+def measure(picture: Picture, samples: Samples, results: Results) -> dict[str, tuple[float, ...]]:
+    """A row of the table without the seconds; the deviations over several samples are added to `results`."""
+    bicubic, row = imresize(picture.lr, picture.hr.shape[0] // picture.lr.shape[0]), {}
+    spreads = results.table.spreads.setdefault(picture.name, {})
+    several = any(figure.name == DIVERSITY for figure in results.table.figures)
+    for figure in results.table.figures:
+        if figure.measure is measured_apart:
+            continue
+        scores = [[figure.measure(sr, picture.hr, picture.lr) for sr in found.values()] for found in samples.values()]
+        row[figure.name] = (figure.measure(bicubic, picture.hr, picture.lr), *map(float, map(np.mean, scores)))
+        if several:
+            deviations = tuple(map(float, map(np.std, scores)))
+            results.deviations.setdefault(figure.name, []).append(deviations)
+            spreads[figure.name] = deviations[-1]
+    if several:
+        row[DIVERSITY] = tuple(diversity(list(found.values())) for found in samples.values())
+    return row
+
+
+def diversity(samples: Sequence[np.ndarray]) -> float:
+    """Standard deviation of each colour value over the samples, in steps of 255; the mean of all values."""
+    return float(np.std(np.stack(samples).astype(np.float64), 0).mean())
+
+
+def summary(results: Results, ways: Sequence[Way]) -> str:
+    """A Markdown table of the means, a line for each way; ± is the deviation over the samples of a picture."""
+    table = results.table
+    rows = [["sampler", "steps", *(figure.name for figure in table.figures)]]
+    rows.append(["---", "---:", *["---:"] * len(table.figures)])
+    for number, (sampler, steps) in enumerate([("bicubic", ""), *ways]):
+        cells = []
+        for figure in table.figures:
+            place = number - (len(ways) + 1 - len(figure.columns))  # not all figures have a column for bicubic
+            text = f"{table.mean(figure.name)[place]:.{figure.digits}f}" if place >= 0 else ""
+            if number and figure.name in results.deviations:
+                text += f" ± {np.mean(results.deviations[figure.name], 0)[number - 1]:.{figure.digits}f}"
+            cells.append(text)
+        rows.append([sampler, str(steps), *cells])
+    return f"## {table.title}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def write_summary(results: Results, ways: Sequence[Way], path: Path) -> None:
+    """`summary`, and the samples that were lost."""
+    lost = "".join(f"- {line}\n" for line in results.lost)
+    with replacing(path) as temporary:
+        temporary.write_text(summary(results, ways) + (f"\nLost samples:\n\n{lost}" if lost else ""), encoding="utf-8")
+
+
+def write_samples(folder: Path, name: str, samples: Samples, several: bool) -> None:
+    """SR_ddpm_100/baby.png, or baby_1.png ... of several."""
+    for way, found in samples.items():
+        for number, sr in found.items():
+            stem = f"{name}_{number}" if several else name
+            write_picture(folder / f"SR_{way.sampler}_{way.steps}" / f"{stem}.png", sr)
+
+
+def write_strip(folder: Path, picture: Picture, samples: Samples, figure: Figure, values: Sequence[float]) -> None:
+    """LR | bicubic | the first sample of each way | HR."""
+    scale = picture.hr.shape[0] // picture.lr.shape[0]
+    shown = [imresize(picture.lr, scale), *(next(iter(found.values())) for found in samples.values())]
+    captions = [f"{column}\n{value:.2f}" for column, value in zip(figure.columns, values, strict=True)]
+    strip = [("LR", picture.lr), *zip(captions, shown, strict=True), (f"HR\n{figure.name}", picture.hr)]
+    write_picture(folder / "strips" / f"{picture.name}.png", comparison_strip(strip))

@@ -1,0 +1,50 @@
+"""A trained network ready to be used."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+
+from common import checkpoint
+
+from ..model.srdiff import Hyper, SRDiffNet
+from . import util
+from .graphs import prepare
+from .options import TrainedOptions
+
+
+class Trained(NamedTuple):
+    """What the programs need of a trained network.
+
+    Attributes:
+        network: with its weights, in the form of `graphs.prepare`.
+        source: name of the file.
+        digest: tells the function of these weights from all others.
+    """
+
+    network: SRDiffNet
+    source: str
+    digest: str
+
+    @property
+    def hyper(self) -> Hyper:
+        """The network's shape, and its chain."""
+        return self.network.hyper
+
+    @property
+    def cache(self) -> Path | None:
+        """The file, beside which exports are kept."""
+        return Path(self.source) if Path(self.source).is_file() else None
+
+
+def load_trained(options: TrainedOptions) -> Trained:
+    """What a checkpoint holds; without one, the demo weights.
+
+    Raises:
+        UserError: no such file, not SRDiff's, without its encoder, not the network that was asked for, or weights that
+            do not fit.
+    """
+    network, saved, source = util.load_network(options)
+    said = f"{checkpoint.digest(saved.weights)} {json.dumps(asdict(network.hyper))}"
+    return Trained(prepare(network), source, hashlib.sha256(said.encode()).hexdigest())

@@ -1,0 +1,110 @@
+"""How SRDiff is trained: what is trained at each stage, with which loss, and the plan of a run."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from mindspore import nn
+
+from common import UserError
+from common.optimizer import Adam
+from common.training import Plan, Trainer
+
+from ..model.objective import EncoderLoss, NoiseLoss
+from ..model.srdiff import Hyper, SRDiffNet
+from .options import TrainConfig
+from .util import load_encoder, load_weights
+
+log = logging.getLogger(__name__)
+
+
+def make_network(options: TrainConfig, hyper: Hyper, *, from_start: bool) -> SRDiffNet:
+    """The whole network, with the weights that the options name.
+
+    Args:
+        from_start: no run goes on, so that those weights are read.
+
+    Raises:
+        UserError: weights that do not fit, or an encoder that is neither trained nor to be: the noise predictor would
+            then be told nothing of the LR picture, the mistake that the authors were asked about most.
+    """
+    network = SRDiffNet(hyper, options.seed)
+    if not from_start:
+        return network
+    if options.ckpt_path:
+        (load_encoder if options.stage == "rrdb" else load_weights)(network, options.ckpt_path)
+    if options.rrdb_path:
+        load_encoder(network, options.rrdb_path)
+    if options.stage == "diffusion" and not options.ckpt_path and not options.rrdb_path:
+        if options.fix_rrdb and not options.random_rrdb:
+            raise UserError(
+                "the encoder is not trained: train it by --stage rrdb and name the result by --rrdb_path, or train it "
+                "with the noise predictor by --fix_rrdb false (--random_rrdb true leaves it as it is)"
+            )
+        log.warning("the encoder begins untrained%s", " and stays so" if options.fix_rrdb else "")
+    return network
+
+
+def trained_part(network: SRDiffNet, options: TrainConfig) -> nn.Cell:
+    """What a run saves: at stage rrdb the encoder, else all; a fixed encoder's parameters are not trained.
+
+    The authors' code has the test of `fix_rrdb` upside down where it hands parameters to the optimizer: an encoder that
+    is not fixed stays as it is, and a fixed one is handed over. Here the option means what it says.
+    """
+    if options.stage == "rrdb":
+        return network.rrdb
+    for parameter in network.rrdb.get_parameters():
+        parameter.requires_grad = not options.fix_rrdb
+    return network
+
+
+def make_trainer(network: SRDiffNet, options: TrainConfig, *run: Any, **settings: Any) -> Trainer:
+    """The trainer of the stage.
+
+    Args:
+        run, settings: what `common.training.Trainer` takes after the loss.
+    """
+    trained = trained_part(network, options)
+    optimizer = Adam(trained.trainable_params(), (options.beta1, options.beta2))
+    if options.stage == "rrdb":
+        return Trainer(trained, EncoderLoss(network), *run, optimizer=optimizer, **settings)
+    loss = NoiseLoss(network, squared=options.loss_type == "l2", joint=not options.fix_rrdb)
+    return Trainer(trained, loss, *run, optimizer=optimizer, part_names=("noise", "encoder"), **settings)
+
+
+def plan(options: TrainConfig, world_size: int, pictures: int) -> Plan:
+    """Steps, rate and intervals of a run.
+
+    The recipe's step counts are written for a batch of `schedule_batch` pictures (by default one worker's batch). With
+    more pictures a step there are fewer steps, so that everything happens after as many pictures as in the recipe.
+
+    Args:
+        pictures: in the data set, for --epochs.
+    """
+    global_batch = options.batch_size * world_size
+    share = (options.schedule_batch or options.batch_size) / global_batch
+
+    def scaled(count: int) -> int:
+        return max(1, round(count * share))
+
+    steps = scaled(options.updates)
+    if options.epochs:
+        steps = max(1, -(-options.epochs * pictures // global_batch))
+    if share != 1:
+        log.info("%d pictures a step: the recipe's step counts times %.4g, %d steps", global_batch, share, steps)
+    return Plan(
+        steps=steps,
+        learning_rate=halving_rate(options.lr, scaled(options.decay_steps) if options.decay_steps else steps),
+        gradient_clip=options.gclip,
+        ema_decay=options.ema,
+        log_every=options.log_every,
+        validate_every=scaled(options.test_every),
+        save_every=options.save_every,
+        keep_every=options.save_checkpoint_freq,
+        keep_at_most=options.ckpt_save_max,
+    )
+
+
+def halving_rate(base: float, interval: int) -> Callable[[int], float]:
+    """Step (from 0) -> rate: half of it after each `interval` steps."""
+    return lambda step: base * 0.5 ** (step // interval)

@@ -1,0 +1,141 @@
+"""Options of the programs that use a trained network: eval.py, infer.py and export.py."""
+
+from dataclasses import dataclass
+
+from common import UserError
+from common.config import option
+
+from ..model.sampling import SAMPLERS
+from .graphs import GRAPHS
+from .options import DataOptions, EngineOptions, TrainedOptions
+from .sampling import Way
+
+
+@dataclass(frozen=True)
+class TileOptions(EngineOptions):
+    """What computes, and how much of a picture at once."""
+
+    tile: int = option(
+        0,
+        "side of the tiles in LR pixels; at each step of the chain they are blended into one picture; 0: whole "
+        "pictures while they fit",
+        at_least=0,
+    )
+
+
+@dataclass(frozen=True)
+class EvalConfig(TileOptions, DataOptions, TrainedOptions):
+    """Options of eval.py."""
+
+    data_test: str = option("", "data sets below dataset_GT_path or its benchmark/, as Set5+Set14; default: all of it")
+    sampler: tuple[str, ...] = option(
+        ("ddpm",), "ways through the chain, as ddpm,ddim,dpm; each with each number of steps"
+    )
+    steps: tuple[int, ...] = option((0,), "steps that are made of the chain, as 100,20,10,5; 0: all")
+    samples: int = option(1, "pictures made in each way; the figures are their means", at_least=1)
+    seed: int = option(10, "seed of the noise", at_least=0)
+    cut_to: int = option(
+        8, "HR pictures are cut to sides that are multiples of it, 8 as the authors' (and of the scale)", at_least=1
+    )
+    crop: int = option(0, "border left out of PSNR-Y and SSIM-Y; 0 as the seed's", aliases=("crop_border",), at_least=0)
+    save_results: bool = option(True, "write the SR pictures and the comparison strips")
+    lpips_weights: str = option("", "folder with AlexNet's and LPIPS's weights; without it LPIPS is not computed")
+    limit: int = option(0, "only so many pictures of each set; 0: all", at_least=0)
+    output: str = option("", "folder for the tables and pictures; default: a new one under runs/SRDiff")
+    name: str = option("", "name of that new folder; default: the data sets and the scale")
+
+    def ways(self, timesteps: int) -> list[Way]:
+        """What is measured, each once.
+
+        Raises:
+            UserError: an unknown way, or more steps than the chain has.
+        """
+        for sampler in self.sampler:
+            if sampler not in SAMPLERS:
+                raise UserError(f"sampler must be one of {', '.join(SAMPLERS)}, not {sampler!r}")
+        counts = [count or timesteps for count in self.steps]
+        if not self.sampler or not counts or not 1 <= min(counts) <= max(counts) <= timesteps:
+            raise UserError(f"--sampler and --steps name one way or more, of 1 to {timesteps} steps; 0 makes all")
+        return list(dict.fromkeys(Way(sampler, count) for sampler in self.sampler for count in counts))
+
+
+@dataclass(frozen=True)
+class InferConfig(TileOptions, TrainedOptions):
+    """Options of infer.py."""
+
+    input: str = option("", "what is worked on; it may also be typed right behind infer.py")
+    output: str = option("results", "folder for the results")
+    samples: int = option(1, "pictures to make of each: name_1, name_2 ..., and a sheet of them", at_least=1)
+    seed: int = option(1, "seed of the noise", at_least=0)
+    sampler: str = option(
+        "ddpm",
+        "way through the chain: ddpm, the paper's, takes all of its steps for the finest detail; ddim and dpm are made "
+        "for few, as --steps 20",
+        choices=SAMPLERS,
+    )
+    steps: int = option(0, "steps that are made of the chain; 0: all", at_least=0)
+    interpolate: bool = option(False, "make pictures between two samples of each picture, and a row of them")
+    weight: tuple[float, ...] = option(
+        (0.0, 0.25, 0.5, 0.75, 1.0), "share of the second sample in each of these pictures, as 0.3, or 0,0.5,1"
+    )
+    fuse: str = option(
+        "", "HR picture of which a part (--box or --mask) is put into the given ones, which are then HR of its size"
+    )
+    box: tuple[int, ...] = option((), "that part: top,left,height,width in pixels")
+    mask: str = option("", "that part: a picture, white where it is, black elsewhere")
+    t: int = option(
+        -1,
+        "step to which --interpolate and --fuse bring the pictures before they are made anew: the higher, the more is "
+        "new; -1: half of the chain, as in the paper",
+        at_least=-1,
+    )
+    suffix: str = option("", "added to each name; {scale} is put in; default: _x{scale}, of what is fused _fused")
+    format: str = option("", "of the results; default: as the input", choices=("", "png", "jpg", "bmp"))
+
+    def way(self, timesteps: int) -> Way:
+        """How the chain is run.
+
+        Raises:
+            UserError: it has not so many steps.
+        """
+        if self.steps > timesteps:
+            raise UserError(f"the chain has {timesteps} steps, not {self.steps}")
+        return Way(self.sampler, self.steps or timesteps)
+
+    def step(self, timesteps: int) -> int:
+        """`t`.
+
+        Raises:
+            UserError: the chain has no such step.
+        """
+        step = timesteps // 2 if self.t < 0 else self.t
+        if step >= timesteps:
+            raise UserError(f"--t counts the chain's steps from 0 to {timesteps - 1}, there is no {step}")
+        return step
+
+    def check(self) -> None:
+        """Whether the options go together.
+
+        Raises:
+            UserError: they do not.
+        """
+        if self.fuse and self.interpolate:
+            raise UserError("--fuse and --interpolate are two different things: type one of them")
+        if bool(self.fuse) != bool(self.box or self.mask) or (self.box and self.mask):
+            raise UserError("--fuse PICTURE needs --box top,left,height,width or --mask PICTURE, and they need it")
+        if self.box and (len(self.box) != 4 or min(self.box) < 0 or 0 in self.box[2:]):
+            raise UserError(
+                f"--box is top,left,height,width in pixels, as 40,60,32,32, not {','.join(map(str, self.box))}"
+            )
+        if self.interpolate and (not self.weight or not all(0 <= weight <= 1 for weight in self.weight)):
+            raise UserError("--weight holds shares from 0 to 1")
+
+
+@dataclass(frozen=True)
+class ExportConfig(TrainedOptions):
+    """Options of export.py."""
+
+    graph: str = option("both", "which graph to write", choices=("both", *GRAPHS))
+    file_name: str = option("srdiff", "name of the files to write; _encoder or _predictor and the ending are added")
+    file_format: str = option("MINDIR", "what to write", choices=("MINDIR", "AIR", "ONNX"))
+    batch_size: int = option(1, "batch size of the exported graphs", at_least=1)

@@ -1,0 +1,132 @@
+"""What train.py, eval.py, infer.py and export.py put together: a network from a checkpoint, and what one says."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from common import UserError, checkpoint
+from common.checkpoint import Checkpoint, load_into
+
+from ..model.srdiff import PRESETS, Hyper, SRDiffNet
+from . import official
+from .options import DEMO_SCALE, TrainedOptions
+
+log = logging.getLogger(__name__)
+MODEL = "SRDiff"
+DEMO_WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
+
+
+def describe(hyper: Hyper, config: Mapping[str, Any], stage: str = "diffusion") -> dict[str, Any]:
+    """What a checkpoint says of itself."""
+    return {"model": MODEL, "scale": hyper.scale, "stage": stage, "hyper": asdict(hyper), "config": dict(config)}
+
+
+def load_weights(network: SRDiffNet, path: str) -> None:
+    """Put the weights of a checkpoint, ours or the authors', into a network of the same shape.
+
+    Raises:
+        UserError: no such file, not SRDiff's, or weights that do not fit.
+    """
+    put_weights(network, read(path), path)
+
+
+def put_weights(network: SRDiffNet, saved: Checkpoint, source: str) -> None:
+    """The same with what a file holds.
+
+    Raises:
+        UserError: weights that do not fit, or a chain that is not the network's.
+    """
+    load_into(network, official.network_weights(saved.weights, network.hyper, source), source=source)
+
+
+def load_encoder(network: SRDiffNet, path: str) -> None:
+    """Put the encoder's weights, of a file that holds it alone or in a whole network, into a network.
+
+    Raises:
+        UserError: no such file, not SRDiff's, or weights that do not fit.
+    """
+    load_into(network.rrdb, official.encoder_weights(read_any(path).weights, path), source=path)
+
+
+def load_network(options: TrainedOptions) -> tuple[SRDiffNet, Checkpoint, str]:
+    """The network that a checkpoint holds, rebuilt from what the file says; without one, the demo weights.
+
+    Returns:
+        (network, checkpoint, name of the source).
+
+    Raises:
+        UserError: no such file, not SRDiff's, not the network that was asked for, or weights that do not fit.
+    """
+    if options.random_weights and not options.ckpt_path:
+        network = SRDiffNet(options.hyper())
+        log.warning("random weights: the pictures are noise")
+        weights = {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
+        return network, Checkpoint(weights, describe(network.hyper, {})), "random weights"
+    source = options.ckpt_path or str(demo_weights(options.scale or DEMO_SCALE))
+    saved = read(source)
+    hyper = hyper_of(saved, source, options)
+    refuse_contradiction(options, hyper, source)
+    network = SRDiffNet(hyper)
+    put_weights(network, saved, source)
+    return network, saved, source
+
+
+def hyper_of(saved: Checkpoint, source: str, options: TrainedOptions) -> Hyper:
+    """What a checkpoint says of its network, or what can be read off its weights."""
+    meta = saved.meta.get("hyper")
+    return Hyper(**meta) if meta else official.hyper_of(saved.weights, source, options.asked())
+
+
+def read(path: str) -> Checkpoint:
+    """A file with a whole SRDiff in it.
+
+    Raises:
+        UserError: no such file, another model's, or the encoder alone.
+    """
+    saved = read_any(path)
+    if saved.meta.get("stage", "diffusion") != "diffusion":
+        raise UserError(
+            f"{path} holds the encoder alone (--stage rrdb): train the noise predictor with --rrdb_path {path}"
+        )
+    return saved
+
+
+def read_any(path: str) -> Checkpoint:
+    """A file of ours or the authors'.
+
+    Raises:
+        UserError: no such file, or another model's.
+    """
+    saved = checkpoint.read(path)
+    if saved.meta.get("model", MODEL) != MODEL:
+        raise UserError(f"{path} holds {saved.meta['model']}, not {MODEL}")
+    return saved
+
+
+def refuse_contradiction(options: TrainedOptions, hyper: Hyper, source: str) -> None:
+    """A network flag that was given must agree with the checkpoint.
+
+    Raises:
+        UserError: it does not.
+    """
+    asked = {**(asdict(PRESETS[options.model]) if options.model else {}), **options.asked()}
+    for key, found in asdict(hyper).items():
+        if asked.get(key, found) != found:
+            raise UserError(
+                f"{source} has {key} {found}, not {asked[key]}: leave the flag out, or give another checkpoint"
+            )
+
+
+def demo_weights(scale: int) -> Path:
+    """The weights that come with the repository.
+
+    Raises:
+        UserError: none for this scale.
+    """
+    found = sorted(DEMO_WEIGHTS.glob(f"*_x{scale}.ckpt"))
+    if not found:
+        raise UserError(f"no demo weights for x{scale} in {DEMO_WEIGHTS}: give --ckpt_path, or try --random_weights")
+    log.info("no checkpoint named: taking the demo weights %s", found[0])
+    return found[0]

@@ -1,0 +1,86 @@
+"""Train SRDiff: first its encoder, then the noise predictor.
+
+python SRDiff/train.py --config SRDiff/configs/df2k_x4_rrdb.yaml --dataset_GT_path data            # the encoder, by L1
+python SRDiff/train.py --config SRDiff/configs/df2k_x4.yaml --dataset_GT_path data --rrdb_path runs/SRDiff/.../best.ckpt
+python SRDiff/train.py --dataset_GT_path DATA --model srdiff_small --fix_rrdb false     # both at once; any HR pictures
+python SRDiff/train.py --resume runs/SRDiff/diffsr_df2k4x_x4-20261120-101500            # go on after a stop
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from common import UserError, config, runs, runtime
+from common.checkpoint import Checkpoint
+from SRDiff.src.model_utils.options import TrainConfig
+
+log = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train; returns the exit code."""
+    runtime.start_log()
+    options, saved, folder = config.parse(TrainConfig, argv, description=__doc__), None, None
+    if source := latest_run(options) if options.resume == "auto" else options.resume:
+        options, saved, folder = runs.resumed(TrainConfig, argv, source, __doc__, "SRDiff")
+        if options.stage != saved.meta["stage"]:
+            raise UserError(f"{source} is a run of --stage {saved.meta['stage']}, not {options.stage}")
+    if not options.dataset_GT_path:
+        raise UserError("which pictures? type --dataset_GT_path FOLDER, or a .mindrecord")
+    return train(options, saved, folder, source)
+
+
+def train(options: TrainConfig, saved: Checkpoint | None, folder: Path | None, source: str) -> int:
+    """Train, from the start or from what was saved."""
+    here = runtime.start(options.device_target, seed=options.seed, distribute=options.run_distribute)
+    if options.device_num not in (0, here.world_size):
+        raise UserError(
+            f"--device_num {options.device_num}, but there are {here.world_size} worker(s): "
+            "scripts/run_distribute_train_gpu.sh starts several"
+        )
+
+    from SRDiff.src.dataset.patches import training_stream
+    from SRDiff.src.dataset.validation import patches_to_look_at
+    from SRDiff.src.model.srdiff import count_parameters
+    from SRDiff.src.model_utils import training, util, validating
+
+    hyper = options.hyper()
+    stream = training_stream(options, hyper, here)
+    patches = patches_to_look_at(options, hyper) if here.is_main else []
+    network = training.make_network(options, hyper, from_start=not saved)
+    folder = runs.open_run(options, here, Path(options.save_dir), run_name(options), folder=folder, saved=saved)
+    trainer = training.make_trainer(
+        network,
+        options,
+        *(stream, training.plan(options, here.world_size, len(stream.pictures)), here, folder),
+        util.describe(hyper, config.to_dict(options), options.stage),
+        validate=validating.make_validation(patches, options, hyper),
+        checkpoint_folder=Path(options.ckpt_save_path) if options.ckpt_save_path else None,
+    )
+    if saved:
+        trainer.resume(saved, source)
+    log.info(
+        "SRDiff x%d, stage %s, %s parameters; %d pictures of %s; %d worker(s) on %s, %d patches each; run folder %s",
+        *(hyper.scale, options.stage, f"{count_parameters(trainer.network):,}", len(stream.pictures)),
+        options.data_name or options.dataset_GT_path,
+        *(here.world_size, here.device, options.batch_size, folder),
+    )
+    return trainer.fit()
+
+
+def run_name(options: TrainConfig) -> str:
+    """What run folders are called, but for the time."""
+    stage = "" if options.stage == "diffusion" else f"_{options.stage}"
+    return options.name or f"{options.model or 'srdiff'}_x{options.hyper().scale}{stage}"
+
+
+def latest_run(options: TrainConfig) -> str:
+    """The youngest run of this name that can be gone on with; "" when there is none, which a line says."""
+    found = Path(options.save_dir).glob(f"{run_name(options)}-[0-9]*/ckpt/last.ckpt")
+    found = sorted(found, key=lambda path: (path.stat().st_mtime_ns, path))
+    log.info("--resume auto: %s", found[-1].parent.parent if found else "nothing to go on with, a new run")
+    return str(found[-1].parent.parent) if found else ""
+
+
+if __name__ == "__main__":
+    runtime.run_main(main)
