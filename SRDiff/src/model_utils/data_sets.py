@@ -79,7 +79,9 @@ def cut(picture: Picture, multiple: int, made: bool) -> Picture:
     name, hr, lr = picture
     height, width = (side - side % multiple for side in hr.shape[:2])
     if not height or not width:
-        raise UserError(f"{name} is {hr.shape[1]}x{hr.shape[0]}, and is to be cut to multiples of {multiple}: --cut_to")
+        raise UserError(
+            f"{name} is smaller than {multiple}x{multiple}, and pictures are cut to multiples of it (--cut_to)"
+        )
     if (height, width) == hr.shape[:2]:
         return picture
     scale, hr = hr.shape[0] // lr.shape[0], hr[:height, :width]

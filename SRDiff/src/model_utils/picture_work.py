@@ -58,7 +58,7 @@ def enlarge(lr: np.ndarray, name: str, sampler: Sampler, options: InferConfig) -
 
 
 def interpolate(lr: np.ndarray, name: str, sampler: Sampler, options: InferConfig) -> Iterator[np.ndarray]:
-    """Pictures between the first two samples of an LR picture (SRDiff, section 4.5: latent space interpolation).
+    """Pictures between the first two samples of an LR picture (the paper: "latent space interpolation").
 
     Both samples' residuals are brought to step t and mixed there, and the chain is run from there. The noise is the
     same for all weights, so that nothing else makes the pictures differ.
@@ -73,7 +73,7 @@ def interpolate(lr: np.ndarray, name: str, sampler: Sampler, options: InferConfi
 
 
 def fuse(hr: np.ndarray, name: str, sampler: Sampler, options: InferConfig) -> Iterator[np.ndarray]:
-    """An HR picture with a part of another in it (SRDiff, section 4.5: content fusion).
+    """An HR picture with a part of another in it (the paper: "content fusion").
 
     The part is put in its place, the residual of the result is brought to step t, and the chain is run from there under
     the LR picture that bicubic makes of the given one.

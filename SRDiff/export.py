@@ -1,0 +1,55 @@
+"""Export SRDiff, each of its networks as a graph of its own: MINDIR, ONNX (free height and width), AIR (on Ascend).
+
+    python SRDiff/export.py --ckpt_path best.ckpt --file_name srdiff_x4 --file_format ONNX
+
+srdiff_x4_encoder: lr_image (N, 3, height, width) in -1 ... 1 -> cond, once for each picture. srdiff_x4_predictor: x_t
+(N, 3, height, width) of HR's size, t (N,) as float32, and cond -> eps, once for each step of the chain. Sides of
+lr_image are multiples of 2 (x8: any), 4 or more (x8: 2). Each file is loaded again and compared with the network before
+it takes its name.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from common import config, runtime
+from SRDiff.src.model_utils.use_options import GRAPHS, ExportConfig
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Export; returns the exit code."""
+    runtime.start_log()
+    options = config.parse(ExportConfig, argv, description=__doc__)
+    runtime.start(options.device_target)
+
+    from common import export
+    from SRDiff.src.model_utils.graphs import graph_of
+    from SRDiff.src.model_utils.trained import load_trained
+
+    trained = load_trained(options)
+    name, ending = options.file_name, f".{options.file_format.lower()}"
+    name = name[: -len(ending)] if name.lower().endswith(ending) else name
+    for which in GRAPHS if options.graph == "both" else (options.graph,):
+        form, inputs, outputs, sizes = graph_of(trained.network, which, options.batch_size)
+        path = export.export(
+            form,
+            inputs,
+            outputs,
+            f"{name}_{which}",
+            options.file_format,
+            sizes=sizes,
+            metadata={
+                "model": "SRDiff",
+                "graph": which,
+                "scale": str(trained.hyper.scale),
+                "hyper": json.dumps(asdict(trained.hyper)),
+                "source": trained.source,
+                "digest": trained.digest,
+            },
+        )
+        print(f"exported {path}")  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    runtime.run_main(main)

@@ -1,0 +1,64 @@
+"""Enlarge pictures with SRDiff: a file or a folder, of any size, gray, RGBA and 16 bit included.
+
+    python SRDiff/infer.py PICTURES --samples 4 --seed 1 --output results             # the demo weights, x4
+    python SRDiff/infer.py PICTURES --sampler dpm --steps 10                          # 10 steps instead of all
+    python SRDiff/infer.py PICTURE --interpolate --t 50 --weight 0,0.5,1              # between two samples
+    python SRDiff/infer.py FACE --fuse OTHER --box 40,60,32,48 --t 50                 # a part of another HR picture
+
+A sample is drawn by its seed and the picture's name: the same alone and among others. Large pictures are made in tiles
+that share their noise and are blended at every step of the chain, so that no seams show.
+"""
+
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from common import UserError, config, runtime
+from common.picture_jobs import Results, do_all, find_jobs
+from SRDiff.src.model_utils.use_options import InferConfig
+
+log = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Enlarge, interpolate or fuse; returns the exit code: 0, or 2 when a picture could not be worked on."""
+    runtime.start_log()
+    inputs, options = parse(list(sys.argv[1:] if argv is None else argv))
+    jobs = find_jobs(inputs, options.output)
+    results = Results(options.output, jobs)
+    runtime.start(options.device_target)
+
+    from SRDiff.src.model_utils.picture_work import work
+    from SRDiff.src.model_utils.sampling import Sampler
+    from SRDiff.src.model_utils.trained import load_trained
+
+    sampler = Sampler(load_trained(options), options.engine, options.tile)
+    options.way(sampler.hyper.timesteps)
+    log.info("%d picture(s), x%d, %s", len(jobs), sampler.hyper.scale, sampler.engine("predictor").name)
+    runtime.keep_interrupts()
+    done = "fused" if options.fuse else "enlarged"
+    do_all(jobs, lambda job: work(job, results, sampler, options), options.output, done)
+    return 0
+
+
+def parse(words: list[str]) -> tuple[list[str], InferConfig]:
+    """(what to work on, options) of a command line.
+
+    Raises:
+        UserError: nothing to work on, or options that cannot be taken.
+    """
+    count = next((number for number, word in enumerate(words) if word.startswith("-")), len(words))
+    options = config.parse(InferConfig, words[count:], description=__doc__)
+    inputs = [*words[:count], *([options.input] if options.input else [])]
+    if not inputs:
+        raise UserError("which pictures? type infer.py FILE, or infer.py FOLDER")
+    options.check()
+    for path in filter(None, (options.fuse, options.mask)):
+        if not Path(path).is_file():
+            raise UserError(f"expected a picture, but there is no {path}")
+    return inputs, options
+
+
+if __name__ == "__main__":
+    runtime.run_main(main)
