@@ -39,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.output:
         make_writable(Path(options.output))
     sampler = Sampler(trained, options.engine, options.tile)
+    sampler.engine("encoder")  # before the clock runs
     runner = sampler.engine("predictor").name
     runtime.keep_interrupts()
     run_name = options.name or f"eval_{'+'.join(sets)}_x{scale}"

@@ -18,8 +18,9 @@ from SRFlow.src.model.folding import fold, shapes
 from SRFlow.src.model.inference import Decode, Encode
 from SRFlow.src.model_utils import converting, trained
 from SRFlow.src.model_utils.use_options import EvalConfig
-from SRFlow.src.model_utils.util import describe
+from SRFlow.src.model_utils.util import DEMO_WEIGHTS, describe
 
+DEMO = DEMO_WEIGHTS / "srflow_small_x4.ckpt"
 SHAPES = {  # every way in which a level may read the features
     "x2": nets.TINY[2],
     "x4": nets.TINY[4],
@@ -98,11 +99,11 @@ def test_weights_that_cannot_be_folded(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def conversion(tiny, tmp_path_factory):
-    """(what train2test.py makes of the x2 checkpoint, the lines that it says)."""
-    target = tmp_path_factory.mktemp("converted") / "x2.safetensors"
+def conversion(tmp_path_factory):
+    """(what train2test.py makes of the demo weights, which are trained, the lines that it says)."""
+    target = tmp_path_factory.mktemp("converted") / "x4.safetensors"
     with contextlib.redirect_stdout(io.StringIO()) as said:
-        run("--train_path", tiny[2], "--test_path", target)
+        run("--train_path", DEMO, "--test_path", target)
     return target, said.getvalue().splitlines()
 
 
@@ -112,21 +113,21 @@ def converted(conversion):
     return conversion[0]
 
 
-def test_both_kinds_of_checkpoint_are_the_same_network(tiny, converted):
-    one, other = (trained.load_trained(EvalConfig(ckpt_path=str(path))) for path in (tiny[2], converted))
+def test_both_kinds_of_checkpoint_are_the_same_network(converted):
+    one, other = (trained.load_trained(EvalConfig(ckpt_path=str(path))) for path in (DEMO, converted))
     assert (one.hyper, one.digest) == (other.hyper, other.digest)
     assert one.arrays.keys() == other.arrays.keys()
     assert all(np.array_equal(array, other.arrays[name]) for name, array in one.arrays.items())
     meta = checkpoint.read(converted).meta
-    assert (meta["model"], meta["scale"], meta["form"]) == ("SRFlow", 2, "inference")
-    with pytest.raises(UserError, match="has scale 2, not 8"):
+    assert (meta["model"], meta["scale"], meta["form"]) == ("SRFlow", 4, "inference")
+    with pytest.raises(UserError, match="has scale 4, not 8"):
         trained.load_trained(EvalConfig(ckpt_path=str(converted), scale=8))
 
 
 def test_it_says_what_was_found(conversion):
     target, lines = conversion
     number = r"([\d.]+)"
-    begin = r"converted .*tiny_x2\.ckpt \(SRFlow x2\)"
+    begin = r"converted .*srflow_small_x4\.ckpt \(SRFlow x4, step 1700\)"
     difference = re.fullmatch(rf"{begin}: both directions differ by (\S+) at most", lines[0])
     assert 0 < float(difference[1]) < 1e-4
     assert re.fullmatch(r"values: [\d,]+ instead of [\d,]+", lines[1])

@@ -1,0 +1,23 @@
+"""A network of CSNLN that is cheap to compile, and pictures for it."""
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor
+
+from CSNLN.src.CSNLN import CSNLN, Hyper
+
+TINY = Hyper(n_feats=4, depth=2)
+
+
+def shaken(hyper: Hyper, rows: int = 0) -> CSNLN:
+    """A network whose every parameter is away from its first value, so that none can be left out unnoticed."""
+    network, random = CSNLN(hyper, rows=rows), np.random.default_rng(1)
+    for parameter in network.trainable_params():
+        noise = random.uniform(0.02, 0.1, parameter.shape) * random.choice([-1, 1], parameter.shape)
+        parameter.set_data(Tensor(parameter.asnumpy() + noise, ms.float32))
+    return network
+
+
+def batch(count: int, height: int, width: int, seed: int = 0) -> np.ndarray:
+    """(count, 3, height, width) float32 in [0, 1]."""
+    return np.random.default_rng(seed).random((count, 3, height, width), np.float32)

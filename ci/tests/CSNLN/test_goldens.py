@@ -1,0 +1,113 @@
+"""CSNLN against the authors' values, as ci/check_goldens.py compares them, and the proof that it can fail."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ci import check_goldens
+from ci.golden_runners import folder, registry
+from ci.golden_runners.core import FAIL, PASS
+
+GROUPS = {"out/", "mid/", "loss/", "grad/", "adam/", "after/"}
+ATTENTIONS = ("csnln_inscale_attention.npz", "csnln_crossscale_attention_s2.npz", "csnln_crossscale_attention_s3.npz")
+
+
+@pytest.fixture(autouse=True)
+def prepared(monkeypatch):
+    monkeypatch.setattr("common.runtime.start_log", lambda: None)  # pytest's own log handlers stay
+    monkeypatch.setattr("common.runtime.start", lambda device: None)  # a device is set once in a process
+    registry.load_runners()
+
+
+@pytest.fixture
+def copy(goldens_dir, tmp_path):
+    """copy(name, change): a folder with one file of the goldens, whose arrays and manifest entry `change` may edit."""
+
+    def make(name: str, change=lambda arrays, entry: None) -> Path:
+        entry = json.loads((goldens_dir / "manifest.json").read_text(encoding="utf-8"))["files"][name]
+        with np.load(goldens_dir / name) as file:
+            arrays = dict(file)
+        change(arrays, entry)
+        np.savez(tmp_path / name, **arrays)
+        (tmp_path / "manifest.json").write_text(json.dumps({"files": {name: entry}}), encoding="utf-8")
+        return tmp_path
+
+    return make
+
+
+def rows_of(goldens: Path, prefix: str = "", **options):
+    return list(check_goldens.run(*folder.read_folder(goldens, prefix), **options))
+
+
+# ------------------------------------------------------------------ the committed values
+
+
+@pytest.mark.parametrize(("scale", "modes"), [(2, registry.MODES), (3, ("PyNative",)), (4, ("PyNative",))])
+def test_csnln_is_the_authors(goldens_dir, scale, modes):
+    """Both modes at x2; `python ci/check_goldens.py --only csnln` takes both at every scale."""
+    only = modes[0] if len(modes) == 1 else ""
+    rows = rows_of(goldens_dir, f"csnln_x{scale}.npz", mode=only)
+    assert {(row.quantity, row.mode) for row in rows} == {(group, mode) for group in GROUPS for mode in modes}
+    assert {row.verdict for row in rows} == {PASS}, rows
+    with np.load(goldens_dir / f"csnln_x{scale}.npz") as file:
+        results = sum(not key.startswith(("in/", "state/")) for key in file)
+    assert sum(row.arrays for row in rows) == results * len(modes)
+
+
+@pytest.mark.parametrize("name", ATTENTIONS)
+def test_attentions_are_the_authors(goldens_dir, name):
+    rows = rows_of(goldens_dir, name)
+    groups = {"out/", "grad/"} | ({"mid/"} if "cross" in name else set())
+    assert {(row.quantity, row.mode) for row in rows} == {(group, mode) for group in groups for mode in registry.MODES}
+    assert {row.verdict for row in rows} == {PASS}, rows
+
+
+def test_full_size_networks(goldens_dir):
+    _, inventories = folder.read_folder(goldens_dir, "csnln_x")
+    assert {inventory.name: inventory.details["parameters"] for inventory in inventories} == {
+        "csnln_x2": 3_061_289,
+        "csnln_x3": 6_010_409,
+        "csnln_x4": 6_568_627,
+    }
+    rows = list(check_goldens.run([], inventories))
+    assert [row.verdict for row in rows] == 6 * [PASS], rows
+
+
+def test_schedules(goldens_dir):
+    verdicts = {row.quantity: row.verdict for row in rows_of(goldens_dir, "lr_schedules")}
+    assert verdicts["csnln_decay_200"] == verdicts["csnln_decay_200_400_600_800"] == PASS
+
+
+# ------------------------------------------------------------------ it can fail
+
+
+def test_one_perturbed_weight(copy):
+    def perturb(arrays, entry):
+        arrays["state/conv_match_2.0.weight"][1, 2] *= 1.001
+
+    rows = rows_of(copy(ATTENTIONS[1], perturb), mode=registry.PYNATIVE)
+    assert {row.quantity: row.verdict for row in rows}["out/"] == FAIL
+
+
+def test_every_array_counts(copy):
+    """Each reference value moved by a little more than the tolerance fails, and is found among the arrays."""
+    moved = set()
+
+    def perturb(arrays, entry):
+        for key, array in arrays.items():
+            if key.split("/")[0] not in ("state", "in"):
+                bound = entry["expected_tolerance"][key.split("/")[0] + "/"]["atol_relative_to_max_abs"]
+                array.flat[np.abs(array).argmax()] *= 1 + 3 * bound
+                moved.add(key)
+
+    rows = rows_of(copy(ATTENTIONS[1], perturb), every_array=True, mode=registry.PYNATIVE)
+    assert {row.quantity for row in rows} == {"out/", "mid/", "grad/"} | moved
+    assert {row.verdict for row in rows} == {FAIL}
+
+
+def test_weights_that_do_not_fit(copy):
+    rows = rows_of(copy("csnln_x4.npz", lambda arrays, entry: entry["config"].update(scale=2)), mode=registry.PYNATIVE)
+    assert [(row.quantity, row.verdict) for row in rows] == [("the whole file", FAIL)]
+    assert "does not fit this network" in rows[0].detail

@@ -1,0 +1,237 @@
+"""CSNLN's network: both attentions against naive NumPy, blocks of rows, odd sizes, half precision, gradients."""
+
+from dataclasses import replace
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor, amp
+
+from ci.tests.CSNLN.nets import TINY, batch, shaken
+from common import UserError
+from common.gradient import GradientStep
+from common.runtime import graph_mode
+from CSNLN.src.attention import CrossScaleAttention, NonLocalAttention, attend, reduced
+from CSNLN.src.chop import chopped
+from CSNLN.src.config import MODELS
+from CSNLN.src.CSNLN import CSNLN, Hyper, count_parameters
+from CSNLN.src.dataset.common import Upscaler
+from CSNLN.src.recomputing import RecomputingStep
+from CSNLN.src.training import L1Loss
+
+CHANNELS = 6
+
+
+def features(count: int, height: int, width: int) -> np.ndarray:
+    """(count, CHANNELS, height, width) float32."""
+    return np.random.default_rng(3).normal(0, 1, (count, CHANNELS, height, width)).astype(np.float32)
+
+
+def assert_close(found: np.ndarray, wanted: np.ndarray, share: float = 5e-6) -> None:
+    """Within `share` of the largest value; the goldens ask for 2e-6 to 1e-5."""
+    assert found.shape == wanted.shape
+    assert np.abs(found - wanted).max() <= share * np.abs(wanted).max()
+
+
+# ------------------------------------------------------------------------------------------------- sizes
+
+
+def test_published_parameter_counts():
+    assert [count_parameters(CSNLN(Hyper(scale=scale))) for scale in (2, 3, 4)] == [3_061_289, 6_010_409, 6_568_627]
+
+
+def test_small_network_is_small():
+    assert count_parameters(CSNLN(MODELS["csnln_small"])) <= 480_000
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_output_size(scale):
+    hyper = replace(TINY, scale=scale, depth=1)
+    output = CSNLN(hyper)(Tensor(batch(2, 6, 12))).asnumpy()
+    assert output.shape == (2, 3, 6 * scale, 12 * scale)
+    assert np.isfinite(output).all()
+
+
+@pytest.mark.parametrize("settings", [{"scale": 5}, {"n_feats": 7}, {"n_feats": 0}, {"depth": 0}])
+def test_networks_that_cannot_be(settings):
+    with pytest.raises(UserError):
+        Hyper(**settings)
+
+
+# ------------------------------------------------------------------------------------------------- arithmetic
+
+
+def embedded(layers, x: np.ndarray) -> np.ndarray:
+    """1x1 convolution and PReLU of (C, H, W), in float64."""
+    convolution, activation = layers
+    weight, bias = convolution.weight.asnumpy().astype(np.float64)[:, :, 0, 0], convolution.bias.asnumpy()
+    y = np.tensordot(weight, x.astype(np.float64), 1) + bias[:, None, None]
+    return np.where(y > 0, y, activation.weight.asnumpy() * y)
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:
+    weights = np.exp(scores - scores.max())
+    return weights / weights.sum()
+
+
+def naive_in_scale(x: np.ndarray, layer: NonLocalAttention) -> np.ndarray:
+    """Pixel by pixel."""
+    queries, keys = embedded(layer.conv_match1, x), embedded(layer.conv_match2, x)
+    values, result = embedded(layer.conv_assembly, x), np.empty(x.shape)
+    for row, column in np.ndindex(*x.shape[1:]):
+        scores = np.array([queries[:, row, column] @ keys[:, i, j] for i, j in np.ndindex(*x.shape[1:])])
+        result[:, row, column] = values.reshape(len(values), -1) @ softmax(scores)
+    return result
+
+
+def naive_cross_scale(x: np.ndarray, layer: CrossScaleAttention, s: int) -> np.ndarray:
+    """Patch by patch: the mean of the large patches is laid at each pixel's place, and what overlaps is added."""
+    (h, w), edge = x.shape[1:], ((0, 0), (1, 1), (1, 1))
+    small = x.reshape(-1, h // s, s, w // s, s)
+    small = small.mean((2, 4)) if s == 2 else small[:, :, 1, :, 1]
+    queries = np.pad(embedded(layer.conv_match_1, x), edge)
+    keys = np.pad(embedded(layer.conv_match_2, small), edge)
+    values = np.pad(embedded(layer.conv_assembly, x), ((0, 0), (s, s), (s, s)))
+    places = list(np.ndindex(h // s, w // s))
+    canvas = np.zeros((len(x), (h + 2) * s, (w + 2) * s))
+    for i, j in np.ndindex(h, w):
+        query, scores = queries[:, i : i + 3, j : j + 3], []
+        for a, b in places:
+            key = keys[:, a : a + 3, b : b + 3]
+            scores.append((query * key).sum() / max(np.sqrt((key**2).sum()), 1e-4))
+        for weight, (a, b) in zip(softmax(10 * np.array(scores)), places, strict=True):
+            patch = values[:, a * s : (a + 3) * s, b * s : (b + 3) * s]
+            canvas[:, i * s : (i + 3) * s, j * s : (j + 3) * s] += weight * patch
+    return canvas[:, s:-s, s:-s] / 6
+
+
+def test_in_scale_attention_is_the_naive_one():
+    layer, x = NonLocalAttention(CHANNELS, np.random.default_rng(0)), features(2, 4, 5)
+    found = layer(Tensor(x)).asnumpy()
+    for picture, result in zip(x, found, strict=True):
+        assert_close(result, naive_in_scale(picture, layer))
+
+
+@pytest.mark.parametrize(("scale", "height", "width"), [(2, 4, 8), (3, 9, 6)])
+def test_cross_scale_attention_is_the_naive_one(scale, height, width):
+    layer, x = CrossScaleAttention(CHANNELS, scale, np.random.default_rng(0)), features(2, height, width)
+    found = layer(Tensor(x)).asnumpy()
+    for picture, result in zip(x, found, strict=True):
+        assert_close(result, naive_cross_scale(picture, layer, scale))
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+def test_the_smaller_picture_is_bilinear_at_half_pixels(scale):
+    """Output pixel i lies at (i + 1/2) s - 1/2, between its two neighbours; the older port took pixel i s."""
+    x = features(1, 2 * scale, 3 * scale)[0]
+
+    def along(x: np.ndarray, axis: int) -> np.ndarray:
+        places = (np.arange(x.shape[axis] // scale) + 0.5) * scale - 0.5
+        low, share = np.floor(places).astype(int), places - np.floor(places)
+        high = np.minimum(low + 1, x.shape[axis] - 1)
+        shape = [-1 if one == axis else 1 for one in range(3)]
+        return x.take(low, axis) * (1 - share).reshape(shape) + x.take(high, axis) * share.reshape(shape)
+
+    assert_close(reduced(Tensor(x[None]), scale).asnumpy()[0], along(along(x.astype(np.float64), 1), 2), 1e-6)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 5])
+def test_blocks_of_rows_change_nothing(rows):
+    """Also where they do not divide the height."""
+    x = Tensor(batch(2, 6, 12))
+    for scale in (2, 3):
+        hyper = replace(TINY, scale=scale, depth=1)
+        np.testing.assert_array_equal(shaken(hyper, rows)(x).asnumpy(), shaken(hyper)(x).asnumpy())
+
+
+def test_mean_colour_is_taken_off_and_added():
+    network, x = CSNLN(TINY), batch(1, 2, 2)
+    mean = np.array([0.4488, 0.4371, 0.4040], np.float32).reshape(1, 3, 1, 1)
+    np.testing.assert_allclose(network.sub_mean(Tensor(x)).asnumpy(), x - mean, atol=1e-7)
+    np.testing.assert_allclose(network.add_mean(Tensor(x)).asnumpy(), x + mean, atol=1e-7)
+
+
+# ------------------------------------------------------------------------------------------------- pictures of any size
+
+
+@pytest.mark.parametrize(("scale", "height", "width"), [(2, 7, 9), (3, 7, 8), (4, 5, 6)])
+def test_odd_sizes_are_continued_and_cut_back(scale, height, width):
+    hyper = replace(TINY, scale=scale, depth=1)
+    network, picture = shaken(hyper), batch(1, height, width)[0].transpose(1, 2, 0)
+    multiple = 3 if scale == 3 else 2
+    padded = np.pad(picture, ((0, -height % multiple), (0, -width % multiple), (0, 0)), mode="reflect")
+    whole = network(Tensor(padded.transpose(2, 0, 1)[None])).asnumpy()[0].transpose(1, 2, 0)
+    found = Upscaler(lambda x: network(Tensor(x)).asnumpy(), hyper)(picture)
+    np.testing.assert_array_equal(found, whole[: height * scale, : width * scale])
+
+
+def nearest(picture: np.ndarray, scale: int) -> np.ndarray:
+    return picture.repeat(scale, 0).repeat(scale, 1)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize(("height", "width"), [(23, 40), (61, 64), (9, 30), (130, 71)])
+def test_pieces_are_joined_without_a_gap(height, width, scale):
+    """With a function that looks at one pixel only; pieces are small, of sides that the scale divides."""
+    picture, seen = np.random.default_rng(0).random((height, width, 3), np.float32), []
+
+    def enlarge(piece: np.ndarray) -> np.ndarray:
+        seen.append(piece.shape[:2])
+        return nearest(piece, scale)
+
+    np.testing.assert_array_equal(chopped(enlarge, scale, 3, 900)(picture), nearest(picture, scale))
+    assert len(seen) > 1 or height < 10
+    assert all(h * w < 900 and not h % scale and not w % scale for h, w in seen) or len(seen) == 1
+
+
+# ------------------------------------------------------------------------------------------------- gradients, precision
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_gradients_reach_every_weight(scale):
+    network = shaken(Hyper(scale, n_feats=8, depth=2))  # of fewer features, a PReLU's may all be positive
+    loss, weights = L1Loss(network), ms.ParameterTuple(network.trainable_params())
+    pair = Tensor(batch(1, 4, 6)), Tensor(batch(1, 4 * scale, 6 * scale, 1))
+    gradients = ms.value_and_grad(lambda *pair: loss(*pair)[0], None, weights)(*pair)[1]
+    still = [w.name for w, g in zip(weights, gradients, strict=True) if not np.abs(g.asnumpy()).max() > 0]
+    assert not still
+
+
+def compiled(network: CSNLN, loss_network, pair: tuple, scale: float = 1.0) -> tuple:
+    """(values, gradients, norm, stop) of the step that training compiles."""
+    weights = ms.ParameterTuple(network.trainable_params())
+    with graph_mode():
+        return GradientStep(L1Loss(loss_network), weights, clip=0.1)(Tensor((scale, 0.0), ms.float32), *pair)
+
+
+def test_recomputing_gives_the_same_gradients():
+    """Of two pictures after two others, under a loss scale and a clip."""
+    network, pair = shaken(TINY), (Tensor(batch(4, 4, 6)), Tensor(batch(4, 8, 12, 1)))
+    wanted = compiled(network, network, pair)
+    with graph_mode():
+        found = RecomputingStep(network, 2, clip=0.1)(Tensor((64.0, 0.0), ms.float32), *pair)
+    assert float(wanted[2]) > 0.1, "the clip has an effect"
+    for one, other in ((found[0][0], wanted[0][0]), (found[2], wanted[2])):
+        assert float(one) == pytest.approx(float(other), rel=1e-5)
+    for one, other in zip(found[1], wanted[1], strict=True):
+        assert_close(one.asnumpy(), other.asnumpy(), 2e-5)
+
+
+def test_softmax_is_in_float32():
+    """Of half precision scores: the sum of 5,000 small weights would be off by percents in float16."""
+    scores = np.random.default_rng(0).normal(0, 0.1, (1, 5000)).astype(np.float16)
+    found = attend(Tensor(scores), 10.0)
+    assert found.dtype == ms.float16
+    wanted = softmax(10 * scores[0].astype(np.float64))
+    np.testing.assert_allclose(found.asnumpy()[0], wanted, rtol=1e-3, atol=6e-8)
+
+
+def test_half_precision_trains():
+    """What --amp_level O2 makes of the network on other devices, computed here: near float32, gradients in float32."""
+    network, pair = shaken(replace(TINY, depth=1)), (Tensor(batch(2, 4, 6)), Tensor(batch(2, 8, 12, 1)))
+    loss = float(L1Loss(network)(*pair)[0])
+    values, gradients, norm, _ = compiled(network, amp.auto_mixed_precision(network, "O2"), pair, 1024.0)
+    assert float(values[0]) == pytest.approx(loss, rel=2e-3)
+    assert float(values[0]) != loss
+    assert np.isfinite(float(norm))
+    assert {gradient.dtype for gradient in gradients} == {ms.float32}

@@ -1,0 +1,111 @@
+"""CSNLN/train.py as a user starts it, on the real pictures of ci/sample with the smallest network."""
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ci.tests import training
+from ci.tests.training import assert_same, losses, read, read_csv
+from common import UserError, config
+from CSNLN import train
+from CSNLN.src.config import TrainConfig
+
+TINY = {
+    "data_test": "DIV2K", "data_range": "1-8/9-10", "n_feats": 4, "depth": 1, "patch_size": 16, "batch_size": 4,
+    "lr": 5e-3, "gclip": 1, "ema": 0.9, "log_every": 1, "test_every": 30, "epochs": 2, "save_every": 10,
+    "ckpt_save_interval": 1, "device_target": "CPU",
+}  # fmt: skip
+PSNR = "PSNR-Y (crop 2)"
+
+
+def run(sample_dir, parent, **changes) -> Path:
+    """Train in this process; returns the run's folder."""
+    return training.train(train.main, {"data_path": sample_dir, "save_dir": parent, **TINY, **changes})
+
+
+@pytest.fixture(scope="module")
+def whole(sample_dir, tmp_path_factory):
+    """A run of two epochs of 30 steps."""
+    return run(sample_dir, tmp_path_factory.mktemp("whole"), name="x")
+
+
+def test_training_learns_and_leaves_a_complete_run(whole):
+    """The loss falls, PSNR rises, and the folder says all about it."""
+    found = losses(whole)
+    assert len(found) == 60
+    assert np.mean(found[-10:]) < 0.6 * np.mean(found[:5])
+    first, last = (float(value) for (value,) in read_csv(whole, PSNR) if value)
+    assert last > first + 1
+
+    assert re.fullmatch(r"x-\d{8}-\d{6}", whole.name)
+    names = {"config.yaml", "environment.txt", "train.log", "metrics.csv", "curve.png", "ckpt"}
+    assert {path.name for path in whole.iterdir()} == names
+    checkpoints = ["best.ckpt", "last.ckpt", "step_0000030.ckpt", "step_0000060.ckpt"]
+    assert sorted(path.name for path in (whole / "ckpt").iterdir()) == checkpoints
+    meta = read(whole).meta
+    assert (meta["model"], meta["scale"], meta["step"], meta["epoch"]) == ("CSNLN", 2, 60, 30)
+    assert meta["hyper"] == {"scale": 2, "n_feats": 4, "depth": 1}
+    assert config.load(TrainConfig, whole / "config.yaml") == config.merge(TrainConfig(), meta["config"], "")
+    log = (whole / "train.log").read_text()
+    assert "CSNLN x2, 3,412 parameters; 8 pictures; 1 worker(s) on CPU, 4 patches each; run folder" in log
+    assert f"step 60: {PSNR} {last:.4f} (best so far)" in log
+
+
+def test_resumed_run_equals_the_uninterrupted_one(whole, sample_dir, tmp_path):
+    """Every loss, every look, and every bit of weights, moments and averages."""
+    folder = run(sample_dir, tmp_path, epochs=1)
+    assert train.main(["--resume", str(folder), "--epochs", "2"]) == 0
+    assert "changed since the run was stopped: epochs: 1 -> 2" in (folder / "train.log").read_text()
+    columns = "step", "loss", "learning_rate", "gradient_norm", PSNR
+    assert read_csv(folder, *columns) == read_csv(whole, *columns)
+    one, other = read(folder), read(whole)
+    assert_same(one.weights, other.weights)
+    assert_same(one.state, other.state)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_recomputing_trains_the_same(whole, sample_dir, tmp_path):
+    """Rounding apart: the same losses and norms, from the first step to the fifth."""
+    folder = run(sample_dir, tmp_path, recompute=2, epochs=1, test_every=5)
+    columns = "loss", "gradient_norm"
+    found, wanted = (np.array(read_csv(one, *columns)[:5], float) for one in (folder, whole))
+    np.testing.assert_allclose(found, wanted, rtol=1e-4)
+
+
+def test_start_weights(whole, sample_dir, tmp_path):
+    """Those of another run, or the authors'; the run begins at step 0, and they must fit."""
+    weights = shutil.copy(whole / "ckpt" / "best.ckpt", tmp_path / "start.ckpt")
+    with pytest.raises(UserError, match="does not fit this network"):
+        run(sample_dir, tmp_path / "runs", pre_trained=weights, n_feats=6)
+    with pytest.raises(UserError, match=r"checkpoint not found: /nope\.ckpt"):
+        run(sample_dir, tmp_path / "runs", pre_trained="/nope.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"amp_level": "O2"}, "--amp_level O2 needs a GPU or Ascend: the CPU computes in float32 only"),
+        ({"run_distribute": "true"}, "--run_distribute needs a launcher"),
+        ({"decay": "never"}, "--decay must be epochs joined by -"),
+        ({"patch_size": 18}, r"--patch_size 18 \(HR pixels\) must be a multiple of 4 at x2"),
+        ({"recompute": 3}, "--batch_size 4 must be a multiple of --recompute 3"),
+        ({"scale": 5}, "scale must be one of 2, 3, 4"),
+        ({"data_path": "/nope"}, "data_path is not a folder: /nope"),
+        ({"data_train": "Set99"}, "no data set 'Set99': looked for "),
+        ({"data_range": "20-30/9-10"}, "has none of the pictures 20-30; type --data_range"),
+        ({"resume": "/nope"}, "checkpoint not found: /nope"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_leave_nothing(sample_dir, tmp_path, changes, message):
+    with pytest.raises(UserError, match=message) as raised:
+        run(sample_dir, tmp_path / "runs", **changes)
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "runs").exists(), "no empty run folder"
+
+
+def test_checkpoints_that_cannot_be_resumed(whole):
+    with pytest.raises(UserError, match=r"best\.ckpt cannot be resumed: it has no optimizer"):
+        train.main(["--resume", str(whole / "ckpt" / "best.ckpt"), "--epochs", "3"])
