@@ -6,6 +6,7 @@ import mindspore as ms
 from mindspore import Tensor, amp, nn, ops
 
 from common import UserError
+from common.runtime import keep_freed_memory
 
 # Python loops over hundreds of gradients are unrolled by recursion and exceed the compiler's depth; maps do not.
 for_each = ops.HyperMap()
@@ -42,6 +43,7 @@ class GradientStep(nn.Cell):
         self, loss: Callable[..., tuple], parameters: ms.ParameterTuple, clip: float = 0.0, world_size: int = 1
     ) -> None:
         super().__init__(auto_prefix=False)
+        keep_freed_memory()
 
         def scaled(scale: Tensor, *batch: Tensor) -> tuple:
             values = loss(*batch)

@@ -1,6 +1,7 @@
 """Where a program runs: device, distributed start, seeds, exit code; and, from `common.console`, what it says."""
 
 import contextlib
+import ctypes
 import dataclasses
 import logging
 import os
@@ -13,10 +14,11 @@ from common import UserError
 from common.console import duration, progress, shows_bar, start_log
 
 __all__ = ["DEVICES", "DEVICE_CHOICES", "Runtime", "choose_device", "graph_mode", "run_main", "start", "was_launched"]
-__all__ += ["duration", "progress", "shows_bar", "start_log"]
+__all__ += ["duration", "keep_freed_memory", "progress", "shows_bar", "start_log"]
 
 DEVICES = ("Ascend", "GPU", "CPU")
 DEVICE_CHOICES = ("auto", *DEVICES)
+MMAP_MAX, TRIM_THRESHOLD = -4, -1  # glibc's names for what mallopt sets
 log = logging.getLogger(__name__)
 
 
@@ -110,6 +112,18 @@ def graph_mode(on: bool = True) -> Iterator[None]:
         yield
     finally:
         ms.set_context(mode=before)
+
+
+def keep_freed_memory() -> None:
+    """Have glibc, where there is one, keep what is freed for what is allocated next, until the process ends.
+
+    By default it returns every large block to the system, which clears its pages when they are asked for again: a tenth
+    of SRDiff's training step on CPU. What the process takes at most stays the same.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        library = ctypes.CDLL(None)
+        library.mallopt(MMAP_MAX, 0)
+        library.mallopt(TRIM_THRESHOLD, -1)
 
 
 def keep_interrupts() -> None:

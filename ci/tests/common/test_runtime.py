@@ -2,6 +2,7 @@
 
 import logging
 import os
+import platform
 import pty
 import re
 import select
@@ -51,6 +52,18 @@ def test_environment_before_mindspore(root):
     assert python(code, root).stdout.split() == ["AVX2", "3", "7200"]
     mine = {"ONEDNN_MAX_CPU_ISA": "SSE41", "GLOG_v": "1", "MS_CPU_COMM_OP_TIMEOUT": "5"}
     assert python(code, root, **mine).stdout.split() == ["SSE41", "1", "5"], "the user's values stay"
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's memory")
+def test_freed_memory_is_kept(root):
+    """256 MiB that were written and freed: the process still has them, or not."""
+    code = (
+        "import sys; from pathlib import Path; from common import runtime\n"
+        "if sys.argv[1] == 'keep': runtime.keep_freed_memory()\n"
+        "block = bytearray(b'1' * 2**28); del block\n"
+        "print(int(Path('/proc/self/statm').read_text().split()[1]) * 4096 // 2**20)"
+    )
+    assert int(python(code, root, "keep").stdout) > 256 > 128 > int(python(code, root, "not").stdout)
 
 
 # --------------------------------------------------------------------------------------------------------------- device
