@@ -43,7 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command in (ENLARGE, "encode"):
         jobs = find_jobs(inputs, options.output)
     else:
-        jobs = [Job(path, Path()) for path in map(Path, inputs)]
+        jobs = [Job(path, Path()) for given in map(Path, inputs) for path in files_of_latents(given)]
+    if command == "interpolate" and len(jobs) != 2:
+        raise UserError(f"infer.py interpolate takes two files of latents, not {len(jobs)}")
     results = Results(options.output, jobs)
     runtime.start(options.device_target)
 
@@ -79,9 +81,20 @@ def parse(words: list[str]) -> tuple[str, list[str], InferOptions]:
         raise UserError(f"on what? {USAGE}")
     if command == ENLARGE and not Path(inputs[0]).exists() and (hint := did_you_mean(inputs[0], COMMANDS)):
         raise UserError(f"there is no {inputs[0]}{hint}; {USAGE}")
-    if command == "interpolate" and len(inputs) != 2:
-        raise UserError(f"infer.py interpolate takes two files of latents, not {len(inputs)}")
     return command, inputs, options
+
+
+def files_of_latents(path: Path) -> list[Path]:
+    """The file, or those of a folder.
+
+    Raises:
+        UserError: a folder that has none.
+    """
+    if not path.is_dir():
+        return [path]
+    if not (found := sorted(path.glob("*.npz"))):
+        raise UserError(f"{path} has no .npz: infer.py encode makes them")
+    return found
 
 
 def enlarge(job: Job, results: Results, sampler: "Sampler", options: EnlargeConfig) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[1]
-PLACES = ("src/args.py", "src/options/options.py", "src/model_utils/options.py")  # as each seed has it
+PLACES = ("src/args.py", "src/options/options.py", "src/model_utils/options.py", "src/config.py")  # as each seed has it
 MARKED = re.compile(r"(<!-- options: (\w+) -->\n)(.*?)(<!-- end of options -->)", re.DOTALL)
 
 

@@ -196,8 +196,10 @@ def test_latents_of_a_given_lr_picture(tiny, used, tmp_path, caplog):
         for number, part in enumerate(wanted):
             np.testing.assert_allclose(file[f"latent_{number}"], part, atol=1e-5 * np.abs(part).max())
         assert np.array_equal(file["lr_image"], lr)
-    run("decode", tmp_path / "l" / "a.npz", "--ckpt_path", tiny[4], "--output", tmp_path / "out")
+    run("decode", tmp_path / "l", "--ckpt_path", tiny[4], "--output", tmp_path / "out")  # all of a folder
     assert np.array_equal(images.read_rgb(tmp_path / "out" / "a_x4.png"), hr[:24])
+    with pytest.raises(UserError, match=r"out has no \.npz: infer\.py encode makes them"):
+        run("decode", tmp_path / "out", "--ckpt_path", tiny[4], "--output", tmp_path / "o")
 
 
 def test_from_one_sample_to_another(tiny, tmp_path):
