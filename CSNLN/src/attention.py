@@ -4,6 +4,7 @@ Every pixel (query) is compared with all patches of the same picture; what takes
 queries x patches. So the queries may be taken in blocks of rows, which gives the same result with a smaller table.
 """
 
+import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
@@ -38,7 +39,7 @@ class NonLocalAttention(nn.Cell):
         queries, keys = flat(self.conv_match1(x)).swapaxes(1, 2), flat(self.conv_match2(x))
         values, results = flat(self.conv_assembly(x)).swapaxes(1, 2), ()
         for first, stop in blocks(h, self.rows):
-            weights = ops.softmax(ops.matmul(queries[:, first * w : stop * w], keys), -1)
+            weights = attend(ops.matmul(queries[:, first * w : stop * w], keys))
             results = (*results, ops.matmul(weights, values))
         return joined(results, 1).swapaxes(1, 2).reshape((n, c, h, w))
 
@@ -78,7 +79,7 @@ class CrossScaleAttention(nn.Cell):
         for first, stop in blocks(h, self.rows):
             above, below = max(first - 1, 0), min(stop + 1, h)
             scores = ops.matmul(queries[:, above * w : below * w], keys)
-            weights = ops.softmax(SHARPNESS * scores, -1).reshape((n, below - above, w, *small))
+            weights = attend(scores, SHARPNESS).reshape((n, below - above, w, *small))
             weights = diagonal_sum(weights)[:, first - above : stop - above]
             results = (*results, ops.matmul(weights.reshape((n, (stop - first) * w, -1)), values))
         squares = joined(results, 1).swapaxes(1, 2).reshape((n, -1, h, w))
@@ -93,12 +94,21 @@ class CrossScaleAttention(nn.Cell):
         return queries, keys, flat(ops.pixel_unshuffle(self.conv_assembly(x), self.scale)).swapaxes(1, 2)
 
 
+def attend(scores: Tensor, sharpness: float = 1.0) -> Tensor:
+    """Weights of sum 1 along the last axis; computed in float32, also where the scores come in half precision."""
+    whole = scores.astype(ms.float32)
+    return ops.softmax(whole if sharpness == 1 else sharpness * whole, -1).astype(scores.dtype)
+
+
 def reduced(x: Tensor, scale: int) -> Tensor:
     """(N, C, H, W) -> (N, C, H/s, W/s): bilinear at the middle of each square, without antialiasing.
 
     That is the middle pixel of s = 3, and the mean of the four pixels of s = 2.
     """
-    return x[:, :, scale // 2 :: scale, scale // 2 :: scale] if scale % 2 else ops.avg_pool2d(x, scale, scale)
+    if scale % 2 == 0:
+        return ops.avg_pool2d(x, scale, scale)
+    # A slice with steps would do, but its gradient fails in PyNative mode on CPU (MindSpore 2.10).
+    return ops.avg_pool2d(x[:, :, scale // 2 :, scale // 2 :], 1, scale)
 
 
 def neighbourhoods(x: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ class PReLU(nn.Cell):
         self.weight = Parameter(Tensor([FIRST_SLOPE], ms.float32), name="weight")
 
     def construct(self, x: Tensor) -> Tensor:
-        return ops.relu(x) - self.weight * ops.relu(-x)
+        return ops.relu(x) - self.weight.astype(x.dtype) * ops.relu(-x)  # also in half precision
 
 
 class MeanShift(nn.Cell):
@@ -44,7 +44,7 @@ class MeanShift(nn.Cell):
         self.bias = Parameter(Tensor(mean), name="bias", requires_grad=False)
 
     def construct(self, x: Tensor) -> Tensor:
-        return ops.conv2d(x, self.weight, self.bias)
+        return ops.conv2d(x, self.weight.astype(x.dtype), self.bias.astype(x.dtype))
 
 
 class ResBlock(nn.Cell):

@@ -7,12 +7,13 @@ import pytest
 
 from ci.tests import training
 from ci.tests.training import differences, losses, read
+from common import images
 from CSNLN import train
 from CSNLN.src.config import TrainConfig
 from CSNLN.src.CSNLN import CSNLN
 
 OPTIONS = {
-    "data_test": "DIV2K", "data_range": "1-8/9-9", "n_feats": 4, "depth": 1, "patch_size": 16, "lr": 1e-3, "gclip": 0.5,
+    "data_range": "1-8/9-9", "n_feats": 4, "depth": 1, "patch_size": 16, "lr": 1e-3, "gclip": 0.5,
     "log_every": 1, "test_every": 6, "epochs": 1, "epsilon": 1e-5,
 }  # fmt: skip
 # The workers' gradients are added in another order: see the printed line for what comes of it.
@@ -21,8 +22,10 @@ TOLERANCE = 2e-6
 
 @pytest.mark.slow
 def test_two_workers_train_as_one(root, sample_dir, tmp_path, capsys):
+    picture = images.read_rgb(sample_dir / "DIV2K" / "DIV2K_train_HR" / "0009.png")
+    images.write_picture(tmp_path / "test" / "0009.png", picture[:48, :48])
     with training.jobs(root / "CSNLN" / "scripts" / "run_train_gpu.sh") as begin:
-        settings = {"data_path": sample_dir, "save_dir": tmp_path / "runs", **OPTIONS}
+        settings = {"data_path": sample_dir, "data_test": tmp_path / "test", "save_dir": tmp_path / "runs", **OPTIONS}
         job = begin(tmp_path / "job", "2", "0,1", *training.words({**settings, "batch_size": 2}))
         code, said = job.end(timeout=600)
     assert code == 0, said

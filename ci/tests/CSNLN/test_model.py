@@ -135,7 +135,7 @@ def test_the_smaller_picture_is_bilinear_at_half_pixels(scale):
     assert_close(reduced(Tensor(x[None]), scale).asnumpy()[0], along(along(x.astype(np.float64), 1), 2), 1e-6)
 
 
-@pytest.mark.parametrize("rows", [1, 2, 3, 5])
+@pytest.mark.parametrize("rows", [1, 4])
 def test_blocks_of_rows_change_nothing(rows):
     """Also where they do not divide the height."""
     x = Tensor(batch(2, 6, 12))

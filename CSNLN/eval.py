@@ -1,0 +1,63 @@
+"""Measure CSNLN on data sets, beside bicubic.
+
+    python CSNLN/eval.py --ckpt_file best.ckpt                      # data_path, data_test: see default_config.yaml
+    python CSNLN/eval.py --ckpt_file model_x2.pt --data_path DATA --data_test Set5+Set14 --self_ensemble
+
+Each picture and the mean: PSNR-Y and SSIM-Y (border of the scale cropped, as in the paper), PSNR-RGB, LR-PSNR, and
+LPIPS when its weights are given. Pictures are chopped as the authors do (--chop no: not).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from common import runtime
+from CSNLN.src.config import parse
+from CSNLN.src.use_options import EvalConfig
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Evaluate; returns the exit code."""
+    runtime.start_log()
+    options = parse(EvalConfig, argv, __doc__)
+    runtime.start(options.device_target)
+
+    from common.evaluation import evaluate
+    from common.metrics import LPIPS_NOT_COMPUTED
+    from common.picture_jobs import make_writable
+    from common.runs import make_run_folder
+    from CSNLN.src import inference, utils
+    from CSNLN.src.dataset.srdata import evaluation_sets
+
+    network, _, source = utils.load_network(options)
+    scale = network.hyper.scale
+    sets = evaluation_sets(options.data_path, options.data_test, scale, options.data_range)
+    figures = inference.figures(scale, options.crop, options.lpips_weights)
+    if options.output:
+        make_writable(Path(options.output))
+    upscale, engine = inference.make_upscaler(network, options)
+    runtime.keep_interrupts()
+    run_name = f"eval_{options.data_test.replace('/', '-')}_x{scale}"
+    folder = Path(options.output) if options.output else make_run_folder(Path("runs/CSNLN"), run_name)
+    means = []
+    for name, pairs in sets.items():
+        ways = "".join(f", {word}" for word in ("chop", "self_ensemble") if getattr(options, word))
+        title, stem = f"{name} x{scale}, CSNLN {source}, {engine}{ways}", name.replace("/", "-").strip("-")
+        pictures = folder / stem if options.save_results else None
+        table = evaluate(title, pairs[: options.limit or None], upscale, figures, scale, pictures)
+        table.write(folder, stem)
+        print(table.console())  # noqa: T201
+        for number, row in enumerate(table.rows.values()):
+            print(f"{number} : current psnr: {row[figures[0].name][1]:.4f} [{figures[0].name}]")  # noqa: T201
+        means += [
+            f"Mean {word} of {name} x{scale} is {table.mean(figure.name)[1]:.4f} [{figure.name}]"
+            for word, figure in zip(("psnr", "ssim"), figures, strict=False)
+        ]
+    print("\n".join(means))  # noqa: T201
+    if not options.lpips_weights:
+        print(LPIPS_NOT_COMPUTED)  # noqa: T201
+    print(f"written to {folder}")  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    runtime.run_main(main)

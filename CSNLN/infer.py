@@ -1,0 +1,89 @@
+"""Enlarge pictures with CSNLN: a file or a folder, of any size, gray, RGBA and 16 bit included.
+
+python CSNLN/infer.py --input photo.jpg --output results                       # the demo weights, x2
+python CSNLN/infer.py --input holiday/ --ckpt_file best.ckpt --output results --self_ensemble --format png
+python CSNLN/infer.py --input wall.png --output results --attention 40,25      # which patches answer to this pixel
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from common import UserError, images, runtime
+from common.picture_jobs import Job, Results, do_all, find_jobs
+from common.resize import imresize
+from CSNLN.src.config import parse
+from CSNLN.src.use_options import InferConfig
+
+log = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Enlarge, or draw the attention; returns the exit code: 0, or 2 when a picture could not be read."""
+    runtime.start_log()
+    options = parse(InferConfig, argv, __doc__)
+    if not options.input:
+        raise UserError("which pictures? type --input FILE or --input FOLDER")
+    query = options.query() if options.attention else None
+    jobs = find_jobs([options.input], options.output)
+    results = Results(options.output, jobs)
+    runtime.start(options.device_target)
+
+    from CSNLN.src import inference, utils
+
+    network, _, _ = utils.load_network(options)
+    runtime.keep_interrupts()
+    if query:
+        do_all(jobs, attention_work(network, query, options.attention_time, results), options.output, "looked at")
+        return 0
+    scale = network.hyper.scale
+    enlarge, engine = inference.make_upscaler(network, options)
+    log.info("%d picture(s), x%d, %s", len(jobs), scale, engine)
+
+    def work(job: Job) -> None:
+        ending = f".{options.format.lstrip('.')}" if options.format else job.source.suffix
+        name = f"{job.source.stem}{options.suffix.replace('{scale}', str(scale))}{ending}"
+        enlarge_file(job.source, results.reserve(job, name), enlarge, scale, options.compare)
+
+    do_all(jobs, work, options.output, "enlarged")
+    return 0
+
+
+def enlarge_file(path: Path, target: Path, enlarge: Callable, scale: int, compare: bool) -> None:
+    """Read, enlarge, write; alpha is enlarged by bicubic, 16 bit stays 16 bit where the format can hold it."""
+    picture = images.read_picture(path)
+    height, width = picture.rgb.shape[:2]
+    with_progress = lambda total: runtime.progress(total, path.name, "piece")  # noqa: E731
+    result = enlarge(picture.rgb, with_progress)
+    alpha = None if picture.alpha is None else imresize(picture.alpha, scale)
+    images.write_picture(target, result, alpha)
+    said = [*picture.notes, *([] if alpha is None else ["alpha enlarged by bicubic"])]
+    notes = f" ({'; '.join(said)})" if said else ""
+    log.info("%s %dx%d -> %s %dx%d%s", path, width, height, target, width * scale, height * scale, notes)
+    if compare:
+        small = images.to_uint8(images.to_float(picture.rgb))
+        strip = [("LR", small), ("bicubic", imresize(small, scale)), ("SR", images.to_uint8(images.to_float(result)))]
+        images.write_picture(target.with_name(f"{target.stem}_compare.png"), images.comparison_strip(strip))
+
+
+def attention_work(network: object, query: tuple[int, int], time: int, results: Results) -> Callable[[Job], None]:
+    """What draws a picture's attention, and says its weights."""
+    from CSNLN.src.attention_picture import answers, draw
+
+    def work(job: Job) -> None:
+        target = results.reserve(job, f"{job.source.stem}_attention_{query[0]}_{query[1]}.png")
+        rgb = images.read_picture(job.source).rgb
+        found = answers(network, rgb, query, time)
+        images.write_picture(target, draw(images.to_uint8(images.to_float(rgb)), found))
+        said = "; ".join(
+            f"{100 * weight:.2g} % rows {top}-{bottom - 1}, columns {left}-{right - 1}"
+            for weight, (top, left, bottom, right) in found.strongest()
+        )
+        alike = f"all alike: {100 / found.weights.size:.2g} %"
+        log.info("%s, pixel %d,%d: %s (%s) -> %s", job.source, *query, said, alike, target)
+
+    return work
+
+
+if __name__ == "__main__":
+    runtime.run_main(main)

@@ -1,0 +1,152 @@
+"""Which patches answer to a pixel: the weights of cross-scale attention for one query, and a picture of them."""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from mindspore import Tensor, ops
+from PIL import Image, ImageDraw, ImageFont
+
+from common import UserError
+from common.pixels import to_float
+from common.tiling import pad_to_multiple
+
+from .attention import SHARPNESS, attend
+from .CSNLN import CSNLN
+
+STRONGEST = 5  # patches that are framed
+WIDTH = 720  # about so many pixels wide is each of the two pictures
+DETAIL = 132  # side of the enlarged patches
+GAP = 12
+QUERY = (255, 72, 24)  # orange
+ANSWER = (0, 174, 239)  # blue
+Frame = tuple[int, int, int, int]  # top, left, bottom, right, in LR pixels; may reach beyond the picture
+
+
+class Answers(NamedTuple):
+    """What cross-scale attention weighs for one pixel of the LR picture.
+
+    Attributes:
+        weights: (h, w) of all patches, their sum is 1; patch (k, l) lies around the s x s pixels (k s, l s).
+        scale: s.
+        query: (row, column).
+    """
+
+    weights: np.ndarray
+    scale: int
+    query: tuple[int, int]
+
+    def strongest(self) -> list[tuple[float, Frame]]:
+        """(weight, frame of the patch of 3s x 3s pixels), the strongest first; of those that overlap only the first."""
+        left, found = self.weights.copy(), []
+        while len(found) < STRONGEST and left.max() > 0:
+            row, column = np.unravel_index(left.argmax(), left.shape)
+            top, start = (self.scale * (int(at) - 1) for at in (row, column))
+            found.append((float(left[row, column]), (top, start, top + 3 * self.scale, start + 3 * self.scale)))
+            left[max(row - 2, 0) : row + 3, max(column - 2, 0) : column + 3] = 0
+        return found
+
+    def query_frame(self) -> Frame:
+        """The 3x3 pixels that are compared."""
+        row, column = self.query
+        return row - 1, column - 1, row + 2, column + 2
+
+
+def answers(network: CSNLN, picture: np.ndarray, query: tuple[int, int], time: int) -> Answers:
+    """Run the network until a cell is applied for the `time`-th time (0: the last), and look at its attention.
+
+    At x4 it is the attention of the cell's first step, on LR pixels.
+
+    Args:
+        picture: (H, W, 3) uint8 or uint16.
+
+    Raises:
+        UserError: the pixel is not in the picture, or the cell is not applied so often.
+    """
+    hyper = network.hyper
+    (height, width), (row, column) = picture.shape[:2], query
+    if row >= height or column >= width:
+        raise UserError(
+            f"--attention {row},{column} is outside the picture, which has {height} rows and {width} columns"
+        )
+    if time > hyper.depth:
+        raise UserError(f"--attention_time {time}: the cell of this network is applied {hyper.depth} times")
+    network.set_train(False)
+    padded = pad_to_multiple(to_float(picture), hyper.attention_scale)
+    x = network.head(network.sub_mean(Tensor(np.ascontiguousarray(padded.transpose(2, 0, 1)[None]))))
+    for _ in range((time or hyper.depth) - 1):
+        x, _ = network.SEM(x)
+    queries, keys, _ = network.SEM.multi_source_projection.up_attention.compared(x)
+    place = row * padded.shape[1] + column
+    weights = attend(ops.matmul(queries[:, place : place + 1], keys), SHARPNESS).asnumpy()
+    small = [side // hyper.attention_scale for side in padded.shape[:2]]
+    return Answers(weights.reshape(small), hyper.attention_scale, query)
+
+
+def draw(picture: np.ndarray, found: Answers) -> np.ndarray:
+    """The picture with the frames of the query and of the strongest patches; all weights; and the framed patches.
+
+    Args:
+        picture: (H, W, 3) uint8.
+
+    Returns:
+        (height, width, 3) uint8.
+    """
+    strongest, zoom = found.strongest(), max(1, WIDTH // picture.shape[1])
+    framed, weights = larger(picture, zoom), larger(weight_map(picture, found), zoom)
+    for weight, frame in reversed(strongest):
+        outline(framed, frame, zoom, ANSWER, 1 + round(3 * weight / strongest[0][0]))
+    for shown in (framed, weights):
+        outline(shown, found.query_frame(), zoom, QUERY, 2)
+    details = [captioned(detail(picture, found.query_frame(), QUERY), "query")]
+    details += [captioned(detail(picture, frame, ANSWER), f"{100 * weight:.2g} %") for weight, frame in strongest]
+    upper, lower = beside([framed, weights]), beside(details)
+    width = max(upper.shape[1], lower.shape[1])
+    return np.concatenate([widened(upper, width), widened(lower, width)])
+
+
+def weight_map(picture: np.ndarray, found: Answers) -> np.ndarray:
+    """The picture in dark gray, coloured by the square root of the weights, so that small ones show."""
+    light = larger(np.sqrt(found.weights / found.weights.max()), found.scale)[: picture.shape[0], : picture.shape[1]]
+    gray = 0.5 * picture.mean(2, keepdims=True)
+    return (gray + light[..., None] * (np.array(ANSWER) - gray)).astype(np.uint8)
+
+
+def larger(picture: np.ndarray, times: int) -> np.ndarray:
+    """Each pixel becomes a square."""
+    return picture.repeat(times, 0).repeat(times, 1)
+
+
+def outline(picture: np.ndarray, frame: Frame, zoom: int, colour: tuple[int, int, int], thickness: int) -> None:
+    """Draw the frame into an enlarged picture."""
+    top, left, bottom, right = (at * zoom for at in frame)
+    cv2.rectangle(picture, (left, top), (right - 1, bottom - 1), colour, thickness)
+
+
+def detail(picture: np.ndarray, frame: Frame, colour: tuple[int, int, int]) -> np.ndarray:
+    """What is in the frame, enlarged, in a border; black beyond the picture, as the attention pads with zeros."""
+    top, left, bottom, right = frame
+    margin = max(bottom - top, right - left)
+    wide = np.pad(picture, ((margin, margin), (margin, margin), (0, 0)))
+    inside = wide[top + margin : bottom + margin, left + margin : right + margin]
+    large = cv2.resize(inside, (DETAIL, DETAIL), interpolation=cv2.INTER_NEAREST_EXACT)
+    return cv2.rectangle(large, (1, 1), (DETAIL - 2, DETAIL - 2), colour, 3)
+
+
+def captioned(picture: np.ndarray, text: str) -> np.ndarray:
+    """The picture with a line of text below."""
+    panel = Image.new("RGB", (picture.shape[1], 24), "white")
+    font = ImageFont.load_default(16)
+    ImageDraw.Draw(panel).text((picture.shape[1] / 2, 3), text, fill=(32, 32, 32), font=font, anchor="ma")
+    return np.concatenate([picture, np.asarray(panel)])
+
+
+def beside(pictures: list[np.ndarray]) -> np.ndarray:
+    """Pictures of one height, with white around and between them."""
+    edged = [np.pad(picture, ((GAP, 0), (GAP, 0), (0, 0)), constant_values=255) for picture in pictures]
+    return widened(np.concatenate(edged, axis=1), sum(picture.shape[1] for picture in edged) + GAP)
+
+
+def widened(picture: np.ndarray, width: int) -> np.ndarray:
+    """White to the right, up to a width."""
+    return np.pad(picture, ((0, 0), (0, width - picture.shape[1]), (0, 0)), constant_values=255)

@@ -1,0 +1,57 @@
+"""Between pictures and what CSNLN's network takes: values in [0, 1], patches, sides that the attention can divide."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from common.data import random_crop, random_flip, to_nchw
+from common.tiling import pad_to_multiple
+
+from ..CSNLN import Hyper
+
+
+class PatchMaker:
+    """One training sample from a pair of pictures: the same random crop and flip of both.
+
+    Args:
+        scale: HR over LR.
+        lr_patch: side of the LR patch.
+        augment: flip and turn.
+    """
+
+    def __init__(self, scale: int, lr_patch: int, augment: bool) -> None:
+        self.scale, self.lr_patch, self.augment = scale, lr_patch, augment
+
+    def __call__(self, hr: np.ndarray, lr: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """(lr_patch, hr_patch), uint8 HWC."""
+        hr, lr = random_crop(hr, lr, self.lr_patch, self.scale, rng)
+        if self.augment:
+            hr, lr = random_flip((hr, lr), rng)
+        return lr, hr
+
+
+def collate(samples: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Samples -> (lr_image, hr_image), each (N, 3, H, W) float32 in [0, 1]."""
+    lr, hr = zip(*samples, strict=True)
+    return to_nchw(lr) / np.float32(255), to_nchw(hr) / np.float32(255)
+
+
+class Upscaler:
+    """Pictures of any size through a network whose sides must be multiples of the attention's scale.
+
+    What is missing is continued by reflection to the right and below, and cut off the result.
+
+    Args:
+        run: the network, (1, 3, h, w) -> (1, 3, h * scale, w * scale).
+        hyper: its shape.
+    """
+
+    def __init__(self, run: Callable[[np.ndarray], np.ndarray], hyper: Hyper) -> None:
+        self.run, self.hyper = run, hyper
+
+    def __call__(self, lr_image: np.ndarray) -> np.ndarray:
+        """(h, w, 3) float32 in [0, 1] -> (h * scale, w * scale, 3) float32, not clipped."""
+        (height, width), scale = lr_image.shape[:2], self.hyper.scale
+        padded = pad_to_multiple(lr_image, self.hyper.attention_scale)
+        output = np.asarray(self.run(np.ascontiguousarray(padded.transpose(2, 0, 1)[None])))[0].transpose(1, 2, 0)
+        return output[: height * scale, : width * scale]

@@ -1,0 +1,47 @@
+"""All data sets by name: which pictures belong to what `--data_train` and `--data_test` say."""
+
+from pathlib import Path
+
+from common import UserError
+from common.pairs import Pair
+
+from ..config import TrainConfig
+from ..CSNLN import Hyper
+from .benchmark import find_benchmark
+from .div2k import find_div2k, find_root, parse_ranges
+
+
+def evaluation_sets(data_path: str, names: str, scale: int, data_range: str) -> dict[str, list[Pair]]:
+    """The pairs of each set in `Set5+Set14+DIV2K`.
+
+    Raises:
+        UserError: a set that is not there, or LR pictures that do not match.
+    """
+    root, numbers = existing_folder(data_path), parse_ranges(data_range)[1]
+    return {name: find_set(root, name, numbers, scale) for name in names.split("+")}
+
+
+def evaluation_pairs(options: TrainConfig, hyper: Hyper) -> list[Pair]:
+    """The first --test_pictures pairs of the test sets."""
+    sets = evaluation_sets(options.data_path, options.data_test, hyper.scale, options.data_range)
+    return [pair for pairs in sets.values() for pair in pairs][: options.test_pictures or None]
+
+
+def find_set(root: Path, name: str, numbers: range, scale: int) -> list[Pair]:
+    """The pairs of one set; the numbers are of DIV2K's pictures."""
+    if name == "DIV2K" and (find_root(root) or not (root / "HR").is_dir()):
+        return find_div2k(root, numbers, scale)
+    return find_benchmark(root, name, scale)
+
+
+def existing_folder(path: str) -> Path:
+    """The path.
+
+    Raises:
+        UserError: not a folder.
+    """
+    if not Path(path).is_dir():
+        raise UserError(
+            f"data_path is not a folder: {path} (set it in default_config.yaml, or type --data_path FOLDER)"
+        )
+    return Path(path)

@@ -1,0 +1,35 @@
+"""The authors' files: they name and shape the weights as we do, but do not say what network they are of."""
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+
+from common.checkpoint import CheckpointError
+
+from .CSNLN import COLORS, Hyper
+
+NO_WEIGHT = re.compile(r"(.*\.)?escape_NaN")  # a buffer of the cross-scale attention: the least norm of a patch
+
+
+def official_name(name: str) -> str | None:
+    """Name in the file -> name in the network; None for what is no weight."""
+    return None if NO_WEIGHT.fullmatch(name) else name
+
+
+def hyper_of(weights: Mapping[str, np.ndarray], source: str) -> Hyper:
+    """The network that a file without metadata describes, read off its names and shapes.
+
+    Raises:
+        CheckpointError: not a CSNLN.
+    """
+    try:
+        n_feats = weights["head.0.0.weight"].shape[0]
+        read = weights["tail.0.weight"].shape[1]
+        kernel = weights["SEM.error_encode.0.weight"].shape[-1]
+    except (KeyError, IndexError):
+        raise CheckpointError(f"{source} is no CSNLN: it has {', '.join(sorted(weights)[:4])} ...") from None
+    if kernel not in (6, 9) or read % n_feats:
+        raise CheckpointError(f"{source} is no CSNLN of {COLORS} colours: its filters have other sizes")
+    twice = any(name.startswith("SEM.multi_source_projection_2.") for name in weights)
+    return Hyper(scale=4 if twice else 3 if kernel == 9 else 2, n_feats=n_feats, depth=read // n_feats)

@@ -1,0 +1,92 @@
+"""Options of the programs that use a trained network: eval.py, infer.py and export.py."""
+
+from dataclasses import dataclass
+
+from common import UserError
+from common.config import option
+
+from . import config
+from .config import ENGINES
+
+
+@dataclass(frozen=True)
+class AttentionOptions:
+    """How much memory."""
+
+    attention_memory: int = option(
+        512,
+        "MiB that an attention may take for its weights: so many rows of queries are worked on at a time that 2 tables "
+        "of rows * W * H * W floats (in-scale) and 5 of (rows + 2) * W * H * W / s^2 (cross-scale) fit, but one row at "
+        "least; H and W are a piece's sides (x4: also twice as long), s is 2, at x3 3. The result is the same; the "
+        "rest of the memory grows with H * W",
+        at_least=1,
+    )
+
+    def attention_bytes(self) -> int:
+        """The same in bytes."""
+        return self.attention_memory * 2**20
+
+
+@dataclass(frozen=True)
+class EngineOptions(AttentionOptions):
+    """What computes."""
+
+    engine: str = option(
+        "auto", "what computes; auto: ONNX Runtime on CPU when installed, else MindSpore", choices=ENGINES
+    )
+    chop: bool = option(
+        True,
+        "quarter the picture until the pieces have fewer than 3600 LR pixels, as the authors; no: attention reads the "
+        "whole picture, in a time that grows with the square of its pixels",
+    )
+    self_ensemble: bool = option(False, "average over the eight flips and turns (x8)")
+
+
+@dataclass(frozen=True)
+class EvalConfig(EngineOptions, config.EvalConfig):
+    """Options of eval.py."""
+
+    output: str = option("", "folder for the tables and pictures; default: a new one under runs/CSNLN")
+    save_results: bool = option(True, "write the SR pictures and the comparison strips")
+    crop: int = option(-1, "border left out of PSNR-Y and SSIM-Y; -1: the scale", at_least=-1)
+    lpips_weights: str = option("", "folder with AlexNet's and LPIPS's weights; without it LPIPS is not computed")
+    limit: int = option(0, "only so many pictures of each set; 0: all", at_least=0)
+
+
+@dataclass(frozen=True)
+class InferConfig(EngineOptions, config.InferConfig):
+    """Options of infer.py."""
+
+    input: str = option("", "a picture or a folder of pictures")
+    output: str = option("results", "folder for the enlarged pictures")
+    suffix: str = option("_x{scale}", "added to each name; {scale} is put in")
+    format: str = option("", "of the results; default: as the input", choices=("", "png", "jpg", "bmp"))
+    compare: bool = option(False, "also write a strip LR | bicubic | SR")
+    attention: str = option(
+        "",
+        "instead of enlarging, draw which patches answer to the pixel ROW,COLUMN of the LR picture, counted from 0: "
+        "name_attention_ROW_COLUMN.png; default: enlarge",
+    )
+    attention_time: int = option(
+        1, "with --attention: at which application of the cell, from 1; 0: the last", at_least=0
+    )
+
+    def query(self) -> tuple[int, int]:
+        """The pixel of --attention.
+
+        Raises:
+            UserError: not two whole numbers.
+        """
+        words = self.attention.split(",")
+        if len(words) != 2 or not all(word.strip().isdecimal() for word in words):
+            raise UserError(f"--attention must be ROW,COLUMN of a pixel of the LR picture, not {self.attention!r}")
+        return int(words[0]), int(words[1])
+
+
+@dataclass(frozen=True)
+class ExportConfig(AttentionOptions, config.ExportConfig):
+    """Options of export.py."""
+
+    batch_size: int = option(1, "batch size of the exported graph", at_least=1)
+    lr_height: int = option(48, "height of the LR picture that a MINDIR or AIR is for (ONNX takes any)", at_least=1)
+    lr_width: int = option(48, "width of it", at_least=1)

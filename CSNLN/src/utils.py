@@ -1,0 +1,80 @@
+"""What the programs have in common: what a checkpoint says of itself, and the network that it holds."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from common import UserError, checkpoint
+from common.checkpoint import Checkpoint
+
+from .config import TrainedOptions
+from .CSNLN import CSNLN, Hyper
+from .official import hyper_of, official_name
+
+log = logging.getLogger(__name__)
+DEMO_WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
+
+
+def describe(hyper: Hyper, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint says of itself."""
+    return {"model": "CSNLN", "scale": hyper.scale, "hyper": asdict(hyper), "config": dict(config)}
+
+
+def load_weights(network: CSNLN, path: str) -> None:
+    """Put the weights of a checkpoint, ours or the authors', into a network of the same shape."""
+    checkpoint.load_into(network, checkpoint.read(path).weights, source=path, names=official_name)
+
+
+def load_network(options: TrainedOptions, rows: int = 0) -> tuple[CSNLN, Checkpoint, str]:
+    """The network that a checkpoint holds, rebuilt from what the file says; without one, the demo weights.
+
+    Args:
+        rows: as for `CSNLN`.
+
+    Returns:
+        (network, checkpoint, name of the source).
+
+    Raises:
+        UserError: no such file, not CSNLN, not the network that was asked for, or weights that do not fit.
+    """
+    if options.random_weights and not options.ckpt_file:
+        network = CSNLN(options.hyper(), rows=rows)
+        log.warning("random weights: the pictures will mean nothing")
+        weights = {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
+        return network, Checkpoint(weights, describe(network.hyper, {})), "random weights"
+    source = options.ckpt_file or str(demo_weights(options.scale or 2))
+    saved = checkpoint.read(source)
+    if saved.meta.get("model", "CSNLN") != "CSNLN":
+        raise UserError(f"{source} holds {saved.meta['model']}, not CSNLN")
+    hyper = Hyper(**saved.meta["hyper"]) if "hyper" in saved.meta else hyper_of(saved.weights, source)
+    refuse_contradiction(options, hyper, source)
+    network = CSNLN(hyper, rows=rows)
+    checkpoint.load_into(network, saved.weights, source=source, names=official_name)
+    return network, saved, source
+
+
+def refuse_contradiction(options: TrainedOptions, hyper: Hyper, source: str) -> None:
+    """A network flag that was given must agree with the checkpoint.
+
+    Raises:
+        UserError: it does not.
+    """
+    for key, found in asdict(hyper).items():
+        asked = getattr(options, key)
+        if asked and asked != found:
+            raise UserError(f"{source} has {key} {found}, not {asked}: leave the flag out, or give another checkpoint")
+
+
+def demo_weights(scale: int) -> Path:
+    """The weights that come with the repository.
+
+    Raises:
+        UserError: none for this scale.
+    """
+    found = sorted(DEMO_WEIGHTS.glob(f"*_x{scale}.ckpt"))
+    if not found:
+        raise UserError(f"no demo weights for x{scale} in {DEMO_WEIGHTS}: give --ckpt_file, or try --random_weights")
+    log.info("no checkpoint named: taking the demo weights %s", found[0])
+    return found[0]
