@@ -72,7 +72,8 @@ def tail(graph: Graph, estimate: str, time: int, hyper: Hyper, total: str) -> st
     inputs = [estimate, graph.constant(f"tail.0.weight_{time}", filters)]
     if not total:
         return graph("Conv", *inputs, graph.weight("tail.0.bias"), pads=[1] * 4)
-    return graph("Add", total, graph("Conv", *inputs, pads=[1] * 4))
+    # ONNX Runtime goes from the result back to what it needs; with `total` first it would make all estimates before.
+    return graph("Add", graph("Conv", *inputs, pads=[1] * 4), total)
 
 
 def smaller(scale: int) -> tuple[str, int]:

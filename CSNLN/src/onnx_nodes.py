@@ -24,7 +24,7 @@ class Graph:
     def __call__(self, operator: str, *inputs: str, **attributes) -> str:
         self.count += 1
         result = f"{operator}_{self.count}"
-        self.nodes.append(helper.make_node(operator, inputs, [result], **attributes))
+        self.nodes.append(helper.make_node(operator, inputs, [result], result, **attributes))
         return result
 
     def value(self, value: float) -> str:

@@ -1,6 +1,7 @@
 """Options of the programs that use a trained network: eval.py, infer.py and export.py."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from common import UserError
 from common.config import option
@@ -86,6 +87,8 @@ class InferConfig(EngineOptions, config.InferConfig):
 @dataclass(frozen=True)
 class ExportConfig(AttentionOptions, config.ExportConfig):
     """Options of export.py."""
+
+    NOT_FROM_FILES: ClassVar[tuple[str, ...]] = (*config.SHAPE, "batch_size")  # there it is training's
 
     batch_size: int = option(1, "batch size of the exported graph", at_least=1)
     lr_height: int = option(48, "height of the LR picture that a MINDIR or AIR is for (ONNX takes any)", at_least=1)

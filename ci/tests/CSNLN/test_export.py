@@ -8,6 +8,7 @@ import onnxruntime
 import pytest
 from mindspore import Tensor, load, nn
 
+from ci.tests.CSNLN import nets
 from ci.tests.CSNLN.nets import batch
 from ci.tests.CSNLN.use import saved, used  # noqa: F401
 from common import UserError
@@ -17,6 +18,7 @@ from CSNLN.src.CSNLN import Hyper
 from CSNLN.src.onnx_nodes import Graph
 
 WHOLE, LEAST = 2**40, 1  # bytes: all queries at once, one row of them
+SOME = 30000  # at x2 3 rows of 8, so that the last block begins within the one before
 
 
 def run(*arguments):
@@ -27,7 +29,7 @@ def close(found, wanted, tolerance=1e-5):
     np.testing.assert_allclose(found, wanted, rtol=0, atol=tolerance * np.abs(wanted).max())
 
 
-@pytest.mark.parametrize("memory", [WHOLE, LEAST])
+@pytest.mark.parametrize("memory", [WHOLE, SOME, LEAST])
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_the_graph_is_the_authors_network(goldens_dir, scale, memory):
     golden = np.load(goldens_dir / f"csnln_x{scale}.npz")
@@ -61,22 +63,41 @@ def test_rows_of_a_block_follow_the_memory(kind, memory, rows):
     assert onnxruntime.InferenceSession(model.SerializeToString()).run(None, {})[0] == rows
 
 
+def profile(network, memory, picture, folder):
+    """What ONNX Runtime says it ran, in order: (name of the node, bytes of its result)."""
+    options = onnxruntime.SessionOptions()
+    options.enable_profiling, options.profile_file_prefix = True, str(folder / "run")
+    weights = {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
+    data = onnx_graph.write(weights, network.hyper, memory).SerializeToString()
+    session = onnxruntime.InferenceSession(data, options)
+    session.run(None, {"lr_image": picture})
+    with open(session.end_profiling(), encoding="utf-8") as file:
+        events = [event for event in json.load(file) if event["name"].endswith("_kernel_time")]
+    events.sort(key=lambda event: event["ts"])
+    return [(event["name"], int(event["args"].get("output_size", 0))) for event in events]
+
+
 def test_no_table_is_larger_than_its_block(used, tmp_path):  # noqa: F811
-    """What ONNX Runtime itself says of the sizes: one row at a time, nothing is as large as the table of all queries,
-    but at most the enlarged features, of which ONNX Runtime makes 16 where there are fewer."""
-    weights = {parameter.name: parameter.asnumpy() for parameter in used[2].get_parameters()}
-    largest = {}
-    for memory in (WHOLE, LEAST):
-        options = onnxruntime.SessionOptions()
-        options.enable_profiling, options.profile_file_prefix = True, str(tmp_path / str(memory))
-        data = onnx_graph.write(weights, used[2].hyper, memory).SerializeToString()
-        session = onnxruntime.InferenceSession(data, options)
-        session.run(None, {"lr_image": batch(1, 24, 24)})
-        with open(session.end_profiling(), encoding="utf-8") as file:
-            events = json.load(file)
-        largest[memory] = max(int(event.get("args", {}).get("output_size", 0)) for event in events)
+    """One row at a time, nothing is as large as the table of all queries, but at most the enlarged features, of which
+    ONNX Runtime makes 16 where there are fewer."""
+    largest = {memory: max(size for _, size in profile(used[2], memory, batch(1, 24, 24), tmp_path))
+               for memory in (WHOLE, LEAST)}  # fmt: skip
     assert largest[WHOLE] >= 4 * 576 * 576
     assert largest[LEAST] <= 4 * (4 * 576) * 16
+
+
+def test_an_estimate_is_read_before_the_next_is_made(tmp_path):
+    """So that the memory does not grow with the depth: the sums of the last convolution alternate with the cells."""
+    network = nets.shaken(Hyper(2, n_feats=2, depth=4))
+    weights = {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
+    nodes = onnx_graph.write(weights, network.hyper, WHOLE).graph.node
+    sums = [node.name for node in nodes if any(name.startswith("tail.0.weight_") for name in node.input)]
+    ran = [name.split("_")[:2] for name, _ in profile(network, WHOLE, batch(1, 4, 4), tmp_path)]
+    places = [ran.index(name.split("_")) for name in sums]
+    loops = [place for place, (kind, *_) in enumerate(ran) if kind == "Loop"]  # two in a cell
+    assert (len(places), len(loops)) == (4, 8)
+    for time in range(3):
+        assert loops[2 * time + 1] < places[time] < loops[2 * time + 2]
 
 
 def test_onnx(saved, used, tmp_path):  # noqa: F811
