@@ -182,8 +182,8 @@ def test_the_seeds_file(tiny, records, tmp_path, capsys):
     )
     run("--opt", tmp_path / "run.yml", "--limit", "2", "--output", tmp_path / "o")  # n_max is for looks in training
     lines = capsys.readouterr().out.splitlines()
-    assert [line[:21] for line in lines[2:5]] == [
-        "Get the number 3 data", "The mean of psnr is: ", "The mean of ssim is: ",
+    assert [line[:21] for line in lines[:4]] == [
+        "Get the number 1 data", "Get the number 2 data", "The mean of psnr is: ", "The mean of ssim is: ",
     ]  # fmt: skip
     assert "PSNR-RGB (crop 0), heat 0.4: SR" in next(iter(rows_of(tmp_path / "o", "DIV2K_X4_valid").values()))
 
