@@ -99,7 +99,7 @@ def files_of_latents(path: Path) -> list[Path]:
 
 def enlarge(job: Job, results: Results, sampler: "Sampler", options: EnlargeConfig) -> None:
     """LR file -> HR files, one for each sample, and a grid of several; alpha is enlarged by bicubic."""
-    from SRFlow.src.model_utils.grid import grid
+    from common.grid import grid
     from SRFlow.src.model_utils.latent_file import Latents, write
 
     scale, count = sampler.hyper.scale, options.samples

@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Train; returns the exit code."""
     runtime.start_log()
     options, saved, folder = config.parse(TrainConfig, argv, description=__doc__), None, None
-    if source := latest_run(options) if options.resume == "auto" else options.resume:
+    if source := runs.latest(options.save_dir, run_name(options)) if options.resume == "auto" else options.resume:
         options, saved, folder = runs.resumed(TrainConfig, argv, source, __doc__, "SRFlow")
         if options.stage != saved.meta["stage"]:
             raise UserError(f"{source} is a run of --stage {saved.meta['stage']}, not {options.stage}")
@@ -80,14 +80,6 @@ def run_name(options: TrainConfig) -> str:
     """What run folders are called, but for the time."""
     stage = "" if options.stage == "flow" else f"_{options.stage}"
     return options.name or f"{(options.model or 'srflow').lower()}_x{options.hyper().scale}{stage}"
-
-
-def latest_run(options: TrainConfig) -> str:
-    """The youngest run of this name that can be gone on with; "" when there is none, which a line says."""
-    found = Path(options.save_dir).glob(f"{run_name(options)}-[0-9]*/ckpt/last.ckpt")
-    found = sorted(found, key=lambda path: (path.stat().st_mtime_ns, path))
-    log.info("--resume auto: %s", found[-1].parent.parent if found else "nothing to go on with, a new run")
-    return str(found[-1].parent.parent) if found else ""
 
 
 if __name__ == "__main__":

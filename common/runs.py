@@ -113,6 +113,14 @@ def resumed(
     return config.merge(options, {"resume": ""}, path), saved, _folder_of(file, saved)
 
 
+def latest(parent: str, name: str) -> str:
+    """The youngest run of a name that can be gone on with; "" when there is none, which a line says."""
+    found = Path(parent).glob(f"{name}-[0-9]*/ckpt/last.ckpt")
+    found = sorted(found, key=lambda path: (path.stat().st_mtime_ns, path))
+    log.info("--resume auto: %s", found[-1].parent.parent if found else "nothing to go on with, a new run")
+    return str(found[-1].parent.parent) if found else ""
+
+
 def _folder_of(file: Path, saved: Checkpoint) -> Path | None:
     """The run that wrote a checkpoint: the folder above, or where the run was when it stopped."""
     places = [file.parent.parent if file.parent.name == "ckpt" else file.parent, Path(saved.meta.get("folder", ""))]

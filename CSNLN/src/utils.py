@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from common import UserError, checkpoint
+from common import UserError, checkpoint, trained
 from common.checkpoint import Checkpoint
 
 from .config import TrainedOptions
@@ -44,7 +44,7 @@ def load_network(options: TrainedOptions, rows: int = 0) -> tuple[CSNLN, Checkpo
         log.warning("random weights: the pictures will mean nothing")
         weights = {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
         return network, Checkpoint(weights, describe(network.hyper, {})), "random weights"
-    source = options.ckpt_file or str(demo_weights(options.scale or 2))
+    source = options.ckpt_file or str(trained.demo_weights(DEMO_WEIGHTS, options.scale or 2, "--ckpt_file"))
     saved = checkpoint.read(source)
     if saved.meta.get("model", "CSNLN") != "CSNLN":
         raise UserError(f"{source} holds {saved.meta['model']}, not CSNLN")
@@ -61,20 +61,5 @@ def refuse_contradiction(options: TrainedOptions, hyper: Hyper, source: str) -> 
     Raises:
         UserError: it does not.
     """
-    for key, found in asdict(hyper).items():
-        asked = getattr(options, key)
-        if asked and asked != found:
-            raise UserError(f"{source} has {key} {found}, not {asked}: leave the flag out, or give another checkpoint")
-
-
-def demo_weights(scale: int) -> Path:
-    """The weights that come with the repository.
-
-    Raises:
-        UserError: none for this scale.
-    """
-    found = sorted(DEMO_WEIGHTS.glob(f"*_x{scale}.ckpt"))
-    if not found:
-        raise UserError(f"no demo weights for x{scale} in {DEMO_WEIGHTS}: give --ckpt_file, or try --random_weights")
-    log.info("no checkpoint named: taking the demo weights %s", found[0])
-    return found[0]
+    found = asdict(hyper)
+    trained.refuse_contradiction(source, found, {key: asked for key in found if (asked := getattr(options, key))})

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from common import UserError, checkpoint
+from common import UserError, checkpoint, trained
 from common.checkpoint import Checkpoint
 from common.engine import make_engine
 from common.evaluation import Figure, lpips_figure, lr_psnr_figure, psnr_figure, ssim_figure
@@ -107,7 +107,7 @@ def load_network(options: TrainedOptions) -> tuple[WDSR, Checkpoint, str]:
         log.warning("random weights: the pictures will mean nothing")
         weights = {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
         return network, Checkpoint(weights, describe(network.hyper, {})), "random weights"
-    source = options.ckpt_path or str(demo_weights(options.chosen_scale()))
+    source = options.ckpt_path or str(trained.demo_weights(DEMO_WEIGHTS, options.chosen_scale()))
     saved = checkpoint.read(source)
     if saved.meta.get("model", "WDSR") != "WDSR":
         raise UserError(f"{source} holds {saved.meta['model']}, not WDSR")
@@ -125,25 +125,8 @@ def refuse_contradiction(options: TrainedOptions, hyper: Hyper, source: str) -> 
         UserError: it does not.
     """
     asked, plain = asdict(options.hyper()), asdict(type(options)().hyper())
-    for key, found in asdict(hyper).items():
-        given = asked[key] != plain[key] or (key == "scale" and options.scale)
-        if given and asked[key] != found:
-            raise UserError(
-                f"{source} has {key} {found}, not {asked[key]}: leave the flag out, or give another checkpoint"
-            )
-
-
-def demo_weights(scale: int) -> Path:
-    """The weights that come with the repository.
-
-    Raises:
-        UserError: none for this scale.
-    """
-    found = sorted(DEMO_WEIGHTS.glob(f"*_x{scale}.ckpt"))
-    if not found:
-        raise UserError(f"no demo weights for x{scale} in {DEMO_WEIGHTS}: give --ckpt_path, or try --random_weights")
-    log.info("no checkpoint named: taking the demo weights %s", found[0])
-    return found[0]
+    given = {key: asked[key] for key in asked if asked[key] != plain[key] or (key == "scale" and options.scale)}
+    trained.refuse_contradiction(source, asdict(hyper), given)
 
 
 def make_validation(pairs: list[Pair], hyper: Hyper) -> Callable[[WDSR], dict[str, float]]:

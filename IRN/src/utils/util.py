@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from mindspore import Tensor, ops
 
-from common import UserError, checkpoint
+from common import UserError, checkpoint, trained
 from common.checkpoint import Checkpoint
 from common.metrics import Convention
 from common.pairs import Pair
 from common.pixels import to_float, to_uint8
+from common.recipe import step_counts
 from common.training import Plan
 
 from ..data.util import find_hr_folder, find_pictures, read_with_reference
@@ -36,25 +37,19 @@ def make_loss(network: InvRescaleNet, options: TrainConfig) -> IRNLoss:
 
 
 def plan(options: TrainConfig, world_size: int, pictures: int) -> Plan:
-    """Steps, rate and intervals of a run.
-
-    The recipe's step counts are written for a batch of `schedule_batch` pictures (by default one worker's batch). With
-    more pictures a step there are fewer steps, so that everything happens after as many pictures as in the recipe.
+    """Steps, rate and intervals of a run, see `common.recipe.step_counts`.
 
     Args:
         pictures: in the data set, for --epochs.
     """
-    global_batch = options.batch_size * world_size
-    share = (options.schedule_batch or options.batch_size) / global_batch
-
-    def scaled(count: int) -> int:
-        return max(1, round(count * share))
-
-    niter = scaled(options.niter)
-    if options.epochs:
-        niter = max(1, -(-options.epochs * pictures // global_batch))
-    if share != 1:
-        log.info("%d pictures a step: the recipe's step counts times %.4g, %d steps", global_batch, share, niter)
+    niter, scaled = step_counts(
+        options.niter,
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        schedule_batch=options.schedule_batch,
+        world_size=world_size,
+        pictures=pictures,
+    )
     return Plan(
         steps=niter,
         learning_rate=learning_rate(options, scaled, niter),
@@ -116,7 +111,7 @@ def load_network(options: TrainedOptions) -> tuple[InvRescaleNet, Checkpoint, st
         log.warning("random weights: the plain Haar transform, to which z is noise")
         weights = {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
         return network, Checkpoint(weights, describe(network.hyper, {})), "random weights"
-    source = options.ckpt_path or str(demo_weights(options.hyper().scale))
+    source = options.ckpt_path or str(trained.demo_weights(DEMO_WEIGHTS, options.hyper().scale))
     saved = read(source)
     meta = saved.meta.get("hyper")
     hyper = Hyper(**meta) if meta else hyper_of(saved.weights, source, options.hyper().clamp)
@@ -147,25 +142,8 @@ def refuse_contradiction(options: TrainedOptions, hyper: Hyper, source: str) -> 
     """
     asked = asdict(replace(options, scale=options.scale or hyper.scale).hyper())
     plain = asdict(type(options)(scale=asked["scale"]).hyper())
-    for key, found in asdict(hyper).items():
-        given = options.scale if key == "scale" else key != "init" and asked[key] != plain[key]
-        if given and asked[key] != found:
-            raise UserError(
-                f"{source} has {key} {found}, not {asked[key]}: leave the flag out, or give another checkpoint"
-            )
-
-
-def demo_weights(scale: int) -> Path:
-    """The weights that come with the repository.
-
-    Raises:
-        UserError: none for this scale.
-    """
-    found = sorted(DEMO_WEIGHTS.glob(f"*_x{scale}.ckpt"))
-    if not found:
-        raise UserError(f"no demo weights for x{scale} in {DEMO_WEIGHTS}: give --ckpt_path, or try --random_weights")
-    log.info("no checkpoint named: taking the demo weights %s", found[0])
-    return found[0]
+    given = {key: asked[key] for key in asked if key == "scale" or (key != "init" and asked[key] != plain[key])}
+    trained.refuse_contradiction(source, asdict(hyper), given)
 
 
 def validation_pictures(options: TrainConfig) -> list[Pair]:

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from common import UserError, images, runtime
+from common.grid import grid
 from common.picture_jobs import Job, Results
 from common.resize import imresize
 from common.tiling import Progress, pad_to_multiple
 
 from ..model.sampling import blend
-from .grid import grid
 from .sampling import Sampler
 from .use_options import InferConfig
 

@@ -8,6 +8,7 @@ from mindspore import nn
 
 from common import UserError
 from common.optimizer import Adam
+from common.recipe import step_counts
 from common.training import Plan, Trainer
 
 from ..model.objective import EncoderLoss, NoiseLoss
@@ -73,25 +74,19 @@ def make_trainer(network: SRDiffNet, options: TrainConfig, *run: Any, **settings
 
 
 def plan(options: TrainConfig, world_size: int, pictures: int) -> Plan:
-    """Steps, rate and intervals of a run.
-
-    The recipe's step counts are written for a batch of `schedule_batch` pictures (by default one worker's batch). With
-    more pictures a step there are fewer steps, so that everything happens after as many pictures as in the recipe.
+    """Steps, rate and intervals of a run, see `common.recipe.step_counts`.
 
     Args:
         pictures: in the data set, for --epochs.
     """
-    global_batch = options.batch_size * world_size
-    share = (options.schedule_batch or options.batch_size) / global_batch
-
-    def scaled(count: int) -> int:
-        return max(1, round(count * share))
-
-    steps = scaled(options.updates)
-    if options.epochs:
-        steps = max(1, -(-options.epochs * pictures // global_batch))
-    if share != 1:
-        log.info("%d pictures a step: the recipe's step counts times %.4g, %d steps", global_batch, share, steps)
+    steps, scaled = step_counts(
+        options.updates,
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        schedule_batch=options.schedule_batch,
+        world_size=world_size,
+        pictures=pictures,
+    )
     return Plan(
         steps=steps,
         learning_rate=halving_rate(options.lr, scaled(options.decay_steps) if options.decay_steps else steps),

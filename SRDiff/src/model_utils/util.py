@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from common import UserError, checkpoint
+from common import UserError, checkpoint, trained
 from common.checkpoint import Checkpoint, load_into
 
 from ..model.srdiff import PRESETS, Hyper, SRDiffNet
@@ -64,7 +64,7 @@ def load_network(options: TrainedOptions) -> tuple[SRDiffNet, Checkpoint, str]:
         log.warning("random weights: the pictures are noise")
         weights = {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
         return network, Checkpoint(weights, describe(network.hyper, {})), "random weights"
-    source = options.ckpt_path or str(demo_weights(options.scale or DEMO_SCALE))
+    source = options.ckpt_path or str(trained.demo_weights(DEMO_WEIGHTS, options.scale or DEMO_SCALE))
     saved = read(source)
     hyper = hyper_of(saved, source, options)
     refuse_contradiction(options, hyper, source)
@@ -112,21 +112,4 @@ def refuse_contradiction(options: TrainedOptions, hyper: Hyper, source: str) -> 
         UserError: it does not.
     """
     asked = {**(asdict(PRESETS[options.model]) if options.model else {}), **options.asked()}
-    for key, found in asdict(hyper).items():
-        if asked.get(key, found) != found:
-            raise UserError(
-                f"{source} has {key} {found}, not {asked[key]}: leave the flag out, or give another checkpoint"
-            )
-
-
-def demo_weights(scale: int) -> Path:
-    """The weights that come with the repository.
-
-    Raises:
-        UserError: none for this scale.
-    """
-    found = sorted(DEMO_WEIGHTS.glob(f"*_x{scale}.ckpt"))
-    if not found:
-        raise UserError(f"no demo weights for x{scale} in {DEMO_WEIGHTS}: give --ckpt_path, or try --random_weights")
-    log.info("no checkpoint named: taking the demo weights %s", found[0])
-    return found[0]
+    trained.refuse_contradiction(source, asdict(hyper), asked)

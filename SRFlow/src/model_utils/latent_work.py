@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from common import UserError, images, runtime
+from common.grid import grid
 from common.picture_jobs import Job, Results
 from common.resize import imresize
 from common.tiling import Progress, pad_to_multiple
 
 from ..model.SRFlowNet import Hyper
 from . import latent_file
-from .grid import grid
 from .latent_file import Latents
 from .sampling import Sampler, slerp
 from .use_options import DecodeConfig, EncodeConfig, InterpolateConfig

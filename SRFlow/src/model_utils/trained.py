@@ -10,6 +10,7 @@ import numpy as np
 
 from common import UserError, checkpoint
 from common.checkpoint import Checkpoint, CheckpointError
+from common.trained import demo_weights
 
 from ..model.folding import fold, shapes
 from ..model.SRFlowNet import Hyper, SRFlowNet
@@ -49,7 +50,7 @@ def load_trained(options: TrainedOptions) -> Trained:
     if options.random_weights and not options.ckpt_path:
         network, saved, source = util.load_network(options)
         return from_network(network, saved, source)
-    source = options.ckpt_path or str(util.demo_weights(options.scale or util.DEMO_SCALE))
+    source = options.ckpt_path or str(demo_weights(util.DEMO_WEIGHTS, options.scale or util.DEMO_SCALE))
     saved = util.read(source)
     hyper = util.hyper_of(saved, source, options)
     util.refuse_contradiction(options, hyper, source)

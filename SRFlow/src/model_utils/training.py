@@ -11,6 +11,7 @@ from mindspore import Parameter, Tensor, nn
 from common.checkpoint import Checkpoint, load_into
 from common.gradient import GradientStep
 from common.optimizer import Adam, MovingAverage
+from common.recipe import step_counts
 from common.training import Plan, Trainer
 
 from ..model.RRDBNet import RRDBNet
@@ -69,25 +70,19 @@ def initialise(
 
 
 def plan(options: TrainConfig, hyper: Hyper, world_size: int, pictures: int) -> Plan:
-    """Steps, rate and intervals of a run.
-
-    The recipe's step counts are written for a batch of `schedule_batch` pictures (by default one worker's batch). With
-    more pictures a step there are fewer steps, so that everything happens after as many pictures as in the recipe.
+    """Steps, rate and intervals of a run, see `common.recipe.step_counts`.
 
     Args:
         pictures: in the data set, for --epochs.
     """
-    global_batch = options.batch_size * world_size
-    share = (options.schedule_batch or options.batch_size) / global_batch
-
-    def scaled(count: int) -> int:
-        return max(1, round(count * share))
-
-    niter = scaled(options.niter)
-    if options.epochs:
-        niter = max(1, -(-options.epochs * pictures // global_batch))
-    if share != 1:
-        log.info("%d pictures a step: the recipe's step counts times %.4g, %d steps", global_batch, share, niter)
+    niter, scaled = step_counts(
+        options.niter,
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        schedule_batch=options.schedule_batch,
+        world_size=world_size,
+        pictures=pictures,
+    )
     falls = [scaled(step) for step in options.lr_steps] or [int(part * niter) for part in options.lr_steps_rel]
     rises = [int(part * niter) for part in options.lr_steps_inverse_rel]
     return Plan(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from common import UserError, checkpoint
+from common import UserError, checkpoint, trained
 from common.checkpoint import Checkpoint
 
 from ..model.SRFlowNet import Hyper, SRFlowNet
@@ -51,7 +51,7 @@ def load_network(options: TrainedOptions) -> tuple[SRFlowNet, Checkpoint, str]:
         log.warning("random weights: the flow turns latents into noise")
         weights = {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
         return network, Checkpoint(weights, describe(network.hyper, {})), "random weights"
-    source = options.ckpt_path or str(demo_weights(options.scale or DEMO_SCALE))
+    source = options.ckpt_path or str(trained.demo_weights(DEMO_WEIGHTS, options.scale or DEMO_SCALE))
     saved = read(source)
     hyper = hyper_of(saved, source, options)
     refuse_contradiction(options, hyper, source)
@@ -110,21 +110,5 @@ def refuse_contradiction(options: TrainedOptions, hyper: Hyper, source: str) -> 
     """
     scale = options.scale or (hyper.scale if options.model in SMALL else 0)
     asked = {**(asdict(rescaled(options.model, scale)) if options.model else {}), **options.asked()}
-    for key, found in asdict(hyper).items():
-        if key != NOT_IN_THE_WEIGHTS and asked.get(key, found) != found:
-            raise UserError(
-                f"{source} has {key} {found}, not {asked[key]}: leave the flag out, or give another checkpoint"
-            )
-
-
-def demo_weights(scale: int) -> Path:
-    """The weights that come with the repository.
-
-    Raises:
-        UserError: none for this scale.
-    """
-    found = sorted(DEMO_WEIGHTS.glob(f"*_x{scale}.ckpt"))
-    if not found:
-        raise UserError(f"no demo weights for x{scale} in {DEMO_WEIGHTS}: give --ckpt_path, or try --random_weights")
-    log.info("no checkpoint named: taking the demo weights %s", found[0])
-    return found[0]
+    asked.pop(NOT_IN_THE_WEIGHTS, None)
+    trained.refuse_contradiction(source, asdict(hyper), asked)

@@ -315,7 +315,7 @@ def test_settings_that_reach_the_trainer(begun, encoder_run):
 def test_going_on_with_the_latest_run(begun, noise_run, tmp_path, caplog):
     caplog.set_level("INFO")
     chosen = TrainConfig(scale=2, save_dir=str(tmp_path / "runs"))
-    assert train.latest_run(chosen) == ""
+    assert train.runs.latest(chosen.save_dir, train.run_name(chosen)) == ""
     assert "--resume auto: nothing to go on with, a new run" in caplog.text
     shutil.copytree(noise_run, tmp_path / "runs" / noise_run.name)
     shutil.copytree(noise_run, tmp_path / "runs" / "srdiff_x2_rrdb-20991231-000000")

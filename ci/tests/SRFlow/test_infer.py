@@ -13,11 +13,11 @@ from mindspore import Tensor
 from ci.tests.SRFlow import nets
 from common import UserError, checkpoint, images
 from common.checkpoint import Checkpoint
+from common.grid import grid
 from common.resize import imresize
 from common.runtime import graph_mode
 from SRFlow import infer
 from SRFlow.src.model_utils import sampling
-from SRFlow.src.model_utils.grid import grid
 from SRFlow.src.model_utils.sampling import Sampler, default_tile, slerp
 from SRFlow.src.model_utils.trained import load_trained
 from SRFlow.src.model_utils.use_options import EnlargeConfig

@@ -353,15 +353,19 @@ def test_going_on_with_the_latest_run(tmp_path, caplog):
     """--resume auto: the youngest of this name that has something to go on with, else a new run."""
     caplog.set_level("INFO")
     chosen = TrainConfig(scale=2, save_dir=str(tmp_path))
-    assert train.latest_run(chosen) == ""
+
+    def latest(options: TrainConfig) -> str:
+        return train.runs.latest(options.save_dir, train.run_name(options))
+
+    assert latest(chosen) == ""
     assert "--resume auto: nothing to go on with, a new run" in caplog.text
     for name in ("srflow_x2-20261101-000000", "srflow_x2-20261102-000000", "srflow_x2_rrdb-20261103-000000"):
         (tmp_path / name / "ckpt").mkdir(parents=True)
         (tmp_path / name / "ckpt" / "last.ckpt").touch()
     (tmp_path / "srflow_x2-20261104-000000" / "ckpt").mkdir(parents=True)
-    assert train.latest_run(chosen) == str(tmp_path / "srflow_x2-20261102-000000")
-    assert train.latest_run(config.merge(chosen, {"stage": "rrdb"}, "")).endswith("rrdb-20261103-000000")
-    assert train.latest_run(config.merge(chosen, {"name": "other"}, "")) == ""
+    assert latest(chosen) == str(tmp_path / "srflow_x2-20261102-000000")
+    assert latest(config.merge(chosen, {"stage": "rrdb"}, "")).endswith("rrdb-20261103-000000")
+    assert latest(config.merge(chosen, {"name": "other"}, "")) == ""
 
 
 def test_auto_goes_on(begun, flow_run, tmp_path):
