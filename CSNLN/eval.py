@@ -21,9 +21,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parse(EvalConfig, argv, __doc__)
     runtime.start(options.device_target)
 
+    from common.atomic import make_writable
     from common.evaluation import evaluate
     from common.metrics import LPIPS_NOT_COMPUTED
-    from common.picture_jobs import make_writable
+    from common.report import Report, of_pairs
     from common.runs import make_run_folder
     from CSNLN.src import inference, utils
     from CSNLN.src.dataset.srdata import evaluation_sets
@@ -38,13 +39,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     runtime.keep_interrupts()
     run_name = f"eval_{options.data_test.replace('/', '-')}_x{scale}"
     folder = Path(options.output) if options.output else make_run_folder(Path("runs/CSNLN"), run_name)
-    means = []
+    report, means = Report(folder, "CSNLN", source, scale, options), []
     for name, pairs in sets.items():
         ways = "".join(f", {word}" for word in ("chop", "self_ensemble") if getattr(options, word))
         title, stem = f"{name} x{scale}, CSNLN {source}, {engine}{ways}", name.replace("/", "-").strip("-")
         pictures = folder / stem if options.save_results else None
-        table = evaluate(title, pairs[: options.limit or None], upscale, figures, scale, pictures)
+        pairs = pairs[: options.limit or None]
+        table = evaluate(title, pairs, upscale, figures, scale, pictures)
         table.write(folder, stem)
+        report.add(name, table, of_pairs(pairs, scale, pictures))
         print(table.console())  # noqa: T201
         for number, row in enumerate(table.rows.values()):
             print(f"{number} : current psnr: {row[figures[0].name][1]:.4f} [{figures[0].name}]")  # noqa: T201

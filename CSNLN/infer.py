@@ -7,11 +7,9 @@ python CSNLN/infer.py --input wall.png --output results --attention 40,25      #
 
 import logging
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from common import UserError, images, runtime
-from common.picture_jobs import Job, Results, do_all, find_jobs
-from common.resize import imresize
+from common.picture_jobs import Job, Results, do_all, enlarge_all, find_jobs
 from CSNLN.src.config import parse
 from CSNLN.src.use_options import InferConfig
 
@@ -39,31 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     scale = network.hyper.scale
     enlarge, engine = inference.make_upscaler(network, options)
     log.info("%d picture(s), x%d, %s", len(jobs), scale, engine)
-
-    def work(job: Job) -> None:
-        ending = f".{options.format.lstrip('.')}" if options.format else job.source.suffix
-        name = f"{job.source.stem}{options.suffix.replace('{scale}', str(scale))}{ending}"
-        enlarge_file(job.source, results.reserve(job, name), enlarge, scale, options.compare)
-
-    do_all(jobs, work, options.output, "enlarged")
+    enlarge_all(jobs, results, enlarge, scale, options, "piece")
     return 0
-
-
-def enlarge_file(path: Path, target: Path, enlarge: Callable, scale: int, compare: bool) -> None:
-    """Read, enlarge, write; alpha is enlarged by bicubic, 16 bit stays 16 bit where the format can hold it."""
-    picture = images.read_picture(path)
-    height, width = picture.rgb.shape[:2]
-    with_progress = lambda total: runtime.progress(total, path.name, "piece")  # noqa: E731
-    result = enlarge(picture.rgb, with_progress)
-    alpha = None if picture.alpha is None else imresize(picture.alpha, scale)
-    images.write_picture(target, result, alpha)
-    said = [*picture.notes, *([] if alpha is None else ["alpha enlarged by bicubic"])]
-    notes = f" ({'; '.join(said)})" if said else ""
-    log.info("%s %dx%d -> %s %dx%d%s", path, width, height, target, width * scale, height * scale, notes)
-    if compare:
-        small = images.to_uint8(images.to_float(picture.rgb))
-        strip = [("LR", small), ("bicubic", imresize(small, scale)), ("SR", images.to_uint8(images.to_float(result)))]
-        images.write_picture(target.with_name(f"{target.stem}_compare.png"), images.comparison_strip(strip))
 
 
 def attention_work(network: object, query: tuple[int, int], time: int, results: Results) -> Callable[[Job], None]:

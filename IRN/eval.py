@@ -25,7 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError("which pictures? type --dataset_GT_path FOLDER")
     runtime.start(options.device_target)
 
-    from common.picture_jobs import make_writable
+    from common.atomic import make_writable
+    from common.report import Report
     from common.runs import make_run_folder
     from IRN.src.utils import measuring, rescaling, util
 
@@ -40,11 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     run_name = options.name or f"eval_{'+'.join(sets)}_x{hyper.scale}"
     folder = Path(options.output) if options.output else make_run_folder(Path("runs/IRN"), run_name)
     digest = rescaling.digest_of(hyper, saved)
+    report = Report(folder, "IRN", source, hyper.scale, options)
     for name, pairs in sets.items():
         title = f"{name} x{hyper.scale}, IRN {source}, {rescaler.name}, {options.draws} draw(s) of z"
         pairs = pairs[: options.limit or None]
         table = measuring.evaluate(title, pairs, rescaler, columns, options, digest, folder / name)
         table.write(folder, name)
+        report.add(name, table, measuring.shown(pairs, hyper.scale, options, folder / name), options.draws)
         print(table.console(columns.restored))  # noqa: T201
         print(table.console(columns.lr, f"{name} x{hyper.scale}, LR pictures against bicubic's"))  # noqa: T201
     if not options.lpips_weights:

@@ -25,8 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = config.parse(EvalConfig, argv, description=__doc__)
     runtime.start(options.device_target)
 
+    from common.atomic import make_writable
     from common.metrics import LPIPS_NOT_COMPUTED
-    from common.picture_jobs import make_writable
+    from common.report import Report
     from common.runs import make_run_folder
     from SRDiff.src.model_utils import data_sets, measuring
     from SRDiff.src.model_utils.sampling import Sampler
@@ -44,11 +45,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     runtime.keep_interrupts()
     run_name = options.name or f"eval_{'+'.join(sets)}_x{scale}"
     folder = Path(options.output) if options.output else make_run_folder(Path("runs/SRDiff"), run_name)
+    report = Report(folder, "SRDiff", trained.source, scale, options)
     for name, pairs in sets.items():
         title = f"{name} x{scale}, SRDiff {trained.source}, {runner}, {options.samples} sample(s)"
         pictures = data_sets.pictures_of(name, pairs, scale, options)
         results = measuring.evaluate(title, pictures, sampler, ways, columns, options, folder / name)
         results.table.write(folder, name)
+        pictures = data_sets.pictures_of(name, pairs, scale, options)
+        shown = measuring.shown(pictures, results, ways, options.samples, folder / name)
+        report.add(name, results.table, shown, options.samples)
         measuring.write_summary(results, ways, folder / f"{name}_summary.md")
         figures, count = results.table.figures, max(1, WIDEST // (len(ways) + 1))
         for first in range(0, len(figures), count):

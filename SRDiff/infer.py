@@ -56,7 +56,7 @@ def parse(words: list[str]) -> tuple[list[str], InferConfig]:
     options.check()
     for path in filter(None, (options.fuse, options.mask)):
         if not Path(path).is_file():
-            raise UserError(f"expected a picture, but there is no {path}")
+            raise UserError(f"expected a picture, but {path} is no file")
     return inputs, options
 
 

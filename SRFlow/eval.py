@@ -25,7 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     heats = options.all_heats()
     runtime.start(options.device_target)
 
-    from common.picture_jobs import make_writable
+    from common.atomic import make_writable
+    from common.report import Report
     from common.runs import make_run_folder
     from SRFlow.src.model_utils import data_sets, measuring
     from SRFlow.src.model_utils.sampling import Sampler
@@ -42,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     runtime.keep_interrupts()
     run_name = options.name or f"eval_{'+'.join(sets)}_x{scale}"
     folder = Path(options.output) if options.output else make_run_folder(Path("runs/SRFlow"), run_name)
+    report = Report(folder, "SRFlow", trained.source, scale, options)
     for name, pairs in sets.items():
         title = f"{name} x{scale}, SRFlow {trained.source}, {runner}, {options.samples} sample(s)"
         if data_sets.by_patches(options, pairs):
@@ -49,10 +51,13 @@ def main(argv: Sequence[str] | None = None) -> int:
                 pictures = data_sets.pictures_of(name, pairs, scale, options.limit)
                 table = measuring.evaluate_patches(title, pictures, sampler, heat, options, say)
                 table.write(folder, name if len(heats) == 1 else f"{name}_heat_{heat:g}")
+                report.add(name, table)
             continue
         pictures = data_sets.pictures_of(name, pairs, scale, options.limit)
         table = measuring.evaluate(title, pictures, sampler, columns, options, folder / name)
         table.write(folder, name)
+        pictures = data_sets.pictures_of(name, pairs, scale, options.limit)
+        report.add(name, table, measuring.shown(pictures, options, folder / name), options.samples)
         for first in range(0, len(table.figures), 2):
             say(table.console(table.figures[first : first + 2], f"{name} x{scale}, further figures" if first else ""))
         if not options.lpips_weights:

@@ -80,7 +80,7 @@ def parse(words: list[str]) -> tuple[str, list[str], InferOptions]:
     if not inputs:
         raise UserError(f"on what? {USAGE}")
     if command == ENLARGE and not Path(inputs[0]).exists() and (hint := did_you_mean(inputs[0], COMMANDS)):
-        raise UserError(f"there is no {inputs[0]}{hint}; {USAGE}")
+        raise UserError(f"there is no {inputs[0]}: {USAGE}{hint}")
     return command, inputs, options
 
 

@@ -22,11 +22,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError("from which file to which? type --train_path CHECKPOINT --test_path NEW.ckpt")
     if Path(options.test_path).suffix.lower() not in (".ckpt", ".safetensors"):
         raise UserError(f"--test_path must end in .ckpt or .safetensors, not {options.test_path!r}")
+    if Path(options.test_path).is_dir():
+        raise UserError(f"--test_path is a folder, a file name was expected: {options.test_path}")
     if Path(options.test_path).resolve() == Path(options.train_path).resolve():
         raise UserError("--test_path would overwrite --train_path: give it another name")
     runtime.start(options.device_target)
 
-    from common.picture_jobs import make_writable
+    from common.atomic import make_writable
     from SRFlow.src.model_utils import converting
 
     make_writable(Path(options.test_path).parent)

@@ -28,6 +28,7 @@ def run(options: EvalConfig) -> int:
     runtime.start(options.device_target)
 
     from common.evaluation import evaluate
+    from common.report import Report, of_pairs
     from common.runs import make_run_folder
     from WDSR.src import utils
     from WDSR.src.data.srdata import evaluation_sets
@@ -42,12 +43,15 @@ def run(options: EvalConfig) -> int:
     runtime.keep_interrupts()
     name = f"eval_{options.data_test.replace('/', '-')}_x{hyper.scale}"
     folder = Path(options.output) if options.output else make_run_folder(Path("runs/WDSR"), name)
+    report = Report(folder, "WDSR", source, hyper.scale, options)
     for name, pairs in sets.items():
         ensemble = ", self-ensemble" if options.self_ensemble else ""
         title = f"{name} x{hyper.scale}, WDSR {source}, {engine}{ensemble}"
         pictures = folder / name if options.save_results else None
-        table = evaluate(title, pairs[: options.limit or None], upscale, figures, hyper.scale, pictures)
+        pairs = pairs[: options.limit or None]
+        table = evaluate(title, pairs, upscale, figures, hyper.scale, pictures)
         table.write(folder, name)
+        report.add(name, table, of_pairs(pairs, hyper.scale, pictures))
         print(table.console())  # noqa: T201
         for word, figure in zip(("psnr", "ssim"), figures, strict=False):
             print(f"Mean {word} of {name} x{hyper.scale} is {table.mean(figure.name)[1]:.4f} [{figure.name}]")  # noqa: T201

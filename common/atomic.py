@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from common import UserError
+
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
@@ -47,3 +49,20 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def make_writable(folder: Path) -> None:
+    """Make sure that the folder can be made and written; what had to be made for that is removed again.
+
+    Raises:
+        UserError: it cannot.
+    """
+    new = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for place in new:
+            place.rmdir()  # the first result makes it anew; a mistake found before that leaves nothing
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror}") from None
+    if folder.exists() and not os.access(folder, os.W_OK):
+        raise UserError(f"cannot write to {folder}: permission denied")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common import UserError, onnx_file
-from common.atomic import replacing
+from common.atomic import make_writable, replacing
 from common.proof import TOLERANCE, ExportError, Port, Proof, Run, Sizes, as_arrays, first_line, free_tensor, wrapped
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def export(
     target = with_suffix(path, file_format)
     if target.is_dir():
         raise UserError(f"cannot write {target}: it is a folder, a file name was expected")
+    make_writable(target.parent)
     proof = Proof(network, inputs, outputs, sizes, tolerance)
     data, report = draft(proof, file_format.upper(), metadata or {})
     try:

@@ -60,9 +60,9 @@ def read_pair(pair: Pair, scale: int) -> tuple[np.ndarray, np.ndarray]:
     """(hr, lr) of one pair, uint8 HWC; HR is cut to a multiple of the scale.
 
     Raises:
-        UserError: the sizes do not match.
+        UserError: the sizes do not match, or HR is smaller than the scale.
     """
-    hr = images.modcrop(images.read_rgb(pair.hr), scale)
+    hr = read_hr(pair.hr, scale)
     lr = imresize(hr, 1 / scale) if pair.lr is None else images.read_rgb(pair.lr)
     expected = (hr.shape[0] // scale, hr.shape[1] // scale)
     if lr.shape[:2] != expected:
@@ -70,6 +70,18 @@ def read_pair(pair: Pair, scale: int) -> tuple[np.ndarray, np.ndarray]:
             f"{pair.lr} is {lr.shape[1]}x{lr.shape[0]}, but x{scale} of {pair.hr} needs {expected[1]}x{expected[0]}"
         )
     return hr, lr
+
+
+def read_hr(path: Path, scale: int) -> np.ndarray:
+    """uint8 HWC, cut to a multiple of the scale.
+
+    Raises:
+        UserError: no picture, or one that is smaller than the scale.
+    """
+    hr = images.read_rgb(path)
+    if min(hr.shape[:2]) < scale:
+        raise UserError(f"{path} is {hr.shape[1]}x{hr.shape[0]}: x{scale} takes pictures of {scale}x{scale} or more")
+    return images.modcrop(hr, scale)
 
 
 class PairedPictures:

@@ -1,13 +1,15 @@
 """What every infer.py does around its network: finds the pictures, names the results, goes on after a bad one."""
 
 import logging
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from common import UserError
+from common import UserError, images, runtime
+from common.atomic import make_writable
 from common.images import find_pictures
+from common.options import EnlargingOptions
+from common.resize import imresize
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +49,7 @@ def _is_result(path: Path, root: Path, output: Path) -> bool:
 
 
 class Results:
-    """The folder of the results: made at once, before anything is computed, and no name in it is given twice.
+    """The folder of the results: tried at once, before anything is computed, and no name in it is given twice.
 
     Raises:
         UserError: it cannot be made or written.
@@ -74,20 +76,6 @@ class Results:
         return target
 
 
-def make_writable(folder: Path) -> None:
-    """Make the folder, and make sure that it can be written.
-
-    Raises:
-        UserError: it cannot.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write to {folder}: {error.strerror}") from None
-    if not os.access(folder, os.W_OK):
-        raise UserError(f"cannot write to {folder}: permission denied")
-
-
 def do_all(jobs: Sequence[Job], work: Callable[[Job], None], output: str, done: str) -> None:
     """Work on every picture; one that cannot be worked on is named, and the others are done.
 
@@ -109,3 +97,35 @@ def do_all(jobs: Sequence[Job], work: Callable[[Job], None], output: str, done: 
     if failed:
         others = f"; the others are in {output}" if failed < len(jobs) else ""
         raise UserError(f"{failed} of {len(jobs)} pictures could not be {done}{others}")
+
+
+def enlarge_all(
+    jobs: Sequence[Job], results: Results, enlarge: Callable, scale: int, options: EnlargingOptions, piece: str
+) -> None:
+    """Enlarge every picture: alpha by bicubic; 16 bit stays 16 bit where the format can hold it.
+
+    Args:
+        enlarge: ((h, w, 3) uint8 or uint16, progress of the number of pieces) -> (h * scale, w * scale, 3) of the type.
+        piece: what progress counts, "tile".
+
+    Raises:
+        UserError: a picture could not be worked on; after all others.
+    """
+
+    def work(job: Job) -> None:
+        ending = f".{options.format.lstrip('.')}" if options.format else job.source.suffix
+        name = f"{job.source.stem}{options.suffix.replace('{scale}', str(scale))}{ending}"
+        target, picture = results.reserve(job, name), images.read_picture(job.source)
+        result = enlarge(picture.rgb, lambda total: runtime.progress(total, job.source.name, piece))
+        alpha = None if picture.alpha is None else imresize(picture.alpha, scale)
+        images.write_picture(target, result, alpha)
+        said = [*picture.notes, *([] if alpha is None else ["alpha enlarged by bicubic"])]
+        notes = f" ({'; '.join(said)})" if said else ""
+        (height, width), (large_height, large_width) = picture.rgb.shape[:2], result.shape[:2]
+        log.info("%s %dx%d -> %s %dx%d%s", job.source, width, height, target, large_width, large_height, notes)
+        if options.compare:
+            small, large = (images.to_uint8(images.to_float(rgb)) for rgb in (picture.rgb, result))
+            strip = images.comparison_strip([("LR", small), ("bicubic", imresize(small, scale)), ("SR", large)])
+            images.write_picture(target.with_name(f"{target.stem}_compare.png"), strip)
+
+    do_all(jobs, work, options.output, "enlarged")

@@ -27,7 +27,8 @@ def checked(value: Any, hint: Any, field: dataclasses.Field, place: str) -> Any:
     choices, lowest, bound = (field.metadata.get(key) for key in ("choices", "at_least", "below"))
     if choices and converted not in choices:
         near = did_you_mean(str(converted), map(str, choices))
-        raise UserError(f"{place} must be one of {', '.join(map(str, choices))}, not {value!r}{near}")
+        known = ", ".join(str(choice) for choice in choices if choice != "")
+        raise UserError(f"{place} must be one of {known}, not {value!r}{near}")
     if lowest is not None and converted is not None and converted < lowest:
         raise UserError(f"{place} must be {lowest} or more, not {value!r}")
     if bound is not None and converted is not None and converted >= bound:

@@ -11,12 +11,11 @@ from typing import Any, ClassVar, TypeVar
 
 from common import UserError, config
 from common.config import option
-from common.runtime import DEVICE_CHOICES
+from common.options import DeviceOptions
 
 from .CSNLN import Hyper
 
 DEFAULT_CONFIG = Path(__file__).resolve().parents[1] / "default_config.yaml"
-ENGINES = ("auto", "mindspore", "onnxruntime")
 MODELS = {"CSNLN": Hyper(), "csnln_small": Hyper(n_feats=32, depth=3)}  # the scale is given apart
 LR_PATCH = 48  # the authors'
 SHAPE = ("scale", "model", "n_feats", "depth")
@@ -24,15 +23,11 @@ T = TypeVar("T", bound="Options")
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(DeviceOptions):
     """What all programs have."""
 
     CONFIG_FLAGS: ClassVar[tuple[str, ...]] = ("--config", "--config_path")
     NOT_FROM_FILES: ClassVar[tuple[str, ...]] = ()
-
-    device_target: str = option(
-        "auto", "where to run; auto takes the first of Ascend, GPU, CPU that answers", choices=DEVICE_CHOICES
-    )
 
     @classmethod
     def read_config(cls, path: str | Path) -> dict[str, Any]:
@@ -41,6 +36,8 @@ class Options:
         Raises:
             UserError: unreadable.
         """
+        from .use_options import PROGRAMS  # whose options are made of those here
+
         known = {field.name for program in PROGRAMS for field in fields(program)}
         own = {field.name for field in fields(cls)}.difference(cls.NOT_FROM_FILES)
         return {key: value for key, value in config.read_yaml(path).items() if key in own or key not in known}
@@ -164,27 +161,6 @@ class TrainedOptions(NetworkOptions, Options):
         aliases=("ckpt_path", "checkpoint"),
     )
     random_weights: bool = option(False, "go on without trained weights (to try the machinery)")
-
-
-@dataclass(frozen=True)
-class EvalConfig(DataOptions, TrainedOptions):
-    """Options of eval.py."""
-
-
-@dataclass(frozen=True)
-class InferConfig(TrainedOptions):
-    """Options of infer.py."""
-
-
-@dataclass(frozen=True)
-class ExportConfig(TrainedOptions):
-    """Options of export.py."""
-
-    file_name: str = option("csnln", "name of the file to write; its ending is added")
-    file_format: str = option("MINDIR", "what to write", choices=("MINDIR", "AIR", "ONNX"))
-
-
-PROGRAMS = (TrainConfig, EvalConfig, InferConfig, ExportConfig)
 
 
 def parse(cls: type[T], argv: Sequence[str] | None, description: str) -> T:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from common import UserError, checkpoint, export, onnx_file
-from common.atomic import replacing
+from common.atomic import make_writable, replacing
 from common.checkpoint import Checkpoint
 from common.export import Port
 from common.proof import Proof, Run
@@ -57,6 +57,7 @@ def write_onnx(network: CSNLN, path: str, attention_memory: int, said: Mapping[s
     target = export.with_suffix(path, "ONNX")
     if target.is_dir():
         raise UserError(f"cannot write {target}: it is a folder, a file name was expected")
+    make_writable(target.parent)
     data = onnx_bytes(network, attention_memory, said, batch_size)
     report = "ONNX, not run and not compared"
     if onnx_file.optional("onnxruntime") is None:

@@ -5,9 +5,9 @@ from typing import ClassVar
 
 from common import UserError
 from common.config import option
+from common.options import EngineChoice, EnlargingOptions, TableOptions
 
-from . import config
-from .config import ENGINES
+from .config import SHAPE, DataOptions, TrainConfig, TrainedOptions
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,9 @@ class AttentionOptions:
 
 
 @dataclass(frozen=True)
-class EngineOptions(AttentionOptions):
+class EngineOptions(AttentionOptions, EngineChoice):
     """What computes."""
 
-    engine: str = option(
-        "auto", "what computes; auto: ONNX Runtime on CPU when installed, else MindSpore", choices=ENGINES
-    )
     chop: bool = option(
         True,
         "quarter the picture until the pieces have fewer than 3600 LR pixels, as the authors; no: attention reads the "
@@ -44,25 +41,17 @@ class EngineOptions(AttentionOptions):
 
 
 @dataclass(frozen=True)
-class EvalConfig(EngineOptions, config.EvalConfig):
+class EvalConfig(TableOptions, EngineOptions, DataOptions, TrainedOptions):
     """Options of eval.py."""
 
     output: str = option("", "folder for the tables and pictures; default: a new one under runs/CSNLN")
-    save_results: bool = option(True, "write the SR pictures and the comparison strips")
     crop: int = option(-1, "border left out of PSNR-Y and SSIM-Y; -1: the scale", at_least=-1)
-    lpips_weights: str = option("", "folder with AlexNet's and LPIPS's weights; without it LPIPS is not computed")
-    limit: int = option(0, "only so many pictures of each set; 0: all", at_least=0)
 
 
 @dataclass(frozen=True)
-class InferConfig(EngineOptions, config.InferConfig):
+class InferConfig(EnlargingOptions, EngineOptions, TrainedOptions):
     """Options of infer.py."""
 
-    input: str = option("", "a picture or a folder of pictures")
-    output: str = option("results", "folder for the enlarged pictures")
-    suffix: str = option("_x{scale}", "added to each name; {scale} is put in")
-    format: str = option("", "of the results; default: as the input", choices=("", "png", "jpg", "bmp"))
-    compare: bool = option(False, "also write a strip LR | bicubic | SR")
     attention: str = option(
         "",
         "instead of enlarging, draw which patches answer to the pixel ROW,COLUMN of the LR picture, counted from 0: "
@@ -85,11 +74,16 @@ class InferConfig(EngineOptions, config.InferConfig):
 
 
 @dataclass(frozen=True)
-class ExportConfig(AttentionOptions, config.ExportConfig):
+class ExportConfig(AttentionOptions, TrainedOptions):
     """Options of export.py."""
 
-    NOT_FROM_FILES: ClassVar[tuple[str, ...]] = (*config.SHAPE, "batch_size")  # there it is training's
+    NOT_FROM_FILES: ClassVar[tuple[str, ...]] = (*SHAPE, "batch_size")  # there it is training's
 
+    file_name: str = option("csnln", "name of the file to write; its ending is added")
+    file_format: str = option("MINDIR", "what to write", choices=("MINDIR", "AIR", "ONNX"))
     batch_size: int = option(1, "batch size of the exported graph", at_least=1)
     lr_height: int = option(48, "height of the LR picture that a MINDIR or AIR is for (ONNX takes any)", at_least=1)
     lr_width: int = option(48, "width of it", at_least=1)
+
+
+PROGRAMS = (TrainConfig, EvalConfig, InferConfig, ExportConfig)

@@ -7,11 +7,9 @@ from dataclasses import dataclass, replace
 
 from common import UserError
 from common.config import option
-from common.runtime import DEVICE_CHOICES
+from common.options import DeviceOptions, EngineChoice, EnlargingOptions, TableOptions
 
 from .model import EXPANSION, PRESETS, RGB_MEAN, Hyper
-
-ENGINES = ("auto", "mindspore", "onnxruntime")
 
 
 @dataclass(frozen=True)
@@ -87,15 +85,6 @@ class NetworkOptions:
 
 
 @dataclass(frozen=True)
-class DeviceOptions:
-    """Where it runs."""
-
-    device_target: str = option(
-        "auto", "where to run; auto takes the first of Ascend, GPU, CPU that answers", choices=DEVICE_CHOICES
-    )
-
-
-@dataclass(frozen=True)
 class TrainedOptions(NetworkOptions, DeviceOptions):
     """Which trained network. The checkpoint says what it is; a network flag that contradicts it is refused."""
 
@@ -109,12 +98,9 @@ class TrainedOptions(NetworkOptions, DeviceOptions):
 
 
 @dataclass(frozen=True)
-class EngineOptions:
+class EngineOptions(EngineChoice):
     """What computes."""
 
-    engine: str = option(
-        "auto", "what computes; auto: ONNX Runtime on CPU when installed, else MindSpore", choices=ENGINES
-    )
     tile: int = option(0, "side of the LR tiles; 0: whole pictures up to 512x512 LR pixels, tiles beyond", at_least=0)
     self_ensemble: bool = option(False, "average over the eight flips and turns (x8)")
 
@@ -180,25 +166,16 @@ class TrainConfig(DataOptions, NetworkOptions, DeviceOptions):
 
 
 @dataclass(frozen=True)
-class EvalConfig(DataOptions, EngineOptions, TrainedOptions):
+class EvalConfig(TableOptions, DataOptions, EngineOptions, TrainedOptions):
     """Options of eval.py."""
 
     output: str = option("", "folder for the tables and pictures; default: a new one under runs/WDSR")
-    save_results: bool = option(True, "write the SR pictures and the comparison strips")
     crop: int = option(-1, "border left out of PSNR-Y and SSIM-Y; -1: the scale", at_least=-1)
-    lpips_weights: str = option("", "folder with AlexNet's and LPIPS's weights; without it LPIPS is not computed")
-    limit: int = option(0, "only so many pictures of each set; 0: all", at_least=0)
 
 
 @dataclass(frozen=True)
-class InferConfig(EngineOptions, TrainedOptions):
+class InferConfig(EnlargingOptions, EngineOptions, TrainedOptions):
     """Options of infer.py."""
-
-    input: str = option("", "a picture or a folder of pictures")
-    output: str = option("results", "folder for the enlarged pictures")
-    suffix: str = option("_x{scale}", "added to each name; {scale} is put in")
-    format: str = option("", "of the results; default: as the input", choices=("", "png", "jpg", "bmp"))
-    compare: bool = option(False, "also write a strip LR | bicubic | SR")
 
 
 @dataclass(frozen=True)

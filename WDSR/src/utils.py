@@ -84,13 +84,25 @@ def plan(options: TrainConfig) -> Plan:
 
 def load_weights(network: WDSR, path: str) -> None:
     """Put the weights of a checkpoint, ours or the authors', into a network of the same shape."""
-    weights = checkpoint.read(path).weights
+    weights = read(path).weights
     checkpoint.load_into(network, weights, source=path, names=official_names(weights))
 
 
 def describe(hyper: Hyper, config: Mapping[str, Any]) -> dict[str, Any]:
     """What a checkpoint says of itself."""
     return {"model": "WDSR", "scale": hyper.scale, "hyper": asdict(hyper), "config": dict(config)}
+
+
+def read(path: str) -> Checkpoint:
+    """A file of ours or the authors'.
+
+    Raises:
+        UserError: no such file, or another model's.
+    """
+    saved = checkpoint.read(path)
+    if saved.meta.get("model", "WDSR") != "WDSR":
+        raise UserError(f"{path} holds {saved.meta['model']}, not WDSR")
+    return saved
 
 
 def load_network(options: TrainedOptions) -> tuple[WDSR, Checkpoint, str]:
@@ -108,9 +120,7 @@ def load_network(options: TrainedOptions) -> tuple[WDSR, Checkpoint, str]:
         weights = {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
         return network, Checkpoint(weights, describe(network.hyper, {})), "random weights"
     source = options.ckpt_path or str(trained.demo_weights(DEMO_WEIGHTS, options.chosen_scale()))
-    saved = checkpoint.read(source)
-    if saved.meta.get("model", "WDSR") != "WDSR":
-        raise UserError(f"{source} holds {saved.meta['model']}, not WDSR")
+    saved = read(source)
     hyper = Hyper(**saved.meta["hyper"]) if "hyper" in saved.meta else hyper_of(saved.weights, source, options.hyper())
     refuse_contradiction(options, hyper, source)
     network = WDSR(hyper)

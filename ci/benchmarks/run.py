@@ -20,7 +20,7 @@ from pathlib import Path
 
 import common
 
-MODELS = ("irn", "srdiff", "srflow", "wdsr")
+MODELS = ("csnln", "irn", "srdiff", "srflow", "wdsr")
 CASES = (("infer", "onnxruntime"), ("infer", "mindspore"), ("train", "mindspore"))
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # for ci.benchmarks.<model>

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from common import UserError
-from common.images import modcrop, read_rgb, to_float
-from common.pairs import Pair, find_pairs, read_pair
+from common.images import to_float
+from common.pairs import Pair, find_pairs, read_hr, read_pair
 from common.resize import imresize
 
 DIV2K = {"train": "DIV2K_train_HR", "test": "DIV2K_valid_HR"}
@@ -48,10 +48,10 @@ def read_with_reference(pair: Pair, scale: int) -> tuple[np.ndarray, np.ndarray]
     (so slightly beyond [0, 1] at strong edges), which is what the authors train with.
 
     Raises:
-        UserError: the sizes do not match.
+        UserError: the sizes do not match, or HR is smaller than the scale.
     """
     if pair.lr is not None:
         hr, lr = read_pair(pair, scale)
         return hr, to_float(lr)
-    hr = modcrop(read_rgb(pair.hr), scale)
+    hr = read_hr(pair.hr, scale)
     return hr, imresize(to_float(hr), 1 / scale, weight_dtype=np.float32)

@@ -9,13 +9,12 @@ from typing import Any, ClassVar
 
 from common import UserError
 from common.config import option
-from common.runtime import DEVICE_CHOICES
+from common.options import DeviceOptions, EngineChoice, TableOptions
 
 from ..network.Invnet import BLOCKS_PER_LEVEL, Hyper
 from . import yml
 
 SCALES = tuple(BLOCKS_PER_LEVEL)
-ENGINES = ("auto", "mindspore", "onnxruntime")
 # Couplings per level, their growth and clamp: five couplings of this clamp reach the same factor, e^8, as the eight.
 PRESETS = {"irn_small": (5, 16, 1.6)}
 DEMO_SCALE = 2  # of the weights that come with the repository
@@ -54,15 +53,6 @@ class NetworkOptions:
 
 
 @dataclass(frozen=True)
-class DeviceOptions:
-    """Where it runs."""
-
-    device_target: str = option(
-        "auto", "where to run; auto takes the first of Ascend, GPU, CPU that answers", choices=DEVICE_CHOICES
-    )
-
-
-@dataclass(frozen=True)
 class DataOptions:
     """Which pictures."""
 
@@ -91,12 +81,9 @@ class TrainedOptions(NetworkOptions, DeviceOptions):
 
 
 @dataclass(frozen=True)
-class EngineOptions:
+class EngineOptions(EngineChoice):
     """What computes."""
 
-    engine: str = option(
-        "auto", "what computes; auto: ONNX Runtime on CPU when installed, else MindSpore", choices=ENGINES
-    )
     tile: int = option(
         0,
         "side of the tiles in LR pixels; 0: whole pictures while they take less than 2.5 GiB, tiles beyond",
@@ -203,17 +190,14 @@ class TrainConfig(RecipeOptions, DataOptions, NetworkOptions, DeviceOptions):
 
 
 @dataclass(frozen=True)
-class EvalConfig(LatentOptions, EngineOptions, DataOptions, TrainedOptions):
+class EvalConfig(TableOptions, LatentOptions, EngineOptions, DataOptions, TrainedOptions):
     """Options of eval.py."""
 
     data_test: str = option("", "data sets below dataset_GT_path or its benchmark/, as Set5+Set14; default: all of it")
     draws: int = option(5, "how many z the restored picture's figures are the mean over (paper: 5)", at_least=1)
     crop: int = option(-1, "border left out of the figures; -1: the scale", aliases=("crop_border",), at_least=-1)
     save_lr: bool = option(False, "write the LR pictures")
-    save_results: bool = option(True, "write the restored pictures and the comparison strips")
     suffix: str = option("", "added to the names of the written pictures")
-    lpips_weights: str = option("", "folder with AlexNet's and LPIPS's weights; without it LPIPS is not computed")
-    limit: int = option(0, "only so many pictures of each set; 0: all", at_least=0)
     output: str = option("", "folder for the tables and pictures; default: a new one under runs/IRN")
     name: str = option("", "name of that new folder; default: the data sets and the scale")
 

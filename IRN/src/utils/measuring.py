@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from common.images import write_picture
 from common.metrics import Convention
 from common.pairs import Pair
 from common.pixels import to_uint8
+from common.report import Shown
 from common.resize import imresize
 
 from ..data.util import find_hr_folder, find_pictures, read_with_reference
@@ -148,6 +149,13 @@ def evaluate(
                 folder / "strips" / name, captioned_strip(strip, first, row[first.name][0], scores[first.name][0])
             )
     return table
+
+
+def shown(pairs: Sequence[Pair], scale: int, options: EvalConfig, folder: Path) -> Iterator[Shown]:
+    """Each picture for the report: HR, the bicubic LR picture, and what `evaluate` restored and wrote to `folder`."""
+    for pair in pairs:
+        hr, reference = read_with_reference(pair, scale)
+        yield Shown(pair.name, hr, to_uint8(reference), [folder / "SR" / f"{pair.name}{options.suffix}.png"])
 
 
 def say(table: Table, name: str, columns: Figures) -> None:

@@ -92,11 +92,12 @@ def source_folders(options: PreprocessOptions) -> dict[str, Path]:
         folder = next((root / name for name in names if has_pictures(root / name)), None)
         if folder is not None:
             found[split] = folder
-        elif len(HR_FOLDERS[options.dataset]) > 1:
-            log.warning("%s has no %s: %s is left out", root, names[0], split)
     if not found:
         names = (name for names in HR_FOLDERS[options.dataset].values() for name in names if name != ".")
         raise UserError(f"no pictures of {options.dataset} in {root}: looked for {', '.join(names)}")
+    for split, names in HR_FOLDERS[options.dataset].items():
+        if split not in found:
+            log.warning("%s has no %s: %s is left out", root, names[0], split)
     return found
 
 
@@ -146,7 +147,7 @@ def keep_settings(output: Path, options: PreprocessOptions, splits: dict[str, li
         with replacing(file) as temporary:
             temporary.write_text(json.dumps(found | settings, indent=1), encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise UserError(f"cannot write {file}: {error}") from None
+        raise UserError(f"cannot write {file}: {getattr(error, 'strerror', None) or error}") from None
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from common.atomic import replacing
 from common.evaluation import Figure, Table, lpips_figure, psnr_figure, ssim_figure
 from common.images import comparison_strip, write_picture
 from common.metrics import PROTOCOLS, Convention
+from common.report import Shown
 from common.resize import imresize
 
 from .data_sets import Picture
@@ -173,12 +174,31 @@ def write_summary(results: Results, ways: Sequence[Way], path: Path) -> None:
         temporary.write_text(summary(results, ways) + (f"\nLost samples:\n\n{lost}" if lost else ""), encoding="utf-8")
 
 
+def path_of(folder: Path, name: str, way: Way, number: int, several: bool) -> Path:
+    """SR_ddpm_100/baby.png, or baby_1.png ... of several samples."""
+    return folder / f"SR_{way.sampler}_{way.steps}" / (f"{name}_{number}.png" if several else f"{name}.png")
+
+
 def write_samples(folder: Path, name: str, samples: Samples, several: bool) -> None:
-    """SR_ddpm_100/baby.png, or baby_1.png ... of several."""
+    """All of a picture, by `path_of`."""
     for way, found in samples.items():
         for number, sr in found.items():
-            stem = f"{name}_{number}" if several else name
-            write_picture(folder / f"SR_{way.sampler}_{way.steps}" / f"{stem}.png", sr)
+            write_picture(path_of(folder, name, way, number, several), sr)
+
+
+def shown(
+    pictures: Iterator[Picture], results: Results, ways: Sequence[Way], count: int, folder: Path
+) -> Iterator[Shown]:
+    """Each picture of the table for the report, with the first sample of each way that was not lost."""
+    for picture in pictures:
+        if picture.name not in results.table.rows:
+            continue
+        paths = []
+        for way in ways:
+            starts = {n: f"{picture.name}, {way}, sample {n}: " for n in range(1, count + 1)}
+            first = next(n for n, start in starts.items() if not any(line.startswith(start) for line in results.lost))
+            paths.append(path_of(folder, picture.name, way, first, count > 1))
+        yield Shown(*picture, paths)
 
 
 def write_strip(folder: Path, picture: Picture, samples: Samples, figure: Figure, values: Sequence[float]) -> None:

@@ -10,12 +10,11 @@ from typing import Any, ClassVar
 
 from common import UserError
 from common.config import option
-from common.runtime import DEVICE_CHOICES
+from common.options import DeviceOptions
 
 from ..model.sampling import SAMPLERS
 from ..model.srdiff import PRESETS, Hyper
 
-ENGINES = ("auto", "mindspore", "onnxruntime")
 STAGES = ("diffusion", "rrdb")
 AUTHORS = ("diffsr_df2k4x", "diffsr_celeb")  # of one scale each
 OF_SCALE = {0: "diffsr_df2k4x", 2: "diffsr_df2k4x", 4: "diffsr_df2k4x", 8: "diffsr_celeb"}
@@ -77,15 +76,6 @@ class NetworkOptions:
 
 
 @dataclass(frozen=True)
-class DeviceOptions:
-    """Where it runs."""
-
-    device_target: str = option(
-        "auto", "where to run; auto takes the first of Ascend, GPU, CPU that answers", choices=DEVICE_CHOICES
-    )
-
-
-@dataclass(frozen=True)
 class DataOptions:
     """Which pictures."""
 
@@ -116,15 +106,6 @@ class TrainedOptions(NetworkOptions, DeviceOptions):
         aliases=("checkpoint_path", "ckpt_file", "checkpoint"),
     )
     random_weights: bool = option(False, "go on without trained weights (to try the machinery)")
-
-
-@dataclass(frozen=True)
-class EngineOptions:
-    """What computes."""
-
-    engine: str = option(
-        "auto", "what computes; auto: ONNX Runtime on CPU when installed, else MindSpore", choices=ENGINES
-    )
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,16 @@ from dataclasses import dataclass
 
 from common import UserError
 from common.config import option
+from common.options import EngineChoice, TableOptions
 
 from ..model.sampling import SAMPLERS
 from .graphs import GRAPHS
-from .options import DataOptions, EngineOptions, TrainedOptions
+from .options import DataOptions, TrainedOptions
 from .sampling import Way
 
 
 @dataclass(frozen=True)
-class TileOptions(EngineOptions):
+class TileOptions(EngineChoice):
     """What computes, and how much of a picture at once."""
 
     tile: int = option(
@@ -24,7 +25,7 @@ class TileOptions(EngineOptions):
 
 
 @dataclass(frozen=True)
-class EvalConfig(TileOptions, DataOptions, TrainedOptions):
+class EvalConfig(TableOptions, TileOptions, DataOptions, TrainedOptions):
     """Options of eval.py."""
 
     data_test: str = option("", "data sets below dataset_GT_path or its benchmark/, as Set5+Set14; default: all of it")
@@ -38,9 +39,6 @@ class EvalConfig(TileOptions, DataOptions, TrainedOptions):
         8, "HR pictures are cut to sides that are multiples of it, 8 as the authors' (and of the scale)", at_least=1
     )
     crop: int = option(0, "border left out of PSNR-Y and SSIM-Y; 0 as the seed's", aliases=("crop_border",), at_least=0)
-    save_results: bool = option(True, "write the SR pictures and the comparison strips")
-    lpips_weights: str = option("", "folder with AlexNet's and LPIPS's weights; without it LPIPS is not computed")
-    limit: int = option(0, "only so many pictures of each set; 0: all", at_least=0)
     output: str = option("", "folder for the tables and pictures; default: a new one under runs/SRDiff")
     name: str = option("", "name of that new folder; default: the data sets and the scale")
 
@@ -55,7 +53,8 @@ class EvalConfig(TileOptions, DataOptions, TrainedOptions):
                 raise UserError(f"sampler must be one of {', '.join(SAMPLERS)}, not {sampler!r}")
         counts = [count or timesteps for count in self.steps]
         if not self.sampler or not counts or not 1 <= min(counts) <= max(counts) <= timesteps:
-            raise UserError(f"--sampler and --steps name one way or more, of 1 to {timesteps} steps; 0 makes all")
+            given = ",".join(map(str, self.steps))
+            raise UserError(f"--steps are numbers from 1 to {timesteps}, the chain's, or 0 for all, not {given!r}")
         return list(dict.fromkeys(Way(sampler, count) for sampler in self.sampler for count in counts))
 
 

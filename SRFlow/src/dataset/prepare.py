@@ -54,6 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = config.parse(PrepareOptions, argv, description=__doc__)
     if not options.root:
         raise UserError("which pictures? type --root FOLDER, which holds DIV2K_train_HR/ and the others")
+    if not Path(options.root).is_dir():
+        raise UserError(f"--root is not a folder: {options.root}")
     output = Path(options.output) if options.output else HERE / f"DF2K-{options.scale}X"
     for name in SPLITS if options.split == "all" else (options.split,):
         path = output / name / f"DIV2K_X{options.scale}_{name}.mindrecord"
@@ -90,11 +92,16 @@ def make(options: PrepareOptions, folders: Sequence[Path], path: Path) -> Manife
             raise UserError(f"{path} was made with {found}, not {wanted}: choose another --output, or --overwrite true")
         log.info("%s is there already", path)
         return manifest
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".pictures-") as together:
+    with tempfile.TemporaryDirectory(prefix="pictures-") as together:
         names = link_all(folders, Path(together))
         log.info("%d pictures of %s -> %s", names, ", ".join(map(str, folders)), path)
-        return pack(PackOptions(hr=Path(together), output=path, encoding=options.encoding, **wanted))
+        try:
+            return pack(PackOptions(hr=Path(together), output=path, encoding=options.encoding, **wanted))
+        except UserError as error:  # the links go with their folder: what they lead to stays
+            text = str(error)
+            for link in Path(together).iterdir():
+                text = text.replace(str(link), os.readlink(link))
+            raise UserError(text.replace(together, options.root)) from None
 
 
 def link_all(folders: Sequence[Path], together: Path) -> int:

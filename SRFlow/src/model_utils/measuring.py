@@ -13,6 +13,7 @@ from common import UserError, metrics
 from common.evaluation import Figure, Table, lpips_figure, psnr_figure, ssim_figure
 from common.images import comparison_strip, write_picture
 from common.metrics import PROTOCOLS, Convention
+from common.report import Shown
 from common.resize import imresize
 
 from .data_sets import Picture
@@ -139,6 +140,13 @@ def write_results(
     captions = [f"{column}\n{value:.2f}" for column, value in zip(figure.columns, values, strict=True)]
     strip = [("LR", picture.lr), *zip(captions, shown, strict=True), (f"HR\n{figure.name}", picture.hr)]
     write_picture(folder / "strips" / f"{picture.name}.png", comparison_strip(strip))
+
+
+def shown(pictures: Iterator[Picture], options: EvalConfig, folder: Path) -> Iterator[Shown]:
+    """Each picture for the report, with the first sample of each heat that `write_results` wrote to `folder`."""
+    for name, hr, lr in pictures:
+        stems = {heat: f"{name}_1" if heat and options.samples > 1 else name for heat in options.all_heats()}
+        yield Shown(name, hr, lr, [folder / f"SR_heat_{heat:g}" / f"{stem}.png" for heat, stem in stems.items()])
 
 
 def evaluate_patches(

@@ -11,13 +11,12 @@ from typing import Any, ClassVar
 
 from common import UserError
 from common.config import option
-from common.runtime import DEVICE_CHOICES
+from common.options import DeviceOptions, EngineChoice
 
 from ..model.SRFlowNet import PRESETS, Hyper
 from . import yml
 from .config import ModelArtsOptions
 
-ENGINES = ("auto", "mindspore", "onnxruntime")
 STAGES = ("flow", "rrdb")
 # The authors' networks for any picture; they have none for x2, which is x4's with a level less.
 OF_SCALE = {0: "SRFlow_DF2K_4X", 2: "SRFlow_DF2K_4X", 4: "SRFlow_DF2K_4X", 8: "SRFlow_DF2K_8X"}
@@ -93,15 +92,6 @@ def rescaled(name: str, scale: int) -> Hyper:
 
 
 @dataclass(frozen=True)
-class DeviceOptions:
-    """Where it runs."""
-
-    device_target: str = option(
-        "auto", "where to run; auto takes the first of Ascend, GPU, CPU that answers", choices=DEVICE_CHOICES
-    )
-
-
-@dataclass(frozen=True)
 class DataOptions:
     """Which pictures."""
 
@@ -130,12 +120,9 @@ class TrainedOptions(NetworkOptions, DeviceOptions):
 
 
 @dataclass(frozen=True)
-class EngineOptions:
+class EngineOptions(EngineChoice):
     """What computes."""
 
-    engine: str = option(
-        "auto", "what computes; auto: ONNX Runtime on CPU when installed, else MindSpore", choices=ENGINES
-    )
     tile: int = option(0, "side of the tiles in LR pixels; 0: whole pictures while they fit", at_least=0)
 
 

@@ -4,14 +4,15 @@ from dataclasses import dataclass
 
 from common import UserError
 from common.config import option
+from common.options import DeviceOptions, TableOptions
 
-from .options import DataOptions, DeviceOptions, EngineOptions, TrainedOptions
+from .options import DataOptions, EngineOptions, TrainedOptions
 
 GRAPHS = ("decode", "encode")
 
 
 @dataclass(frozen=True)
-class EvalConfig(EngineOptions, DataOptions, TrainedOptions):
+class EvalConfig(TableOptions, EngineOptions, DataOptions, TrainedOptions):
     """Options of eval.py."""
 
     val_GT_path: str = option(  # noqa: N815
@@ -31,9 +32,6 @@ class EvalConfig(EngineOptions, DataOptions, TrainedOptions):
     seed: int = option(10, "seed of the latents", at_least=0)
     nll: bool = option(True, "measure the likelihood of the HR pictures as well")
     crop: int = option(-1, "border left out of PSNR-Y and SSIM-Y; -1: the scale", aliases=("crop_border",), at_least=-1)
-    save_results: bool = option(True, "write the SR pictures and the comparison strips (table only)")
-    lpips_weights: str = option("", "folder with AlexNet's and LPIPS's weights; without it LPIPS is not computed")
-    limit: int = option(0, "only so many pictures of each set; 0: all", at_least=0)
     output: str = option("", "folder for the tables and pictures; default: a new one under runs/SRFlow")
     name: str = option("", "name of that new folder; default: the data sets and the scale")
 

@@ -9,8 +9,9 @@ from ci.tests.options import unused_options
 from ci.tests.training import words as training_words
 from common import UserError, config
 from CSNLN.src import training
-from CSNLN.src.config import DEFAULT_CONFIG, PROGRAMS, SHAPE, EvalConfig, ExportConfig, InferConfig, TrainConfig, parse
+from CSNLN.src.config import DEFAULT_CONFIG, SHAPE, TrainConfig, parse
 from CSNLN.src.CSNLN import Hyper
+from CSNLN.src.use_options import PROGRAMS, EvalConfig, ExportConfig, InferConfig
 
 
 def of(cls, *words):
@@ -42,7 +43,7 @@ def test_every_key_of_the_file_can_be_overridden():
 def test_one_file_serves_all_programs(tmp_path):
     """And a trained network's shape is not taken from it: the checkpoint tells."""
     file = tmp_path / "x4.yaml"
-    file.write_text("scale: 4\nn_feats: 8\nlr: 1e-3\nckpt_file: x.ckpt\ndata_test: Set14\nfile_name: y\n")
+    file.write_text("scale: 4\nn_feats: 8\nlr: 1e-3\nckpt_file: x.ckpt\ndata_test: Set14\nfile_name: y\nchop: no\n")
     for flag in ("--config", "--config_path"):
         train = of(TrainConfig, flag, str(file), "--lr", "2e-3")
         assert (train.scale, train.n_feats, train.lr, train.data_test) == (4, 8, 2e-3, "Set14")
@@ -51,6 +52,7 @@ def test_one_file_serves_all_programs(tmp_path):
         assert (found.ckpt_file, found.scale, found.n_feats) == ("x.ckpt", 0, 0)
         assert of(program, "--scale", "4").scale == 4
     assert of(EvalConfig, "--config", str(file)).data_test == "Set14"
+    assert not of(EvalConfig, "--config", str(file)).chop
     assert of(ExportConfig, "--config", str(file)).file_name == "y"
     assert set(SHAPE) <= set(TrainConfig.__dataclass_fields__)
 

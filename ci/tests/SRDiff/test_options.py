@@ -50,7 +50,7 @@ def test_authors_names_change_the_network():
     wanted = Hyper(2, 16, (1, 2, 4), 8, 5, 50, "linear", 0.01, 0.05, 1.5)
     assert parsed(*words).hyper() == wanted
     assert parsed("--dim_mults", "1 2").hyper().dim_mults == (1, 2)
-    with pytest.raises(UserError, match="beta_schedule must be one of , cosine, linear, not 'cosin'; did you mean"):
+    with pytest.raises(UserError, match="beta_schedule must be one of cosine, linear, not 'cosin'; did you mean"):
         parsed("--beta_schedule", "cosin")
 
 

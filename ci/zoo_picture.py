@@ -1,0 +1,72 @@
+"""Draw the README's picture: the same detail by bicubic and by the five models' demo weights, beside the original.
+
+    python ci/zoo_picture.py                       # writes ci/figures/zoo.jpg
+
+Above x2: bicubic, CSNLN, WDSR, and IRN, which made the small picture itself. Below x4: bicubic, SRDiff, SRFlow.
+"""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+import common  # noqa: F401  (sets the environment)
+from common import images
+from common.grid import grid
+from common.resize import imresize
+
+ROOT = Path(__file__).resolve().parents[1]
+SAMPLE = ROOT / "ci" / "sample" / "DIV2K"
+NAME = "0009"
+TOP, LEFT, HEIGHT, WIDTH = 64, 84, 72, 96  # the detail, in pixels of the original
+ZOOM, CAPTION = 4, 26  # pixels
+
+
+def run(program: str, *words: object) -> None:
+    """Start a program of the zoo as a user does."""
+    subprocess.run([sys.executable, str(ROOT / program), *map(str, words)], cwd=ROOT, check=True)
+
+
+def result(folder: Path) -> np.ndarray:
+    """The only picture in a folder."""
+    (path,) = folder.glob("*.png")
+    return images.read_rgb(path)
+
+
+def tile(caption: str, picture: np.ndarray) -> np.ndarray:
+    """The detail, enlarged by whole pixels, above its caption."""
+    detail = picture[TOP : TOP + HEIGHT, LEFT : LEFT + WIDTH].repeat(ZOOM, 0).repeat(ZOOM, 1)
+    panel = Image.new("RGB", (detail.shape[1], CAPTION), "white")
+    font = ImageFont.load_default(18)
+    ImageDraw.Draw(panel).text((detail.shape[1] / 2, 2), caption, fill=(32, 32, 32), font=font, anchor="ma")
+    return np.concatenate([detail, np.asarray(panel)])
+
+
+def main() -> None:
+    """Run the five programs and join what they made."""
+    hr_path = SAMPLE / "DIV2K_train_HR" / f"{NAME}.png"
+    small = {scale: SAMPLE / "DIV2K_train_LR_bicubic" / f"X{scale}" / f"{NAME}x{scale}.png" for scale in (2, 4)}
+    bicubic = {scale: imresize(images.read_rgb(path), scale) for scale, path in small.items()}
+    with tempfile.TemporaryDirectory() as name:
+        here = Path(name)
+        for model in ("CSNLN", "WDSR"):
+            run(f"{model}/infer.py", "--input", small[2], "--output", here / model)
+        run("IRN/infer.py", "downscale", hr_path, "--output", here / "irn_small")
+        run("IRN/infer.py", "upscale", here / "irn_small", "--output", here / "IRN")
+        for model in ("SRDiff", "SRFlow"):
+            run(f"{model}/infer.py", small[4], "--seed", 1, "--output", here / model)
+        found = {model: result(here / model) for model in ("CSNLN", "WDSR", "IRN", "SRDiff", "SRFlow")}
+    hr = images.read_rgb(hr_path)
+    x2 = [("bicubic x2", bicubic[2]), ("CSNLN x2", found["CSNLN"]), ("WDSR x2", found["WDSR"])]
+    x4 = [("bicubic x4", bicubic[4]), ("SRDiff x4", found["SRDiff"]), ("SRFlow x4", found["SRFlow"])]
+    tiles = [*x2, ("IRN x2, its own small picture", found["IRN"]), *x4, ("original", hr)]
+    target = ROOT / "ci" / "figures" / "zoo.jpg"
+    images.write_picture(target, grid([tile(*each) for each in tiles], columns=4))
+    print(f"written: {target}")
+
+
+if __name__ == "__main__":
+    main()
