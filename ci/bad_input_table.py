@@ -859,7 +859,7 @@ LEFT_OUT = (  # (kinds, programs by patterns, why they are not asked)
     (("folder as file",), f"*/infer.py* */eval.py IRN/train.py {PACK}", "files and folders are both taken"),
     (("picture too small",), "*/infer.py*", "pictures of any size are taken"),
     (("no such LR folder",), "WDSR/* CSNLN/* */div2k_preprocess.py", "LR pictures are told by their place"),
-    (OF_LR, "*/infer.py* */prepare.py", "it takes HR or LR pictures alone"),
+    (OF_LR, "*/infer.py* */prepare.py", "it takes pictures of one kind"),
     (OF_FILES, "*mindrecord*", "it has no configuration file"),
     (tuple(KINDS), "*mindrecord verify;*mindrecord info;*mindrecord unpack;*mindrecord repair", "it takes one path"),
 )
@@ -1158,6 +1158,9 @@ def main(arguments: Sequence[str]) -> int:
             if kind in program.cases
         }
     if not arguments:
+        if broken := [f"{name}, {kind}: {found.code}" for (name, kind), found in answers.items() if found.code != 2]:
+            print(f"{PAGE} is not written, since there is no sentence of", *broken, sep="\n", file=sys.stderr)
+            return 1
         PAGE.write_text(page(answers), encoding="utf-8")
         return 0
     for (name, kind), found in answers.items():

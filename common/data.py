@@ -40,6 +40,18 @@ def random_crop(
             f"an LR picture of {width}x{height} is smaller than the training patch of {lr_patch}x{lr_patch}"
         )
     top, left = rng.integers(height - lr_patch + 1), rng.integers(width - lr_patch + 1)
+    return _square(hr, lr, top, left, lr_patch, scale)
+
+
+def middle_crop(hr: np.ndarray, lr: np.ndarray, lr_patch: int, scale: int) -> tuple[np.ndarray, np.ndarray]:
+    """The square of `lr_patch` LR pixels in the middle, and the HR square above it; the picture is as large."""
+    top, left = ((length - lr_patch) // 2 for length in lr.shape[:2])
+    return _square(hr, lr, top, left, lr_patch, scale)
+
+
+def _square(
+    hr: np.ndarray, lr: np.ndarray, top: int, left: int, lr_patch: int, scale: int
+) -> tuple[np.ndarray, np.ndarray]:
     bottom, right = top + lr_patch, left + lr_patch
     return hr[top * scale : bottom * scale, left * scale : right * scale], lr[top:bottom, left:right]
 

@@ -107,7 +107,9 @@ def resumed(
         raise UserError(f"{checkpoint.describe(file, saved.meta)} cannot be resumed here: expected a {model}")
     if not {"config", "counters", "step"} <= set(saved.meta):
         raise UserError(f"{file} was not written by a training run: start from its weights with --ckpt_path {file}")
-    base = config.merge(cls(), saved.meta["config"], str(file))
+    # Whether a launcher starts this process is not the old run's to say: a job of several may go on as one.
+    kept = {name: value for name, value in saved.meta["config"].items() if name != "run_distribute"}
+    base = config.merge(cls(), kept, str(file))
     options = config.parse(cls, argv, description=description, base=base)
     # Not kept: a new run with `--config RUN/config.yaml` must not go on with an old one.
     return config.merge(options, {"resume": ""}, path), saved, _folder_of(file, saved)

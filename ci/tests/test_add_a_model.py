@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from numpy.lib.stride_tricks import sliding_window_view
+from safetensors.numpy import save_file
 
 from ci.tests import clone, training
 from common import images
@@ -109,6 +110,11 @@ def references(kind):
             state[name] = (state[name] - CONFIG["lr"] * mean / (np.sqrt(square) + 1e-8)).astype(kind)
     arrays |= {"adam/l1": np.array(losses, kind)} | {f"after/{name}": array for name, array in state.items()}
     return {key: np.asarray(array) for key, array in arrays.items()}
+
+
+def authors_weights():
+    """The weights by the authors' names, and nothing that says what they are."""
+    return {key[6:]: array for key, array in references(np.float32).items() if key.startswith("state/")}
 
 
 # -------------------------------------------------------------------------------------------- the page, followed once
@@ -218,6 +224,7 @@ def followed(copy, tmp_path_factory):
     """All commands of the new model, run."""
     broken = tmp_path_factory.mktemp("goldens") / "broken"
     write_goldens(copy, broken)
+    save_file(authors_weights(), copy / "authors.safetensors")
     (block,) = load(ROOT / "ci" / "readme_commands.py").blocks_of(copy / "Sixth" / "README.md")
     marked = block.commands.splitlines()
     first = next(line for line in marked if line.startswith("python Sixth/train.py --dataset_GT_path"))
@@ -229,6 +236,7 @@ def followed(copy, tmp_path_factory):
         f"python ci/check_goldens.py --only sixth --mode PyNative --goldens '{broken}'",
         "python Sixth/infer.py --input nowhere.png",
         f"python Sixth/infer.py --input {PICTURE}",
+        f"python Sixth/infer.py --input {PICTURE} --ckpt_path authors.safetensors --output runs/authors",
         "python Sixth/export.py --ckpt_path WDSR/weights/wdsr_b_small_x2.ckpt --file_name runs/other",
     ]
     done = subprocess.run(
@@ -312,17 +320,23 @@ def test_a_checkpoint_says_what_it_is(runs):
     assert meta["config"]["patch_size"] == 32
 
 
-def expected(runs, lr):
-    """The picture (H, W, 3) uint8, before rounding, that NumPy makes of another with the trained weights."""
-    state = {name: array.astype(np.float64) for name, array in training.read(runs["first"]).weights.items()}
+def expected(weights, lr):
+    """The picture (H, W, 3) in 0..255, not rounded, that NumPy makes of another with these weights."""
+    state = {name: array.astype(np.float64) for name, array in weights.items()}
     return enlarge(state, lr.transpose(2, 0, 1)[None] / 255)[0].transpose(1, 2, 0).clip(0, 1) * 255
 
 
 def test_infer_gives_the_networks_picture(followed, runs):
     made = images.read_rgb(followed.copy / "runs" / "enlarged" / "0009x2_x2.png")
-    wanted = expected(runs, images.read_rgb(followed.copy / PICTURE))
+    wanted = expected(training.read(runs["first"]).weights, images.read_rgb(followed.copy / PICTURE))
     assert np.abs(made - wanted).max() < 0.501
     assert wanted.std() > 5  # not one grey
+
+
+def test_the_authors_file_is_known_by_names_and_shapes(followed):
+    made = images.read_rgb(followed.copy / "runs" / "authors" / "0009x2_x2.png")
+    wanted = expected(authors_weights(), images.read_rgb(followed.copy / PICTURE))
+    assert np.abs(made - wanted).max() < 0.501
 
 
 def test_eval_measures_beside_bicubic(followed):
@@ -333,6 +347,16 @@ def test_eval_measures_beside_bicubic(followed):
     table = (folder / "DIV2K_train_HR.csv").read_text(encoding="utf-8").splitlines()
     assert [line.split(",")[0] for line in table] == ["picture", "0001", "0002"]
     assert sorted(path.name for path in folder.rglob("SR/*")) == ["0001.png", "0002.png"]
+    column = table[0].split(",").index("PSNR-Y (crop 2): SR")
+    luma = np.array([65.481, 128.553, 24.966]) / 255  # BT.601; the 16 falls out of the difference
+    for line in table[1:]:
+        name, *_ = cells = line.split(",")
+        sr, hr = (
+            images.read_rgb(path).astype(float)
+            for path in (next(folder.rglob(f"SR/{name}.png")), ROOT / f"ci/sample/DIV2K/DIV2K_train_HR/{name}.png")
+        )
+        error = ((sr - hr) @ luma)[2:-2, 2:-2]
+        assert float(cells[column]) == pytest.approx(10 * np.log10(255**2 / (error**2).mean()), abs=1e-6)
 
 
 def test_the_export_is_the_network(followed, runs):
@@ -341,7 +365,9 @@ def test_the_export_is_the_network(followed, runs):
     session = onnxruntime.InferenceSession(str(followed.copy / "runs" / "sixth_x2.onnx"))
     lr = np.random.default_rng(1).integers(0, 256, (9, 13, 3))
     (made,) = session.run(["sr_image"], {"lr_image": (lr.transpose(2, 0, 1)[None] / 255).astype(np.float32)})
-    np.testing.assert_allclose(made[0].transpose(1, 2, 0).clip(0, 1) * 255, expected(runs, lr), atol=1e-3)
+    np.testing.assert_allclose(
+        made[0].transpose(1, 2, 0).clip(0, 1) * 255, expected(training.read(runs["first"]).weights, lr), atol=1e-3
+    )
 
 
 def test_mistakes_are_one_sentence(followed):

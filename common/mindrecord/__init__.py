@@ -18,13 +18,14 @@ or without this package, shuffled unless told otherwise (a sharded set by its fi
 from common.mindrecord.manifest import Manifest, read_manifest
 from common.mindrecord.move import repair
 from common.mindrecord.packing import PackOptions, pack
-from common.mindrecord.read import PatchRecords, open_dataset, unpack, verify
+from common.mindrecord.read import PatchRecords, open_dataset, open_patches, unpack, verify
 
 __all__ = [
     "Manifest",
     "PackOptions",
     "PatchRecords",
     "open_dataset",
+    "open_patches",
     "pack",
     "read_manifest",
     "repair",

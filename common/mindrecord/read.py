@@ -59,6 +59,25 @@ class PatchRecords:
                 raise UserError(f"{self.path} cannot be read, run `verify`: {mindspore_reason(error)}") from None
 
 
+def open_patches(path: str | Path, scale: int, patch: int = 0) -> PatchRecords:
+    """A set to train on or to measure with.
+
+    Args:
+        patch: side of the HR patches that will be cut from its records; 0 for none.
+
+    Raises:
+        UserError: it is not there, damaged, of another scale, or its records are smaller than the patch.
+    """
+    if not Path(path).exists():
+        raise UserError(f"{path} is not there: python -m common.mindrecord makes such sets")
+    records = PatchRecords(path)
+    if records.scale != scale:
+        raise UserError(f"{path} was packed for x{records.scale}, not x{scale}")
+    if 0 < records.manifest.patch < patch:
+        raise UserError(f"{path} holds patches of {records.manifest.patch}, smaller than --patch_size {patch}")
+    return records
+
+
 def open_dataset(path: str | Path, indices: Sequence[int] | None = None) -> Any:
     """A MindSpore dataset with the columns HR, LR (uint8 (H, W, 3) RGB), name and index.
 

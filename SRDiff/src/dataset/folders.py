@@ -4,7 +4,7 @@ from pathlib import Path
 
 from common import UserError
 from common.data import PictureSet
-from common.mindrecord import PatchRecords
+from common.mindrecord import open_patches
 from common.pairs import Pair, PairedPictures, find_pairs
 
 RECORDS = ".mindrecord"
@@ -83,20 +83,6 @@ def what_belongs_to(training: str) -> str:
     return ""
 
 
-def open_records(path: str, scale: int) -> PatchRecords:
-    """A packed set.
-
-    Raises:
-        UserError: it is not there, damaged, or of another scale.
-    """
-    if not Path(path).exists():
-        raise UserError(f"{path} is not there: python -m common.mindrecord makes such sets")
-    records = PatchRecords(path)
-    if records.scale != scale:
-        raise UserError(f"{path} was packed for x{records.scale}, not x{scale}")
-    return records
-
-
 def training_pictures(hr_path: str, lr_path: str, scale: int, lr_patch: int, cache_bytes: int) -> PictureSet:
     """What training cuts its patches from.
 
@@ -107,13 +93,8 @@ def training_pictures(hr_path: str, lr_path: str, scale: int, lr_patch: int, cac
     Raises:
         UserError: no pictures, or none that is as large as the patch.
     """
-    if not hr_path.endswith(RECORDS):
-        pictures = PairedPictures(find_pictures(hr_path, lr_path, scale, "train"), scale, cache_bytes)
-        pictures.drop_small(lr_patch)
-        return pictures
-    records = open_records(hr_path, scale)
-    if 0 < records.manifest.patch < lr_patch * scale:
-        raise UserError(
-            f"{hr_path} holds patches of {records.manifest.patch}, smaller than --patch_size {lr_patch * scale}"
-        )
-    return records
+    if hr_path.endswith(RECORDS):
+        return open_patches(hr_path, scale, lr_patch * scale)
+    pictures = PairedPictures(find_pictures(hr_path, lr_path, scale, "train"), scale, cache_bytes)
+    pictures.drop_small(lr_patch)
+    return pictures

@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from common import UserError
+from common.data import middle_crop
+from common.mindrecord import open_patches
 from common.pairs import read_pair
 
 from ..model.srdiff import Hyper
 from ..model_utils.options import TrainConfig
-from .folders import RECORDS, find_pictures, open_records, what_belongs_to
+from .folders import RECORDS, find_pictures, what_belongs_to
 
 log = logging.getLogger(__name__)
 Patch = tuple[np.ndarray, np.ndarray]
@@ -34,7 +36,7 @@ def patches_to_look_at(options: TrainConfig, hyper: Hyper) -> list[Patch]:
         return []
     side, scale = options.lr_patch(hyper), hyper.scale
     patches = [
-        middle(hr, lr, side)
+        middle_crop(hr, lr, side, scale)
         for hr, lr in pictures(path, options.val_LQ_path, scale, options.test_pictures)
         if min(lr.shape[:2]) >= side
     ]
@@ -46,17 +48,9 @@ def patches_to_look_at(options: TrainConfig, hyper: Hyper) -> list[Patch]:
 def pictures(path: str, lr_path: str, scale: int, count: int) -> Iterator[Patch]:
     """(hr, lr) uint8 HWC of a folder or a packed set; `count` 0 takes all."""
     if path.endswith(RECORDS):
-        records = open_records(path, scale)
+        records = open_patches(path, scale)
         count = min(count or len(records), len(records))
         yield from (pair[:2] for pair in records.read(i * len(records) // count for i in range(count)))
     else:
         pairs = find_pictures(path, lr_path, scale, "test")
         yield from (read_pair(pair, scale) for pair in pairs[: count or None])
-
-
-def middle(hr: np.ndarray, lr: np.ndarray, side: int) -> Patch:
-    """The square of `side` LR pixels in the middle, and the HR square above it."""
-    scale = hr.shape[0] // lr.shape[0]
-    top, left = ((length - side) // 2 for length in lr.shape[:2])
-    bottom, right = top + side, left + side
-    return hr[top * scale : bottom * scale, left * scale : right * scale], lr[top:bottom, left:right]

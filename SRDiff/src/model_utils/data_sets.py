@@ -9,10 +9,11 @@ import numpy as np
 
 from common import UserError
 from common.evaluation import told_apart
+from common.mindrecord import open_patches
 from common.pairs import Pair, read_pair
 from common.resize import imresize
 
-from ..dataset.folders import RECORDS, find_pictures, open_records
+from ..dataset.folders import RECORDS, find_pictures
 from .use_options import EvalConfig
 
 
@@ -35,7 +36,7 @@ def evaluation_sets(options: EvalConfig, scale: int) -> dict[str, Sequence[Pair]
         raise UserError("which pictures? type --dataset_GT_path FOLDER, or FILE.mindrecord")
     root = Path(path)
     if path.endswith(RECORDS):
-        open_records(path, scale)  # says no before anything is exported
+        open_patches(path, scale)  # says no before anything is exported
         return {options.data_name or root.stem: path}
     if not options.data_test:
         return {options.data_name or root.resolve().name: find_pictures(path, lr_path, scale, "test")}
@@ -58,7 +59,7 @@ def pictures_of(title: str, pairs: Sequence[Pair] | str, scale: int, options: Ev
     """
     multiple = math.lcm(scale, options.cut_to)
     if isinstance(pairs, str):
-        records = open_records(pairs, scale)
+        records = open_patches(pairs, scale)
         count = min(options.limit or len(records), len(records))
         for hr, lr, name in records.read(range(count)):
             yield cut(Picture(name, hr, lr), multiple, False)

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from common import UserError
-from common.data import to_nchw
+from common.data import middle_crop, to_nchw
+from common.mindrecord import open_patches
 from common.pairs import read_pair
 from common.pixels import to_float
 
 from ..model.SRFlowNet import Hyper
 from ..model_utils.options import TrainConfig
-from .pictures import DIV2K, RECORDS, find_hr_folders, find_pictures, open_records
+from .pictures import DIV2K, RECORDS, find_hr_folders, find_pictures
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ def patches_to_look_at(options: TrainConfig, hyper: Hyper) -> tuple[np.ndarray, 
         return None
     side, scale = options.lr_patch(hyper), hyper.scale
     pairs = [
-        middle(hr, lr, side)
+        [to_float(part) for part in middle_crop(hr, lr, side, scale)]
         for hr, lr in pictures(path, options.val_LQ_path, scale, options.test_pictures)
         if min(lr.shape[:2]) >= side
     ]
@@ -48,7 +49,7 @@ def patches_to_look_at(options: TrainConfig, hyper: Hyper) -> tuple[np.ndarray, 
 def pictures(path: str, lr_path: str, scale: int, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(hr, lr) uint8 HWC of a folder or a packed set; `count` 0 takes all."""
     if path.endswith(RECORDS):
-        records = open_records(path, scale)
+        records = open_patches(path, scale)
         count = min(count or len(records), len(records))
         yield from (pair[:2] for pair in records.read(i * len(records) // count for i in range(count)))
     else:
@@ -65,13 +66,3 @@ def beside(training: str) -> str:
     places = (path.parent, path) if path.name == DIV2K["train"] else (path,)
     folders = [folder for place in places for folder in find_hr_folders(str(place), "test")]
     return next((str(folder) for folder in folders if folder.name == DIV2K["test"]), "")
-
-
-def middle(hr: np.ndarray, lr: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """The square of `side` LR pixels in the middle of (hr, lr) uint8 HWC, and the HR square above it, in [0, 1]."""
-    scale = hr.shape[0] // lr.shape[0]
-    top, left = ((length - side) // 2 for length in lr.shape[:2])
-    bottom, right = top + side, left + side
-    return to_float(hr[top * scale : bottom * scale, left * scale : right * scale]), to_float(
-        lr[top:bottom, left:right]
-    )

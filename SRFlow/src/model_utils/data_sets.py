@@ -8,9 +8,10 @@ import numpy as np
 
 from common import UserError
 from common.evaluation import told_apart
+from common.mindrecord import open_patches
 from common.pairs import Pair, read_pair
 
-from ..dataloader.pictures import DIV2K, RECORDS, find_hr_folders, find_pictures, open_records
+from ..dataloader.pictures import DIV2K, RECORDS, find_hr_folders, find_pictures
 from .use_options import EvalConfig
 
 
@@ -35,7 +36,7 @@ def evaluation_sets(options: EvalConfig, scale: int) -> dict[str, Sequence[Pair]
         raise UserError("which pictures? type --dataset_GT_path FOLDER, or FILE.mindrecord")
     root = Path(path)
     if path.endswith(RECORDS):
-        open_records(path, scale)  # says no before anything is exported
+        open_patches(path, scale)  # says no before anything is exported
         return {options.data_name or root.stem: path}
     if not options.data_test:
         (folder,) = hr_folders(root)
@@ -80,7 +81,7 @@ def pictures_of(title: str, pairs: Sequence[Pair] | str, scale: int, limit: int)
         UserError: two pictures have one name.
     """
     if isinstance(pairs, str):
-        records = open_records(pairs, scale)
+        records = open_patches(pairs, scale)
         count = min(limit or len(records), len(records))
         return (Picture(name, hr, lr) for hr, lr, name in records.read(range(count)))
     pairs = told_apart(title, pairs)[: limit or None]

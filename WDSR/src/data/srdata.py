@@ -33,21 +33,29 @@ def evaluation_sets(dir_data: str, names: str, scale: int, *, data_range: str, t
 
 
 def training_set(
-    dir_data: str, names: str, scale: int, *, data_range: str, track: str, ext: str, cache_bytes: int
+    dir_data: str,
+    names: str,
+    scale: int,
+    *,
+    data_range: str,
+    track: str,
+    ext: str,
+    cache_bytes: int,
+    patch: int = 0,
 ) -> PictureSet:
     """What `--data_train` names: sets joined by +, or one packed .mindrecord.
 
+    Args:
+        patch: side of the HR patches, which packed pictures must have.
+
     Raises:
-        UserError: a set that is not there, a MindRecord of another scale.
+        UserError: a set that is not there, a MindRecord of another scale or of smaller patches.
     """
     root = existing_folder(dir_data)
     if names.endswith(".mindrecord"):
-        from common.mindrecord import PatchRecords
+        from common.mindrecord import open_patches
 
-        records = PatchRecords(root / names if (root / names).exists() else Path(names))
-        if records.scale != scale:
-            raise UserError(f"{names} was packed for x{records.scale}, not x{scale}")
-        return records
+        return open_patches(root / names if (root / names).exists() else names, scale, patch)
     numbers = parse_ranges(data_range)[0]
     pairs = [pair for name in names.split("+") for pair in find_set(root, name, numbers, scale, track)]
     return PairedPictures(pairs, scale, cache_bytes, read_decoded if ext == "sep" else read_pair)
@@ -63,6 +71,7 @@ def training_stream(options: TrainConfig, hyper: Hyper, here: Runtime) -> BatchS
         track=options.track,
         ext=options.ext,
         cache_bytes=int(options.cache_gb * 2**30),
+        patch=options.lr_patch() * hyper.scale,
     )
     if isinstance(pictures, PairedPictures):
         pictures.drop_small(options.lr_patch())

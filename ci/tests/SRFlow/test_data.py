@@ -13,7 +13,7 @@ from common.resize import imresize
 from common.runtime import Runtime
 from SRFlow.src.dataloader.init import PatchMaker, first_batch, training_stream
 from SRFlow.src.dataloader.pictures import find_hr_folders, find_pictures, training_pictures
-from SRFlow.src.dataloader.validation import beside, middle, patches_to_look_at
+from SRFlow.src.dataloader.validation import beside, patches_to_look_at
 from SRFlow.src.dataset import prepare
 from SRFlow.src.model_utils.options import TrainConfig
 
@@ -164,7 +164,7 @@ def test_smaller_patches_are_cut_from_records_and_larger_ones_refused(packed):
     ("changes", "message"),
     [
         ({"dataset_GT_path": "/nope"}, r"--dataset_GT_path is not there: /nope \(folder of HR pictures"),
-        ({"dataset_GT_path": "/nope.mindrecord"}, r"/nope\.mindrecord is not there: .*prepare\.py makes such sets"),
+        ({"dataset_GT_path": "/nope.mindrecord"}, r"/nope\.mindrecord is not there: python -m common\.mindrecord makes"),
         ({"dataset_LQ_path": "/nope"}, "--dataset_LQ_path is not a folder: /nope"),
         ({"patch_size": 80}, "every training picture is smaller than the patch of 80x80"),
         ({"patch_size": 20}, r"--patch_size 20 \(HR pixels\) must be a multiple of 8"),
@@ -176,13 +176,6 @@ def test_mistakes(df2k, changes, message):
 
 
 # --------------------------------------------------------------------------------------------------- patches to look at
-
-
-def test_middle_of_both_pictures_is_one_place():
-    lr = np.arange(7 * 8 * 3, dtype=np.uint8).reshape(7, 8, 3)
-    hr_patch, lr_patch = middle(np.repeat(np.repeat(lr, 4, 0), 4, 1), lr, 4)
-    np.testing.assert_array_equal(lr_patch, lr[1:5, 2:6] / np.float32(255))
-    np.testing.assert_array_equal(hr_patch[::4, 3::4], lr_patch)
 
 
 def test_what_is_looked_at(df2k, packed, caplog):

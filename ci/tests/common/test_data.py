@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from common import UserError
-from common.data import BatchStream, random_crop, random_flip, to_nchw
+from common.data import BatchStream, middle_crop, random_crop, random_flip, to_nchw
 from common.images import write_picture
 from common.pairs import Pair, PairedPictures, find_pairs, read_pair
 from common.resize import imresize
@@ -106,6 +106,13 @@ def test_crop_of_hr_lies_over_the_crop_of_lr(scale):
         assert (hr_crop.shape, lr_crop.shape) == ((7 * scale, 7 * scale, 3), (7, 7, 3))
         np.testing.assert_array_equal(hr_crop[::scale, ::scale, :2] // scale, lr_crop[..., :2])
         np.testing.assert_array_equal(hr_crop[..., :2].min((0, 1)), lr_crop[..., :2].min((0, 1)) * scale)
+
+
+@pytest.mark.parametrize(("patch", "top", "left"), [(7, 6, 11), (8, 6, 11), (20, 0, 5)])
+def test_crop_of_the_middle(patch, top, left):
+    hr_crop, lr_crop = middle_crop(positions(60, 90, 0), positions(20, 30, 0), patch, 3)
+    assert (hr_crop.shape, lr_crop.shape) == ((3 * patch, 3 * patch, 3), (patch, patch, 3))
+    assert (lr_crop[0, 0, :2].tolist(), hr_crop[0, 0, :2].tolist()) == ([top, left], [3 * top, 3 * left])
 
 
 def test_crop_of_the_whole_picture():

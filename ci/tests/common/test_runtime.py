@@ -455,6 +455,18 @@ def test_resumed_run(tmp_path, capsys):
     assert len(list(tmp_path.iterdir())) == 1, "no second folder"
 
 
+def test_job_of_several_workers_that_goes_on_alone(tmp_path):
+    @dataclass(frozen=True)
+    class Distributed(Options):
+        run_distribute: bool | None = option(None, "join others; default: when launched")
+
+    folder = runs.open_run(Options(), Runtime("CPU"), tmp_path, "net")
+    save(folder / "ckpt" / "last.ckpt", Distributed(steps=7, run_distribute=True))
+    for words, expected in (((), None), (("--run_distribute", "True"), True)):
+        options, _, _ = runs.resumed(Distributed, ["--resume", str(folder), *words], str(folder), "", "Net")
+        assert (options.run_distribute, options.steps) == (expected, 7)
+
+
 def test_run_that_another_process_is_in(tmp_path, root):
     """Refused before anything is written; the end of the other process, however it comes, is enough to go on."""
     options, here = Options(), Runtime("CPU")
