@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     network = CSNLN(hyper, options.seed)
     if options.pre_trained and not saved:
         utils.load_weights(network, options.pre_trained)
-    loss = training.L1Loss(mixed_precision(network, options.amp_level, here.device))
+    loss = training.L1Loss(mixed_precision(network, options.amp_level, here.device, options.amp_dtype))
     plan = training.plan(options)
     name = options.name or f"{options.model.lower()}_x{hyper.scale}"
     folder = runs.open_run(options, here, Path(options.save_dir), name, folder=folder, saved=saved)

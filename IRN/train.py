@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     network = InvRescaleNet(hyper, options.seed)
     if options.ckpt_path and not saved:
         util.load_weights(network, options.ckpt_path)
-    loss = mixed_precision(util.make_loss(network, options), options.amp_level, here.device)
+    loss = mixed_precision(util.make_loss(network, options), options.amp_level, here.device, options.amp_dtype)
     plan = util.plan(options, here.world_size, len(stream.pictures))
     name = options.name or f"{options.model.lower()}_x{hyper.scale}"
     folder = runs.open_run(options, here, Path(options.save_dir), name, folder=folder, saved=saved)

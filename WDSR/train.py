@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     network = WDSR(hyper, options.seed)
     if options.ckpt_path and not saved:
         utils.load_weights(network, options.ckpt_path)
-    loss = utils.L1Loss(mixed_precision(network, options.amp_level, here.device))
+    loss = utils.L1Loss(mixed_precision(network, options.amp_level, here.device, options.amp_dtype))
     plan = utils.plan(options)
     name = options.name or f"{options.model.lower()}_x{hyper.scale}"
     folder = runs.open_run(options, here, Path(options.save_dir), name, folder=folder, saved=saved)

@@ -75,11 +75,12 @@ def global_norm(gradients: tuple[Tensor, ...]) -> Tensor:
     return ops.sqrt(ops.addn(for_each(square_sum, gradients)))
 
 
-def mixed_precision(network: nn.Cell, level: str, device: str) -> nn.Cell:
-    """The network with float16 arithmetic, its parameters and output still float32; for "O0" the network itself.
+def mixed_precision(network: nn.Cell, level: str, device: str, dtype: str = "float16") -> nn.Cell:
+    """The network with 16-bit arithmetic, its parameters and output still float32; for "O0" the network itself.
 
     Args:
         level: of `mindspore.amp.auto_mixed_precision`: "O2" leaves normalisation layers in float32, "O3" nothing.
+        dtype: "float16" or "bfloat16".
 
     Raises:
         UserError: half precision is asked for on a CPU.
@@ -88,4 +89,4 @@ def mixed_precision(network: nn.Cell, level: str, device: str) -> nn.Cell:
         return network
     if device == "CPU":  # float16 convolutions are no faster there, all else is 2 to 4 times slower
         raise UserError(f"--amp_level {level} needs a GPU or Ascend: the CPU computes in float32 only; leave it at O0")
-    return amp.auto_mixed_precision(network, level)
+    return amp.auto_mixed_precision(network, level, dtype=getattr(ms, dtype))

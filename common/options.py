@@ -18,6 +18,19 @@ class DeviceOptions:
 
 
 @dataclass(frozen=True)
+class PrecisionOptions:
+    """Half precision while training."""
+
+    amp_level: str = option("O0", "half precision, O2 or O3, on GPU and Ascend; O0: none", choices=("O0", "O2", "O3"))
+    amp_dtype: str = option(
+        "float16", "its numbers: float16, or bfloat16 where the device has them", choices=("float16", "bfloat16")
+    )
+    loss_scale: float = option(
+        1024.0, "factor on the loss in half precision; halved when gradients overflow", at_least=1
+    )
+
+
+@dataclass(frozen=True)
 class EngineChoice:
     """What runs a trained network."""
 

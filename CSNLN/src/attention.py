@@ -14,6 +14,7 @@ from .public import conv_prelu
 
 SHARPNESS = 10.0  # the cosines of patches are multiplied by it before the softmax
 LEAST_NORM = 1e-4  # a patch is divided by its norm, or by this
+HALO = 2  # rows of queries that a block of cross-scale attention reads beyond its own
 OVERLAP = 6.0  # the authors divide by 6, at every scale, where 9 patches overlap
 
 

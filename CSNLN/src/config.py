@@ -11,7 +11,7 @@ from typing import Any, ClassVar, TypeVar
 
 from common import UserError, config
 from common.config import option
-from common.options import DeviceOptions
+from common.options import DeviceOptions, PrecisionOptions
 
 from .CSNLN import Hyper
 
@@ -74,7 +74,7 @@ class DataOptions:
 
 
 @dataclass(frozen=True)
-class TrainConfig(DataOptions, NetworkOptions, Options):
+class TrainConfig(PrecisionOptions, DataOptions, NetworkOptions, Options):
     """Options of train.py."""
 
     data_train: str = option("DIV2K", "train set, or several as DIV2K+T91, a folder of pictures, or a .mindrecord")
@@ -100,12 +100,6 @@ class TrainConfig(DataOptions, NetworkOptions, Options):
         "to save memory, take so many pictures of a batch at a time, and compute each cell again for its gradients; "
         "0: keep everything",
         at_least=0,
-    )
-    amp_level: str = option(
-        "O0", "half precision, O2 or O3, on GPU and Ascend; softmax stays in float32", choices=("O0", "O2", "O3")
-    )
-    loss_scale: float = option(
-        1024.0, "factor on the loss in half precision; halved when gradients overflow", at_least=1
     )
     seed: int = option(1, "seed of the first weights, the crops and the order of the pictures", at_least=0)
     run_distribute: bool | None = option(

@@ -15,7 +15,7 @@ from common.metrics import Convention
 from common.pixels import to_float, to_uint8, to_uint16
 from common.tiling import self_ensemble
 
-from .attention import CrossScaleAttention, NonLocalAttention
+from .attention import HALO, CrossScaleAttention, NonLocalAttention
 from .chop import chopped
 from .CSNLN import CSNLN
 from .dataset.common import Upscaler
@@ -23,7 +23,6 @@ from .exporting import OUTPUTS, onnx_bytes, ports
 from .use_options import EngineOptions
 
 CROSS_TABLES, IN_TABLES = 10, 3  # copies of a block's table of weights that MindSpore holds at once, measured
-HALO = 2  # rows of queries that a block of cross-scale attention reads beyond its own
 Progress = Callable[[int], AbstractContextManager[Any]]
 
 

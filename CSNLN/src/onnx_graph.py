@@ -11,13 +11,12 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from .attention import LEAST_NORM, OVERLAP, SHARPNESS
+from .attention import HALO, LEAST_NORM, OVERLAP, SHARPNESS
 from .CSNLN import COLORS, Hyper
 from .onnx_nodes import END, Graph, conv, conv_prelu, diagonal_sum, enlarge, neighbourhoods, prelu, reduce, reduced
 
 OPSET, IR_VERSION = 17, 8
 TABLES = {"cross": 5, "in": 2}  # copies of a block's table of weights that are held at once, measured
-HALO = 2  # rows of queries that a block of cross-scale attention reads beyond its own
 
 
 def write(

@@ -16,10 +16,8 @@ class AttentionOptions:
 
     attention_memory: int = option(
         512,
-        "MiB that an attention may take for its weights: so many rows of queries are worked on at a time that 2 tables "
-        "of rows * W * H * W floats (in-scale) and 5 of (rows + 2) * W * H * W / s^2 (cross-scale) fit, but one row at "
-        "least; H and W are a piece's sides (x4: also twice as long), s is 2, at x3 3. The result is the same; the "
-        "rest of the memory grows with H * W",
+        "MiB that an attention may take for its weights: so many rows of queries are worked on at a time as fit, but "
+        "one at least (README, Memory). The result is the same; the rest of the memory grows with the picture",
         at_least=1,
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from common import UserError
 from common.config import option
-from common.options import DeviceOptions, EngineChoice, EnlargingOptions, TableOptions
+from common.options import DeviceOptions, EngineChoice, EnlargingOptions, PrecisionOptions, TableOptions
 
 from .model import EXPANSION, PRESETS, RGB_MEAN, Hyper
 
@@ -106,7 +106,7 @@ class EngineOptions(EngineChoice):
 
 
 @dataclass(frozen=True)
-class TrainConfig(DataOptions, NetworkOptions, DeviceOptions):
+class TrainConfig(PrecisionOptions, DataOptions, NetworkOptions, DeviceOptions):
     """Options of train.py."""
 
     data_train: str = option("DIV2K", "train dataset name, a folder of pictures, or a .mindrecord file")
@@ -133,10 +133,6 @@ class TrainConfig(DataOptions, NetworkOptions, DeviceOptions):
     gclip: float = option(0.0, "largest norm of the gradient; 0: no clip", at_least=0)
     ema: float = option(
         0.0, "decay of a moving average of the weights, which is then tested and saved; 0: none", at_least=0, below=1
-    )
-    amp_level: str = option("O0", "half precision: O2 or O3, on GPU and Ascend", choices=("O0", "O2", "O3"))
-    loss_scale: float = option(
-        1024.0, "factor on the loss in half precision; halved when gradients overflow", at_least=1
     )
     seed: int = option(1, "seed of the first weights, the crops and the order of the pictures", at_least=0)
     run_distribute: bool | None = option(None, "join other workers; default: when a launcher started this process")

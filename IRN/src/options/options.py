@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from common import UserError
 from common.config import option
-from common.options import DeviceOptions, EngineChoice, TableOptions
+from common.options import DeviceOptions, EngineChoice, PrecisionOptions, TableOptions
 
 from ..network.Invnet import BLOCKS_PER_LEVEL, Hyper
 from . import yml
@@ -100,7 +100,7 @@ class LatentOptions:
 
 
 @dataclass(frozen=True)
-class RecipeOptions:
+class RecipeOptions(PrecisionOptions):
     """How IRN is trained: the authors' values."""
 
     batch_size: int = option(16, "pictures per step, for each worker", at_least=1)
@@ -143,10 +143,6 @@ class RecipeOptions:
     gclip: float = option(10.0, "largest norm of the gradient; 0: no clip", aliases=("gradient_clipping",), at_least=0)
     ema: float = option(
         0.0, "decay of a moving average of the weights, which is then tested and saved; 0: none", at_least=0, below=1
-    )
-    amp_level: str = option("O0", "half precision: O2 or O3, on GPU and Ascend", choices=("O0", "O2", "O3"))
-    loss_scale: float = option(
-        1024.0, "factor on the loss in half precision; halved when gradients overflow", at_least=1
     )
 
 

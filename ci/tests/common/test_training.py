@@ -569,6 +569,14 @@ def test_half_precision_is_refused_on_the_cpu():
         mixed_precision(network, "O2", "CPU")
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_numbers_of_half_precision(dtype):
+    """The CPU has no bfloat16 convolution: what MindSpore marked its cells with is looked at."""
+    cells = [cell for _, cell in mixed_precision(Convolution(), "O2", "GPU", dtype).cells_and_names()]
+    (convolution,) = [cell for cell in cells if isinstance(cell, nn.Conv2d)]
+    assert (convolution.fp16, convolution.bf16) == (dtype == "float16", dtype == "bfloat16")
+
+
 @pytest.mark.parametrize("level", ["O2", "O3"])
 def test_half_precision_computes_in_float16_and_trains_float32(level):
     """What GPU and Ascend do; the CPU can compute it, too, only slowly."""
