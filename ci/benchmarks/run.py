@@ -20,7 +20,7 @@ from pathlib import Path
 
 import common
 
-MODELS = ("csnln", "irn", "srdiff", "srflow", "wdsr")
+MODELS = tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem != "run"))
 CASES = (("infer", "onnxruntime"), ("infer", "mindspore"), ("train", "mindspore"))
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # for ci.benchmarks.<model>
@@ -87,19 +87,25 @@ def run_all(options: argparse.Namespace) -> list[dict]:
 
 
 def table(rows: list[dict]) -> str:
-    """A Markdown table; the ratio is the wall time over that of PyTorch with kept memory."""
+    """A Markdown table.
+
+    "first" is the first step with all that is built and compiled for it; the ratio is the wall time over that of
+    PyTorch with kept memory.
+    """
     lines = [
-        "| model | step | what runs it | wall s | CPU s | peak MiB | GFLOP/s | over PyTorch (keep-memory) | load |",
-        "|---|---|---|---:|---:|---:|---:|---:|---:|",
+        "| model | step | what runs it | wall s | CPU s | first s | peak MiB | GFLOP/s | over PyTorch (keep-memory) "
+        "| load |",
+        "|---|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
         same = [r for r in rows if (r["model"], r["what"]) == (row["model"], row["what"])]
         peer = next((r["wall_s"] for r in same if r["engine"] == "pytorch (keep-memory)"), None)
         gflop = next((r["gflop"] for r in same if "gflop" in r), 0) / row["wall_s"]
         ratio = f"{row['wall_s'] / peer:.2f}" if peer else ""
+        first = f"{row['first_step_s']:.0f}" if "first_step_s" in row else ""
         lines.append(
             f"| {row['model']} | {row['what']}, {row['size']}, batch {row['batch']} | {row['engine']} "
-            f"| {row['wall_s']:.2f} | {row['cpu_s']:.2f} | {row['peak_rss_mib']:,} | {gflop:.0f} "
+            f"| {row['wall_s']:.2f} | {row['cpu_s']:.2f} | {first} | {row['peak_rss_mib']:,} | {gflop:.0f} "
             f"| {ratio} | {row['load'][0]} |"
         )
     return "\n".join(lines)
