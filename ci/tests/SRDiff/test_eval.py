@@ -171,7 +171,7 @@ def test_data_sets_are_found(tmp_path):
         (["--dataset_GT_path", "SOME", "--scale", "2"], "has scale 4, not 2"),
         (["--dataset_GT_path", "SOME", "--samples", "0"], "samples must be 1 or more"),
         (["--dataset_GT_path", "SOME", "--sampler", "ddpm,dmp"], "sampler must be one of ddpm, ddim, dpm, not 'dmp'"),
-        (["--dataset_GT_path", "SOME", "--steps", "5,11"], "of 1 to 10 steps; 0 makes all"),
+        (["--dataset_GT_path", "SOME", "--steps", "5,11"], "--steps are numbers from 1 to 10"),
         (["--dataset_GT_path", "SOME", "--steps", "x"], "steps must be a whole number, not 'x'"),
         (["--dataset_GT_path", "SOME", "--output", "/proc/nope"], "cannot write to /proc/nope"),
         (["--dataset_GT_path", "SOME", "--lpips_weights", "/nope"], "/nope"),
