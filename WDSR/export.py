@@ -18,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = config.parse(ExportConfig, argv, description=__doc__)
     runtime.start(options.device_target)
 
-    from common import export
+    from common import export, trained
     from WDSR.src import utils
 
     network, saved, source = utils.load_network(options)
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "scale": str(hyper.scale),
             "rgb_range": str(hyper.rgb_range),
             "source": source,
-            "digest": utils.digest_of(hyper, saved),
+            "digest": trained.digest_of(hyper, saved),
         },
     )
     print(f"exported {path}")  # noqa: T201

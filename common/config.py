@@ -88,7 +88,7 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen = set()
-        for key, _ in node.value:
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():  # else refused below
             if isinstance(key, yaml.ScalarNode) and key.value != "<<":
                 if key.value in seen:
                     raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is there twice", key.start_mark)
@@ -99,6 +99,9 @@ class _Loader(yaml.SafeLoader):
 _Loader.yaml_implicit_resolvers = {
     first: [resolver for resolver in resolvers if resolver[0].endswith((":null", ":merge"))]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.yaml_constructors = yaml.SafeLoader.yaml_constructors | {  # what a tag calls a number is left as text, too
+    f"tag:yaml.org,2002:{kind}": yaml.SafeLoader.construct_yaml_str for kind in ("int", "float", "bool", "timestamp")
 }
 
 

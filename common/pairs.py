@@ -156,5 +156,5 @@ def shorter_side(path: Path) -> int:
     try:
         with Image.open(path) as image:
             return min(image.size)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{path} cannot be read as a picture: {error}") from None

@@ -1,11 +1,15 @@
 """Which trained network a program takes: the demo weights when none is named, and none but what was asked for."""
 
+import hashlib
+import json
 import logging
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from common import UserError
+from common import UserError, checkpoint
+from common.checkpoint import Checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +29,28 @@ def demo_weights(folder: Path, scale: int, flag: str = "--ckpt_path") -> Path:
         raise UserError(f"no demo weights for x{scale} in {folder}: give {flag}, or try --random_weights")
     log.info("no checkpoint named: taking the demo weights %s", found[0])
     return found[0]
+
+
+def read(path: str, model: str) -> Checkpoint:
+    """A checkpoint of a model: ours, which says so, or the authors', which does not.
+
+    Raises:
+        UserError: no such file, or another model's.
+    """
+    saved = checkpoint.read(path)
+    if saved.meta.get("model", model) != model:
+        raise UserError(f"{path} holds {saved.meta['model']}, not {model}")
+    return saved
+
+
+def digest_of(hyper: Any, saved: Checkpoint) -> str:
+    """What tells the function of these weights, in a network of this shape, from all others.
+
+    Args:
+        hyper: a dataclass.
+    """
+    said = f"{checkpoint.digest(saved.weights)} {json.dumps(asdict(hyper))}"
+    return hashlib.sha256(said.encode()).hexdigest()
 
 
 def refuse_contradiction(source: str, found: Mapping[str, Any], asked: Mapping[str, Any]) -> None:

@@ -1,17 +1,17 @@
 """The network as a file for other programs: MINDIR, AIR, and ONNX by a graph of its own; each is proved."""
 
-import hashlib
 import json
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from common import UserError, checkpoint, export, onnx_file
+from common import UserError, export, onnx_file
 from common.atomic import make_writable, replacing
 from common.checkpoint import Checkpoint
 from common.export import Port
 from common.proof import Proof, Run
+from common.trained import digest_of
 
 from .CSNLN import COLORS, CSNLN, Hyper
 
@@ -28,7 +28,7 @@ def ports(batch_size: int = 1, height: int | str = "height", width: int | str = 
 def metadata(hyper: Hyper, saved: Checkpoint, source: str) -> dict[str, str]:
     """What an exported file says of itself; the digest tells the function of these weights from all others."""
     shape = json.dumps(asdict(hyper))
-    digest = hashlib.sha256(f"{checkpoint.digest(saved.weights)} {shape}".encode()).hexdigest()
+    digest = digest_of(hyper, saved)
     return {"model": "CSNLN", "scale": str(hyper.scale), "hyper": shape, "source": source, "digest": digest}
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from common import UserError, checkpoint, trained
+from common import checkpoint, trained
 from common.checkpoint import Checkpoint
 
 from .config import TrainedOptions
@@ -24,19 +24,7 @@ def describe(hyper: Hyper, config: Mapping[str, Any]) -> dict[str, Any]:
 
 def load_weights(network: CSNLN, path: str) -> None:
     """Put the weights of a checkpoint, ours or the authors', into a network of the same shape."""
-    checkpoint.load_into(network, read(path).weights, source=path, names=official_name)
-
-
-def read(path: str) -> Checkpoint:
-    """A file of ours or the authors'.
-
-    Raises:
-        UserError: no such file, or another model's.
-    """
-    saved = checkpoint.read(path)
-    if saved.meta.get("model", "CSNLN") != "CSNLN":
-        raise UserError(f"{path} holds {saved.meta['model']}, not CSNLN")
-    return saved
+    checkpoint.load_into(network, trained.read(path, "CSNLN").weights, source=path, names=official_name)
 
 
 def load_network(options: TrainedOptions, rows: int = 0) -> tuple[CSNLN, Checkpoint, str]:
@@ -57,7 +45,7 @@ def load_network(options: TrainedOptions, rows: int = 0) -> tuple[CSNLN, Checkpo
         weights = {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
         return network, Checkpoint(weights, describe(network.hyper, {})), "random weights"
     source = options.ckpt_file or str(trained.demo_weights(DEMO_WEIGHTS, options.scale or 2, "--ckpt_file"))
-    saved = read(source)
+    saved = trained.read(source, "CSNLN")
     hyper = Hyper(**saved.meta["hyper"]) if "hyper" in saved.meta else hyper_of(saved.weights, source)
     refuse_contradiction(options, hyper, source)
     network = CSNLN(hyper, rows=rows)

@@ -1,6 +1,5 @@
 """What train.py, eval.py, infer.py and export.py put together: loss, rate, network from a checkpoint, upscaler."""
 
-import hashlib
 import logging
 import math
 from collections.abc import Callable, Mapping
@@ -84,25 +83,13 @@ def plan(options: TrainConfig) -> Plan:
 
 def load_weights(network: WDSR, path: str) -> None:
     """Put the weights of a checkpoint, ours or the authors', into a network of the same shape."""
-    weights = read(path).weights
+    weights = trained.read(path, "WDSR").weights
     checkpoint.load_into(network, weights, source=path, names=official_names(weights))
 
 
 def describe(hyper: Hyper, config: Mapping[str, Any]) -> dict[str, Any]:
     """What a checkpoint says of itself."""
     return {"model": "WDSR", "scale": hyper.scale, "hyper": asdict(hyper), "config": dict(config)}
-
-
-def read(path: str) -> Checkpoint:
-    """A file of ours or the authors'.
-
-    Raises:
-        UserError: no such file, or another model's.
-    """
-    saved = checkpoint.read(path)
-    if saved.meta.get("model", "WDSR") != "WDSR":
-        raise UserError(f"{path} holds {saved.meta['model']}, not WDSR")
-    return saved
 
 
 def load_network(options: TrainedOptions) -> tuple[WDSR, Checkpoint, str]:
@@ -120,7 +107,7 @@ def load_network(options: TrainedOptions) -> tuple[WDSR, Checkpoint, str]:
         weights = {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
         return network, Checkpoint(weights, describe(network.hyper, {})), "random weights"
     source = options.ckpt_path or str(trained.demo_weights(DEMO_WEIGHTS, options.chosen_scale()))
-    saved = read(source)
+    saved = trained.read(source, "WDSR")
     hyper = Hyper(**saved.meta["hyper"]) if "hyper" in saved.meta else hyper_of(saved.weights, source, options.hyper())
     refuse_contradiction(options, hyper, source)
     network = WDSR(hyper)
@@ -182,7 +169,7 @@ def make_upscaler(
         OUTPUTS,
         sizes=CHECK_SIZES,
         cache=source if Path(source).is_file() else None,
-        digest=digest_of(hyper, saved),
+        digest=trained.digest_of(hyper, saved),
     )
     upscale = Upscaler(engine.run, hyper)
     if options.self_ensemble:
@@ -202,11 +189,6 @@ def make_upscaler(
         )
 
     return enlarge, engine.name
-
-
-def digest_of(hyper: Hyper, saved: Checkpoint) -> str:
-    """Tells the exported graph of these weights from all others."""
-    return hashlib.sha256((checkpoint.digest(saved.weights) + repr(hyper)).encode()).hexdigest()
 
 
 def ports(hyper: Hyper, batch_size: int = 1) -> list[Port]:

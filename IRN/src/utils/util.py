@@ -127,9 +127,7 @@ def read(path: str) -> Checkpoint:
     Raises:
         UserError: no such file, another model's, or one with another transform than Haar's.
     """
-    saved = checkpoint.read(path)
-    if saved.meta.get("model", "IRN") != "IRN":
-        raise UserError(f"{path} holds {saved.meta['model']}, not IRN")
+    saved = trained.read(path, "IRN")
     refuse_other_transforms(saved.weights, path)
     return saved
 

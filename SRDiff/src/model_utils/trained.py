@@ -1,12 +1,9 @@
 """A trained network ready to be used."""
 
-import hashlib
-import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
-from common import checkpoint
+from common.trained import digest_of
 
 from ..model.srdiff import Hyper, SRDiffNet
 from . import util
@@ -46,5 +43,4 @@ def load_trained(options: TrainedOptions) -> Trained:
             do not fit.
     """
     network, saved, source = util.load_network(options)
-    said = f"{checkpoint.digest(saved.weights)} {json.dumps(asdict(network.hyper))}"
-    return Trained(prepare(network), source, hashlib.sha256(said.encode()).hexdigest())
+    return Trained(prepare(network), source, digest_of(network.hyper, saved))

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from common import UserError, checkpoint, trained
+from common import UserError, trained
 from common.checkpoint import Checkpoint, load_into
 
 from ..model.srdiff import PRESETS, Hyper, SRDiffNet
@@ -47,7 +47,7 @@ def load_encoder(network: SRDiffNet, path: str) -> None:
     Raises:
         UserError: no such file, not SRDiff's, or weights that do not fit.
     """
-    load_into(network.rrdb, official.encoder_weights(read_any(path).weights, path), source=path)
+    load_into(network.rrdb, official.encoder_weights(trained.read(path, MODEL).weights, path), source=path)
 
 
 def load_network(options: TrainedOptions) -> tuple[SRDiffNet, Checkpoint, str]:
@@ -85,23 +85,11 @@ def read(path: str) -> Checkpoint:
     Raises:
         UserError: no such file, another model's, or the encoder alone.
     """
-    saved = read_any(path)
+    saved = trained.read(path, MODEL)
     if saved.meta.get("stage", "diffusion") != "diffusion":
         raise UserError(
             f"{path} holds the encoder alone (--stage rrdb): train the noise predictor with --rrdb_path {path}"
         )
-    return saved
-
-
-def read_any(path: str) -> Checkpoint:
-    """A file of ours or the authors'.
-
-    Raises:
-        UserError: no such file, or another model's.
-    """
-    saved = checkpoint.read(path)
-    if saved.meta.get("model", MODEL) != MODEL:
-        raise UserError(f"{path} holds {saved.meta['model']}, not {MODEL}")
     return saved
 
 

@@ -11,6 +11,7 @@ from mindspore import Tensor
 from common import UserError, checkpoint
 from common.resize import imresize
 from common.runtime import graph_mode
+from common.trained import read
 
 from ..model.folding import Arrays
 from ..model.inference import Decode, Encode
@@ -30,7 +31,7 @@ def convert(source: str, target: str) -> Iterator[str]:
     Raises:
         UserError: not a checkpoint of training, or the two forms differ, or the file cannot be written.
     """
-    if util.read_any(source).meta.get(FORM) == INFERENCE:
+    if read(source, util.MODEL).meta.get(FORM) == INFERENCE:
         raise UserError(f"{source} is in the inference form already")
     (network, saved, _), training_load = timed(lambda: util.load_network(ExportConfig(ckpt_path=source)))
     trained = from_network(network, saved, source)

@@ -1,16 +1,13 @@
 """A trained network ready to be used, from a checkpoint of training or from the inference form of one."""
 
-import hashlib
-import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from common import UserError, checkpoint
+from common import UserError
 from common.checkpoint import Checkpoint, CheckpointError
-from common.trained import demo_weights
+from common.trained import demo_weights, digest_of
 
 from ..model.folding import fold, shapes
 from ..model.SRFlowNet import Hyper, SRFlowNet
@@ -74,11 +71,6 @@ def from_network(network: SRFlowNet, saved: Checkpoint, source: str) -> Trained:
     except UserError as error:
         raise UserError(f"{source}: {error}") from None
     return Trained(hyper, arrays, source, digest_of(hyper, saved))
-
-
-def digest_of(hyper: Hyper, saved: Checkpoint) -> str:
-    """Of weights and hyper-parameters."""
-    return hashlib.sha256(f"{checkpoint.digest(saved.weights)} {json.dumps(asdict(hyper))}".encode()).hexdigest()
 
 
 def to_checkpoint(trained: Trained, saved: Checkpoint) -> Checkpoint:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from common import UserError, checkpoint, trained
+from common import UserError, trained
 from common.checkpoint import Checkpoint
 
 from ..model.SRFlowNet import Hyper, SRFlowNet
@@ -73,7 +73,7 @@ def read(path: str) -> Checkpoint:
     Raises:
         UserError: no such file, another model's, or the encoder alone.
     """
-    saved = read_any(path)
+    saved = trained.read(path, MODEL)
     if saved.meta.get("stage", "flow") != "flow":
         raise UserError(f"{path} holds the encoder alone (--stage rrdb): train the flow with --rrdb_path {path}")
     return saved
@@ -85,21 +85,9 @@ def read_encoder(path: str) -> dict[str, np.ndarray]:
     Raises:
         UserError: no such file, or another model's.
     """
-    weights = read_any(path).weights
+    weights = trained.read(path, MODEL).weights
     inside = {name.removeprefix(ENCODER): array for name, array in weights.items() if name.startswith(ENCODER)}
     return inside or dict(weights)
-
-
-def read_any(path: str) -> Checkpoint:
-    """A file of ours or the authors'.
-
-    Raises:
-        UserError: no such file, or another model's.
-    """
-    saved = checkpoint.read(path)
-    if saved.meta.get("model", MODEL) != MODEL:
-        raise UserError(f"{path} holds {saved.meta['model']}, not {MODEL}")
-    return saved
 
 
 def refuse_contradiction(options: TrainedOptions, hyper: Hyper, source: str) -> None:

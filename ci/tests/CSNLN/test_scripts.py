@@ -6,7 +6,8 @@ import shutil
 import pytest
 
 from ci.tests.clone import PROGRAM, arguments, make_clone, run
-from CSNLN.src.config import EvalConfig, TrainConfig, parse
+from CSNLN.src.config import TrainConfig, parse
+from CSNLN.src.use_options import EvalConfig
 
 FOLDERS = ("scripts", "script")
 DEVICES = {"gpu": "GPU", "ascend": "Ascend"}
