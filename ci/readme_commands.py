@@ -3,7 +3,8 @@
     python ci/readme_commands.py WDSR/README.md
 
 Blocks run in order, in the folder where this is started, and stop at the first that fails. A block marked
-`<!-- run: exit 2 -->` must end with that code.
+`<!-- run: exit 2 -->` must end with that code. The tests run the blocks, too, but not those marked `<!-- run: smoke -->`,
+which take longer: a second compilation of a training step, or several workers.
 """
 
 import re
@@ -13,20 +14,21 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-BLOCK = re.compile(r"<!-- run(?:: exit (\d+))? -->\s*\n```(?:bash|shell|sh)\n(.*?)```", re.DOTALL)
+BLOCK = re.compile(r"<!-- run(?:: (smoke)|: exit (\d+))? -->\s*\n```(?:bash|shell|sh)\n(.*?)```", re.DOTALL)
 
 
 class Block(NamedTuple):
-    """Commands and the exit code they must end with."""
+    """Commands, the exit code they must end with, and whether the tests leave them to `ci/smoke.sh`."""
 
     commands: str
     code: int
+    takes_long: bool
 
 
 def blocks_of(readme: Path) -> list[Block]:
     """The marked blocks, in order."""
     text = readme.read_text(encoding="utf-8")
-    return [Block(commands.strip(), int(code or 0)) for code, commands in BLOCK.findall(text)]
+    return [Block(commands.strip(), int(code or 0), bool(smoke)) for smoke, code, commands in BLOCK.findall(text)]
 
 
 def run(block: Block, folder: Path) -> subprocess.CompletedProcess:
