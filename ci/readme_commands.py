@@ -3,8 +3,8 @@
     python ci/readme_commands.py WDSR/README.md
 
 Blocks run in order, in the folder where this is started, and stop at the first that fails. A block marked
-`<!-- run: exit 2 -->` must end with that code. The tests run the blocks, too, but not those marked `<!-- run: smoke -->`,
-which take longer: a second compilation of a training step, or several workers.
+`<!-- run: exit 2 -->` must end with that code. The tests run the blocks, too, but not those marked
+`<!-- run: smoke -->`, which take longer: a second compilation of a training step, or several workers.
 """
 
 import re

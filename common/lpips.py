@@ -11,6 +11,7 @@ weights/v0.1/alex.pth of the lpips package. Written from the paper, checked agai
 
 import logging
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -173,10 +174,15 @@ def _read_arrays(path: Path) -> Mapping[str, np.ndarray]:
         if path.suffix != ".npz":
             return read(path).weights
         with zipfile.ZipFile(path):  # np.load alone would also take an .npy or a pickle of this name
-            return dict(np.load(path, allow_pickle=False))
+            arrays = dict(np.load(path, allow_pickle=False))
+        if not all(
+            isinstance(array, np.ndarray) for array in arrays.values()
+        ):  # np.load gives bytes of foreign members
+            raise ValueError("a member of it is no array")
+        return arrays
     except CheckpointError as error:
         raise UserError(f"{_WANTED}; {error}") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, EOFError, RuntimeError, tokenize.TokenError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{_WANTED}; {path} is damaged or no .npz file: {error}") from error
 
 

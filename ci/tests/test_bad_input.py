@@ -49,7 +49,7 @@ def test_every_pair_is_asked_or_left_out_for_a_reason():
 
 def test_every_entry_point_is_there(root):
     """Whatever has a `main` that `run_main` runs; IRN/val.py is IRN/eval.py by the seed's name."""
-    places = [root / "common", *(root / model for model in ("WDSR", "IRN", "SRFlow", "SRDiff", "CSNLN"))]
+    places = [root / "common", *(path.parent for path in root.glob("*/train.py"))]
     found = {
         path.relative_to(root).with_suffix("").as_posix().replace("/", ".")
         for place in places

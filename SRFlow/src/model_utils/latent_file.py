@@ -1,6 +1,7 @@
 """Latents in a file (.npz), with the LR picture that they belong to and what is needed to make the picture again."""
 
 import json
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -59,7 +60,7 @@ def read(path: Path, hyper: Hyper) -> Latents:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file.items())
         about = json.loads(str(arrays.pop(ABOUT)))
-        lr, found = arrays.pop(LR), [arrays[f"latent_{number}"] for number in range(len(arrays))]
+        lr, found = arrays.pop(LR), [arrays[f"latent_{number}"].astype(np.float32) for number in range(len(arrays))]
         if about["kind"] != KIND or lr.dtype not in (np.uint8, np.uint16) or lr.ndim != 3 or lr.shape[2] != 3:
             raise ValueError(f"its {LR} is {lr.shape} {lr.dtype}")
         latents = Latents(found, lr, int(about["height"]), int(about["width"]), str(about["digest"]))
@@ -72,6 +73,9 @@ def read(path: Path, hyper: Hyper) -> Latents:
         TypeError,
         EOFError,
         AttributeError,
+        RuntimeError,
+        MemoryError,
+        tokenize.TokenError,
         zipfile.BadZipFile,
         zlib.error,
     ) as error:

@@ -5,6 +5,7 @@ benchmark/Set5/LR_bicubic/X2/babyx2.png    (made by bicubic where there are none
 """
 
 import hashlib
+import tokenize
 from collections.abc import Callable
 from pathlib import Path
 
@@ -128,7 +129,12 @@ def read_decoded(pair: Pair, scale: int) -> tuple[np.ndarray, np.ndarray]:
     if not all(path.exists() for path in paths):
         for path, picture in zip(paths, read_pair(pair, scale), strict=True):
             _write(path, lambda file, picture=picture: np.save(file, picture))
-    hr, lr = (np.load(path, mmap_mode="r") for path in paths)
+    try:
+        hr, lr = (np.load(path, mmap_mode="r") for path in paths)
+    except (OSError, EOFError, ValueError, tokenize.TokenError) as error:
+        raise UserError(
+            f"{paths[0]} or {paths[1].name} is damaged ({error}): remove both to have them made again"
+        ) from None
     return hr, lr
 
 

@@ -301,7 +301,7 @@ def test_unusable_places_are_named(tmp_path):
     with pytest.raises(UserError, match=r"net\.mindir: it is a folder"):
         export(Upscale(), [IMAGE], ["sr_image"], tmp_path / "net", "MINDIR", sizes=TWO_SIZES)
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"cannot write .*file/net\.mindir"):
+    with pytest.raises(UserError, match=r"cannot write to .*file: "):
         export(Upscale(), [IMAGE], ["sr_image"], tmp_path / "file" / "net", "MINDIR", sizes=TWO_SIZES)
 
 
