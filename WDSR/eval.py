@@ -27,6 +27,7 @@ def run(options: EvalConfig) -> int:
     """Evaluate with parsed options."""
     runtime.start(options.device_target)
 
+    from common.atomic import make_writable
     from common.evaluation import evaluate
     from common.report import Report, of_pairs
     from common.runs import make_run_folder
@@ -39,6 +40,8 @@ def run(options: EvalConfig) -> int:
         options.dir_data, options.data_test, hyper.scale, data_range=options.data_range, track=options.track
     )
     figures = utils.figures(hyper.scale, options.crop, options.lpips_weights)
+    if options.output:
+        make_writable(Path(options.output))
     upscale, engine = utils.make_upscaler(network, saved, source, options)
     runtime.keep_interrupts()
     name = f"eval_{options.data_test.replace('/', '-')}_x{hyper.scale}"

@@ -104,7 +104,7 @@ def resumed(
             raise UserError(f"nothing to resume in {path}: expected {Path(path) / 'ckpt' / 'last.ckpt'}")
     saved = checkpoint.read(file)
     if saved.meta.get("model", model) != model:
-        raise UserError(f"{checkpoint.describe(file, saved.meta)} cannot be resumed here: expected a {model}")
+        raise UserError(f"{checkpoint.describe(file, saved.meta)} cannot be resumed here: expected {model}")
     if not {"config", "counters", "step"} <= set(saved.meta):
         raise UserError(f"{file} was not written by a training run: start from its weights with --ckpt_path {file}")
     # Whether a launcher starts this process is not the old run's to say: a job of several may go on as one.

@@ -89,7 +89,7 @@ class Moment:
         kind: ANYWHERE, STOP, or one of WRITES.
         step: ANYWHERE and STOP: the row of this step, or of a later one, is in the log; WRITES: the first checkpoint
             that is written at this step or later.
-        share: ANYWHERE: of a step's time that has passed since; BYTES: of the file.
+        share: ANYWHERE: of a step's time that has passed since, 0 for at once; BYTES: of the file.
     """
 
     kind: str
@@ -114,8 +114,9 @@ def draw(rng: random.Random, kills: int, in_writes: float, stops: int) -> list[M
     kinds = [BYTES, *rng.choices(WRITES, k=count)][:count]
     drawn = [Moment(kind, _writing_step(rng, kind), rng.random()) for kind in kinds]
     for number in range(kills - count):
-        last = SAVE_EVERY - 1 if number == 0 and kills > 2 else STEPS - 1
-        drawn.append(Moment(ANYWHERE, rng.randint(1, last), rng.random()))
+        early = number == 0 and kills > 2  # before there is a checkpoint, however busy the machine is
+        step = rng.randint(1, SAVE_EVERY - 1 if early else STEPS - 1)
+        drawn.append(Moment(ANYWHERE, step, 0 if early else rng.random()))
     drawn.sort(key=lambda moment: moment.order)
     for _ in range(stops):
         place = rng.randint(1, max(1, len(drawn) // 2))
@@ -132,7 +133,7 @@ def _writing_step(rng: random.Random, kind: str) -> int:
 
 
 class Trap:
-    """Set in a training process: says when the moment has come. In a write it then halts until it is told to go on.
+    """Set in a training process: says when the moment has come. It then halts, unless the moment is some time later.
 
     Args:
         reached, answer: ends of pipes: what is said, and what is waited for.
@@ -140,7 +141,7 @@ class Trap:
 
     def __init__(self, moment: Moment, reached: int, answer: int) -> None:
         self.moment, self.reached, self.answer = moment, reached, answer
-        self.step, self.writing, self.sprung = 0, "", False
+        self.step, self.writing, self.sprung, self.held = 0, "", False, False
 
     def set(self) -> None:
         """Replace the functions that the moment may be within by ones that look at the clock, as it were."""
@@ -150,7 +151,7 @@ class Trap:
             add(record, step, values)
             self.step = step
             if self.moment.kind in (ANYWHERE, STOP) and "loss" in values and step >= self.moment.step:
-                self.spring(f"step {step} is in the log", halt=False)
+                self.spring(f"step {step} is in the log", halt=not self.moment.share)
 
         def write_and_look(file: BinaryIO, arrays: list[tuple[str, np.ndarray]]) -> None:
             if self.moment.kind in WRITES and self.step >= self.moment.step:
@@ -175,7 +176,13 @@ class Trap:
             self.sprung = True
             os.write(self.reached, what.encode())
             if halt:
-                os.read(self.answer, 1)
+                self.hold()
+
+    def hold(self) -> None:
+        """Wait, but once, to be killed or told to go on."""
+        if not self.held:
+            self.held = True
+            os.read(self.answer, 1)
 
 
 class HaltingFile:
@@ -215,6 +222,7 @@ def live(work: Callable[[], int], said: Path, trap: Trap | None) -> NoReturn:
     sys.stderr.flush()
     if trap and trap.moment.kind != STOP and not code:
         trap.spring("the program has come to its end")
+        trap.hold()  # or it would be gone when SIGKILL comes
     os._exit(code)
 
 
@@ -276,8 +284,12 @@ class Child:
         self.send(signal.SIGSTOP)
         os.waitpid(self.pid, os.WUNTRACED)
         yield
-        os.write(self._answer, b"\n")
+        self.go_on()
         self.send(signal.SIGCONT)
+
+    def go_on(self) -> None:
+        """What a child that holds is waiting for."""
+        os.write(self._answer, b"\n")
 
     def end(self) -> int:
         """Wait for it; the exit code, negative after a signal."""
@@ -298,7 +310,7 @@ class Model:
     """The runs of one model below `folder`."""
 
     def __init__(self, name: str, folder: Path, data: Path) -> None:
-        self.name, self.folder, self.kills = name, folder, 0
+        self.name, self.folder, self.kills, self.unfinished = name, folder, 0, set[Path]()
         self.said = folder / "said.txt"
         folder.mkdir(parents=True)
         self.settings = {DATA_OPTION.get(name, "dataset_GT_path"): data, **COMMON, **TINY[name]}
@@ -328,9 +340,10 @@ class Model:
             self.kills += 1
             how = f"kill {self.kills}"
         if moment.kind == ANYWHERE:
-            what += f", {moment.share:.2f} of a step's time later"
-            rows = training.last_step(left)
-            what += f" (log up to step {rows}, {'a' if unfinished(left) else 'no'} checkpoint half written)"
+            half = "a" if set(unfinished(left)) - self.unfinished else "no"
+            what += f", {moment.share:.2f} of a step's time later" if moment.share else ""
+            what += f" (log up to step {training.last_step(left)}, {half} checkpoint half written)"
+        self.unfinished |= set(unfinished(left))
         step = saved_step(left)
         print(
             f"{self.name}, {how}: {what}; ", f"resumed from step {step}" if step else "begun anew", sep="", flush=True
@@ -399,8 +412,9 @@ def end_by_ctrl_c(child: Child) -> None:
     """Ctrl-C: the step is finished and saved, and a line says how to go on."""
     before = child.said.read_text().count("go on with: --resume")
     child.send(signal.SIGINT)
+    child.go_on()
     code, said = child.end(), child.said.read_text()
-    # While it computes, MindSpore passes Ctrl-C on as SIGTERM.
+    # MindSpore may pass Ctrl-C on as SIGTERM.
     if code not in (128 + signal.SIGINT, 128 + signal.SIGTERM) or said.count("go on with: --resume") == before:
         raise Failed(f"Ctrl-C ended it with {code}; {child.last_words()}")
 

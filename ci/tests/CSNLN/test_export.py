@@ -142,7 +142,7 @@ def test_mindir(saved, used, tmp_path):  # noqa: F811
         (["--scale", "4"], "has scale 2, not 4"),
         (["--batch_size", "0"], "batch_size must be 1 or more"),
         (["--attention_memory", "0"], "attention_memory must be 1 or more"),
-        (["--file_format", "ONNX", "--file_name", "/proc/nope/x"], "cannot write /proc/nope/x.onnx"),
+        (["--file_format", "ONNX", "--file_name", "/proc/nope/x"], "cannot write to /proc/nope"),
     ],
 )
 def test_mistakes_get_one_sentence(saved, tmp_path, monkeypatch, words, sentence):  # noqa: F811

@@ -248,7 +248,7 @@ def test_values_that_are_no_numbers(sampler):
         (["PICTURE", "--fuse", "PICTURE", "--box", "0,5,2,2"], "leaves the picture of 6x4"),
         (["PICTURE", "--fuse", "LARGER", "--box", "0,0,2,2"], "of one size: picture.png is 6x4, LARGER 8x6"),
         (["PICTURE", "--fuse", "PICTURE", "--mask", "LARGER"], "the mask must have the pictures' size, 6x4"),
-        (["PICTURE", "--fuse", "/nope.png", "--box", "0,0,2,2"], "there is no /nope.png"),
+        (["PICTURE", "--fuse", "/nope.png", "--box", "0,0,2,2"], "/nope.png is no file"),
         (["PICTURE", "--tile", "33"], "--tile 33 is hardly more than the overlap of tiles: take 34 or more"),
         (["PICTURE", "--format", "webp"], "format must be one of"),
         (["PICTURE", "--scale", "8"], "has scale 4, not 8"),

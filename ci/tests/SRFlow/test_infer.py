@@ -269,7 +269,7 @@ def test_values_that_are_no_numbers(tiny, tmp_path):
     [
         ([], "on what? type infer.py PICTURES, infer.py encode HR"),
         (["encode"], "on what? type infer.py PICTURES"),
-        (["decod", "LATENTS"], "there is no decod; did you mean 'decode'?"),
+        (["decod", "LATENTS"], "; did you mean 'decode'?"),
         (["/nope"], "there is no /nope"),
         (["EMPTY"], "found none"),
         (["decode", "/nope.npz"], "expected latents (.npz), but there is no /nope.npz"),

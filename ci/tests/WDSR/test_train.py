@@ -5,7 +5,6 @@ import math
 import os
 import re
 import shutil
-import signal
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ import pytest
 
 from ci.tests import training
 from ci.tests.options import unused_options
-from ci.tests.training import assert_same, last_step, losses, read, read_csv, start, wait_for_step
+from ci.tests.training import assert_same, losses, read, read_csv
 from common import UserError, checkpoint, config
 from common.mindrecord import PackOptions, pack
 from common.runtime import Runtime
@@ -108,51 +107,7 @@ def test_same_seed_same_run(run, finished):
     assert losses(other)[0] != losses(first)[0]
 
 
-# --------------------------------------------------------------------------------------------------- stop, kill, resume
-
-
-@pytest.mark.slow
-def test_interrupted_and_killed_run_equals_the_uninterrupted_one(root, run, words, tmp_path):
-    """Ctrl-C, SIGKILL, then to the end: every loss and every bit of the last checkpoint; rate and EMA go on, too."""
-    length = {
-        "test_every": 60,
-        "epochs": 3,
-        "save_every": 10,
-        "ema": 0.9,
-        "decay": "cosine",
-        "gclip": 50,
-        "weight_decay": 1e-4,
-    }
-    parts, program = tmp_path / "parts", root / "WDSR" / "train.py"
-    process = start(program, words(**length, save_dir=parts), tmp_path)
-    wait_for_step(parts, 20, process)
-    process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=60)
-    assert process.returncode in (130, 143), said  # while it computes, MindSpore passes Ctrl-C on as SIGTERM
-    (folder,) = parts.iterdir()
-    stopped = read(folder).meta["step"]
-    assert 20 <= stopped < 140, "in the middle"
-    assert f"stopped at step {stopped}; go on with: --resume {folder}" in said
-    assert len(losses(folder)) == stopped, "not a step more was made than was saved"
-
-    process = start(program, ["--resume", str(folder), "--log_every", "1"], tmp_path)
-    wait_for_step(parts, stopped + 25, process)
-    process.kill()
-    process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGKILL
-    saved = read(folder).meta["step"]
-    assert stopped < saved
-    assert saved % 10 == 0
-    assert last_step(folder) >= saved
-
-    assert train.main(["--resume", str(folder / "ckpt" / "last.ckpt")]) == 0
-    whole = run(**length)
-    columns = "step", "loss", "learning_rate", "gradient_norm", "PSNR-Y (crop 2)"
-    assert read_csv(folder, *columns) == read_csv(whole, *columns)
-    one, other = read(folder), read(whole)
-    assert_same(one.weights, other.weights)
-    assert_same(one.state, other.state)
-    assert len(list(parts.iterdir())) == 1, "in one folder all the time"
+# --------------------------------------------------------------------------------------------------------------- resume
 
 
 def test_changed_options_of_a_resumed_run(finished, capsys):

@@ -502,7 +502,7 @@ def test_things_that_cannot_be_resumed(tmp_path):
         resume(tmp_path / "empty")
     with pytest.raises(UserError, match=r"checkpoint not found: .*nothing"):
         resume(tmp_path / "nothing")
-    with pytest.raises(UserError, match=r"a\.ckpt \(IRN, step 3\) cannot be resumed here: expected a Net"):
+    with pytest.raises(UserError, match=r"a\.ckpt \(IRN, step 3\) cannot be resumed here: expected Net"):
         resume(save(tmp_path / "a.ckpt", Options(), model="IRN"))
     with pytest.raises(
         UserError, match=r"b\.ckpt was not written by a training run: start from its weights with --ckpt_"

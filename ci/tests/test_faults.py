@@ -1,0 +1,92 @@
+"""Trainings that are killed at random moments end as if nobody had touched them: two kills of each model."""
+
+import random
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from ci.tests import clone, faults
+from common import checkpoint
+from common.checkpoint import Checkpoint
+
+SEED = 1
+
+
+@pytest.fixture(scope="module")
+def said(root, tmp_path_factory):
+    """What the harness says of all models; the kills come from this seed, WDSR is stopped by Ctrl-C besides."""
+    folder = tmp_path_factory.mktemp("faults")
+    command = [sys.executable, "-m", "ci.tests.faults", "--kills", "2", "--freeze", "--seed", str(SEED)]
+    parts = {"WDSR": ["--stops", "1", "--models", "WDSR"]}
+    parts["others"] = ["--stops", "0", "--models", *(name for name in faults.TINY if name != "WDSR")]
+    lines = []
+    for name, options in parts.items():
+        words = [*command, *options, "--folder", str(folder / name)]
+        done = subprocess.run(words, cwd=root, env=clone.environment(), capture_output=True, text=True, check=False)
+        lines += [done.stdout, done.stderr]
+    return "".join(lines)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", faults.TINY)
+def test_killed_run_equals_the_uninterrupted_one(said, model):
+    """Killed some time after a step and in the middle of a checkpoint's write: every loss, and every bit at the end."""
+    lines = [line for line in said.splitlines() if line.startswith((f"{model},", f"{model}:"))]
+    assert f"{model}: bit-equal after 2 kills: {faults.STEPS} losses" in lines[-1], said
+    assert sum(", kill " in line for line in lines) == 2
+    assert sum("in the write of" in line and " bytes" in line for line in lines) == 1
+    assert sum("resumed from step" in line for line in lines) >= 1
+    assert sum(", stopped by Ctrl-C: " in line for line in lines) == (model == "WDSR")
+
+
+def test_moments_are_drawn_from_the_seed():
+    drawn = faults.draw(random.Random(5), 20, 0.5, 1)
+    assert drawn == faults.draw(random.Random(5), 20, 0.5, 1)
+    assert drawn != faults.draw(random.Random(6), 20, 0.5, 1)
+    assert len(drawn) == 21
+    kinds = [moment.kind for moment in drawn]
+    assert kinds.count(faults.ANYWHERE) == 10
+    assert kinds.count(faults.STOP) == 1
+    assert kinds.count(faults.BYTES) >= 1
+    assert kinds[0] != faults.STOP, "there is something to go on with"
+    steps = [moment.step for moment in drawn]
+    assert steps == sorted(steps)
+    assert any(moment.kind == faults.ANYWHERE and moment.step < faults.SAVE_EVERY for moment in drawn)
+    assert all(step % faults.SAVE_EVERY == 0 for step, kind in zip(steps, kinds, strict=True) if kind in faults.WRITES)
+
+
+def make_run(folder):
+    (folder / "ckpt").mkdir(parents=True)
+    (folder / "metrics.csv").write_text("step,loss,seconds_per_step\n1,0.5,0.1\n2,0.25,0.1\n")
+    content = Checkpoint({"w": np.ones(2, "f4")}, {"step": 2, "folder": str(folder)}, {"m": np.zeros(3, "f4")})
+    for name in ("last.ckpt", "best.ckpt"):
+        checkpoint.save(folder / "ckpt" / name, content)
+    return folder
+
+
+def test_differences_are_found(tmp_path):
+    """A loss, a missing row, a bit of a weight or of the state, a count: none is overlooked; the time of day is."""
+    whole, run = make_run(tmp_path / "whole"), make_run(tmp_path / "run")
+    log, last = run / "metrics.csv", run / "ckpt" / "last.ckpt"
+    text, content = log.read_text(), last.read_bytes()
+    log.write_text(text.replace("0.1\n", "7.0\n"))
+    assert faults.differences(run, whole) == []
+    log.write_text(text.replace("0.25", "0.250001"))
+    assert faults.differences(run, whole) == ["metrics.csv has 2 and 2 rows, different at steps ['2']"]
+    log.write_text(text.replace("2,0.25,0.1\n", ""))
+    assert faults.differences(run, whole) == ["metrics.csv has 1 and 2 rows, different at steps []"]
+    log.write_text(text)
+    changes = [("weights", "w", np.float32([1, 1 + 2**-23])), ("weights", "new", np.ones(1)), ("meta", "step", 3)]
+    for part, name, value in [*changes, ("state", "m", np.full(3, -0.0, "f4"))]:
+        saved = checkpoint.read(last)
+        getattr(saved, part)[name] = value
+        checkpoint.save(last, saved)
+        assert faults.differences(run, whole) == [f"last.ckpt: {name}{' of meta' if part == 'meta' else ''}"]
+        last.write_bytes(content)
+    assert faults.differences(run, whole) == []
+    shutil.copy(last, run / "ckpt" / ".last.x.tmp.ckpt")
+    assert [path.name for path in faults.unfinished(run)] == [".last.x.tmp.ckpt"]
+    assert faults.saved_step(run) == 2
