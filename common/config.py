@@ -12,7 +12,7 @@ static method `read_config(path)`, which gives what `read_yaml` gives.
 import argparse
 import dataclasses
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -100,8 +100,25 @@ _Loader.yaml_implicit_resolvers = {
     first: [resolver for resolver in resolvers if resolver[0].endswith((":null", ":merge"))]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.yaml_constructors = yaml.SafeLoader.yaml_constructors | {  # what a tag calls a number is left as text, too
-    f"tag:yaml.org,2002:{kind}": yaml.SafeLoader.construct_yaml_str for kind in ("int", "float", "bool", "timestamp")
+
+
+def _tagged(kind: str) -> Callable[[_Loader, yaml.Node], Any]:
+    """What a value is that its tag calls a number, as `!!float 5e3` in the authors' files."""
+    construct = yaml.SafeLoader.yaml_constructors[f"tag:yaml.org,2002:{kind}"]
+
+    def checked_value(loader: _Loader, node: yaml.Node) -> Any:
+        try:
+            return construct(loader, node)
+        except (ValueError, KeyError, ArithmeticError, AttributeError, IndexError):
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{node.value!r} is no {kind}", node.start_mark
+            ) from None
+
+    return checked_value
+
+
+_Loader.yaml_constructors = yaml.SafeLoader.yaml_constructors | {
+    f"tag:yaml.org,2002:{kind}": _tagged(kind) for kind in ("int", "float", "bool", "timestamp")
 }
 
 

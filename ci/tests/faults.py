@@ -36,7 +36,7 @@ from typing import Any, BinaryIO, NoReturn
 import numpy as np
 
 from ci.tests import training
-from common import atomic, checkpoint, images, runtime
+from common import UserError, atomic, checkpoint, images, runtime
 from common.checkpoint import Checkpoint, ckpt_format
 from common.record import Record
 
@@ -310,7 +310,8 @@ class Model:
     """The runs of one model below `folder`."""
 
     def __init__(self, name: str, folder: Path, data: Path) -> None:
-        self.name, self.folder, self.kills, self.unfinished = name, folder, 0, set[Path]()
+        self.name, self.folder, self.unfinished = name, folder, set[Path]()
+        self.kills, self.in_writes = 0, 0
         self.said = folder / "said.txt"
         folder.mkdir(parents=True)
         self.settings = {DATA_OPTION.get(name, "dataset_GT_path"): data, **COMMON, **TINY[name]}
@@ -338,6 +339,7 @@ class Model:
             how = "stopped by Ctrl-C"
         else:
             self.kills += 1
+            self.in_writes += "in the write" in what
             how = f"kill {self.kills}"
         if moment.kind == ANYWHERE:
             half = "a" if set(unfinished(left)) - self.unfinished else "no"
@@ -381,7 +383,6 @@ def disturb(model: Model, moments: Sequence[Moment], *, freeze: bool) -> str:
     whole = only_run(model.folder / "whole")
     pace = statistics.median(float(row) for (row,) in training.read_csv(whole, "seconds_per_step") if row)
     run = only_run(parts / "0") if freeze else None
-    writes = 0
     for number, moment in enumerate([*moments, None], 1):
         anew = run is None or saved_step(run) is None
         with model.start(parts / str(number), moment) if anew else model.resume(run, moment) as child:
@@ -389,7 +390,6 @@ def disturb(model: Model, moments: Sequence[Moment], *, freeze: bool) -> str:
                 child.finish()
                 break
             what = child.wait(pace)
-            writes += "in the write" in what
             if moment.kind == STOP:
                 end_by_ctrl_c(child)
             else:
@@ -403,8 +403,9 @@ def disturb(model: Model, moments: Sequence[Moment], *, freeze: bool) -> str:
         raise Failed(f"{run} does not end as {whole}: " + "; ".join(found))
     last = training.read(run)
     return (
-        f"bit-equal after {model.kills} kills: {len(training.losses(run))} losses, {len(last.weights)} weights and "
-        f"{len(last.state)} arrays of state in last.ckpt, best.ckpt; {len(unfinished(run))} unfinished files left"
+        f"bit-equal after {model.kills} kills, {model.in_writes} of them in a write: {len(training.losses(run))} "
+        f"losses, {len(last.weights)} weights and {len(last.state)} arrays of state in last.ckpt, best.ckpt; "
+        f"{len(unfinished(run))} unfinished files left"
     )
 
 
@@ -497,7 +498,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         before = cpu_seconds()
         try:
             result = disturb(Model(name, folder / name, data), moments, freeze=options.freeze)
-        except Failed as error:
+        except (Failed, UserError) as error:
             wrong, result = 1, f"FAILED: {error}"
         print(f"{name}: {result}; {cpu_seconds() - before:.0f} s of CPU", flush=True)
     if options.folder is None and not wrong:

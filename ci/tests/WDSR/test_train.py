@@ -249,7 +249,7 @@ def test_mindrecord_as_training_data(run, words, tmp_path, sample_dir):
     assert len(losses(folder)) == 4
     with pytest.raises(UserError, match=r"x2\.mindrecord was packed for x2, not x4"):
         train.main(words(data_train=packed, scale=4))
-    with pytest.raises(UserError, match=r"an LR picture of 32x32 is smaller than the training patch of 40x40"):
+    with pytest.raises(UserError, match=r"x2\.mindrecord holds patches of 64, smaller than --patch_size 80"):
         train.main(words(data_train=packed, patch_size=80))
 
 

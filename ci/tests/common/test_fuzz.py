@@ -6,6 +6,7 @@ mutated `.ckpt` and `.safetensors` in test_checkpoint.py.
 """
 
 import collections
+import datetime
 import io
 import itertools
 import logging
@@ -95,12 +96,12 @@ SNIPPETS = (
 
 
 def is_plain(value: object) -> bool:
-    """Mappings and sequences of texts, null and what !!binary gives."""
+    """Mappings and sequences of texts, null, and what a tag calls a number, a date or bytes (!!float 5e3)."""
     if isinstance(value, dict):
         return all(map(is_plain, itertools.chain(value, value.values())))
     if isinstance(value, list | tuple | set):
         return type(value) in (list, tuple, set) and all(map(is_plain, value))
-    return value is None or type(value) in (str, bytes)
+    return value is None or type(value) in (str, bytes, int, float, bool, datetime.date, datetime.datetime)
 
 
 @pytest.mark.parametrize("model", MODELS)
