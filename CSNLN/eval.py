@@ -8,7 +8,6 @@ LPIPS when its weights are given. Pictures are chopped as the authors do (--chop
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from common import runtime
 from CSNLN.src.config import parse
@@ -19,13 +18,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Evaluate; returns the exit code."""
     runtime.start_log()
     options = parse(EvalConfig, argv, __doc__)
-    runtime.start(options.device_target)
+    here = runtime.start(options.device_target, distribute=options.run_distribute)
 
-    from common.atomic import make_writable
     from common.evaluation import evaluate
+    from common.evaluation_run import EvaluationRun
     from common.metrics import LPIPS_NOT_COMPUTED
-    from common.report import Report, of_pairs
-    from common.runs import make_run_folder
+    from common.report import of_pairs
     from CSNLN.src import inference, utils
     from CSNLN.src.dataset.srdata import evaluation_sets
 
@@ -33,32 +31,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     scale = network.hyper.scale
     sets = evaluation_sets(options.data_path, options.data_test, scale, options.data_range)
     figures = inference.figures(scale, options.crop, options.lpips_weights)
-    if options.output:
-        make_writable(Path(options.output))
-    upscale, engine = inference.make_upscaler(network, options)
-    runtime.keep_interrupts()
-    run_name = f"eval_{options.data_test.replace('/', '-')}_x{scale}"
-    folder = Path(options.output) if options.output else make_run_folder(Path("runs/CSNLN"), run_name)
-    report, means = Report(folder, "CSNLN", source, scale, options), []
-    for name, pairs in sets.items():
-        ways = "".join(f", {word}" for word in ("chop", "self_ensemble") if getattr(options, word))
-        title, stem = f"{name} x{scale}, CSNLN {source}, {engine}{ways}", name.replace("/", "-").strip("-")
-        pictures = folder / stem if options.save_results else None
-        pairs = pairs[: options.limit or None]
-        table = evaluate(title, pairs, upscale, figures, scale, pictures)
-        table.write(folder, stem)
-        report.add(name, table, of_pairs(pairs, scale, pictures))
-        print(table.console())  # noqa: T201
-        for number, row in enumerate(table.rows.values()):
-            print(f"{number} : current psnr: {row[figures[0].name][1]:.4f} [{figures[0].name}]")  # noqa: T201
-        means += [
-            f"Mean {word} of {name} x{scale} is {table.mean(figure.name)[1]:.4f} [{figure.name}]"
-            for word, figure in zip(("psnr", "ssim"), figures, strict=False)
-        ]
-    print("\n".join(means))  # noqa: T201
-    if not options.lpips_weights:
-        print(LPIPS_NOT_COMPUTED)  # noqa: T201
-    print(f"written to {folder}")  # noqa: T201
+    run_name, means = f"eval_{options.data_test.replace('/', '-')}_x{scale}", []
+    with EvaluationRun("CSNLN", run_name, source, scale, options, here) as run:
+        upscale, engine = inference.make_upscaler(network, options)
+        runtime.keep_interrupts()
+        for name, pairs in sets.items():
+            ways = "".join(f", {word}" for word in ("chop", "self_ensemble") if getattr(options, word))
+            title, stem = f"{name} x{scale}, CSNLN {source}, {engine}{ways}", name.replace("/", "-").strip("-")
+            pictures = run.folder / stem if options.save_results else None
+            pairs = pairs[: options.limit or None]
+            table = run.whole(evaluate(title, pairs, upscale, figures, scale, pictures, run.share))
+            run.add(name, table, of_pairs(pairs, scale, pictures), stem=stem)
+            run.say(table.console())
+            for number, row in enumerate(table.rows.values()):
+                run.say(f"{number} : current psnr: {row[figures[0].name][1]:.4f} [{figures[0].name}]")
+            means += [
+                f"Mean {word} of {name} x{scale} is {table.mean(figure.name)[1]:.4f} [{figure.name}]"
+                for word, figure in zip(("psnr", "ssim"), figures, strict=False)
+            ]
+        run.say("\n".join(means))
+        if not options.lpips_weights:
+            run.say(LPIPS_NOT_COMPUTED)
+        run.say(f"written to {run.folder}")
     return 0
 
 

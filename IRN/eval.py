@@ -9,7 +9,6 @@ beside it bicubic down and up) and of the LR picture against the bicubic LR pict
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 
 from common import UserError, config, runtime
 from IRN.src.options.options import EvalConfig
@@ -23,36 +22,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = config.parse(EvalConfig, argv, description=__doc__)
     if not options.dataset_GT_path:
         raise UserError("which pictures? type --dataset_GT_path FOLDER")
-    runtime.start(options.device_target)
+    here = runtime.start(options.device_target, distribute=options.run_distribute)
 
-    from common.atomic import make_writable
-    from common.report import Report
-    from common.runs import make_run_folder
+    from common.evaluation_run import EvaluationRun
+    from common.metrics import LPIPS_NOT_COMPUTED
     from IRN.src.utils import measuring, rescaling, util
 
     network, saved, source = util.load_network(options)
     hyper = network.hyper
     sets = measuring.evaluation_sets(options, hyper.scale)
     columns = measuring.figures(hyper.scale, options.crop, options.lpips_weights)
-    if options.output:
-        make_writable(Path(options.output))
-    rescaler = rescaling.make_rescaler(network, saved, source, options)
-    runtime.keep_interrupts()
-    run_name = options.name or f"eval_{'+'.join(sets)}_x{hyper.scale}"
-    folder = Path(options.output) if options.output else make_run_folder(Path("runs/IRN"), run_name)
     digest = rescaling.digest_of(hyper, saved)
-    report = Report(folder, "IRN", source, hyper.scale, options)
-    for name, pairs in sets.items():
-        title = f"{name} x{hyper.scale}, IRN {source}, {rescaler.name}, {options.draws} draw(s) of z"
-        pairs = pairs[: options.limit or None]
-        table = measuring.evaluate(title, pairs, rescaler, columns, options, digest, folder / name)
-        table.write(folder, name)
-        report.add(name, table, measuring.shown(pairs, hyper.scale, options, folder / name), options.draws)
-        print(table.console(columns.restored))  # noqa: T201
-        print(table.console(columns.lr, f"{name} x{hyper.scale}, LR pictures against bicubic's"))  # noqa: T201
-    if not options.lpips_weights:
-        print("LPIPS: not computed (give --lpips_weights)")  # noqa: T201
-    print(f"written to {folder}")  # noqa: T201
+    run_name = options.name or f"eval_{'+'.join(sets)}_x{hyper.scale}"
+    with EvaluationRun("IRN", run_name, source, hyper.scale, options, here) as run:
+        rescaler = rescaling.make_rescaler(network, saved, source, options)
+        runtime.keep_interrupts()
+        for name, pairs in sets.items():
+            title = f"{name} x{hyper.scale}, IRN {source}, {rescaler.name}, {options.draws} draw(s) of z"
+            pairs, folder = pairs[: options.limit or None], run.folder / name
+            table = measuring.evaluate(title, pairs, rescaler, columns, options, digest, folder, run.share)
+            table = run.whole(table)
+            run.add(name, table, measuring.shown(pairs, hyper.scale, options, folder), options.draws)
+            run.say(table.console(columns.restored))
+            run.say(table.console(columns.lr, f"{name} x{hyper.scale}, LR pictures against bicubic's"))
+        if not options.lpips_weights:
+            run.say(LPIPS_NOT_COMPUTED)
+        run.say(f"written to {run.folder}")
     return 0
 
 

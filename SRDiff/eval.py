@@ -10,7 +10,6 @@ again against LR, LPIPS, how much the samples differ, and seconds. A figure of s
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 
 from common import config, runtime
 from SRDiff.src.model_utils.use_options import EvalConfig
@@ -23,12 +22,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Evaluate; returns the exit code."""
     runtime.start_log()
     options = config.parse(EvalConfig, argv, description=__doc__)
-    runtime.start(options.device_target)
+    here = runtime.start(options.device_target, distribute=options.run_distribute)
 
-    from common.atomic import make_writable
+    from common.evaluation_run import EvaluationRun
     from common.metrics import LPIPS_NOT_COMPUTED
-    from common.report import Report
-    from common.runs import make_run_folder
     from SRDiff.src.model_utils import data_sets, measuring
     from SRDiff.src.model_utils.sampling import Sampler
     from SRDiff.src.model_utils.trained import load_trained
@@ -37,41 +34,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     scale, ways = trained.hyper.scale, options.ways(trained.hyper.timesteps)
     sets = data_sets.evaluation_sets(options, scale)
     columns = measuring.figures(options, scale, ways)
-    if options.output:
-        make_writable(Path(options.output))
-    sampler = Sampler(trained, options.engine, options.tile)
-    sampler.engine("encoder")  # before the clock runs
-    runner = sampler.engine("predictor").name
-    runtime.keep_interrupts()
     run_name = options.name or f"eval_{'+'.join(sets)}_x{scale}"
-    folder = Path(options.output) if options.output else make_run_folder(Path("runs/SRDiff"), run_name)
-    report = Report(folder, "SRDiff", trained.source, scale, options)
-    for name, pairs in sets.items():
-        title = f"{name} x{scale}, SRDiff {trained.source}, {runner}, {options.samples} sample(s)"
-        pictures = data_sets.pictures_of(name, pairs, scale, options)
-        results = measuring.evaluate(title, pictures, sampler, ways, columns, options, folder / name)
-        results.table.write(folder, name)
-        pictures = data_sets.pictures_of(name, pairs, scale, options)
-        shown = measuring.shown(pictures, results, ways, options.samples, folder / name)
-        report.add(name, results.table, shown, options.samples)
-        measuring.write_summary(results, ways, folder / f"{name}_summary.md")
-        figures, count = results.table.figures, max(1, WIDEST // (len(ways) + 1))
-        for first in range(0, len(figures), count):
-            title = f"{name} x{scale}, further figures" if first else ""
-            say(results.table.console(figures[first : first + count], title))
-        if len(ways) > 1 or options.samples > 1:
-            say("\n" + measuring.summary(results, ways))
-        if not options.lpips_weights:
-            say(LPIPS_NOT_COMPUTED)
-        if results.lost:
-            say(f"{len(results.lost)} sample(s) ran to values that are no numbers: {'; '.join(results.lost[:3])}")
-    say(f"written to {folder}")
+    with EvaluationRun("SRDiff", run_name, trained.source, scale, options, here) as run:
+        sampler = Sampler(trained, options.engine, options.tile)
+        sampler.engine("encoder")  # before the clock runs
+        runner = sampler.engine("predictor").name
+        runtime.keep_interrupts()
+        for name, pairs in sets.items():
+            title = f"{name} x{scale}, SRDiff {trained.source}, {runner}, {options.samples} sample(s)"
+            own, folder = (name, pairs, scale, options), run.folder / name
+            pictures = data_sets.pictures_of(*own, run.share)
+            results = measuring.evaluate(title, pictures, sampler, ways, columns, options, folder)
+            results = measuring.whole(results, run)
+            shown = measuring.shown(data_sets.pictures_of(*own), results, ways, options.samples, folder)
+            run.add(name, results.table, shown, options.samples)
+            summary = measuring.summary(results, ways)
+            if here.is_main:
+                measuring.write_summary(summary, results.lost, run.folder / f"{name}_summary.md")
+            figures, count = results.table.figures, max(1, WIDEST // (len(ways) + 1))
+            for first in range(0, len(figures), count):
+                title = f"{name} x{scale}, further figures" if first else ""
+                run.say(results.table.console(figures[first : first + count], title))
+            if len(ways) > 1 or options.samples > 1:
+                run.say("\n" + summary)
+            if not options.lpips_weights:
+                run.say(LPIPS_NOT_COMPUTED)
+            if lost := results.lost:
+                run.say(f"{len(lost)} sample(s) ran to values that are no numbers: {'; '.join(lost[:3])}")
+        run.say(f"written to {run.folder}")
     return 0
-
-
-def say(text: str) -> None:
-    """On standard output."""
-    print(text, flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ the negative log-likelihood of HR. A figure of several samples is their mean.
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 
 from common import config, runtime
 from SRFlow.src.model_utils.use_options import EvalConfig
@@ -23,11 +22,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     runtime.start_log()
     options = config.parse(EvalConfig, argv, description=__doc__)
     heats = options.all_heats()
-    runtime.start(options.device_target)
+    here = runtime.start(options.device_target, distribute=options.run_distribute)
 
-    from common.atomic import make_writable
-    from common.report import Report
-    from common.runs import make_run_folder
+    from common.evaluation_run import EvaluationRun
+    from common.metrics import LPIPS_NOT_COMPUTED
     from SRFlow.src.model_utils import data_sets, measuring
     from SRFlow.src.model_utils.sampling import Sampler
     from SRFlow.src.model_utils.trained import load_trained
@@ -36,39 +34,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     scale = trained.hyper.scale
     sets = data_sets.evaluation_sets(options, scale)
     columns = measuring.figures(options, scale)
-    if options.output:
-        make_writable(Path(options.output))
-    sampler = Sampler(trained, options.engine, options.tile)
-    runner = sampler.engine("decode").name
-    runtime.keep_interrupts()
     run_name = options.name or f"eval_{'+'.join(sets)}_x{scale}"
-    folder = Path(options.output) if options.output else make_run_folder(Path("runs/SRFlow"), run_name)
-    report = Report(folder, "SRFlow", trained.source, scale, options)
-    for name, pairs in sets.items():
-        title = f"{name} x{scale}, SRFlow {trained.source}, {runner}, {options.samples} sample(s)"
-        if data_sets.by_patches(options, pairs):
-            for heat in heats:
-                pictures = data_sets.pictures_of(name, pairs, scale, options.limit)
-                table = measuring.evaluate_patches(title, pictures, sampler, heat, options, say)
-                table.write(folder, name if len(heats) == 1 else f"{name}_heat_{heat:g}")
-                report.add(name, table)
-            continue
-        pictures = data_sets.pictures_of(name, pairs, scale, options.limit)
-        table = measuring.evaluate(title, pictures, sampler, columns, options, folder / name)
-        table.write(folder, name)
-        pictures = data_sets.pictures_of(name, pairs, scale, options.limit)
-        report.add(name, table, measuring.shown(pictures, options, folder / name), options.samples)
-        for first in range(0, len(table.figures), 2):
-            say(table.console(table.figures[first : first + 2], f"{name} x{scale}, further figures" if first else ""))
-        if not options.lpips_weights:
-            say("LPIPS: not computed (give --lpips_weights)")
-    say(f"written to {folder}")
+    with EvaluationRun("SRFlow", run_name, trained.source, scale, options, here) as run:
+        sampler = Sampler(trained, options.engine, options.tile)
+        runner = sampler.engine("decode").name
+        runtime.keep_interrupts()
+        for name, pairs in sets.items():
+            title = f"{name} x{scale}, SRFlow {trained.source}, {runner}, {options.samples} sample(s)"
+            own, folder = [name, pairs, scale, options.limit], run.folder / name
+            if data_sets.by_patches(options, pairs):
+                for heat in heats:
+                    pictures = data_sets.pictures_of(*own, run.share)
+                    say = run.say if here.world_size == 1 else log.info
+                    table = run.whole(measuring.evaluate_patches(title, pictures, sampler, heat, options, say))
+                    lines = measuring.patch_lines(table) if here.world_size > 1 else []
+                    run.say("\n".join([*lines, *measuring.mean_lines(table)]))
+                    run.add(name, table, stem=name if len(heats) == 1 else f"{name}_heat_{heat:g}")
+                continue
+            pictures = data_sets.pictures_of(*own, run.share)
+            table = run.whole(measuring.evaluate(title, pictures, sampler, columns, options, folder))
+            shown = measuring.shown(data_sets.pictures_of(*own), options, folder)
+            run.add(name, table, shown, options.samples)
+            for first in range(0, len(table.figures), 2):
+                some = table.figures[first : first + 2]
+                run.say(table.console(some, f"{name} x{scale}, further figures" if first else ""))
+            if not options.lpips_weights:
+                run.say(LPIPS_NOT_COMPUTED)
+        run.say(f"written to {run.folder}")
     return 0
-
-
-def say(text: str) -> None:
-    """On standard output, at once: patches take their time."""
-    print(text, flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

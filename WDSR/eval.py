@@ -9,7 +9,6 @@ of scale + 6 cropped; the authors' on DIV2K), LR-PSNR, and LPIPS when its weight
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 
 from common import config, runtime
 from WDSR.src.args import EvalConfig
@@ -25,42 +24,38 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(options: EvalConfig) -> int:
     """Evaluate with parsed options."""
-    runtime.start(options.device_target)
+    here = runtime.start(options.device_target, distribute=options.run_distribute)
 
-    from common.atomic import make_writable
     from common.evaluation import evaluate
-    from common.report import Report, of_pairs
-    from common.runs import make_run_folder
+    from common.evaluation_run import EvaluationRun
+    from common.metrics import LPIPS_NOT_COMPUTED
+    from common.report import of_pairs
     from WDSR.src import utils
     from WDSR.src.data.srdata import evaluation_sets
 
     network, saved, source = utils.load_network(options)
-    hyper = network.hyper
+    scale = network.hyper.scale
     sets = evaluation_sets(
-        options.dir_data, options.data_test, hyper.scale, data_range=options.data_range, track=options.track
+        options.dir_data, options.data_test, scale, data_range=options.data_range, track=options.track
     )
-    figures = utils.figures(hyper.scale, options.crop, options.lpips_weights)
-    if options.output:
-        make_writable(Path(options.output))
-    upscale, engine = utils.make_upscaler(network, saved, source, options)
-    runtime.keep_interrupts()
-    name = f"eval_{options.data_test.replace('/', '-')}_x{hyper.scale}"
-    folder = Path(options.output) if options.output else make_run_folder(Path("runs/WDSR"), name)
-    report = Report(folder, "WDSR", source, hyper.scale, options)
-    for name, pairs in sets.items():
-        ensemble = ", self-ensemble" if options.self_ensemble else ""
-        title = f"{name} x{hyper.scale}, WDSR {source}, {engine}{ensemble}"
-        pictures = folder / name if options.save_results else None
-        pairs = pairs[: options.limit or None]
-        table = evaluate(title, pairs, upscale, figures, hyper.scale, pictures)
-        table.write(folder, name)
-        report.add(name, table, of_pairs(pairs, hyper.scale, pictures))
-        print(table.console())  # noqa: T201
-        for word, figure in zip(("psnr", "ssim"), figures, strict=False):
-            print(f"Mean {word} of {name} x{hyper.scale} is {table.mean(figure.name)[1]:.4f} [{figure.name}]")  # noqa: T201
-    if not options.lpips_weights:
-        print("LPIPS: not computed (give --lpips_weights)")  # noqa: T201
-    print(f"written to {folder}")  # noqa: T201
+    figures = utils.figures(scale, options.crop, options.lpips_weights)
+    run_name = f"eval_{options.data_test.replace('/', '-')}_x{scale}"
+    with EvaluationRun("WDSR", run_name, source, scale, options, here) as run:
+        upscale, engine = utils.make_upscaler(network, saved, source, options)
+        runtime.keep_interrupts()
+        for name, pairs in sets.items():
+            ensemble = ", self-ensemble" if options.self_ensemble else ""
+            title = f"{name} x{scale}, WDSR {source}, {engine}{ensemble}"
+            pictures = run.folder / name if options.save_results else None
+            pairs = pairs[: options.limit or None]
+            table = run.whole(evaluate(title, pairs, upscale, figures, scale, pictures, run.share))
+            run.add(name, table, of_pairs(pairs, scale, pictures))
+            run.say(table.console())
+            for word, figure in zip(("psnr", "ssim"), figures, strict=False):
+                run.say(f"Mean {word} of {name} x{scale} is {table.mean(figure.name)[1]:.4f} [{figure.name}]")
+        if not options.lpips_weights:
+            run.say(LPIPS_NOT_COMPUTED)
+        run.say(f"written to {run.folder}")
     return 0
 
 

@@ -135,6 +135,7 @@ def evaluate(
     figures: Sequence[Figure],
     scale: int,
     pictures: Path | None,
+    share: Callable[[list[Pair]], list[Pair]] = list,
 ) -> Table:
     """Measure every pair.
 
@@ -144,13 +145,13 @@ def evaluate(
         upscale: (h, w, 3) uint8 -> (h * scale, w * scale, 3) uint8.
         figures: columns of the table; the first is written under the pictures of a strip.
         pictures: folder for SR/name.png and strips/name.png; None writes none.
+        share: picks the pairs that this worker measures; all by default.
 
     Raises:
         UserError: two pictures have one name, or a pair cannot be read.
     """
-    pairs = told_apart(title, pairs)
     table = Table(title, figures, {}, {})
-    for pair in pairs:
+    for pair in share(told_apart(title, pairs)):
         hr, lr = read_pair(pair, scale)
         bicubic = imresize(lr, scale)
         start = time.perf_counter()

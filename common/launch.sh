@@ -3,7 +3,7 @@
 # How a script uses it: WDSR/script/run_gpu_distribute.sh.
 #
 # The user's environment: PYTHON, DEVICE_TARGET, BACKGROUND=1; for several workers also WATCHDOG_SECONDS (1800) and
-# STOP_SECONDS (60); for several machines MS_WORKER_NUM (on all of them), MASTER_ADDR, MASTER_PORT and NODE_RANK.
+# STOP_SECONDS (60); for several machines MS_WORKER_NUM (workers of all), NODE_RANK, MASTER_ADDR, MASTER_PORT (8118).
 # Python sees ZOO_PREFERRED_DEVICE and, as one of several workers, ZOO_JOB: the folder with the workers' logs.
 
 set +o posix # bash started as `sh` has no process substitution before 5.1
@@ -51,9 +51,9 @@ zoo_path() {
     echo "$path"
 }
 
-# zoo_count NAME VALUE: prints the number, 1 or more.
+# zoo_count NAME VALUE [LEAST]: prints the number, LEAST (1) or more.
 zoo_count() {
-    [[ $2 =~ ^[1-9][0-9]{0,5}$ ]] || zoo_fail "$1 is not a number of 1 or more: $2"
+    [[ $2 =~ ^(0|[1-9][0-9]{0,5})$ && $2 -ge ${3:-1} ]] || zoo_fail "$1 is not a number of ${3:-1} or more: $2"
     echo "$2"
 }
 
@@ -69,6 +69,13 @@ zoo_run() {
     zoo_background "$1"
     zoo_log_to "$@"
     exec "$PYTHON" "${@:2}"
+}
+
+# zoo_evaluate LOG PROGRAM ARGUMENTS...: zoo_run, or zoo_distribute with EVAL_WORKERS workers that share the pictures.
+zoo_evaluate() {
+    local workers
+    workers=$(zoo_count EVAL_WORKERS "${EVAL_WORKERS:-1}")
+    if ((workers > 1)); then zoo_distribute "$workers" "$@"; else zoo_run "$@"; fi
 }
 
 zoo_background() {
@@ -115,6 +122,7 @@ print(*counts.values())' "$RANK_TABLE" 2>/dev/null) ||
     read -r -a servers <<<"$counts"
     DEVICES=$((${counts// /+}))
     if [[ -n ${NODE_RANK:-} ]] && ((${#servers[@]} > 1)); then
+        zoo_count NODE_RANK "$NODE_RANK" 0 >/dev/null
         ((NODE_RANK < ${#servers[@]})) || zoo_fail "NODE_RANK is $NODE_RANK, but $1 has ${#servers[@]} servers"
         export MS_WORKER_NUM=${MS_WORKER_NUM:-$DEVICES}
         DEVICES=${servers[NODE_RANK]}
@@ -168,11 +176,14 @@ zoo_plan_cluster() {
     case $kind in Ascend) present=davinci ;; GPU) present=nvidia ;; *) present=none ;; esac
     present=$(find /dev -maxdepth 1 -name "${present}[0-9]*" | wc -l)
     ((present > 0)) || { present=$(nproc) && kind="CPU core"; }
-    WORKERS=$((present < $1 ? present : $1)) TOTAL=${MS_WORKER_NUM:-0}
+    WORKERS=$((present < $1 ? present : $1))
     ((WORKERS == $1)) || echo "this machine has $present $kind(s): $WORKERS workers, not $1"
-    ((TOTAL > 0)) || TOTAL=$WORKERS
-    ((TOTAL >= WORKERS)) || zoo_fail "MS_WORKER_NUM is $TOTAL, fewer than the $WORKERS workers of this machine"
+    TOTAL=$(zoo_count MS_WORKER_NUM "${MS_WORKER_NUM:-$WORKERS}")
+    zoo_count NODE_RANK "$node" 0 >/dev/null
+    zoo_count MASTER_PORT "$port" 0 >/dev/null
     zoo_count WATCHDOG_SECONDS "${WATCHDOG_SECONDS:=1800}" >/dev/null
+    zoo_count STOP_SECONDS "${STOP_SECONDS:=60}" 0 >/dev/null
+    zoo_check_machines "$node"
     export MASTER_ADDR=${MASTER_ADDR:-127.0.0.1}
     ((TOTAL == WORKERS || port > 0)) || port=8118 # msrun's own; the other machines must know it
     if ((node == 0)); then
@@ -181,10 +192,24 @@ zoo_plan_cluster() {
             zoo_fail "cannot listen on port ${MASTER_PORT:-8118}: set MASTER_PORT to a free one"
     fi
     FIRST_RANK=0
+    printf -v CONNECTED ':%04X 01 ' "$port" # how /proc/net/tcp shows a connection that stands
     CLUSTER=(--worker_num="$TOTAL" --local_worker_num="$WORKERS" --master_addr="$MASTER_ADDR" --master_port="$port"
         --tail_worker_log="$TOTAL") # this number is nobody's: zoo_distribute shows the log itself
     ((TOTAL == WORKERS)) || { FIRST_RANK=$((node * WORKERS)) && CLUSTER+=(--node_rank="$node"); }
     [[ $kind != Ascend || -z ${RANK_TABLE:-} || $WORKERS != "$1" ]] || CLUSTER+=(--rank_table_file="$RANK_TABLE")
+}
+
+# zoo_check_machines NODE: what cannot become one job is refused, or every machine would wait for the others in vain.
+zoo_check_machines() {
+    ((TOTAL >= WORKERS)) || zoo_fail "MS_WORKER_NUM is $TOTAL, fewer than the $WORKERS workers of this machine"
+    ((TOTAL % WORKERS == 0)) || zoo_fail "MS_WORKER_NUM is $TOTAL, but each machine must have as many workers as this" \
+        "one: $WORKERS"
+    (($1 * WORKERS < TOTAL)) || zoo_fail "NODE_RANK is $1, but the $TOTAL workers of MS_WORKER_NUM are those" \
+        "of $((TOTAL / WORKERS)) machine(s)"
+    if ((TOTAL > WORKERS)); then
+        [[ -n ${MASTER_ADDR:-} ]] || zoo_fail "MASTER_ADDR is not set: the address of the machine whose NODE_RANK is 0"
+        [[ -n ${NODE_RANK:-} ]] || zoo_fail "NODE_RANK is not set: 0 on the machine of MASTER_ADDR, 1 on the next one"
+    fi
 }
 
 # Prints the pid of every process of the job, whatever session or parent msrun and MindSpore gave it.
@@ -198,18 +223,26 @@ zoo_kill() {
     for pid in $(zoo_processes) $(zoo_processes); do kill -KILL "$pid" 2>/dev/null || true; done
 }
 
-# Runs aside: ends the job when its script is gone, a worker failed, or rank 0 writes neither log nor file in JOB.
+# Runs aside: ends the job when its script is gone, a worker failed here, rank 0 writes neither log nor file in JOB, the
+# scheduler has missed a worker for 30 seconds (MS_NODE_TIMEOUT), or another machine the scheduler for as long.
+# MindSpore does not: its workers wait for each other for hours, and heed no signal meanwhile.
 zoo_guard() {
-    local state='' now moved=$SECONDS
+    local state='' now reason moved=$SECONDS met=''
     while kill -0 "$MSRUN_PID" 2>/dev/null; do
         sleep 2
+        reason=''
         if ! zoo_is_child $BASHPID $$ || grep -qs 'exit with exception' "$JOB/msrun.log"; then zoo_kill && return; fi
         now=$(find "$JOB" ! -name 'worker_[1-9]*' ! -name scheduler.log -printf '%p %T@ %s\n' || true)
         [[ $now == "$state" ]] || { state=$now && moved=$SECONDS; }
-        if ((FIRST_RANK == 0 && SECONDS - moved >= WATCHDOG_SECONDS)); then
-            echo "error: rank 0 wrote nothing for $WATCHDOG_SECONDS seconds (WATCHDOG_SECONDS): the job is ended"
-            zoo_kill && return
+        ! grep -qs "$CONNECTED" /proc/net/tcp /proc/net/tcp6 || met=$SECONDS
+        if grep -qs 'is timed out' "$JOB/scheduler.log"; then
+            reason="a worker, perhaps of another machine, no longer answers"
+        elif [[ -n $met ]] && ((FIRST_RANK > 0 && SECONDS - met >= 30)); then
+            reason="machine 0 ($MASTER_ADDR) has left or no longer answers"
+        elif ((FIRST_RANK == 0 && SECONDS - moved >= WATCHDOG_SECONDS)); then
+            reason="rank 0 wrote nothing for $WATCHDOG_SECONDS seconds (WATCHDOG_SECONDS)"
         fi
+        [[ -z $reason ]] || { echo "error: $reason: the job is ended" && zoo_kill && return; }
     done
 }
 
@@ -217,7 +250,7 @@ zoo_guard() {
 # halted meanwhile, because it kills all workers as soon as one of them has left.
 zoo_stop() {
     trap zoo_kill INT TERM HUP
-    local pid main='' end=$((SECONDS + ${STOP_SECONDS:-60}))
+    local pid main='' end=$((SECONDS + STOP_SECONDS))
     for pid in $(zoo_processes); do
         if grep -qszxF MS_ROLE=MS_WORKER "/proc/$pid/environ" && grep -qszxF RANK_ID=0 "/proc/$pid/environ" &&
             zoo_is_child "$pid" "$MSRUN_PID"; then main=$pid; fi

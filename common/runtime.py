@@ -3,18 +3,21 @@
 import contextlib
 import ctypes
 import dataclasses
+import json
 import logging
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from typing import NoReturn
+from typing import Any, NoReturn
+
+import numpy as np
 
 from common import UserError
 from common.console import duration, progress, shows_bar, start_log
 
-__all__ = ["DEVICES", "DEVICE_CHOICES", "Runtime", "choose_device", "graph_mode", "run_main", "start", "was_launched"]
-__all__ += ["duration", "keep_freed_memory", "progress", "shows_bar", "start_log"]
+__all__ = ["DEVICES", "DEVICE_CHOICES", "Runtime", "choose_device", "gather", "graph_mode", "run_main", "start"]
+__all__ += ["duration", "keep_freed_memory", "progress", "shows_bar", "start_log", "was_launched"]
 
 DEVICES = ("Ascend", "GPU", "CPU")
 DEVICE_CHOICES = ("auto", *DEVICES)
@@ -112,6 +115,27 @@ def graph_mode(on: bool = True) -> Iterator[None]:
         yield
     finally:
         ms.set_context(mode=before)
+
+
+def gather(value: Any, here: Runtime) -> list[Any]:
+    """What each worker gives, by rank; each must call it, and waits for all others.
+
+    Args:
+        value: of JSON's types (tuples become lists).
+    """
+    if here.world_size == 1:
+        return [value]
+    from mindspore import Tensor, ops
+
+    # A sum in which each worker has a row of its own. float32, which all back ends can sum, holds bytes and lengths.
+    text = np.frombuffer(json.dumps(value).encode(), np.uint8)
+    lengths = np.zeros(here.world_size, np.float32)
+    lengths[here.rank] = len(text)
+    lengths = ops.AllReduce()(Tensor(lengths)).asnumpy().astype(int)
+    rows = np.zeros((here.world_size, lengths.max()), np.float32)
+    rows[here.rank, : len(text)] = text
+    rows = ops.AllReduce()(Tensor(rows)).asnumpy().astype(np.uint8)
+    return [json.loads(row[:length].tobytes()) for row, length in zip(rows, lengths, strict=True)]
 
 
 def keep_freed_memory() -> None:

@@ -32,5 +32,5 @@ csnln_eval() {
     shift
     if [[ -n ${1:-} && $1 != -* ]]; then set=$1 && shift; fi
     zoo_device "$device"
-    zoo_run eval.log "$ROOT/CSNLN/eval.py" --ckpt_file "$checkpoint" --data_test "$set" "${ZOO_DEVICE[@]}" "$@"
+    zoo_evaluate eval.log "$ROOT/CSNLN/eval.py" --ckpt_file "$checkpoint" --data_test "$set" "${ZOO_DEVICE[@]}" "$@"
 }

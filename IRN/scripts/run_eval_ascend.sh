@@ -9,5 +9,5 @@ zoo_setup IRN "SCALE DATASET_PATH CHECKPOINT_PATH" "$@"
 data=$(zoo_path DATASET_PATH "$2" folder)
 checkpoint=$(zoo_path CHECKPOINT_PATH "$3" file)
 zoo_device Ascend
-zoo_run eval.log "$ROOT/IRN/eval.py" --scale "$1" --dataset_GT_path "$data" --ckpt_path "$checkpoint" \
+zoo_evaluate eval.log "$ROOT/IRN/eval.py" --scale "$1" --dataset_GT_path "$data" --ckpt_path "$checkpoint" \
     "${ZOO_DEVICE[@]}" "${@:4}"

@@ -8,4 +8,4 @@ zoo_setup SRDiff "DATASET_PATH CHECKPOINT_PATH" "$@"
 data=$(zoo_path DATASET_PATH "$1")
 checkpoint=$(zoo_path CHECKPOINT_PATH "$2" file)
 zoo_device GPU
-zoo_run eval.log "$ROOT/SRDiff/eval.py" --dataset_GT_path "$data" --ckpt_path "$checkpoint" "${ZOO_DEVICE[@]}" "${@:3}"
+zoo_evaluate eval.log "$ROOT/SRDiff/eval.py" --dataset_GT_path "$data" --ckpt_path "$checkpoint" "${ZOO_DEVICE[@]}" "${@:3}"

@@ -7,4 +7,4 @@
 zoo_setup SRFlow "CONFIG DEVICE_ID" "$@"
 config=$(srflow_config "$1")
 srflow_device Ascend "$2"
-zoo_run eval.log "$ROOT/SRFlow/eval.py" --opt "$config" "${ZOO_DEVICE[@]}" "${@:3}"
+zoo_evaluate eval.log "$ROOT/SRFlow/eval.py" --opt "$config" "${ZOO_DEVICE[@]}" "${@:3}"

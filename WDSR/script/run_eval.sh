@@ -8,5 +8,5 @@ zoo_setup WDSR "DATASET_PATH CHECKPOINT_PATH DATASET_TYPE" "$@"
 data=$(zoo_path DATASET_PATH "$1" folder)
 checkpoint=$(zoo_path CHECKPOINT_PATH "$2" file)
 zoo_device auto
-zoo_run eval.log "$ROOT/WDSR/eval.py" --dir_data "$data" --data_test "$3" --ckpt_path "$checkpoint" \
+zoo_evaluate eval.log "$ROOT/WDSR/eval.py" --dir_data "$data" --data_test "$3" --ckpt_path "$checkpoint" \
     "${ZOO_DEVICE[@]}" "${@:4}"

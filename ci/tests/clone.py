@@ -46,7 +46,19 @@ def make_clone(folder: Path, model: str, scripts: str, programs: tuple[str, ...]
 
 def environment(**changes: str) -> dict[str, str]:
     """This process's environment without what steers the scripts, with this interpreter, and with `changes`."""
-    steers = ("DEVICE_TARGET", "BACKGROUND", "OMP_", "MS_", "MASTER_", "NODE_", "RANK_", "ZOO_", "WATCHDOG", "STOP_")
+    steers = (
+        "DEVICE_TARGET",
+        "BACKGROUND",
+        "EVAL_",
+        "OMP_",
+        "MS_",
+        "MASTER_",
+        "NODE_",
+        "RANK_",
+        "ZOO_",
+        "WATCHDOG",
+        "STOP_",
+    )
     kept = {name: value for name, value in os.environ.items() if not name.startswith(steers)}
     return {**kept, "PYTHON": sys.executable, **changes}
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -104,6 +104,7 @@ def evaluate(
     options: EvalConfig,
     weights: str,
     folder: Path,
+    share: Callable[[list[Pair]], list[Pair]] = list,
 ) -> Table:
     """Measure every picture of a set; write what the options ask for into `folder`.
 
@@ -111,13 +112,14 @@ def evaluate(
 
     Args:
         weights: digest of the network, for the LR files.
+        share: picks the pairs that this worker measures; all by default.
 
     Raises:
         UserError: two pictures have one name, or one cannot be read or is too small to be measured.
     """
     table = Table(title, [*columns.restored, *columns.lr], {}, {})
     scale = rescaler.hyper.scale
-    for pair in told_apart(title, pairs):
+    for pair in share(told_apart(title, pairs)):
         hr, reference = read_with_reference(pair, scale)
         reference = to_uint8(reference)
         bicubic = imresize(reference, scale)

@@ -11,6 +11,7 @@ import numpy as np
 from common import UserError, metrics
 from common.atomic import replacing
 from common.evaluation import Figure, Table, lpips_figure, psnr_figure, ssim_figure
+from common.evaluation_run import EvaluationRun
 from common.images import comparison_strip, write_picture
 from common.metrics import PROTOCOLS, Convention
 from common.report import Shown
@@ -27,7 +28,7 @@ SECONDS, DIVERSITY = "seconds per sample", "diversity (std of 255)"
 
 def figures(options: EvalConfig, scale: int, ways: Sequence[Way]) -> list[Figure]:
     """PSNR and SSIM on RGB by the authors' protocol and on Y, LR-PSNR, LPIPS where weights are given, and the rest."""
-    authors, on_y = PROTOCOLS["srdiff"](scale), Convention("y", options.crop)
+    authors, on_y = PROTOCOLS["srdiff"](scale), Convention("y", scale if options.crop < 0 else options.crop)
     made = [make(convention) for convention in (authors, on_y) for make in (psnr_figure, ssim_figure)]
     made.append(Figure(Convention("rgb", 0).label("LR-PSNR"), lambda sr, hr, lr: lr_psnr(sr, lr, scale)))
     if options.lpips_weights:
@@ -57,13 +58,15 @@ class Results:
 
     Attributes:
         table: its figures, the means over the samples.
-        deviations: over the samples of each way, by figure: a value for each picture.
+        deviations: over the samples of each way, by picture and figure.
         lost: "picture, way, sample: why", of samples that ran to values that are no numbers.
+        seen: names of all pictures, those that are left out of the table among them.
     """
 
     table: Table
-    deviations: dict[str, list[tuple[float, ...]]] = field(default_factory=dict)
+    deviations: dict[str, dict[str, tuple[float, ...]]] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
+    seen: list[str] = field(default_factory=list)
 
 
 def evaluate(
@@ -81,10 +84,11 @@ def evaluate(
     picture of which a way has no sample is left out of the table.
 
     Raises:
-        UserError: a picture cannot be read, or is too small to be measured; or no picture is left.
+        UserError: a picture cannot be read, or is too small to be measured.
     """
     results = Results(Table(title, columns, {}, {}))
     for picture in pictures:
+        results.seen.append(picture.name)
         start = time.perf_counter()
         look = sampler.look_at(picture.lr)
         looking = time.perf_counter() - start
@@ -109,9 +113,21 @@ def evaluate(
         log.info("%s: %s %s", picture.name, first.name, said)
         if options.save_results:
             write_strip(folder, picture, samples, first, row[first.name])
-    if not results.table.rows:
-        raise UserError(f"nothing could be measured: {results.lost[0] if results.lost else 'no pictures'}")
     return results
+
+
+def whole(results: Results, run: EvaluationRun) -> Results:
+    """The results of all workers.
+
+    Raises:
+        UserError: no picture could be measured.
+    """
+    table = run.whole(results.table, results.seen)
+    deviations = {name: found for part in run.gather(results.deviations) for name, found in part.items()}
+    lost = [line for part in run.gather(results.lost) for line in part]
+    if not table.rows:
+        raise UserError(f"nothing could be measured: {lost[0] if lost else 'no pictures'}")
+    return Results(table, {name: deviations[name] for name in table.rows if name in deviations}, lost)
 
 
 def draw_all(look: Look, name: str, way: Way, options: EvalConfig, lost: list[str]) -> dict[int, np.ndarray]:
@@ -138,7 +154,7 @@ def measure(picture: Picture, samples: Samples, results: Results) -> dict[str, t
         row[figure.name] = (figure.measure(bicubic, picture.hr, picture.lr), *map(float, map(np.mean, scores)))
         if several:
             deviations = tuple(map(float, map(np.std, scores)))
-            results.deviations.setdefault(figure.name, []).append(deviations)
+            results.deviations.setdefault(picture.name, {})[figure.name] = deviations
             spreads[figure.name] = deviations[-1]
     if several:
         row[DIVERSITY] = tuple(diversity(list(found.values())) for found in samples.values())
@@ -160,18 +176,19 @@ def summary(results: Results, ways: Sequence[Way]) -> str:
         for figure in table.figures:
             place = number - (len(ways) + 1 - len(figure.columns))  # not all figures have a column for bicubic
             text = f"{table.mean(figure.name)[place]:.{figure.digits}f}" if place >= 0 else ""
-            if number and figure.name in results.deviations:
-                text += f" ± {np.mean(results.deviations[figure.name], 0)[number - 1]:.{figure.digits}f}"
+            found = [deviations[figure.name] for deviations in results.deviations.values() if figure.name in deviations]
+            if number and found:
+                text += f" ± {np.mean(found, 0)[number - 1]:.{figure.digits}f}"
             cells.append(text)
         rows.append([sampler, str(steps), *cells])
     return f"## {table.title}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
-def write_summary(results: Results, ways: Sequence[Way], path: Path) -> None:
-    """`summary`, and the samples that were lost."""
-    lost = "".join(f"- {line}\n" for line in results.lost)
+def write_summary(summary: str, lost: Sequence[str], path: Path) -> None:
+    """The summary, and the samples that were lost."""
+    listed = "".join(f"- {line}\n" for line in lost)
     with replacing(path) as temporary:
-        temporary.write_text(summary(results, ways) + (f"\nLost samples:\n\n{lost}" if lost else ""), encoding="utf-8")
+        temporary.write_text(summary + (f"\nLost samples:\n\n{listed}" if lost else ""), encoding="utf-8")
 
 
 def path_of(folder: Path, name: str, way: Way, number: int, several: bool) -> Path:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -157,7 +157,7 @@ def evaluate_patches(
     options: EvalConfig,
     say: Callable[[str], None],
 ) -> Table:
-    """The seed's protocol: PSNR and SSIM of each patch; a line is said of each, and two of the means.
+    """The seed's protocol: PSNR and SSIM of each patch, of which the line is said.
 
     Raises:
         UserError: a patch cannot be read, or is too small to be measured.
@@ -173,12 +173,26 @@ def evaluate_patches(
             scores = [[figure.measure(sr, picture.hr, picture.lr) for sr in samples] for figure in columns]
         except UserError as error:
             raise UserError(f"{picture.name}: {error}") from error
-        psnr, ssim = means = [float(np.mean(found)) for found in scores]
-        table.rows[picture.name] = {name: (mean,) for name, mean in zip(names, means, strict=True)}
-        say(f"Get the number {number} data psnrloss: {as_printed(psnr)}, ssim_loss: {as_printed(ssim)}")
-    for word, name in zip(("psnr", "ssim"), names, strict=True):
-        say(f"The mean of {word} is: {as_printed(*table.mean(name))}")
+        table.rows[picture.name] = {name: (float(np.mean(found)),) for name, found in zip(names, scores, strict=True)}
+        say(patch_line(number, table.rows[picture.name]))
     return table
+
+
+def patch_line(number: int, row: Mapping[str, tuple[float, ...]]) -> str:
+    """The seed's line of the patch with this number, from 1."""
+    psnr, ssim = (as_printed(*values) for values in row.values())
+    return f"Get the number {number} data psnrloss: {psnr}, ssim_loss: {ssim}"
+
+
+def patch_lines(table: Table) -> list[str]:
+    """The seed's lines of all patches of a table by `evaluate_patches`."""
+    return [patch_line(number, row) for number, row in enumerate(table.rows.values(), 1)]
+
+
+def mean_lines(table: Table) -> list[str]:
+    """The seed's last two lines."""
+    means = zip(("psnr", "ssim"), table.figures, strict=True)
+    return [f"The mean of {word} is: {as_printed(*table.mean(figure.name))}" for word, figure in means]
 
 
 def as_printed(value: float) -> str:

@@ -7,6 +7,7 @@ import pytest
 from mindspore import Tensor
 
 from ci.tests.CSNLN.use import batch_of, levels, saved, smooth, used  # noqa: F401
+from ci.tests.workers import assert_two_make_the_table_of_one
 from common import UserError, config, images
 from common.resize import imresize
 from CSNLN import eval as evaluation
@@ -129,3 +130,11 @@ def test_mistakes_get_one_sentence(saved, data, tmp_path, monkeypatch, words, se
         evaluation.main(["--ckpt_file", str(saved[2]), "--data_path", str(data[0]), *words])
     assert sentence in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_two_workers_make_the_table_of_one(saved, used, data, tmp_path, monkeypatch):  # noqa: F811
+    root, hr, _ = data
+    images.write_picture(root / "benchmark" / "Set14" / "HR" / "a.png", hr["bird"])
+    images.write_picture(root / "benchmark" / "Set14" / "HR" / "z.png", hr["baby"])
+    arguments = ["--data_path", root, "--data_test", "Set14", "--ckpt_file", saved[2]]
+    assert_two_make_the_table_of_one(evaluation.main, arguments, tmp_path, monkeypatch)

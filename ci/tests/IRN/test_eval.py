@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from ci.tests.IRN import nets
+from ci.tests.workers import assert_two_make_the_table_of_one
 from common import UserError, images
 from common.metrics import Convention
 from common.resize import imresize
@@ -327,3 +328,9 @@ def test_mistakes_get_one_sentence(tiny, pictures, tmp_path, monkeypatch, words,
         evaluation.main(["--ckpt_path", str(tiny[2]), *(places.get(word, word) for word in words)])
     assert sentence in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_two_workers_make_the_table_of_one(haar, pictures, tmp_path, monkeypatch):
+    images.write_picture(pictures[0] / "b3.png", smooth(32, 36, 3))
+    arguments = ["--dataset_GT_path", pictures[0], "--ckpt_path", haar, "--draws", 2, "--report"]
+    assert_two_make_the_table_of_one(evaluation.main, arguments, tmp_path, monkeypatch)

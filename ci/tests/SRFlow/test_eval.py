@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
+from ci.tests.workers import assert_two_make_the_table_of_one
 from common import UserError, images
 from common.mindrecord import PackOptions, PatchRecords, pack
 from common.resize import imresize
@@ -267,3 +268,14 @@ def test_a_real_benchmark(tiny, shared_data, tmp_path):
     rows = rows_of(tmp_path / "o", "Set5")
     assert len(rows) == 5
     assert np.mean([row["PSNR-Y (crop 4): bicubic"] for row in rows.values()]) == pytest.approx(28.42, abs=0.03)
+
+
+@pytest.mark.parametrize("protocol", ["table", "patches"])
+def test_two_workers_make_the_table_of_one(tiny, used, pictures, tmp_path, monkeypatch, capsys, protocol):
+    images.write_picture(pictures[0] / "b3.png", smooth(24, 28, 3))
+    arguments = ["--dataset_GT_path", pictures[0], "--ckpt_path", tiny[4], "--heats", "0,0.6", "--samples", 2]
+    assert_two_make_the_table_of_one(evaluation.main, [*arguments, "--protocol", protocol], tmp_path, monkeypatch)
+    said = capsys.readouterr().out.splitlines()
+    if protocol == "patches":
+        lines = [[line for line in part if "number" in line or "mean" in line] for part in (said[:10], said[10:])]
+        assert lines[0][:8] == lines[1][:8], "the seed's lines, those of rank 0 at the end"

@@ -1,0 +1,109 @@
+"""One call of eval.py: its folder, its report, and the workers that share its pictures."""
+
+import contextlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+from common import runtime
+from common.atomic import make_writable
+from common.evaluation import Table
+from common.options import TableOptions
+from common.report import Report, Shown
+from common.runs import make_run_folder
+
+T = TypeVar("T")
+
+
+class EvaluationRun:
+    """Where an evaluation writes, as a context: a folder that it made and that stayed empty goes when it fails.
+
+    Of several workers each measures pictures of its own, and rank 0, which alone writes tables, has all results. The
+    pictures are dealt out without padding, so that none is counted twice, however many there are.
+
+    Attributes:
+        folder: of the results; the same for all workers.
+
+    Args:
+        model, source, scale: what is evaluated; `source` is the checkpoint.
+        name: of a new folder in runs/`model`; `options.output` is taken instead when it is given.
+
+    Raises:
+        UserError: the folder cannot be made or written.
+    """
+
+    def __init__(
+        self, model: str, name: str, source: str, scale: int, options: TableOptions, here: runtime.Runtime
+    ) -> None:
+        self._here, self._made = here, False
+        folder = options.output
+        if folder:
+            make_writable(Path(folder))
+        elif here.is_main:
+            folder, self._made = str(make_run_folder(Path("runs") / model, name)), True
+        self.folder = Path(self.gather(folder)[0])
+        self._report = Report(self.folder, model, source, scale, options)
+
+    def __enter__(self) -> "EvaluationRun":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: Any, trace: TracebackType | None) -> None:
+        if kind is None:
+            self.gather(None)  # a worker that leaves while rank 0 writes would end the job
+        elif self._made:
+            with contextlib.suppress(OSError):
+                self.folder.rmdir()
+
+    def share(self, items: Sequence[T]) -> list[T]:
+        """This worker's part: of n workers, the r-th from 0 has the items r, r + n, r + 2 n ..."""
+        return list(items[self._here.rank :: self._here.world_size])
+
+    def gather(self, value: Any) -> list[Any]:
+        """What each worker gives, of JSON's types, by rank; all must call it."""
+        return runtime.gather(value, self._here)
+
+    def whole(self, table: Table, seen: Sequence[str] = ()) -> Table:
+        """The table of all workers' pictures, in the order that one worker has.
+
+        Args:
+            table: of this worker's `share`.
+            seen: names of the pictures of that share, if not all are in the table.
+        """
+        names, rows, seconds, spreads = zip(
+            *self.gather([list(seen or table.rows), table.rows, table.seconds, table.spreads]), strict=True
+        )
+        order = in_turn(names)
+        measured = {name: {figure: tuple(row[figure]) for figure in row} for name, row in _joined(rows, order).items()}
+        return Table(table.title, table.figures, measured, _joined(seconds, order), _joined(spreads, order))
+
+    def add(self, name: str, table: Table, pictures: Iterable[Shown] = (), samples: int = 1, *, stem: str = "") -> None:
+        """Rank 0 writes a whole table, and puts it into the report.
+
+        Args:
+            name: of the set.
+            pictures, samples: as `Report.add` takes them.
+            stem: of the table's files; the name if none is given.
+
+        Raises:
+            UserError: a picture of the report cannot be read, or the page not be written.
+        """
+        if self._here.is_main:
+            table.write(self.folder, stem or name)
+            self._report.add(name, table, pictures, samples)
+
+    def say(self, text: str) -> None:
+        """Rank 0 prints at once."""
+        if self._here.is_main:
+            print(text, flush=True)  # noqa: T201
+
+
+def in_turn(parts: Sequence[Sequence[T]]) -> list[T]:
+    """The first of each part, the second of each part ...: the order before `share`."""
+    longest = max(map(len, parts))
+    return [part[place] for place in range(longest) for part in parts if place < len(part)]
+
+
+def _joined(parts: Iterable[dict[str, T]], order: Sequence[str]) -> dict[str, T]:
+    joined = {name: value for part in parts for name, value in part.items()}
+    return {name: joined[name] for name in order if name in joined}
