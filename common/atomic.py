@@ -1,13 +1,19 @@
 """Files that are either the old one or the new one, whole: a killed run leaves no half of anything."""
 
 import errno
+import hashlib
+import logging
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from common import UserError
+
+log = logging.getLogger(__name__)
+_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp(\.[^.]*)?")  # the names that `_reserve` chooses
 
 
 @contextmanager
@@ -25,10 +31,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
         raise NotADirectoryError(errno.ENOTDIR, "a file is where its folder should be", str(path.parent)) from None
-    # The last suffix is kept, since some writers (OpenCV, MindSpore) choose the format by it or add their own.
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=f".tmp{path.suffix}")
-    os.close(handle)
-    temporary = Path(name)
+    lock, temporary = _reserve(path)
     try:
         yield temporary
         temporary.chmod(0o644)  # mkstemp gives 0600, MindSpore 0400; others may want to read the file
@@ -38,8 +41,62 @@ def replacing(path: str | Path) -> Iterator[Path]:
         with suppress(OSError):
             temporary.unlink()
         raise
+    finally:
+        if lock is not None:
+            os.close(lock)
     with suppress(OSError):  # some network folders cannot be synced, and the file is in its place
         sync(path.parent)  # the new name itself must outlive a power cut
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files that killed processes have left in a folder; one that is being written is locked."""
+    for path in folder.iterdir():
+        if _TEMPORARY.fullmatch(path.name):
+            with suppress(OSError):
+                handle = os.open(path, os.O_RDONLY)
+                try:
+                    if _lock(handle, wait=False):
+                        path.unlink()
+                        log.info("removed %s, left by a process that was killed while it wrote", path)
+                finally:
+                    os.close(handle)
+
+
+def _reserve(path: Path) -> tuple[int | None, Path]:
+    """A handle that locks a new file beside `path` until it is closed, None where there are no locks; and the file."""
+    while True:
+        # The last suffix is kept, since some writers (OpenCV, MindSpore) choose the format by it or add their own.
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=f".tmp{path.suffix}")
+        if not _lock(handle, wait=True):
+            os.close(handle)
+            return None, Path(name)
+        if os.path.exists(name):
+            return handle, Path(name)
+        os.close(handle)  # between these lines another process took it for a leftover
+
+
+def _lock(handle: int, *, wait: bool) -> bool:
+    """Lock a file until its handle is closed or the process ends; False where another holds it or nothing can."""
+    try:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except (ImportError, OSError):  # Windows and some network folders have no locks
+        return False
+    return True
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal digest of a file's bytes.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def sync(path: Path) -> None:
@@ -57,6 +114,9 @@ def make_writable(folder: Path) -> None:
     Raises:
         UserError: it cannot.
     """
+    if file := next((place for place in (folder, *folder.parents) if place.is_file()), None):
+        which = "it" if file == folder else file
+        raise UserError(f"cannot write to {folder}: {which} is a file, where a folder is needed")
     new = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,14 +1,15 @@
-"""The checkpoint files of a training run: last.ckpt to go on from, best.ckpt, and numbered ones."""
+"""The checkpoint files of a training run: last.ckpt to go on from, best.ckpt, and numbered ones; and time to save."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from common import UserError, checkpoint
+from common import UserError, atomic, checkpoint
 from common.checkpoint import Checkpoint
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class RunFiles:
@@ -29,7 +30,7 @@ class RunFiles:
         return self.folder / "last.ckpt"
 
     def open(self, new: bool) -> None:
-        """Make the folder; a run that goes on takes it as it is.
+        """Make the folder; a run that goes on takes it as it is, but for the half written files of kills.
 
         Args:
             new: no step has been made yet, so that the files of another run would be in danger.
@@ -49,6 +50,8 @@ class RunFiles:
                 f"{self.elsewhere or self.folder} holds checkpoints of another run ({', '.join(found[:3])}): choose "
                 "another --ckpt_save_path, or go on with that run by --resume"
             )
+        for folder in (self.folder.parent, self.folder):
+            atomic.remove_leftovers(folder)
 
     def save(self, name: str, content: Checkpoint) -> None:
         """Write one file, whole or not at all.
@@ -77,3 +80,22 @@ class RunFiles:
     def _all(self) -> list[Path]:
         names = ("last.ckpt", "best.ckpt", "step_*.ckpt")
         return [path for name in names for path in sorted(self.folder.glob(name))]
+
+
+def forewarned(batches: Iterator[T]) -> Iterator[tuple[T, UserError | None]]:
+    """Each batch with the error that stands in the place of the next one, None where all is well.
+
+    Of several workers one may know of an error that the others do not meet. A batch ahead it can still tell them, and
+    all stop after the same step and save; if it left instead, the others would wait for it.
+
+    Raises:
+        UserError: of the first batch.
+    """
+    batch, error = next(batches, None), None
+    while batch is not None:
+        try:
+            following = next(batches, None)
+        except UserError as caught:
+            following, error = None, caught
+        yield batch, error
+        batch = following

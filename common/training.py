@@ -10,7 +10,7 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from common.gradient import GradientStep
 from common.guard import Guard
 from common.optimizer import Adam, MovingAverage
 from common.record import Record
-from common.saving import RunFiles
+from common.saving import RunFiles, forewarned
 from common.stopping import StopRequest
 
 log = logging.getLogger(__name__)
@@ -103,16 +103,15 @@ class Trainer:
         self.gradient_step = GradientStep(loss, parameters, plan.gradient_clip, here.world_size)
         self.guard = Guard(plan.bad_steps_at_most, plan.loss_scale)
         self.stop, self.stopping = StopRequest(), False
+        self.damage: UserError | None = None  # why there is no batch after this one
         self.step = 0
         self.best: dict[str, Any] | None = None
-
-    # ------------------------------------------------------------------------------------------------------ the loop
 
     def fit(self) -> int:
         """Train to the end of the plan, or until Ctrl-C or SIGTERM; returns the exit code.
 
         Raises:
-            UserError: the loss stayed non-finite, or a file could not be written.
+            UserError: the loss stayed non-finite, a picture could not be read or a file not be written.
         """
         if self.step >= self.plan.steps:
             log.info("nothing to do: step %d of %d is made; more epochs go on", self.step, self.plan.steps)
@@ -128,14 +127,17 @@ class Trainer:
         ):
             code = self._loop(batches, record, bar)
             if self.here.world_size > 1:  # a worker that leaves while the main one saves would end the job
-                ops.AllReduce()(Tensor(0.0, ms.float32)).asnumpy()
+                code = 2 if ops.AllReduce()(Tensor(bool(self.damage), ms.float32)).asnumpy() else code
+        if self.damage:
+            run = self.folder if self.here.is_main else "RUN"  # the main worker alone knows when it was made
+            raise UserError(f"{self.damage}; step {self.step} is saved, go on with: --resume {run}")
         self.files.tell(self.best if self.here.is_main and not code else None)
         return code
 
-    def _loop(self, batches: Iterable[tuple[np.ndarray, ...]], record: Record | None, bar: Any) -> int:
+    def _loop(self, batches: Iterator[tuple[np.ndarray, ...]], record: Record | None, bar: Any) -> int:
         log.info("compiling the training step; it begins at step %d of %d", self.step + 1, self.plan.steps)
         begin, since, started = self.step, self.step, time.perf_counter()
-        for batch in batches:
+        for batch, self.damage in forewarned(batches):
             values, norm = self.train_step(batch)
             self.stop.listen()
             self.step += 1
@@ -162,7 +164,7 @@ class Trainer:
 
         Call it within `runtime.graph_mode`: a step compiled in PyNative mode does not see weights that change later.
         """
-        control = Tensor([self.guard.loss_scale, self.stop.number != 0], ms.float32)
+        control = Tensor([self.guard.loss_scale, bool(self.stop.number or self.damage)], ms.float32)
         values, gradients, norm, stop = self.gradient_step(control, *(Tensor(array) for array in batch))
         values, norm, self.stopping = [float(value) for value in values], float(norm), float(stop) > 0
         if math.isfinite(values[0]) and math.isfinite(norm):
@@ -183,8 +185,6 @@ class Trainer:
             self._save_last()
         log.info("stopped at step %d; go on with: --resume %s", self.step, self.folder)
         return 128 + (self.stop.number or signal.SIGTERM)
-
-    # ------------------------------------------------------------------------------- what the main worker leaves behind
 
     def _log(self, record: Record | None, values: list[float], norm: float, seconds: float) -> None:
         rate = self.plan.learning_rate(self.step - 1)

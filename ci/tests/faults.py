@@ -384,6 +384,9 @@ def disturb(model: Model, moments: Sequence[Moment], *, freeze: bool) -> str:
     pace = statistics.median(float(row) for (row,) in training.read_csv(whole, "seconds_per_step") if row)
     run = only_run(parts / "0") if freeze else None
     for number, moment in enumerate([*moments, None], 1):
+        if moment and run and saved_step(run) == STEPS:  # the kill came too late, and would leave nothing to the others
+            check(run, whole)
+            run = None
         anew = run is None or saved_step(run) is None
         with model.start(parts / str(number), moment) if anew else model.resume(run, moment) as child:
             if moment is None:
@@ -399,14 +402,21 @@ def disturb(model: Model, moments: Sequence[Moment], *, freeze: bool) -> str:
         run = only_run(parts / str(number)) if anew else run
         model.tell(moment, what, run)
     run = only_run(parts / str(number)) if anew else run
-    if found := differences(run, whole):
-        raise Failed(f"{run} does not end as {whole}: " + "; ".join(found))
+    check(run, whole)
     last = training.read(run)
     return (
         f"bit-equal after {model.kills} kills, {model.in_writes} of them in a write: {len(training.losses(run))} "
         f"losses, {len(last.weights)} weights and {len(last.state)} arrays of state in last.ckpt, best.ckpt; "
-        f"{len(unfinished(run))} unfinished files left"
+        f"{len(model.unfinished)} files left half written, none of them now"
     )
+
+
+def check(run: Path, whole: Path) -> None:
+    """Raises Failed when a run at its end is not as the undisturbed one, or still holds what kills have left."""
+    if found := differences(run, whole):
+        raise Failed(f"{run} does not end as {whole}: " + "; ".join(found))
+    if left := unfinished(run):
+        raise Failed(f"{run} still holds what kills have left: {', '.join(path.name for path in left)}")
 
 
 def end_by_ctrl_c(child: Child) -> None:

@@ -6,12 +6,23 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.config import Parser
+from common.command_line import Parser
 from common.mindrecord.manifest import Manifest, read_manifest
 from common.mindrecord.move import repair
 from common.mindrecord.packing import ENCODINGS, ON_ERROR, PackOptions, pack
 from common.mindrecord.read import unpack, verify
 from common.runtime import run_main, start_log
+
+DESCRIPTION = """Pictures to MindRecord and back.
+
+    python -m common.mindrecord pack --hr DIV2K/DIV2K_train_HR --patch 160 --crops 47 --output train.mindrecord
+    python -m common.mindrecord verify train.mindrecord
+"""
+PACKING = """Write a set from folders of pictures: HR and LR, whole or cut into patches.
+
+    python -m common.mindrecord pack --hr DIV2K/DIV2K_train_HR --patch 0 --output whole.mindrecord      # x4, bicubic LR
+    python -m common.mindrecord pack --hr HR --lr LR --patch 160 --stride 80 --output train.mindrecord  # overlapping
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -80,16 +91,16 @@ def _repair(path: Path) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="python -m common.mindrecord", description="Pictures to MindRecord and back.")
-    commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
-    _add_pack(commands.add_parser("pack", help="write a set from folders of pictures"))
+    parser = Parser(prog="python -m common.mindrecord", description=DESCRIPTION)
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser, title="commands")
+    _add_pack(commands.add_parser("pack", help="write a set from folders of pictures", description=PACKING))
     for name, text in {
-        "verify": "re-hash and read all of a set",
+        "verify": "hash a set, as each opening does, and decode and compare all its records",
         "info": "show what a set holds",
         "unpack": "write the records back as PNG files",
         "repair": "finish a pack that was killed while it moved its files into place",
     }.items():
-        command = commands.add_parser(name, help=text)
+        command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         command.add_argument("path", type=Path, help="the set, X.mindrecord")
         if name == "unpack":
             command.add_argument("--output", type=Path, required=True, help="folder for HR/ and LR/")
@@ -103,18 +114,24 @@ def _add_pack(parser: argparse.ArgumentParser) -> None:
     add("--lr", type=Path, help="folder of LR pictures (0001x4.png or 0001.png); without it they are made by imresize")
     add("--scale", type=int, help="HR over LR; default 4, with --lr what the first pair shows")
     add("--output", type=Path, required=True, help="the set to write, X.mindrecord")
-    add("--patch", type=int, default=default["patch"], help="side of the HR patches, 0: whole pictures (%(default)s)")
+    add(
+        "--patch",
+        "--patch_size",
+        type=int,
+        default=default["patch"],
+        help="side of the HR patches, 0: whole pictures [%(default)s]",
+    )
     add("--stride", type=int, help="a patch every N HR pixels (default: side by side); the last ends at the edge")
     add("--crops", type=int, help="instead: N patches per picture at random places (SRFlow's data: 47)")
-    add("--seed", type=int, default=default["seed"], help="of the random places (%(default)s)")
+    add("--seed", type=int, default=default["seed"], help="of the random places [%(default)s]")
     add(
         "--encoding",
         choices=ENCODINGS,
         default=default["encoding"],
-        help="png: smaller; raw: faster (%(default)s)",
+        help="png: smaller; raw: faster [%(default)s]",
     )
-    add("--shards", type=int, default=default["shards"], help="number of data files (%(default)s)")
-    add("--on_error", choices=ON_ERROR, default=default["on_error"], help="at an unreadable picture (%(default)s)")
+    add("--shards", type=int, default=default["shards"], help="number of data files [%(default)s]")
+    add("--on_error", choices=ON_ERROR, default=default["on_error"], help="at an unreadable picture [%(default)s]")
 
 
 def _say(text: str) -> None:

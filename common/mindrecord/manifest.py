@@ -1,25 +1,27 @@
 """What a packed set consists of, and whether its files are there and belong together.
 
 A set `X.mindrecord` is data files (`X.mindrecord`, or `X.mindrecord0` ... when sharded), one index `.db` beside each,
-and the manifest `X.mindrecord.json`. MindRecord itself has no checksum, and MindSpore opens an index over the data of
-another pack without a word: it hands out garbage, then ends the process. Hence the manifest: a hash of every file, and
-a pack id that is also written into the header of every data file.
+and the manifest `X.mindrecord.json`. MindRecord itself has no checksum: at a damaged file, or an index over the data of
+another pack, MindSpore hands out garbage without a word, or ends the process. Hence the manifest: a hash of every file,
+and a pack id that is also written into the header of every data file. All are looked at whenever a set is opened.
 """
 
 import dataclasses
 import hashlib
 import json
+import logging
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from common import UserError
-from common.atomic import sync
+from common.atomic import sha256, sync
 
 FORMAT, VERSION = "common.mindrecord", 1
 JOURNAL = "journal.json"
+TOLD_FROM = 10**9  # bytes: hashing them takes about a second
 _REMEDY = "copy the set anew, or delete it and pack again"
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,16 +90,6 @@ def describe_files(folder: Path, names: list[str]) -> dict[str, dict[str, Any]]:
     return {name: {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)} for name in names}
 
 
-def sha256(path: Path, update: Callable[[int], object] = lambda count: None) -> str:
-    """Hex digest of a file; `update` is told the bytes of each piece read."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-            update(len(piece))
-    return digest.hexdigest()
-
-
 def write_manifest(path: Path, manifest: Manifest) -> None:
     """Writes the manifest with a hash of itself, and makes it durable."""
     content = dataclasses.asdict(manifest)
@@ -141,10 +133,10 @@ def read_manifest(output: Path) -> Manifest:
 
 
 def check_set(output: Path) -> Manifest:
-    """Checks cheaply that the files of a set are there and belong together; `verify` reads every byte.
+    """Checks that the files of a set are there, belong together and are bit for bit as they were packed.
 
     Raises:
-        UserError: A file is missing, of another size or of another pack, or a move was interrupted.
+        UserError: A file is missing, damaged, of another size or of another pack, or a move was interrupted.
     """
     if (aside_path(output) / JOURNAL).exists():
         raise UserError(
@@ -152,24 +144,29 @@ def check_set(output: Path) -> Manifest:
             f"finish it with `python -m common.mindrecord repair {output}`"
         )
     manifest = read_manifest(output)
-    for name, stated in manifest.files.items():
-        path = output.with_name(name)
-        if not path.is_file():
-            raise UserError(f"{path} is missing, but {manifest_path(output).name} lists it: {_REMEDY}")
-        found = path.stat().st_size
-        if found != stated["bytes"]:
-            raise UserError(f"{path} has {found} bytes, but {stated['bytes']} were packed: {_REMEDY}")
-        if name.endswith(".db"):
-            check_hash(path, stated["sha256"])
-        elif manifest.pack_id.encode() not in _header(path):
-            raise UserError(f"{path} is damaged or of another pack than {manifest_path(output).name}: {_REMEDY}")
+    try:
+        for name, stated in manifest.files.items():
+            _check_kind(output, manifest, output.with_name(name), stated["bytes"])
+        size = sum(stated["bytes"] for stated in manifest.files.values())
+        if size > TOLD_FROM:
+            _log.info("hashing the %.1f GB of %s, to find damage before it is read", size / 1e9, output)
+        for name, stated in manifest.files.items():
+            if sha256(output.with_name(name)) != stated["sha256"]:
+                raise UserError(f"{output.with_name(name)} is not as it was packed (its SHA-256 differs): {_REMEDY}")
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename or output}: {error.strerror}") from None
     return manifest
 
 
-def check_hash(path: Path, stated: str, update: Callable[[int], object] = lambda count: None) -> None:
-    """Raises UserError when a file's bytes are not those that were packed."""
-    if sha256(path, update) != stated:
-        raise UserError(f"{path} is not as it was packed (its SHA-256 differs): {_REMEDY}")
+def _check_kind(output: Path, manifest: Manifest, path: Path, size: int) -> None:
+    """What can be said of a file of the set without reading all of it: a clearer reason than that its hash differs."""
+    if not path.is_file():
+        raise UserError(f"{path} is missing, but {manifest_path(output).name} lists it: {_REMEDY}")
+    found = path.stat().st_size
+    if found != size:
+        raise UserError(f"{path} has {found} bytes, but {size} were packed: {_REMEDY}")
+    if path.suffix != ".db" and manifest.pack_id.encode() not in _header(path):
+        raise UserError(f"{path} is damaged or of another pack than {manifest_path(output).name}: {_REMEDY}")
 
 
 def _what_is(output: Path) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from common import UserError
 from common.images import write_picture
-from common.mindrecord.manifest import Manifest, check_hash, check_set, data_names
+from common.mindrecord.manifest import Manifest, check_set, data_names
 from common.mindrecord.writer import hash_record, mindspore_reason
 from common.runtime import progress
 
@@ -26,12 +26,12 @@ class PatchRecords:
         scale: HR over LR.
 
     Raises:
-        UserError: The set is incomplete or mixed.
+        UserError: The set is incomplete, mixed or damaged.
     """
 
     def __init__(self, path: str | Path) -> None:
+        self.manifest = check_set(Path(path))
         self.path = Path(path).absolute()
-        self.manifest = check_set(self.path)
         self.scale = self.manifest.scale
 
     def __len__(self) -> int:
@@ -87,26 +87,23 @@ def open_dataset(path: str | Path, indices: Sequence[int] | None = None) -> Any:
             their order.
 
     Raises:
-        UserError: The set is incomplete or mixed, or an index is out of range.
+        UserError: The set is incomplete, mixed or damaged, or an index is out of range.
     """
     manifest = check_set(Path(path))
     return _dataset(Path(path), manifest, range(manifest.records) if indices is None else indices)
 
 
 def verify(path: str | Path) -> Manifest:
-    """Reads every byte of a set: hashes of the files, then names, sizes and pixels of all records.
+    """Beyond the hashes that every opening checks, reads all records: their names, sizes and pixels.
 
     Raises:
         UserError: What is wrong, with the file's name.
     """
-    path = Path(path)
-    manifest = check_set(path)
-    with progress(sum(stated["bytes"] for stated in manifest.files.values()), "hash", "B") as bar:
-        for name, stated in manifest.files.items():
-            check_hash(path.with_name(name), stated["sha256"], bar.update)
+    records = PatchRecords(path)
+    manifest = records.manifest
     content, pictures = hashlib.sha256(), collections.Counter()
     with progress(manifest.records, "read", "record") as bar:
-        for hr, lr, name in PatchRecords(path).read():
+        for hr, lr, name in records.read():
             height, width = (manifest.patch,) * 2 if manifest.patch else hr.shape[:2]
             if hr.shape != (height, width, 3) or lr.shape != (height // manifest.scale, width // manifest.scale, 3):
                 raise UserError(f"{path}: record {name} has shapes {hr.shape} and {lr.shape}, not x{manifest.scale}")

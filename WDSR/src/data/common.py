@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from common.data import random_crop, random_flip, to_nchw
+from common.data import random_patch
 from common.pixels import rgb_to_y, rgb_to_ycbcr, ycbcr_to_rgb
 from common.resize import imresize
 
@@ -33,16 +33,9 @@ class PatchMaker:
 
     def __call__(self, hr: np.ndarray, lr: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """(lr_patch, hr_patch) as `to_network` gives them."""
-        hr, lr = random_crop(hr, lr, self.lr_patch, self.hyper.scale, rng)
-        if self.augment:
-            hr, lr = random_flip((hr, lr), rng)
+        flips = {"mirror": self.augment, "turn": self.augment}
+        hr, lr = random_patch(hr, lr, self.lr_patch, self.hyper.scale, rng, **flips)
         return to_network(lr, self.hyper), to_network(hr, self.hyper)
-
-
-def collate(samples: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """Samples -> (lr_image, hr_image), each (N, colors, H, W) float32."""
-    lr, hr = zip(*samples, strict=True)
-    return to_nchw(lr), to_nchw(hr)
 
 
 class Upscaler:

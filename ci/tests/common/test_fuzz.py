@@ -22,12 +22,12 @@ import pytest
 from PIL import Image
 
 from ci.options_table import options_of
-from common import UserError, config, images, lpips
-from common.mindrecord import PackOptions, pack, verify
+from common import UserError, atomic, config, images, lpips
+from common.mindrecord import PackOptions, PatchRecords, pack
 from common.pairs import Pair, shorter_side
 from SRFlow.src.model.SRFlowNet import Hyper
 from SRFlow.src.model_utils import latent_file
-from WDSR.src.data import srdata
+from WDSR.src.data.decoded import DecodedFiles
 
 MODELS = ("IRN", "SRFlow", "WDSR", "SRDiff", "CSNLN")
 
@@ -136,6 +136,49 @@ def test_yaml_that_would_run_code_is_refused_everywhere(tmp_path, monkeypatch, p
         with pytest.raises(UserError, match="is not valid YAML"):
             config.read_yaml(tmp_path / "some.yaml")
     assert [entry.name for entry in tmp_path.iterdir()] == ["some.yaml"]
+
+
+def bombs_of_aliases() -> dict[str, str]:
+    """Small files that stand for billions of values, or for themselves; an ordinary key comes first."""
+    lists = "".join(f"k{i}: &k{i} [{', '.join([f'*k{i - 1}'] * 9)}]\n" for i in range(1, 12))
+    merges = "".join(f"k{i}: &k{i}\n  <<: [{', '.join([f'*k{i - 1}'] * 9)}]\n" for i in range(1, 12))
+    nested = "".join(f"k{i}: &k{i} {{a: *k{i - 1}, b: *k{i - 1}}}\n" for i in range(1, 400))
+    return {
+        "itself": "train: &a\n  lr: *a\n",
+        "itself in a list": "lr: &a [1, *a]\n",
+        "itself at the top": "&a\ntrain: *a\n",
+        "itself by a merge": "train: &a\n  <<: *a\n",
+        "round about": "train: &a\n  x: &b\n    y: [*a, *b]\n",
+        "itself, billions of times": f"k0: &k0 [{'*k0, ' * 9}]\n{lists}",
+        "lists": f"k0: &k0 [x]\n{lists}",
+        "merges": f"k0: &k0 {{x: 1}}\n{merges}",
+        "deep": f"k0: &k0 {{x: 1}}\n{nested}",
+    }
+
+
+@pytest.mark.parametrize("name", bombs_of_aliases())
+def test_yaml_bombs(root, tmp_path, name):
+    """As --config FILE of each model: refused before anything walks through it."""
+    path = tmp_path / "some.yaml"
+    path.write_text(bombs_of_aliases()[name])
+    begin = time.process_time()
+    for model in MODELS:
+        with pytest.raises(UserError, match=r"some\.yaml holds more than 10,000 values, or one that contains itself"):
+            config.load(options_of(root / model).TrainConfig, path)
+    assert time.process_time() - begin < 5
+
+
+def test_yaml_aliases_that_end_are_taken(tmp_path):
+    """Merges, repeated lists and values; and a long list without any alias."""
+    path = tmp_path / "some.yaml"
+    path.write_text(
+        "base: &base {lr: &rate !!float 5e-3, steps: &steps [1, 2]}\ntrain:\n  <<: *base\n  steps: *steps\nlr: *rate\n"
+        f"both: {{<<: [*base, {{lr: 7}}]}}\nlong: [{'1, ' * 9000}]\n"
+    )
+    found = config.read_yaml(path)
+    assert len(found.pop("long")) == 9000
+    base = {"lr": 5e-3, "steps": ["1", "2"]}
+    assert found == {"base": base, "train": base, "lr": 5e-3, "both": base}
 
 
 # ------------------------------------------------------------------------------------------------------------ pictures
@@ -275,21 +318,21 @@ def small_picture() -> np.ndarray:
 
 
 @pytest.mark.parametrize("encoding", ["png", "raw"])
-def test_mutated_mindrecord_is_found_by_verify(tmp_path, encoding):
+def test_mutated_mindrecord_is_found_at_opening(tmp_path, encoding):
     """Each of the three files in turn. It is found before MindSpore sees it, whose reader may end the interpreter."""
     output = tmp_path / "x.mindrecord"
     images.write_picture(tmp_path / "hr" / "0.png", small_picture())
     pack(PackOptions(tmp_path / "hr", output, scale=2, patch=16, encoding=encoding))
     files = {path: path.read_bytes() for path in sorted(tmp_path.glob("x.mindrecord*"))}
     assert len(files) == 3
-    rng, refused, whole = random.Random(encoding), 0, verify(output)
+    rng, refused, whole = random.Random(encoding), 0, PatchRecords(output).manifest
     for path, content in files.items():
         for _ in range(300):
             path.write_bytes(mutated := mutate(content, rng))
             if mutated == content:
                 continue
             try:
-                assert verify(output) == whole, "blanks of the JSON alone"
+                assert PatchRecords(output).manifest == whole, "blanks of the JSON alone"
                 assert path.suffix == ".json"
             except UserError as error:
                 refusal(error, output)
@@ -298,24 +341,23 @@ def test_mutated_mindrecord_is_found_by_verify(tmp_path, encoding):
     assert refused > 800
 
 
-def test_mutated_decoded_pictures(tmp_path):
-    """The .npy files of WDSR's --ext sep: refused, or bytes of the right kind (they bear no checksum)."""
+def test_mutated_decoded_pictures(tmp_path, monkeypatch):
+    """The files of WDSR's --ext sep, each in turn: nothing but the pictures themselves ever comes out."""
+    monkeypatch.setattr(atomic, "sync", lambda path: None)  # a thousand waits for the disk
     images.write_picture(tmp_path / "hr" / "0.png", small_picture())
-    pair, rng, outcome = Pair("0", tmp_path / "hr" / "0.png", None), random.Random(1), collections.Counter()
-    srdata.read_decoded(pair, 2)
-    path = next((tmp_path / "hr_decoded").glob("*-hr.npy"))
-    content = path.read_bytes()
-    for turn in range(1000):
-        # Half of the mutations hit the header, which is a literal of Python's.
-        path.write_bytes(mutate(content[:128], rng) + content[128:] if turn % 2 else mutate(content, rng))
-        try:
-            hr, _ = srdata.read_decoded(pair, 2)
-            assert hr.dtype == np.uint8
-            outcome["read"] += 1
-        except UserError as error:
-            refusal(error, path)
-            outcome["refused"] += 1
-    assert min(outcome["read"], outcome["refused"]) > 50, outcome
+    pair, rng, again = Pair("0", tmp_path / "hr" / "0.png", None), random.Random(1), 0
+    wanted = [picture.tobytes() for picture in DecodedFiles()(pair, 2)]
+    files = {path: path.read_bytes() for path in sorted((tmp_path / "hr_decoded").iterdir())}
+    assert len(files) == 3
+    for path, content in files.items():
+        for turn in range(100):
+            # Half of the mutations hit the header, which is a literal of Python's.
+            mutated = mutate(content[:128], rng) + content[128:] if turn % 2 else mutate(content, rng)
+            path.write_bytes(mutated)
+            assert [picture.tobytes() for picture in DecodedFiles()(pair, 2)] == wanted, path
+            assert path.read_bytes() == content
+            again += mutated != content
+    assert again > 250
 
 
 def remake_zip(content: bytes, rng: random.Random) -> bytes:

@@ -1,8 +1,11 @@
 """MindRecord sets: what goes in comes out, damage is found, a killed pack loses nothing."""
 
+import dataclasses
+import errno
 import fcntl
 import itertools
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -16,13 +19,14 @@ import pytest
 
 from common import UserError
 from common.images import read_rgb, write_picture
-from common.mindrecord import PackOptions, PatchRecords, open_dataset, pack, repair, unpack, verify
+from common.mindrecord import PackOptions, PatchRecords, open_dataset, open_patches, pack, repair, unpack, verify
+from common.mindrecord import manifest as mindrecord_manifest
 from common.mindrecord import move as mindrecord_move
 from common.mindrecord import packing as mindrecord_pack
 from common.mindrecord import read as mindrecord_read
 from common.mindrecord import writer as mindrecord_writer
 from common.mindrecord.__main__ import main
-from common.mindrecord.manifest import read_manifest
+from common.mindrecord.manifest import read_manifest, write_manifest
 from common.pairs import find_pairs
 from common.resize import imresize
 
@@ -216,16 +220,59 @@ def test_flipped_byte_in_data(packed, place):
         verify(packed)
 
 
-def test_flipped_byte_elsewhere_is_found_without_reading_all(packed):
-    index = packed.with_name("x.mindrecord.db")
-    flip(index, 5000)
-    with pytest.raises(UserError, match=r"x\.mindrecord\.db is not as it was packed"):
-        PatchRecords(packed)
-    flip(index, 5000)
+@pytest.mark.parametrize(
+    ("name", "place", "found"),
+    [
+        ("x.mindrecord", 30_000, r"x\.mindrecord is not as it was packed \(its SHA-256 differs\)"),
+        ("x.mindrecord", -1, r"x\.mindrecord is not as it was packed"),
+        ("x.mindrecord.db", 5000, r"x\.mindrecord\.db is not as it was packed"),
+        ("x.mindrecord.json", 300, r"the manifest .*x\.mindrecord\.json is (not as it was written|damaged)"),
+    ],
+)
+def test_flipped_bit_is_found_at_opening(packed, name, place, found):
+    """MindSpore itself would hand out garbage, or end the interpreter, whichever byte it is."""
+    flip(packed.with_name(name), place)
+    for attempt in (PatchRecords, open_dataset, lambda path: open_patches(path, SCALE, PATCH)):
+        with pytest.raises(UserError, match=found):
+            attempt(packed)
+    flip(packed.with_name(name), place)
     PatchRecords(packed)
+
+
+def test_changed_manifest_is_found(packed):
     manifest = packed.with_name("x.mindrecord.json")
     manifest.write_text(manifest.read_text().replace('"scale": 4', '"scale": 5'))
     with pytest.raises(UserError, match=r"x\.mindrecord\.json is not as it was written"):
+        PatchRecords(packed)
+
+
+def test_verify_looks_beyond_the_hashes(packed):
+    """Whole files whose records are not what was packed, as a writer at fault would leave them."""
+    manifest = read_manifest(packed)
+    for changes in ({"content_sha256": "0" * 64}, {"pictures": manifest.pictures | {"1": 7}}):
+        write_manifest(packed.with_name("x.mindrecord.json"), dataclasses.replace(manifest, **changes))
+        PatchRecords(packed)
+        with pytest.raises(UserError, match="does not hold the pictures that were packed"):
+            verify(packed)
+
+
+def test_log_says_why_a_large_set_takes_a_while_to_open(packed, monkeypatch, caplog):
+    with caplog.at_level(logging.INFO):
+        PatchRecords(packed)
+        assert "hashing" not in caplog.text
+        monkeypatch.setattr(mindrecord_manifest, "TOLD_FROM", 1000)
+        PatchRecords(packed)
+    assert f"hashing the 0.0 GB of {packed}, to find damage before it is read" in caplog.text
+
+
+def test_file_that_cannot_be_read(packed, monkeypatch):
+    """A bad sector, say."""
+
+    def broken(path):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(mindrecord_manifest, "sha256", broken)
+    with pytest.raises(UserError, match=r"cannot read .*x\.mindrecord: Input/output error"):
         PatchRecords(packed)
 
 

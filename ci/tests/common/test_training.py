@@ -8,17 +8,22 @@ import os
 import resource
 import shutil
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Parameter, Tensor, nn, ops
 
-from common import UserError, checkpoint, runtime
+from common import UserError, checkpoint, runtime, training
+from common.atomic import replacing
 from common.gradient import GradientStep, mixed_precision
 from common.optimizer import Adam, MovingAverage
 from common.runtime import Runtime
+from common.saving import RunFiles
 from common.training import Plan, Trainer
 
 HERE = Runtime("CPU")
@@ -55,7 +60,10 @@ class Loss(nn.Cell):
 
 
 class Stream:
-    """Batches that depend on the step alone; `at[step]` is called before the batch of that step is handed out."""
+    """Batches that depend on the step alone; `at[step]` is called before the batch of that step is handed out.
+
+    The loop asks for it when the step before has yet to be made.
+    """
 
     global_batch_size, pictures = 5, range(10)
 
@@ -129,7 +137,7 @@ def test_resumed_run_equals_the_uninterrupted_one(tmp_path, stop, changes):
     """Bit for bit, also where a non-finite batch halved the loss scale before the stop."""
     bad = (2,)
     assert trainer(tmp_path / "whole", stream=Stream(bad=bad), **changes).fit() == 0
-    first = trainer(tmp_path / "parts", stream=Stream({6: sends(stop)}, bad=bad), **changes)
+    first = trainer(tmp_path / "parts", stream=Stream({7: sends(stop)}, bad=bad), **changes)
     assert first.fit() == 128 + stop
     assert first.step == 7, "the step in which the signal came is made"
     saved = checkpoint.read(tmp_path / "parts" / "ckpt" / "last.ckpt")
@@ -151,7 +159,7 @@ def test_run_that_was_killed_goes_on_from_its_last_checkpoint(tmp_path):
 
     assert trainer(tmp_path / "whole", **EMA).fit() == 0
     with pytest.raises(SystemExit):
-        trainer(tmp_path / "parts", stream=Stream({10: die}), **EMA).fit()
+        trainer(tmp_path / "parts", stream=Stream({11: die}), **EMA).fit()
     log = tmp_path / "parts" / "metrics.csv"
     assert log.read_text().count("\n") == 1 + 10 + 2, "a row of each step, and of each validation"
     log.write_bytes(log.read_bytes()[:-9])
@@ -184,8 +192,14 @@ def test_resume_after_the_step_was_compiled(tmp_path):
 
 
 def test_signal_in_the_last_step_is_too_late(tmp_path):
-    run = trainer(tmp_path / "run", stream=Stream({11: sends(signal.SIGTERM)}))
+    def rate(step):
+        if step == 11:
+            sends(signal.SIGTERM)()
+        return 0.1
+
+    run = trainer(tmp_path / "run", learning_rate=rate)
     assert (run.fit(), run.step) == (0, 12)
+    assert run.stop.number == signal.SIGTERM
 
 
 def test_nothing_to_do(tmp_path, caplog):
@@ -245,8 +259,78 @@ def test_two_signals_at_once_are_one(tmp_path):
         for _ in range(2):
             sends(signal.SIGTERM)()
 
-    run = trainer(tmp_path / "run", stream=Stream({5: twice}))
+    run = trainer(tmp_path / "run", stream=Stream({6: twice}))
     assert (run.fit(), run.step) == (143, 6)
+
+
+# ----------------------------------------------------------------------------------------------------- damaged pictures
+
+DAMAGE = "0003.png is damaged or cut off (truncated): replace it by a whole copy"
+
+
+def damaged():
+    raise UserError(DAMAGE)
+
+
+def test_damaged_picture_costs_no_step(tmp_path):
+    """The run ends with all that was learned in last.ckpt, as Ctrl-C leaves it, and a sentence that says what to do."""
+    run = trainer(tmp_path / "run", stream=Stream({7: damaged}), ema_decay=0.8)
+    with pytest.raises(UserError) as raised:
+        run.fit()
+    assert str(raised.value) == f"{DAMAGE}; step 7 is saved, go on with: --resume {tmp_path}/run"
+    saved = checkpoint.read(tmp_path / "run" / "ckpt" / "last.ckpt")
+    assert (run.step, saved.meta["step"], len(read_csv(tmp_path / "run"))) == (7, 7, 7)
+    assert_same(saved.weights, weights_of(run))
+    assert_same(saved.state, run.optimizer.state() | run.average.state())
+
+
+def test_damaged_picture_of_the_first_step(tmp_path):
+    """There is nothing to save: of a new run no file is left, of one that goes on the one that was there."""
+    with pytest.raises(UserError) as raised:
+        trainer(tmp_path / "run", stream=Stream({0: damaged})).fit()
+    assert str(raised.value) == DAMAGE
+    last = tmp_path / "run" / "ckpt" / "last.ckpt"
+    assert not last.exists()
+    trainer(tmp_path / "run", steps=4).fit()
+    before = last.stat().st_ino, last.stat().st_mtime_ns
+    run = trainer(tmp_path / "run", stream=Stream({4: damaged}))
+    run.resume(checkpoint.read(last), "last.ckpt")
+    with pytest.raises(UserError) as raised:
+        run.fit()
+    assert str(raised.value) == DAMAGE
+    assert (last.stat().st_ino, last.stat().st_mtime_ns) == before
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_damage_that_one_of_several_workers_meets(tmp_path, monkeypatch, rank):
+    """It asks all to stop a step before, when they still meet, and leaves only when the main one has saved."""
+    meetings = []
+
+    class AllReduce:
+        def __call__(self, tensor):
+            meetings.append((run.step, run.files.last.exists()))
+            return tensor
+
+    run = trainer(tmp_path / "run", stream=Stream({7: damaged}), save_every=12)
+    step, asked = run.gradient_step, []
+    run.gradient_step = lambda control, *batch: asked.append(float(control[1])) or step(control, *batch)
+    run.here = Runtime("CPU", rank=rank, world_size=2)
+    monkeypatch.setattr(training.ops, "AllReduce", AllReduce)
+    with pytest.raises(UserError, match=rf"; step 7 is saved, go on with: --resume {'RUN' if rank else run.folder}$"):
+        run.fit()
+    assert asked == [0, 0, 0, 0, 0, 0, 1]
+    assert meetings == [(7, rank == 0)]
+
+
+def test_damage_that_another_worker_meets(tmp_path, monkeypatch):
+    """This one saves and ends with the code of a mistake; the sentence is the other's to say."""
+    run = trainer(tmp_path / "run", save_every=12)
+    step = run.gradient_step
+    run.gradient_step = lambda control, *batch: (*step(control, *batch)[:3], Tensor(float(run.step == 6)))
+    run.here = Runtime("CPU", rank=0, world_size=2)
+    monkeypatch.setattr(training.ops, "AllReduce", lambda: lambda tensor: tensor + 1)
+    assert (run.fit(), run.step) == (2, 7)
+    assert checkpoint.read(run.files.last).meta["step"] == 7
 
 
 # ---------------------------------------------------------------------------------------------------- non-finite steps
@@ -285,7 +369,7 @@ def test_overflowing_gradient_is_a_bad_step(tmp_path):
 def test_too_many_bad_steps_in_a_row(tmp_path):
     """Also counted across a stop; two good ones in between start the count again."""
     bad, settings = (1, 2, 5, 6, 7), {"bad_steps_at_most": 3, "save_every": 2}
-    first = trainer(tmp_path / "run", stream=Stream({6: sends(signal.SIGTERM)}, bad=bad), **settings)
+    first = trainer(tmp_path / "run", stream=Stream({7: sends(signal.SIGTERM)}, bad=bad), **settings)
     assert first.fit() == 143
     second = trainer(tmp_path / "run", stream=Stream(bad=bad), **settings)
     second.resume(checkpoint.read(second.files.last), "last.ckpt")
@@ -397,6 +481,48 @@ def test_full_disk_for_real(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list((tmp_path / "run" / "ckpt").iterdir()) == []
+
+
+# ------------------------------------------------------------------------------------------ what kills have left behind
+
+WRITER = """
+import sys, time
+from common.atomic import replacing
+with replacing(sys.argv[1]) as temporary:
+    temporary.write_bytes(b"half")
+    print(temporary, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_leftovers_of_kills_are_removed(tmp_path, root, caplog):
+    """When a run is opened; what is being written, and what others have put there, stays."""
+    files, ckpt = RunFiles(tmp_path / "run"), tmp_path / "run" / "ckpt"
+    files.open(new=True)
+    (ckpt / "last.ckpt").touch()
+    for path in (ckpt / ".last.ab3d_f8h.tmp.ckpt", tmp_path / "run" / ".metrics.ab3d_f8h.tmp.csv"):
+        path.write_bytes(b"of an earlier version, without any lock")
+    mine = [ckpt / name for name in (".last.notes.ckpt", "mine.ab3d_f8h.tmp.ckpt", ".last.short.tmp.ckpt")]
+    for path in mine:
+        path.touch()
+    command = [sys.executable, "-c", WRITER, str(ckpt / "last.ckpt")]
+    other = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True)
+    try:
+        theirs = Path(other.stdout.readline().strip())
+        with replacing(ckpt / "best.ckpt") as ours, caplog.at_level(logging.INFO):
+            files.open(new=False)
+            assert sorted(ckpt.glob(".*")) == sorted({theirs, ours, *mine} - {mine[1]})
+            ours.write_bytes(b"whole")
+        assert not list((tmp_path / "run").glob(".*"))
+    finally:
+        other.kill()
+        other.communicate()
+    assert theirs.read_bytes() == b"half"
+    with caplog.at_level(logging.INFO):
+        files.open(new=False)
+    names = [theirs.name, ".last.ab3d_f8h.tmp.ckpt", ".metrics.ab3d_f8h.tmp.csv"]
+    assert [name in caplog.text for name in names] == [True] * 3
+    assert sorted(path.name for path in ckpt.iterdir()) == sorted(["best.ckpt", "last.ckpt", *(p.name for p in mine)])
 
 
 # ----------------------------------------------------------------------------------------------------------- arithmetic
