@@ -6,12 +6,12 @@ import numpy as np
 from mindspore import ParameterTuple, Tensor
 
 from common.gradient import GradientStep
+from common.losses import L1Loss
 from common.optimizer import Adam
 from common.runtime import graph_mode
 from CSNLN.src.config import LR_PATCH, MODELS, TrainConfig
 from CSNLN.src.CSNLN import CSNLN, Hyper, count_parameters
 from CSNLN.src.inference import make_engine
-from CSNLN.src.training import L1Loss
 from CSNLN.src.use_options import InferConfig
 
 HYPER = MODELS["CSNLN"]

@@ -7,9 +7,10 @@ from mindspore import ParameterTuple, Tensor
 
 from common.engine import make_engine
 from common.gradient import GradientStep
+from common.losses import L1Loss
 from common.optimizer import Adam
 from WDSR.src.model import PRESETS, WDSR, count_parameters
-from WDSR.src.utils import CHECK_SIZES, OUTPUTS, L1Loss, ports
+from WDSR.src.utils import CHECK_SIZES, OUTPUTS, ports
 
 HYPER = PRESETS["wdsr_b"]
 INFER_SIDE, TRAIN_SIDE, TRAIN_BATCH = 128, 48, 16  # LR pixels
