@@ -1,8 +1,8 @@
 """Enlarge pictures with CSNLN: a file or a folder, of any size, gray, RGBA and 16 bit included.
 
-python CSNLN/infer.py --input photo.jpg --output results                       # the demo weights, x2
-python CSNLN/infer.py --input holiday/ --ckpt_file best.ckpt --output results --self_ensemble --format png
-python CSNLN/infer.py --input wall.png --output results --attention 40,25      # which patches answer to this pixel
+python CSNLN/infer.py photo.jpg --output results                       # the demo weights, x2
+python CSNLN/infer.py holiday/ --ckpt_file best.ckpt --output results --self_ensemble --format png
+python CSNLN/infer.py wall.png --output results --attention 40,25      # which patches answer to this pixel
 """
 
 import logging
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from common import UserError, images, runtime
 from common.picture_jobs import Job, Results, do_all, enlarge_all, find_jobs
-from CSNLN.src.config import parse
+from CSNLN.src.config import parse_inputs
 from CSNLN.src.use_options import InferConfig
 
 log = logging.getLogger(__name__)
@@ -19,11 +19,11 @@ log = logging.getLogger(__name__)
 def main(argv: Sequence[str] | None = None) -> int:
     """Enlarge, or draw the attention; returns the exit code: 0, or 2 when a picture could not be read."""
     runtime.start_log()
-    options = parse(InferConfig, argv, __doc__)
-    if not options.input:
+    inputs, options = parse_inputs(InferConfig, argv, __doc__, "PICTURES ...")
+    if not inputs:
         raise UserError("which pictures? type --input FILE or --input FOLDER")
     query = options.query() if options.attention else None
-    jobs = find_jobs([options.input], options.output)
+    jobs = find_jobs(inputs, options.output)
     results = Results(options.output, jobs)
     runtime.start(options.device_target)
 

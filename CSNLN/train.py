@@ -7,6 +7,7 @@ python CSNLN/train.py --resume runs/CSNLN/csnln_x2-20261120-101500     # go on a
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from common import UserError, config, runs, runtime
@@ -19,12 +20,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Train; returns the exit code."""
     runtime.start_log()
     options, saved, folder = parse(TrainConfig, argv, __doc__), None, None
-    if source := options.resume:
+    if source := runs.latest(options.save_dir, run_name(options)) if options.resume == "auto" else options.resume:
         options, saved, folder = runs.resumed(TrainConfig, argv, source, __doc__, "CSNLN")
+    options = replace(options, resume="")  # or a new run with its config.yaml would go on with it
     here = runtime.start(options.device_target, seed=options.seed, distribute=options.run_distribute)
 
     from common.gradient import mixed_precision
-    from common.optimizer import Adam
+    from common.losses import L1Loss
+    from common.recipe import adam
     from common.training import Trainer
     from CSNLN.src import training, utils
     from CSNLN.src.CSNLN import CSNLN, count_parameters
@@ -39,11 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     network = CSNLN(hyper, options.seed)
     if options.pre_trained and not saved:
         utils.load_weights(network, options.pre_trained)
-    loss = training.L1Loss(mixed_precision(network, options.amp_level, here.device, options.amp_dtype))
+    loss = L1Loss(mixed_precision(network, options.amp_level, here.device, options.amp_dtype))
     plan = training.plan(options)
-    name = options.name or f"{options.model.lower()}_x{hyper.scale}"
-    folder = runs.open_run(options, here, Path(options.save_dir), name, folder=folder, saved=saved)
-    betas = options.beta1, options.beta2
+    folder = runs.open_run(options, here, Path(options.save_dir), run_name(options), folder=folder, saved=saved)
     trainer = Trainer(
         network,
         loss,
@@ -52,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         here,
         folder,
         utils.describe(hyper, config.to_dict(options)),
-        optimizer=Adam(network.trainable_params(), betas, options.epsilon, options.weight_decay),
+        optimizer=adam(options, network.trainable_params()),
         validate=validate,
         checkpoint_folder=Path(options.ckpt_save_path) if options.ckpt_save_path else None,
     )
@@ -66,6 +67,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         *(here.world_size, here.device, options.batch_size, folder),
     )
     return trainer.fit()
+
+
+def run_name(options: TrainConfig) -> str:
+    """What run folders are called, but for the time."""
+    return options.name or f"{options.model.lower()}_x{options.hyper().scale}"
 
 
 if __name__ == "__main__":

@@ -19,30 +19,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = config.parse(ExportConfig, argv, description=__doc__)
     runtime.start(options.device_target)
 
-    from common import export
+    from common.export import export_graphs
     from IRN.src.utils import rescaling, util
 
     network, saved, source = util.load_network(options)
-    name, ending = options.file_name, f".{options.file_format.lower()}"
-    name = name[: -len(ending)] if name.lower().endswith(ending) else name
-    for direction in rescaling.DIRECTIONS if options.graph == "both" else (options.graph,):
-        form, inputs, outputs, sizes = rescaling.graph_of(network, direction, options.batch_size)
-        path = export.export(
-            form,
-            inputs,
-            outputs,
-            f"{name}_{direction}",
-            options.file_format,
-            sizes=sizes,
-            tolerance=rescaling.TOLERANCE,
-            metadata={
-                "model": "IRN",
-                "graph": direction,
-                "scale": str(network.hyper.scale),
-                "source": source,
-                "digest": rescaling.digest_of(network.hyper, saved),
-            },
-        )
+    directions = rescaling.DIRECTIONS if options.graph == "both" else (options.graph,)
+    graphs = ((direction, rescaling.graph_of(network, direction, options.batch_size)) for direction in directions)
+    metadata = {
+        "model": "IRN",
+        "scale": str(network.hyper.scale),
+        "source": source,
+        "digest": rescaling.digest_of(network.hyper, saved),
+    }
+    for path in export_graphs(graphs, options.file_name, options.file_format, metadata, rescaling.TOLERANCE):
         print(f"exported {path}")  # noqa: T201
     return 0
 

@@ -1,8 +1,8 @@
 """Rescale pictures with IRN: a file or a folder, of any size, gray, RGBA and 16 bit included. Two separate commands:
 
-python IRN/infer.py downscale PICTURES --output small               # HR -> LR, 8-bit PNG; the demo weights, x2
-python IRN/infer.py upscale small --output restored                 # LR -> HR, with a random z
-python IRN/infer.py downscale holiday/ --scale 4 --ckpt_path best.ckpt --output small
+    python IRN/infer.py downscale PICTURES --output small               # HR -> LR, 8-bit PNG; the demo weights, x2
+    python IRN/infer.py upscale small --output restored                 # LR -> HR, with a random z
+    python IRN/infer.py downscale holiday/ --scale 4 --ckpt_path best.ckpt --output small
 
 Up-scaling undoes down-scaling by the same weights. It is not super-resolution: an LR picture that was made in another
 way, or went through JPEG, comes back poorly.
@@ -11,12 +11,11 @@ way, or went through JPEG, comes back poorly.
 import logging
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from common import UserError, config, images, runtime
-from common.picture_jobs import Job, Results, do_all, find_jobs
+from common.picture_jobs import Job, Results, do_all, find_jobs, report, result_names
 from common.pixels import reduce_to_8_bit
 from common.resize import imresize
 from common.tiling import pad_to_multiple
@@ -56,14 +55,16 @@ def parse(words: list[str]) -> tuple[str, list[str], InferOptions]:
     """
     command = words.pop(0) if words else ""
     if command in ("-h", "--help"):
-        print(f"{__doc__}\nThe options: infer.py downscale --help, infer.py upscale --help")  # noqa: T201
+        lines = [f"infer.py {name} PICTURES ... [--option VALUE ...]" for name in COMMANDS]
+        told = "The options: infer.py downscale --help, infer.py upscale --help"
+        print(f"usage: {lines[0]}\n       {lines[1]}\n\n{__doc__}\n{told}")  # noqa: T201
         sys.exit(0)
     if command not in COMMANDS:
         usage = "type infer.py downscale PICTURES or infer.py upscale PICTURES"
         raise UserError(f"{usage}, not {command!r}{did_you_mean(command, COMMANDS)}" if command else usage)
-    count = next((number for number, word in enumerate(words) if word.startswith("-")), len(words))
-    options = config.parse(COMMANDS[command], words[count:], description=__doc__)
-    inputs = [*words[:count], *([options.input] if options.input else [])]
+    inputs, options = config.parse_inputs(
+        COMMANDS[command], words, description=__doc__, usage=f"{command} PICTURES ..."
+    )
     if not inputs:
         raise UserError(f"which pictures? type infer.py {command} FILE or infer.py {command} FOLDER")
     if isinstance(options, DownscaleConfig):
@@ -73,15 +74,11 @@ def parse(words: list[str]) -> tuple[str, list[str], InferOptions]:
     return command, inputs, options
 
 
-def result_name(job: Job, options: InferOptions, scale: int, number: str = "") -> str:
-    """`photo.jpg` -> `photo_hr.png`; with a number `photo_hr_2.png`."""
-    return f"{job.source.stem}{options.suffix.replace('{scale}', str(scale))}{number}.{options.format.lstrip('.')}"
-
-
 def downscale(job: Job, results: Results, rescaler: Rescaler, digest: str, options: DownscaleConfig) -> None:
     """HR file -> LR file; alpha is reduced by bicubic; sides that are no multiples of the scale are continued."""
     scale = rescaler.hyper.scale
-    target = results.reserve(job, result_name(job, options, scale))
+    (name,) = result_names(job.source, options.suffix, options.format, scale)
+    target = results.reserve(job, name)
     rgb, alpha, notes = images.read_picture(job.source)
     height, width = rgb.shape[:2]
     if min(height, width) < scale:
@@ -97,14 +94,14 @@ def downscale(job: Job, results: Results, rescaler: Rescaler, digest: str, optio
         alpha = reduce_to_8_bit(alpha) if alpha.dtype == np.uint16 else alpha
         said.append("alpha reduced by bicubic")
     write_lr(target, lr, alpha, Origin(height, width, scale, digest))
-    report(job.source, (width, height), target, lr, said)
+    report(job.source, rgb, target, lr, said)
 
 
 def upscale(job: Job, results: Results, rescaler: Rescaler, digest: str, options: UpscaleConfig) -> None:
     """LR file -> HR files, one for each z, of the size that the HR picture had; alpha is enlarged by bicubic."""
     hyper = rescaler.hyper
-    numbers = [f"_{number}" for number in range(1, options.samples + 1)] if options.samples > 1 else [""]
-    targets = [results.reserve(job, result_name(job, options, hyper.scale, number)) for number in numbers]
+    names = result_names(job.source, options.suffix, options.format, hyper.scale, options.samples)
+    targets = [results.reserve(job, name) for name in names]
     lr, alpha, notes = images.read_picture(job.source)
     origin = read_origin(job.source)
     height, width = original_size(job.source, lr.shape[:2], hyper.scale, origin, options.size)
@@ -121,13 +118,7 @@ def upscale(job: Job, results: Results, rescaler: Rescaler, digest: str, options
         z = latent(options.seed, (job.inside / job.source.name).as_posix(), draw, hyper, lr, options.gaussian_scale)
         hr = rescaler.upscale(lr, z, lambda total: runtime.progress(total, job.source.name, "tile"))[:height, :width]
         images.write_picture(target, hr, alpha)
-        report(job.source, lr.shape[1::-1], target, hr, said)
-
-
-def report(source: Path, size: tuple[int, int], target: Path, result: np.ndarray, said: Sequence[str]) -> None:
-    """One line of the log for a picture that is done."""
-    notes = f" ({'; '.join(said)})" if said else ""
-    log.info("%s %dx%d -> %s %dx%d%s", source, *size, target, result.shape[1], result.shape[0], notes)
+        report(job.source, lr, target, hr, said)
 
 
 if __name__ == "__main__":

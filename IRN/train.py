@@ -7,6 +7,7 @@ python IRN/train.py --resume runs/IRN/irn_x4-20261120-101500        # go on afte
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from common import UserError, config, runs, runtime
@@ -19,8 +20,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Train; returns the exit code."""
     runtime.start_log()
     options, saved, folder = config.parse(TrainConfig, argv, description=__doc__), None, None
-    if source := options.resume:
+    if source := runs.latest(options.save_dir, run_name(options)) if options.resume == "auto" else options.resume:
         options, saved, folder = runs.resumed(TrainConfig, argv, source, __doc__, "IRN")
+    options = replace(options, resume="")  # or a new run with its config.yaml would go on with it
     if not options.dataset_GT_path:
         raise UserError("which pictures? type --dataset_GT_path FOLDER")
     here = runtime.start(options.device_target, seed=options.seed, distribute=options.run_distribute)
@@ -45,8 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         util.load_weights(network, options.ckpt_path)
     loss = mixed_precision(util.make_loss(network, options), options.amp_level, here.device, options.amp_dtype)
     plan = util.plan(options, here.world_size, len(stream.pictures))
-    name = options.name or f"{options.model.lower()}_x{hyper.scale}"
-    folder = runs.open_run(options, here, Path(options.save_dir), name, folder=folder, saved=saved)
+    folder = runs.open_run(options, here, Path(options.save_dir), run_name(options), folder=folder, saved=saved)
     trainer = Trainer(
         network,
         loss,
@@ -69,6 +70,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         *(here.world_size, here.device, options.batch_size, folder),
     )
     return trainer.fit()
+
+
+def run_name(options: TrainConfig) -> str:
+    """What run folders are called, but for the time."""
+    return options.name or f"{options.model.lower()}_x{options.hyper().scale}"
 
 
 if __name__ == "__main__":

@@ -22,31 +22,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = config.parse(ExportConfig, argv, description=__doc__)
     runtime.start(options.device_target)
 
-    from common import export
+    from common.export import export_graphs
     from SRDiff.src.model_utils.graphs import graph_of
     from SRDiff.src.model_utils.trained import load_trained
 
     trained = load_trained(options)
-    name, ending = options.file_name, f".{options.file_format.lower()}"
-    name = name[: -len(ending)] if name.lower().endswith(ending) else name
-    for which in GRAPHS if options.graph == "both" else (options.graph,):
-        form, inputs, outputs, sizes = graph_of(trained.network, which, options.batch_size)
-        path = export.export(
-            form,
-            inputs,
-            outputs,
-            f"{name}_{which}",
-            options.file_format,
-            sizes=sizes,
-            metadata={
-                "model": "SRDiff",
-                "graph": which,
-                "scale": str(trained.hyper.scale),
-                "hyper": json.dumps(asdict(trained.hyper)),
-                "source": trained.source,
-                "digest": trained.digest,
-            },
-        )
+    names = GRAPHS if options.graph == "both" else (options.graph,)
+    graphs = ((name, graph_of(trained.network, name, options.batch_size)) for name in names)
+    metadata = {
+        "model": "SRDiff",
+        "scale": str(trained.hyper.scale),
+        "hyper": json.dumps(asdict(trained.hyper)),
+        "source": trained.source,
+        "digest": trained.digest,
+    }
+    for path in export_graphs(graphs, options.file_name, options.file_format, metadata):
         print(f"exported {path}")  # noqa: T201
     return 0
 

@@ -48,9 +48,7 @@ def parse(words: list[str]) -> tuple[list[str], InferConfig]:
     Raises:
         UserError: nothing to work on, or options that cannot be taken.
     """
-    count = next((number for number, word in enumerate(words) if word.startswith("-")), len(words))
-    options = config.parse(InferConfig, words[count:], description=__doc__)
-    inputs = [*words[:count], *([options.input] if options.input else [])]
+    inputs, options = config.parse_inputs(InferConfig, words, description=__doc__, usage="PICTURES ...")
     if not inputs:
         raise UserError("which pictures? type infer.py FILE, or infer.py FOLDER")
     options.check()

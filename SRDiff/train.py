@@ -1,13 +1,14 @@
 """Train SRDiff: first its encoder, then the noise predictor.
 
-python SRDiff/train.py --config SRDiff/configs/df2k_x4_rrdb.yaml --dataset_GT_path data            # the encoder, by L1
-python SRDiff/train.py --config SRDiff/configs/df2k_x4.yaml --dataset_GT_path data --rrdb_path runs/SRDiff/.../best.ckpt
-python SRDiff/train.py --dataset_GT_path DATA --model srdiff_small --fix_rrdb false     # both at once; any HR pictures
-python SRDiff/train.py --resume runs/SRDiff/diffsr_df2k4x_x4-20261120-101500            # go on after a stop
+python SRDiff/train.py --config SRDiff/configs/df2k_x4_rrdb.yaml --dataset_GT_path data    # the encoder, by L1
+python SRDiff/train.py --config SRDiff/configs/df2k_x4.yaml --dataset_GT_path data --rrdb_path RUN/ckpt/best.ckpt
+python SRDiff/train.py --dataset_GT_path DATA --model srdiff_small --fix_rrdb false   # both at once
+python SRDiff/train.py --resume runs/SRDiff/diffsr_df2k4x_x4-20261120-101500          # go on after a stop
 """
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from common import UserError, config, runs, runtime
@@ -27,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UserError(f"{source} is a run of --stage {saved.meta['stage']}, not {options.stage}")
     if not options.dataset_GT_path:
         raise UserError("which pictures? type --dataset_GT_path FOLDER, or a .mindrecord")
-    return train(options, saved, folder, source)
+    return train(replace(options, resume=""), saved, folder, source)  # or a new run with its config.yaml would go on
 
 
 def train(options: TrainConfig, saved: Checkpoint | None, folder: Path | None, source: str) -> int:

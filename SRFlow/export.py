@@ -20,31 +20,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = config.parse(ExportConfig, argv, description=__doc__)
     runtime.start(options.device_target)
 
-    from common import export
+    from common.export import export_graphs
     from SRFlow.src.model_utils import sampling
     from SRFlow.src.model_utils.trained import load_trained
 
     trained = load_trained(options)
-    name, ending = options.file_name, f".{options.file_format.lower()}"
-    name = name[: -len(ending)] if name.lower().endswith(ending) else name
-    for direction in GRAPHS if options.graph == "both" else (options.graph,):
-        form, inputs, outputs, sizes = sampling.graph_of(trained.arrays, trained.hyper, direction, options.batch_size)
-        path = export.export(
-            form,
-            inputs,
-            outputs,
-            f"{name}_{direction}",
-            options.file_format,
-            sizes=sizes,
-            tolerance=sampling.TOLERANCE,
-            metadata={
-                "model": "SRFlow",
-                "graph": direction,
-                "scale": str(trained.hyper.scale),
-                "source": trained.source,
-                "digest": trained.digest,
-            },
-        )
+    directions = GRAPHS if options.graph == "both" else (options.graph,)
+    size = options.batch_size
+    graphs = ((name, sampling.graph_of(trained.arrays, trained.hyper, name, size)) for name in directions)
+    metadata = {
+        "model": "SRFlow",
+        "scale": str(trained.hyper.scale),
+        "source": trained.source,
+        "digest": trained.digest,
+    }
+    for path in export_graphs(graphs, options.file_name, options.file_format, metadata, sampling.TOLERANCE):
         print(f"exported {path}")  # noqa: T201
     return 0
 

@@ -5,6 +5,8 @@
     python SRFlow/infer.py decode latents/HR.npz --output again                         # and back
     python SRFlow/infer.py interpolate a.npz b.npz --steps 5 --output between           # two samples of one LR picture
 
+Each command has its own options: `infer.py encode --help` lists those of `encode`, `infer.py --help` of enlarging.
+
 A sample is drawn by its seed and the picture's name: the same in tiles and whole, alone and among others. In tiles its
 pictures differ a little near the seams, since the network sees further than tiles overlap.
 """
@@ -16,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common import UserError, config, images, runtime
-from common.picture_jobs import Job, Results, do_all, find_jobs
+from common.picture_jobs import Job, Results, do_all, find_jobs, report, result_names
 from common.resize import imresize
 from common.values import did_you_mean
 from SRFlow.src.model_utils.use_options import (
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 ENLARGE = "enlarge"  # what is done without a command
 COMMANDS = {"encode": EncodeConfig, "decode": DecodeConfig, "interpolate": InterpolateConfig}
 USAGE = "type infer.py PICTURES, infer.py encode HR, infer.py decode LATENTS or infer.py interpolate LATENTS LATENTS"
+INPUTS = {"encode": "HR_PICTURES ...", "decode": "LATENTS ...", "interpolate": "LATENTS LATENTS"}  # of each command
 log = logging.getLogger(__name__)
 
 
@@ -74,9 +77,9 @@ def parse(words: list[str]) -> tuple[str, list[str], InferOptions]:
         UserError: nothing to work on, or options that cannot be taken.
     """
     command = words.pop(0) if words and words[0] in COMMANDS else ENLARGE
-    count = next((number for number, word in enumerate(words) if word.startswith("-")), len(words))
-    options = config.parse(COMMANDS.get(command, EnlargeConfig), words[count:], description=__doc__)
-    inputs = [*words[:count], *([options.input] if options.input else [])]
+    usages = {name: f"{name} {inputs}" for name, inputs in INPUTS.items()}
+    usage = usages.get(command) or "\n".join(["PICTURES ...", *usages.values()])
+    inputs, options = config.parse_inputs(COMMANDS.get(command, EnlargeConfig), words, description=__doc__, usage=usage)
     if not inputs:
         raise UserError(f"on what? {USAGE}")
     if command == ENLARGE and not Path(inputs[0]).exists() and (hint := did_you_mean(inputs[0], COMMANDS)):
@@ -103,11 +106,10 @@ def enlarge(job: Job, results: Results, sampler: "Sampler", options: EnlargeConf
     from SRFlow.src.model_utils.latent_file import Latents, write
 
     scale, count = sampler.hyper.scale, options.samples
-    stem = job.source.stem + options.suffix.replace("{scale}", str(scale))
-    ending = f".{options.format}" if options.format else job.source.suffix
-    numbers = [f"_{number}" for number in range(1, count + 1)] if count > 1 else [""]
-    targets = [results.reserve(job, f"{stem}{number}{ending}") for number in numbers]
-    grid_target = results.reserve(job, f"{stem}_samples.png") if count > 1 else None
+    names = result_names(job.source, options.suffix, options.format, scale, count)
+    targets = [results.reserve(job, name) for name in names]
+    (grid_name,) = result_names(job.source, f"{options.suffix}_samples", "png", scale)
+    grid_target = results.reserve(job, grid_name) if count > 1 else None
     lr, alpha, notes = images.read_picture(job.source)
     said = [*notes, *(["alpha enlarged by bicubic"] if alpha is not None else [])]
     if alpha is not None:
@@ -119,16 +121,10 @@ def enlarge(job: Job, results: Results, sampler: "Sampler", options: EnlargeConf
         images.write_picture(target, hr, alpha)
         if options.save_latents:
             write(target.with_suffix(".npz"), Latents(latents, lr, *hr.shape[:2], sampler.trained.digest))
-        report(job.source, lr.shape[1::-1], target, hr.shape[1::-1], said)
+        report(job.source, lr, target, hr, said)
         samples += [hr] if grid_target else []
     if grid_target:
         images.write_picture(grid_target, grid(samples))
-
-
-def report(source: Path, size: tuple[int, int], target: Path, result: tuple[int, int], said: Sequence[str]) -> None:
-    """One line of the log for a picture that is done."""
-    notes = f" ({'; '.join(said)})" if said else ""
-    log.info("%s %dx%d -> %s %dx%d%s", source, *size, target, *result, notes)
 
 
 if __name__ == "__main__":

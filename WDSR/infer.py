@@ -1,7 +1,7 @@
 """Enlarge pictures with WDSR: a file or a folder, of any size, gray, RGBA and 16 bit included.
 
-python WDSR/infer.py --input photo.jpg --output results                       # the demo weights, x2
-python WDSR/infer.py --input holiday/ --ckpt_path best.ckpt --output results --format png
+python WDSR/infer.py photo.jpg --output results                       # the demo weights, x2
+python WDSR/infer.py holiday/ --ckpt_path best.ckpt --output results --format png
 """
 
 import logging
@@ -17,10 +17,10 @@ log = logging.getLogger(__name__)
 def main(argv: Sequence[str] | None = None) -> int:
     """Enlarge; returns the exit code: 0, or 2 when a picture could not be read."""
     runtime.start_log()
-    options = config.parse(InferConfig, argv, description=__doc__)
-    if not options.input:
+    inputs, options = config.parse_inputs(InferConfig, argv, description=__doc__, usage="PICTURES ...")
+    if not inputs:
         raise UserError("which pictures? type --input FILE or --input FOLDER")
-    jobs = find_jobs([options.input], options.output)
+    jobs = find_jobs(inputs, options.output)
     results = Results(options.output, jobs)
     runtime.start(options.device_target)
 

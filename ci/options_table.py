@@ -11,19 +11,29 @@ from pathlib import Path
 from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[1]
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+
+from common.command_line import groups, says_default  # noqa: E402
+
 PLACES = ("src/args.py", "src/options/options.py", "src/model_utils/options.py", "src/config.py")  # as each seed has it
 MARKED = re.compile(r"(<!-- options: (\w+) -->\n)(.*?)(<!-- end of options -->)", re.DOTALL)
 
 
 def table(cls: type) -> str:
-    """Markdown: option, default, meaning."""
+    """Markdown: option, default, meaning, in the order of --help."""
     rows = ["| option | default | meaning |", "|---|---|---|"]
-    for field in dataclasses.fields(cls):
-        default = field.default if field.default not in ("", None) else ""
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    for field in [fields[name] for names in groups(cls).values() for name in names]:
+        text = field.metadata["help"]
+        default = "" if field.default in ("", None) or says_default(text) else field.default
         if isinstance(default, tuple):
             default = ", ".join(map(str, default))
-        shown = f"`{default}`" if default != "" else ""
-        rows.append(f"| `--{field.name}` | {shown} | {field.metadata['help'].replace('|', ' / ')} |")
+        default = str(default).lower() if isinstance(default, bool) else default
+        shown = f"`{default}`" if default not in ("", ()) else ""
+        others = ", ".join(f"`--{name}`" for name in field.metadata["aliases"])
+        meaning = text.replace("|", " / ") + (f"; also {others}" if others else "")
+        rows.append(f"| `--{field.name}` | {shown} | {meaning} |")
     return "\n".join(rows) + "\n"
 
 
@@ -54,5 +64,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
     sys.exit(main(sys.argv[1:]))

@@ -5,12 +5,12 @@ in rising order, from the defaults, from `--config FILE.yaml`, and from `--key v
 nested YAML and as `--section.key value`. Nothing is guessed: an unknown key or a value of the wrong type raises, naming
 the source and the key.
 
-A class may say how its files are named and read: `CONFIG_FLAGS`, a tuple of flags instead of ("--config",), and a
-static method `read_config(path)`, which gives what `read_yaml` gives.
+A class may say how its files are read, by a static method `read_config(path)`, which gives what `read_yaml` gives.
 """
 
 import argparse
 import dataclasses
+import itertools
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,9 +20,11 @@ import yaml
 
 from common import UserError
 from common.atomic import replacing
+from common.command_line import parser_of, spellings
 from common.values import checked, did_you_mean
 
 T = TypeVar("T")
+MOST_VALUES = 10_000  # of a YAML file whose aliases are put in; ten lines of them can stand for billions
 
 
 def option(
@@ -34,9 +36,16 @@ def option(
     at_least: float | None = None,
     below: float | None = None,
 ) -> Any:
-    """A field of a configuration dataclass: what `--help` says of it, which values it takes, its other names there."""
+    """A field of a configuration dataclass: what `--help` says of it, which values it takes, its other names."""
     metadata = {"help": help, "choices": choices, "aliases": aliases, "at_least": at_least, "below": below}
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def again(cls: type, name: str, default: Any = dataclasses.MISSING, **changes: Any) -> Any:
+    """The option `name` of `cls` once more, for a class that takes it over with another default or other words."""
+    field = cls.__dataclass_fields__[name]
+    default = field.default if default is dataclasses.MISSING else default
+    return dataclasses.field(default=default, metadata={**field.metadata, **changes})
 
 
 def parse(cls: type[T], argv: Sequence[str] | None, *, description: str, base: T | None = None) -> T:
@@ -49,7 +58,31 @@ def parse(cls: type[T], argv: Sequence[str] | None, *, description: str, base: T
     Raises:
         UserError: unknown key, wrong type, value outside its choices, or unreadable file.
     """
-    given = {key: value for key, value in vars(_parser(cls, description).parse_args(argv)).items() if value is not None}
+    return _merged(cls, parser_of(cls, description).parse_args(argv), base)
+
+
+def parse_inputs(
+    cls: type[T], argv: Sequence[str] | None, *, description: str, usage: str, base: T | None = None
+) -> tuple[list[str], T]:
+    """As `parse`, for a program whose inputs may also be typed without `--input`, before the options or behind them.
+
+    Args:
+        usage: as `common.command_line.parser_of` has it.
+        base: as for `parse`.
+
+    Returns:
+        (inputs, those without a flag first; options).
+
+    Raises:
+        UserError: as `parse`.
+    """
+    inputs, arguments = parser_of(cls, description, usage).parse_inputs(argv)
+    options = _merged(cls, arguments, base)
+    return [*inputs, *([options.input] if options.input else [])], options
+
+
+def _merged(cls: type[T], arguments: argparse.Namespace, base: T | None) -> T:
+    given = {key: value for key, value in vars(arguments).items() if value is not None}
     path = given.pop("config", None)
     base = cls() if base is None else base
     if path is not None:
@@ -67,7 +100,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     1e-4 for text, 010 for eight and `no` for False, whatever the key wants.
 
     Raises:
-        UserError: no such file, not YAML, not a mapping, or a key that is there twice.
+        UserError: no such file, not YAML, not a mapping, a key that is there twice, or aliases without end.
     """
     try:
         with open(path, encoding="utf-8") as file:
@@ -86,6 +119,15 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 class _Loader(yaml.SafeLoader):
     """Leaves scalars as text, but for null, and refuses a key that is there twice (PyYAML takes the last)."""
 
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        if node is not None and _unfolded(node, {}) > MOST_VALUES:
+            raise UserError(
+                f"{self.name} holds more than {MOST_VALUES:,} values, or one that contains itself, once its aliases "
+                "(*name) are put in: write them out"
+            )
+        return node
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen = set()
         for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():  # else refused below
@@ -94,6 +136,17 @@ class _Loader(yaml.SafeLoader):
                     raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is there twice", key.start_mark)
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+def _unfolded(node: yaml.Node, known: dict[yaml.Node, int]) -> int:
+    """How many values there are once each alias is replaced by what it names; `MOST_VALUES` + 1 stands for more."""
+    if isinstance(node, yaml.ScalarNode):
+        return 1
+    if node not in known:
+        known[node] = MOST_VALUES + 1  # should it come back here, it contains itself
+        parts = itertools.chain(*node.value) if isinstance(node, yaml.MappingNode) else node.value
+        known[node] = min(1 + sum(_unfolded(part, known) for part in parts), MOST_VALUES + 1)
+    return known[node]
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -131,10 +184,14 @@ def merge(base: T, values: Mapping[str, Any], source: str) -> T:
     fields = {field.name: field for field in dataclasses.fields(base)}
     hints = typing.get_type_hints(type(base))
     changes: dict[str, Any] = {}
+    names, said = spellings(type(base)), {}
     for dotted, value in values.items():
-        key, _, rest = str(dotted).partition(".")
-        if key not in fields:
-            raise UserError(f"{source}: unknown key {key!r}{did_you_mean(key, fields)}")
+        spelled, _, rest = str(dotted).partition(".")
+        if spelled not in names:
+            raise UserError(f"{source}: unknown key {spelled!r}{did_you_mean(spelled, names)}")
+        key = names[spelled]
+        if said.setdefault(key, spelled) != spelled:
+            raise UserError(f"{source}: {said[key]} and {spelled} are the same option: give one of them")
         if dataclasses.is_dataclass(hints[key]):
             nested = {rest: value} if rest else value or {}  # all keys of a section may be commented out
             if not isinstance(nested, Mapping):
@@ -171,59 +228,6 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     old, new = _flat(old), _flat(new)
     keys = dict.fromkeys([*old, *new])
     return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in keys if old.get(key) != new.get(key)]
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser without abbreviations that raises UserError instead of printing its usage."""
-
-    def __init__(self, **settings: Any) -> None:
-        settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
-        super().__init__(allow_abbrev=False, **settings)
-
-    def error(self, message: str) -> typing.NoReturn:
-        known = [name for action in self._actions for name in action.option_strings]
-        words = message.partition("unrecognized arguments: ")[2].split()
-        hint = did_you_mean(words[0].partition("=")[0], known) if words else ""
-        raise UserError(f"{message}{hint} (--help lists the options)")
-
-
-def _parser(cls: type, description: str) -> Parser:
-    parser = Parser(description=description)
-    if "config" not in {field.name for field in dataclasses.fields(cls)}:
-        flags = getattr(cls, "CONFIG_FLAGS", ("--config",))
-        parser.add_argument(*flags, dest="config", metavar="FILE", help="YAML file with any of the options below")
-    _add_options(parser, cls(), "")
-    return parser
-
-
-def _add_options(parser: Parser, defaults: Any, prefix: str) -> None:
-    hints = typing.get_type_hints(type(defaults))
-    for field in dataclasses.fields(defaults):
-        default, name = getattr(defaults, field.name), prefix + field.name
-        if dataclasses.is_dataclass(default):
-            _add_options(parser, default, name + ".")
-            continue
-        choices = field.metadata.get("choices")
-        parser.add_argument(
-            f"--{name}",
-            *(f"--{prefix}{alias}" for alias in field.metadata.get("aliases", ())),
-            dest=name,
-            metavar="{" + ",".join(map(str, choices)) + "}" if choices else field.name.upper(),
-            help=_help(field.metadata.get("help", ""), default),
-            **(
-                {"nargs": "?", "const": "true"}
-                if bool in (hints[field.name], *typing.get_args(hints[field.name]))
-                else {}
-            ),
-        )
-
-
-def _help(text: str, default: Any) -> str:
-    """The text and the default, unless the text itself says what happens by default."""
-    if default in ("", None) and "default: " in text:
-        return text.replace("%", "%%")
-    shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
-    return f"{text} [{'none' if shown in ('', None) else shown}]".replace("%", "%%")
 
 
 def _plain(value: Any) -> Any:

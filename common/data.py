@@ -74,9 +74,28 @@ def random_flip(
     return flipped
 
 
+def random_patch(
+    hr: np.ndarray,
+    lr: np.ndarray,
+    lr_patch: int,
+    scale: int,
+    rng: np.random.Generator,
+    *,
+    mirror: bool = True,
+    turn: bool = True,
+) -> list[np.ndarray]:
+    """[hr, lr]: the same random crop and flip of both, see `random_crop` and `random_flip`."""
+    return random_flip(random_crop(hr, lr, lr_patch, scale, rng), rng, mirror=mirror, turn=turn)
+
+
 def to_nchw(pictures: Sequence[np.ndarray]) -> np.ndarray:
     """Stack HWC pictures of one size to (N, C, H, W) float32 with unchanged values."""
     return np.ascontiguousarray(np.stack(pictures).transpose(0, 3, 1, 2), dtype=np.float32)
+
+
+def stack_nchw(samples: Sequence[Sequence[np.ndarray]]) -> tuple[np.ndarray, ...]:
+    """Samples of HWC arrays -> their batches in the same order, each (N, C, H, W) float32 with unchanged values."""
+    return tuple(to_nchw(arrays) for arrays in zip(*samples, strict=True))
 
 
 @dataclasses.dataclass

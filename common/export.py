@@ -11,18 +11,30 @@ shuffle does. The comparison at the second size finds out.
 import contextlib
 import logging
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from common import UserError, onnx_file
 from common.atomic import make_writable, replacing
-from common.proof import TOLERANCE, ExportError, Port, Proof, Run, Sizes, as_arrays, first_line, free_tensor, wrapped
+from common.proof import (
+    TOLERANCE,
+    ExportError,
+    Port,
+    Proof,
+    Run,
+    Sizes,
+    Trial,
+    as_arrays,
+    first_line,
+    free_tensor,
+    wrapped,
+)
 
 if TYPE_CHECKING:
     from mindspore import nn
 
-__all__ = ["FORMATS", "TOLERANCE", "ExportError", "Port", "draft", "export", "with_suffix"]
+__all__ = ["FORMATS", "TOLERANCE", "ExportError", "Graph", "Port", "draft", "export", "export_graphs", "with_suffix"]
 
 FORMATS = ("MINDIR", "ONNX", "AIR")
 log = logging.getLogger(__name__)
@@ -60,12 +72,70 @@ def export(
     """
     if file_format.upper() not in FORMATS:
         raise UserError(f"the file format is one of {', '.join(FORMATS)}, not {file_format!r}")
+    target = place_for(path, file_format)
+    proof = Proof(network, inputs, outputs, sizes, tolerance)
+    return write(target, *draft(proof, file_format.upper(), metadata or {}))
+
+
+class Graph(NamedTuple):
+    """One of a network's graphs, as `export` and `common.engine.make_engine` take it."""
+
+    form: "nn.Cell"
+    inputs: list[Port]
+    outputs: list[str]
+    sizes: list[dict[str, int]]
+
+
+def export_graphs(
+    graphs: Iterable[tuple[str, Graph]],
+    file_name: str,
+    file_format: str,
+    metadata: Mapping[str, str],
+    tolerance: float = TOLERANCE,
+) -> Iterator[Path]:
+    """Export each of a network's graphs to a file of its own, `irn_x4_upscale.onnx`; the paths that were written.
+
+    Args:
+        graphs: with their names, which go into the file's name and, as "graph", into the metadata.
+        file_name: with the ending of the format, or without.
+        metadata: model, scale, digest ...
+
+    Raises:
+        ExportError, UserError: as `export`.
+    """
+    ending = f".{file_format.lower()}"
+    stem = file_name[: -len(ending)] if file_name.lower().endswith(ending) else file_name
+    for name, (form, inputs, outputs, sizes) in graphs:
+        said = {"model": metadata["model"], "graph": name, **metadata}
+        path = f"{stem}_{name}"
+        yield export(form, inputs, outputs, path, file_format, sizes=sizes, tolerance=tolerance, metadata=said)
+
+
+def with_suffix(path: str | Path, file_format: str) -> Path:
+    """`wdsr` becomes `wdsr.mindir`, `wdsr_v1.5` becomes `wdsr_v1.5.mindir`, `wdsr.mindir` stays."""
+    path, suffix = Path(path), f".{file_format.lower()}"
+    return path if path.suffix.lower() == suffix else path.with_name(path.name + suffix)
+
+
+def place_for(path: str | Path, file_format: str) -> Path:
+    """Where the file goes, tried before anything is computed.
+
+    Raises:
+        UserError: it cannot be written there.
+    """
     target = with_suffix(path, file_format)
     if target.is_dir():
         raise UserError(f"cannot write {target}: it is a folder, a file name was expected")
     make_writable(target.parent)
-    proof = Proof(network, inputs, outputs, sizes, tolerance)
-    data, report = draft(proof, file_format.upper(), metadata or {})
+    return target
+
+
+def write(target: Path, data: bytes, report: str) -> Path:
+    """Put a proven file in its place; log the phrase that says what was compared.
+
+    Raises:
+        UserError: it cannot be written.
+    """
     try:
         with replacing(target) as temporary:
             temporary.write_bytes(data)
@@ -75,18 +145,12 @@ def export(
     return target
 
 
-def with_suffix(path: str | Path, file_format: str) -> Path:
-    """`wdsr` becomes `wdsr.mindir`, `wdsr_v1.5` becomes `wdsr_v1.5.mindir`, `wdsr.mindir` stays."""
-    path, suffix = Path(path), f".{file_format.lower()}"
-    return path if path.suffix.lower() == suffix else path.with_name(path.name + suffix)
-
-
 def draft(proof: Proof, file_format: str, metadata: Mapping[str, str]) -> tuple[bytes, str]:
     """The proven file's content and a phrase that says what was compared."""
-    write = {"MINDIR": _draft_mindir, "ONNX": _draft_onnx, "AIR": _draft_air}[file_format]
+    drafted = {"MINDIR": _draft_mindir, "ONNX": _draft_onnx, "AIR": _draft_air}[file_format]
     with tempfile.TemporaryDirectory(prefix="export-") as folder, _as_inference(proof.network):
         file = Path(folder) / f"network.{file_format.lower()}"
-        report = write(proof, file, metadata)
+        report = drafted(proof, file, metadata)
         return file.read_bytes(), report
 
 
@@ -106,12 +170,6 @@ def _draft_onnx(proof: Proof, file: Path, metadata: Mapping[str, str]) -> str:
     onnx = onnx_file.require("onnx", "an ONNX file with free sizes")
     from mindspore import Tensor
 
-    def load_again() -> Run:
-        onnx.checker.check_model(str(file), full_check=True)
-        session = onnx_file.open_session(file.read_bytes())
-        names = [port.name for port in proof.inputs]
-        return lambda arrays: session.run(list(proof.outputs), dict(zip(names, arrays, strict=True)))
-
     trials = proof.trials()
     # A new cell, because MindSpore's ONNX writer spoils the compiled graph: a second export of the same cell fails.
     _ms_export(wrapped(proof.network), [Tensor(array) for array in trials[0].arrays], file, "ONNX")
@@ -121,10 +179,29 @@ def _draft_onnx(proof: Proof, file: Path, metadata: Mapping[str, str]) -> str:
     onnx_file.stamp(model, metadata)
     file.chmod(0o600)  # ms.export leaves it read-only
     file.write_bytes(model.SerializeToString())
+    return compare_onnx(proof, file.read_bytes(), trials)
+
+
+def compare_onnx(proof: Proof, data: bytes, trials: Sequence[Trial] = ()) -> str:
+    """Run an ONNX file where ONNX Runtime is installed; a phrase that says what was compared.
+
+    Args:
+        trials: the proof's, where they have been made.
+
+    Raises:
+        ExportError: it does not load, or does not answer as the network does.
+    """
     if onnx_file.optional("onnxruntime") is None:
         log.warning("onnxruntime is not installed, so the ONNX file was not run: %s", onnx_file.INSTALL)
         return "ONNX, not run and not compared"
-    return proof.compare(load_again, trials)
+
+    def load_again() -> Run:
+        onnx_file.require("onnx", "an ONNX file").checker.check_model(data, full_check=True)
+        session = onnx_file.open_session(data)
+        names = [port.name for port in proof.inputs]
+        return lambda arrays: session.run(list(proof.outputs), dict(zip(names, arrays, strict=True)))
+
+    return proof.compare(load_again, trials or proof.trials())
 
 
 def _draft_air(proof: Proof, file: Path, metadata: Mapping[str, str]) -> str:

@@ -1,4 +1,8 @@
-"""Options that the models share, spelled and explained once. A model's own options are dataclasses beside these."""
+"""Options that models share, spelled and explained once. A model's own options are dataclasses beside these.
+
+Where a model takes an option with another default, or has more to say of it, its class has it once more by
+`common.config.again`. Other spellings are those of the original programs, of one model or another.
+"""
 
 from dataclasses import dataclass
 
@@ -6,6 +10,11 @@ from common.config import option
 from common.engine import ENGINES
 from common.report import ReportOptions
 from common.runtime import DEVICE_CHOICES
+
+SCALE_OF_CHECKPOINT = "super resolution scale; default: the checkpoint's"
+FIGURES_OF_SAMPLES = "pictures to make of each, at random; the figures are their means"
+SEED_OF_RESULTS = "seed of what is random in the results"
+TEST_SETS = "data sets below dataset_GT_path or its benchmark/, as Set5+Set14; default: all of it"
 
 
 @dataclass(frozen=True)
@@ -15,6 +24,70 @@ class DeviceOptions:
     device_target: str = option(
         "auto", "where to run; auto takes the first of Ascend, GPU, CPU that answers", choices=DEVICE_CHOICES
     )
+
+
+# ------------------------------------------------------------------------------------------------------------ networks
+
+
+@dataclass(frozen=True)
+class NetworkChoice:
+    """What is built."""
+
+    scale: int = option(2, "super resolution scale", aliases=("sr_scale",))
+    model: str = option("", "a named network")
+
+
+@dataclass(frozen=True)
+class TrainedChoice:
+    """Which trained network. The checkpoint says what it is; a network flag that contradicts it is refused."""
+
+    ckpt_path: str = option(
+        "",
+        "trained weights: .ckpt, .safetensors, or the authors' file; default: the demo weights",
+        aliases=(
+            "ckpt_file",
+            "checkpoint",
+            "checkpoint_path",
+            "resume_state",
+            "model_path",
+            "test_pretrained_model_path",
+        ),
+    )
+    random_weights: bool = option(False, "go on without trained weights (to try the machinery)")
+
+
+# ------------------------------------------------------------------------------------------------------------ pictures
+
+
+@dataclass(frozen=True)
+class NamedSets:
+    """Which pictures: data sets by name in one folder."""
+
+    dir_data: str = option(
+        ".",
+        "folder that holds DIV2K/ or benchmark/, or is such a folder itself",
+        aliases=("data_path", "dataset_GT_path", "dataroot_GT", "dataroot"),
+    )
+    data_test: str = option("DIV2K", "test data set, or several as Set5+Set14; DIV2K, or a folder of pictures")
+    data_range: str = option("1-800/801-900", "train/test data range: numbers of DIV2K's pictures")
+
+
+@dataclass(frozen=True)
+class PictureFolders:
+    """Which pictures: a folder of HR pictures, and one of LR pictures where there is one."""
+
+    dataset_GT_path: str = option(  # noqa: N815  (the spelling of IRN's authors)
+        "",
+        "folder of HR pictures (sub-folders too), or one that holds DIV2K_train_HR/, or a .mindrecord with patches",
+        aliases=("dir_data", "data_path", "dataroot_GT", "dataroot"),
+    )
+    dataset_LQ_path: str = option(  # noqa: N815
+        "", "folder of LR pictures; default: MATLAB's bicubic of HR", aliases=("dataroot_LQ", "dataroot_LR")
+    )
+    data_name: str = option("", "name of the data set, for the log and the tables; default: the folder's")
+
+
+# ------------------------------------------------------------------------------------------------------------ training
 
 
 @dataclass(frozen=True)
@@ -30,9 +103,12 @@ class PrecisionOptions:
     )
 
 
+# -------------------------------------------------------------------------------------------------------- trained ones
+
+
 @dataclass(frozen=True)
 class EngineChoice:
-    """What runs a trained network."""
+    """What computes."""
 
     engine: str = option(
         "auto", "what computes; auto: ONNX Runtime on CPU when installed, else MindSpore", choices=ENGINES
@@ -40,20 +116,67 @@ class EngineChoice:
 
 
 @dataclass(frozen=True)
+class TileChoice:
+    """What computes: how much of a picture at once."""
+
+    tile: int = option(0, "side of the tiles, in LR pixels; 0: whole pictures while they fit, tiles beyond", at_least=0)
+
+
+@dataclass(frozen=True)
+class EnsembleChoice:
+    """What computes: how often."""
+
+    self_ensemble: bool = option(False, "average over the eight flips and turns (x8)")
+
+
+@dataclass(frozen=True)
 class TableOptions(ReportOptions):
-    """What eval.py of each model takes."""
+    """Tables and pictures."""
 
     save_results: bool = option(True, "write the resulting pictures and the comparison strips")
     lpips_weights: str = option("", "folder with AlexNet's and LPIPS's weights; without it LPIPS is not computed")
     limit: int = option(0, "only so many pictures of each set; 0: all", at_least=0)
+    output: str = option("", "folder for the tables and pictures; default: a new one below runs/")
+    run_distribute: bool | None = option(
+        None,
+        "share the pictures with other workers; default: when a launcher started this process",
+        aliases=("distribute",),
+    )
 
 
 @dataclass(frozen=True)
-class EnlargingOptions:
-    """What infer.py of a model takes that makes one large picture of each."""
+class BorderOptions:
+    """Tables and pictures: what is left out of the figures."""
 
-    input: str = option("", "a picture or a folder of pictures")
-    output: str = option("results", "folder for the enlarged pictures")
+    crop: int = option(-1, "border left out of PSNR-Y and SSIM-Y; -1: the scale", aliases=("crop_border",), at_least=-1)
+
+
+@dataclass(frozen=True)
+class InputOptions:
+    """Pictures and results."""
+
+    input: str = option("", "a picture or a folder of pictures; --input may be left out, and several typed")
+    output: str = option("results", "folder for the results")
+
+
+@dataclass(frozen=True)
+class NamingOptions(InputOptions):
+    """Pictures and results: their names."""
+
     suffix: str = option("_x{scale}", "added to each name; {scale} is put in")
     format: str = option("", "of the results; default: as the input", choices=("", "png", "jpg", "bmp"))
+
+
+@dataclass(frozen=True)
+class EnlargingOptions(NamingOptions):
+    """Pictures and results: one large picture of each."""
+
     compare: bool = option(False, "also write a strip LR | bicubic | SR")
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What is written."""
+
+    file_format: str = option("MINDIR", "what to write", choices=("MINDIR", "AIR", "ONNX"))
+    batch_size: int = option(1, "batch size of an exported graph", at_least=1)

@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from common import UserError, images, runtime
 from common.atomic import make_writable
 from common.images import find_pictures
@@ -76,6 +78,25 @@ class Results:
         return target
 
 
+def result_names(source: Path, suffix: str, ending: str, scale: int, count: int = 1) -> list[str]:
+    """`photo.jpg` -> `photo_x4.jpg`; of several results `photo_x4_1.jpg`, `photo_x4_2.jpg` ...
+
+    Args:
+        suffix: added to the name; {scale} is put in.
+        ending: of the results, with or without a dot; "" for the picture's own.
+    """
+    stem = source.stem + suffix.replace("{scale}", str(scale))
+    ending = f".{ending.lstrip('.')}" if ending else source.suffix
+    numbers = [f"_{number}" for number in range(1, count + 1)] if count > 1 else [""]
+    return [f"{stem}{number}{ending}" for number in numbers]
+
+
+def report(source: Path, picture: np.ndarray, target: Path, result: np.ndarray, said: Sequence[str] = ()) -> None:
+    """One line of the log for a picture that is done, with what there is to say."""
+    notes = f" ({'; '.join(said)})" if said else ""
+    log.info("%s %dx%d -> %s %dx%d%s", source, *picture.shape[1::-1], target, *result.shape[1::-1], notes)
+
+
 def do_all(jobs: Sequence[Job], work: Callable[[Job], None], output: str, done: str) -> None:
     """Work on every picture; one that cannot be worked on is named, and the others are done.
 
@@ -113,16 +134,13 @@ def enlarge_all(
     """
 
     def work(job: Job) -> None:
-        ending = f".{options.format.lstrip('.')}" if options.format else job.source.suffix
-        name = f"{job.source.stem}{options.suffix.replace('{scale}', str(scale))}{ending}"
+        (name,) = result_names(job.source, options.suffix, options.format, scale)
         target, picture = results.reserve(job, name), images.read_picture(job.source)
         result = enlarge(picture.rgb, lambda total: runtime.progress(total, job.source.name, piece))
         alpha = None if picture.alpha is None else imresize(picture.alpha, scale)
         images.write_picture(target, result, alpha)
         said = [*picture.notes, *([] if alpha is None else ["alpha enlarged by bicubic"])]
-        notes = f" ({'; '.join(said)})" if said else ""
-        (height, width), (large_height, large_width) = picture.rgb.shape[:2], result.shape[:2]
-        log.info("%s %dx%d -> %s %dx%d%s", job.source, width, height, target, large_width, large_height, notes)
+        report(job.source, picture.rgb, target, result, said)
         if options.compare:
             small, large = (images.to_uint8(images.to_float(rgb)) for rgb in (picture.rgb, result))
             strip = images.comparison_strip([("LR", small), ("bicubic", imresize(small, scale)), ("SR", large)])

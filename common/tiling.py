@@ -5,6 +5,7 @@ least `overlap` away from its inner edges are kept: with `overlap` >= that radiu
 Networks that look at the whole picture (attention, normalisation over space) have no such radius; tiles change them.
 """
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise, product
@@ -15,6 +16,7 @@ import numpy as np
 from common import UserError
 from common.pixels import to_float, to_uint8, to_uint16
 
+MEMORY = 5 * 2**29  # bytes that a run may take, when the side of the tiles is not given
 Progress = Callable[[int], AbstractContextManager[Any]]
 _CONVERSIONS = {np.dtype(np.uint8): to_uint8, np.dtype(np.uint16): to_uint16}
 
@@ -57,6 +59,31 @@ def plan_axis(length: int, tile: int, overlap: int, multiple: int = 1) -> list[S
     # Neighbours share at least 2 * overlap pixels and meet in the middle of them.
     seams = [0, *((a + side + b) // 2 for a, b in pairwise(starts)), length]
     return [Span(start, start + side, *seams[i : i + 2]) for i, start in enumerate(starts)]
+
+
+def refuse_small(tile: int, radius: int) -> None:
+    """Whether the tiles of --tile show a network of this receptive radius more than it looks at for one pixel.
+
+    Args:
+        tile: 0: as large as it takes.
+
+    Raises:
+        UserError: they do not.
+    """
+    if 0 < tile <= 2 * radius:
+        least = 2 * radius + 1
+        raise UserError(f"--tile {tile} is smaller than what this network sees: take {least} or more, better twice it")
+
+
+def side_that_fits(size: tuple[int, int], pixel_bytes: float, least: int) -> int:
+    """Side of the tiles for a picture of `size` (height, width); 0: the picture as a whole, which is less work.
+
+    Args:
+        pixel_bytes: what a run takes for each pixel of its tile.
+        least: smaller tiles are nearly all overlap, and are not made even where this takes more memory.
+    """
+    most = int(MEMORY / pixel_bytes)
+    return 0 if size[0] * size[1] <= most else max(math.isqrt(most), least)
 
 
 def tile_apply(

@@ -1,17 +1,51 @@
-"""Which trained network a program takes: the demo weights when none is named, and none but what was asked for."""
+"""Which trained network a program takes, and what its file says of itself: the demo weights, or one that is named."""
 
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
 
 from common import UserError, checkpoint
 from common.checkpoint import Checkpoint
 
+if TYPE_CHECKING:
+    from mindspore import nn
+
 log = logging.getLogger(__name__)
+Network = TypeVar("Network", bound="nn.Cell")
+Describe = Callable[[Any, Mapping[str, Any]], dict[str, Any]]
+
+
+def describe(model: str, hyper: Any, config: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    """What a checkpoint says of itself.
+
+    Args:
+        hyper: a dataclass, from which the network can be built again; it has a scale.
+        config: the options of the run.
+        more: what else the model must know, such as the stage of its training.
+    """
+    return {"model": model, "scale": hyper.scale, **more, "hyper": asdict(hyper), "config": dict(config)}
+
+
+def weights_of(network: "nn.Cell") -> dict[str, np.ndarray]:
+    """All parameters by their names."""
+    return {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
+
+
+def untrained(network: Network, describe: Describe, meaning: str) -> tuple[Network, Checkpoint, str]:
+    """A network as it was built, where --random_weights asks for it: (network, its checkpoint, name of the source).
+
+    Args:
+        describe: (its hyper-parameters, options) -> what a checkpoint says of itself.
+        meaning: what its pictures are, for the log.
+    """
+    log.warning("random weights: %s", meaning)
+    return network, Checkpoint(weights_of(network), describe(network.hyper, {})), "random weights"
 
 
 def demo_weights(folder: Path, scale: int, flag: str = "--ckpt_path") -> Path:
@@ -41,6 +75,11 @@ def read(path: str, model: str) -> Checkpoint:
     if saved.meta.get("model", model) != model:
         raise UserError(f"{path} holds {saved.meta['model']}, not {model}")
     return saved
+
+
+def cache_of(source: str) -> Path | None:
+    """The file of the weights, beside which exports are kept; None where they are of no file."""
+    return Path(source) if Path(source).is_file() else None
 
 
 def digest_of(hyper: Any, saved: Checkpoint) -> str:

@@ -5,14 +5,24 @@ sizes) is not taken from a file where a trained network is used, only from the c
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from common import UserError, config
-from common.config import option
-from common.options import DeviceOptions, PrecisionOptions
+from common.command_line import spellings
+from common.config import again, option
+from common.options import (
+    SCALE_OF_CHECKPOINT,
+    DeviceOptions,
+    NamedSets,
+    NetworkChoice,
+    PrecisionOptions,
+    TrainedChoice,
+)
+from common.training_options import AdamOptions, EpochOptions, RunOptions, StartOptions
 
+from . import seed_yaml
 from .CSNLN import Hyper
 
 DEFAULT_CONFIG = Path(__file__).resolve().parents[1] / "default_config.yaml"
@@ -26,7 +36,6 @@ T = TypeVar("T", bound="Options")
 class Options(DeviceOptions):
     """What all programs have."""
 
-    CONFIG_FLAGS: ClassVar[tuple[str, ...]] = ("--config", "--config_path")
     NOT_FROM_FILES: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
@@ -34,21 +43,22 @@ class Options(DeviceOptions):
         """The options in a file that concern this program; unknown ones stay, to be refused.
 
         Raises:
-            UserError: unreadable.
+            UserError: unreadable, or a value of the seed's file that cannot be honoured.
         """
         from .use_options import PROGRAMS  # whose options are made of those here
 
-        known = {field.name for program in PROGRAMS for field in fields(program)}
-        own = {field.name for field in fields(cls)}.difference(cls.NOT_FROM_FILES)
-        return {key: value for key, value in config.read_yaml(path).items() if key in own or key not in known}
+        known = {name for program in PROGRAMS for name in spellings(program)}
+        own = {name for name, option in spellings(cls).items() if option not in cls.NOT_FROM_FILES}
+        content = seed_yaml.translated(config.read_yaml(path), str(path), cls)
+        return {key: value for key, value in content.items() if key in own or key not in known}
 
 
 @dataclass(frozen=True)
-class NetworkOptions:
+class NetworkOptions(NetworkChoice):
     """What is built."""
 
-    scale: int = option(2, "super resolution scale", choices=(2, 3, 4))
-    model: str = option("CSNLN", "a named network", choices=tuple(MODELS))
+    scale: int = again(NetworkChoice, "scale", choices=(2, 3, 4))
+    model: str = again(NetworkChoice, "model", "CSNLN", choices=tuple(MODELS))
     n_feats: int = option(0, "number of feature maps; 0: the model's", at_least=0)
     depth: int = option(0, "how often the cell is applied; 0: the model's", at_least=0)
 
@@ -66,63 +76,39 @@ class NetworkOptions:
 class DataOptions:
     """Which pictures."""
 
-    data_path: str = option(
-        "dataset", "folder that holds DIV2K/ and benchmark/, or is one of them", aliases=("dir_data",)
+    data_path: str = again(
+        NamedSets, "dir_data", "dataset", aliases=("dir_data", "dataset_GT_path", "dataroot_GT", "dataroot")
     )
-    data_test: str = option("Set5", "test set, or several as Set5+Set14; DIV2K, or a folder of pictures")
-    data_range: str = option("1-800/801-810", "train/test data range: numbers of DIV2K's pictures")
+    data_test: str = again(NamedSets, "data_test", "Set5")
+    data_range: str = again(NamedSets, "data_range", "1-800/801-810")
 
 
 @dataclass(frozen=True)
-class TrainConfig(PrecisionOptions, DataOptions, NetworkOptions, Options):
+class TrainConfig(DataOptions, NetworkOptions, RunOptions, EpochOptions, AdamOptions, PrecisionOptions, Options):
     """Options of train.py."""
 
-    data_train: str = option("DIV2K", "train set, or several as DIV2K+T91, a folder of pictures, or a .mindrecord")
-    cache_gb: float = option(4.0, "memory for decoded pictures, in GiB", at_least=0)
-    patch_size: int = option(0, "side of the HR patch; 0 takes 48 times the scale", at_least=0)
-    no_augment: bool = option(False, "do not use data augmentation (flips and quarter turns)")
-    test_every: int = option(1000, "do test per every N batches; so many batches are an epoch", at_least=1)
-    epochs: int = option(1000, "number of epochs to train", aliases=("epoches",), at_least=1)
-    batch_size: int = option(16, "pictures per step, for each worker", at_least=1)
-    lr: float = option(1e-4, "learning rate", aliases=("lr_init",), at_least=0)
-    decay: str = option("200", "epochs after which the rate is multiplied by gamma, as 200-400-600-800; or cosine")
-    gamma: float = option(0.5, "factor of each decay", at_least=0)
-    beta1: float = option(0.9, "Adam's decay of the mean gradient", at_least=0, below=1)
-    beta2: float = option(0.999, "Adam's decay of the mean squared gradient", at_least=0, below=1)
-    epsilon: float = option(1e-8, "Adam's epsilon", at_least=0)
-    weight_decay: float = option(0.0, "L2 coefficient, added to the gradient", at_least=0)
-    gclip: float = option(0.0, "largest norm of the gradient; 0: no clip", at_least=0)
-    ema: float = option(
-        0.0, "decay of a moving average of the weights, which is then tested and saved; 0: none", at_least=0, below=1
+    data_train: str = option(
+        "DIV2K", "training data set, or several as DIV2K+T91, a folder of pictures, or a .mindrecord"
     )
+    patch_size: int = again(
+        RunOptions, "patch_size", 0, help="side of the HR patch; default: 48 times the scale", at_least=0
+    )
+    decay: str = option(
+        "200", "epochs after which the rate is multiplied by gamma: 200 once, 200-400 at these; or cosine"
+    )
+    epochs: int = again(EpochOptions, "epochs", 1000)
+    ckpt_save_interval: int = again(EpochOptions, "ckpt_save_interval", 5)
+    test_every: int = again(RunOptions, "test_every", 1000)
+    log_every: int = again(RunOptions, "log_every", 50)
+    save_dir: str = again(RunOptions, "save_dir", "runs/CSNLN")
+    ckpt_save_path: str = again(RunOptions, "ckpt_save_path", aliases=("ckpt_save_dir", "checkpoint_path"))
+    pre_trained: str = again(StartOptions, "ckpt_path", aliases=("ckpt_path", "pretrain_model_G"))
     recompute: int = option(
         0,
         "to save memory, take so many pictures of a batch at a time, and compute each cell again for its gradients; "
         "0: keep everything",
         at_least=0,
     )
-    seed: int = option(1, "seed of the first weights, the crops and the order of the pictures", at_least=0)
-    run_distribute: bool | None = option(
-        None, "join other workers; default: when a launcher started this process", aliases=("distribute",)
-    )
-    save_dir: str = option("runs/CSNLN", "where run folders are made", aliases=("save",))
-    name: str = option("", "name of the run; default: model and scale")
-    ckpt_save_path: str = option(
-        "", "path to save ckpt; default: ckpt/ in the run's folder", aliases=("checkpoint_path",)
-    )
-    ckpt_save_interval: int = option(
-        5, "epochs between two numbered checkpoints; last.ckpt and best.ckpt come besides; 0: never", at_least=0
-    )
-    ckpt_save_max: int = option(
-        5, "how many of them to keep; older ones of this run are removed", aliases=("keep_checkpoint_max",), at_least=0
-    )
-    pre_trained: str = option(
-        "", "path of weights to start from, ours or the authors' (the run starts at step 0)", aliases=("ckpt_path",)
-    )
-    resume: str = option("", "go on with a run: its folder, or its last.ckpt")
-    log_every: int = option(50, "steps between two lines of the log", at_least=1)
-    save_every: int = option(250, "steps between two writings of last.ckpt", at_least=1)
-    test_pictures: int = option(10, "pictures of the test sets to look at while training; 0: all", at_least=0)
 
     def lr_patch(self) -> int:
         """Side of the LR patch.
@@ -146,15 +132,13 @@ class TrainedOptions(NetworkOptions, Options):
 
     NOT_FROM_FILES: ClassVar[tuple[str, ...]] = SHAPE
 
-    scale: int = option(
-        0, "super resolution scale; default: the checkpoint's, 2 for the demo weights", choices=(0, 2, 3, 4)
+    scale: int = again(NetworkChoice, "scale", 0, help=SCALE_OF_CHECKPOINT, choices=(0, 2, 3, 4))
+    ckpt_file: str = again(
+        TrainedChoice,
+        "ckpt_path",
+        aliases=("ckpt_path", "checkpoint", "resume_state", "model_path", "test_pretrained_model_path"),
     )
-    ckpt_file: str = option(
-        "",
-        "trained weights: .ckpt, .safetensors, or the authors' .pt; default: the demo weights",
-        aliases=("ckpt_path", "checkpoint"),
-    )
-    random_weights: bool = option(False, "go on without trained weights (to try the machinery)")
+    random_weights: bool = again(TrainedChoice, "random_weights")
 
 
 def parse(cls: type[T], argv: Sequence[str] | None, description: str) -> T:
@@ -164,3 +148,13 @@ def parse(cls: type[T], argv: Sequence[str] | None, description: str) -> T:
         UserError: unknown key, wrong type, value outside its choices, or an unreadable file.
     """
     return config.parse(cls, argv, description=description, base=config.load(cls, DEFAULT_CONFIG))
+
+
+def parse_inputs(cls: type[T], argv: Sequence[str] | None, description: str, usage: str) -> tuple[list[str], T]:
+    """(inputs, options) in the same way, where inputs may be typed without `--input`.
+
+    Raises:
+        UserError: as `parse`.
+    """
+    base = config.load(cls, DEFAULT_CONFIG)
+    return config.parse_inputs(cls, argv, description=description, usage=usage, base=base)

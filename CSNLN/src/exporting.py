@@ -1,21 +1,18 @@
 """The network as a file for other programs: MINDIR, AIR, and ONNX by a graph of its own; each is proved."""
 
 import json
-import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 from common import UserError, export, onnx_file
-from common.atomic import make_writable, replacing
 from common.checkpoint import Checkpoint
 from common.export import Port
-from common.proof import Proof, Run
-from common.trained import digest_of
+from common.proof import Proof
+from common.trained import digest_of, weights_of
 
 from .CSNLN import COLORS, CSNLN, Hyper
 
-log = logging.getLogger(__name__)
 OUTPUTS = ["sr_image"]
 CHECK_SIZES = [{"height": 12, "width": 18}, {"height": 24, "width": 6}]  # an ONNX file is compared at both
 
@@ -41,8 +38,7 @@ def onnx_bytes(network: CSNLN, attention_memory: int, said: Mapping[str, str], b
     onnx_file.require("onnx", "an ONNX file")
     from . import onnx_graph
 
-    weights = {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
-    model = onnx_graph.write(weights, network.hyper, attention_memory, batch)
+    model = onnx_graph.write(weights_of(network), network.hyper, attention_memory, batch)
     onnx_file.stamp(model, said)
     return model.SerializeToString()
 
@@ -54,31 +50,10 @@ def write_onnx(network: CSNLN, path: str, attention_memory: int, said: Mapping[s
         ExportError: it does not answer as the network does.
         UserError: a package is missing, or a place that cannot be written.
     """
-    target = export.with_suffix(path, "ONNX")
-    if target.is_dir():
-        raise UserError(f"cannot write {target}: it is a folder, a file name was expected")
-    make_writable(target.parent)
+    target = export.place_for(path, "ONNX")
     data = onnx_bytes(network, attention_memory, said, batch_size)
-    report = "ONNX, not run and not compared"
-    if onnx_file.optional("onnxruntime") is None:
-        log.warning("onnxruntime is not installed, so the ONNX file was not run: %s", onnx_file.INSTALL)
-    else:
-        proof = Proof(network.set_train(False), ports(batch_size), OUTPUTS, CHECK_SIZES)
-        report = proof.compare(lambda: loaded(data), proof.trials())
-    try:
-        with replacing(target) as temporary:
-            temporary.write_bytes(data)
-    except OSError as error:
-        raise UserError(f"cannot write {target}: {error.strerror}") from error
-    log.info("%s: %s", target, report)
-    return target
-
-
-def loaded(data: bytes) -> Run:
-    """What runs the file."""
-    onnx_file.require("onnx", "an ONNX file").checker.check_model(data, full_check=True)
-    session = onnx_file.open_session(data)
-    return lambda arrays: session.run(OUTPUTS, {"lr_image": arrays[0]})
+    proof = Proof(network.set_train(False), ports(batch_size), OUTPUTS, CHECK_SIZES)
+    return export.write(target, data, export.compare_onnx(proof, data))
 
 
 def write_fixed(

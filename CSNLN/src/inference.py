@@ -10,7 +10,8 @@ from mindspore import Tensor
 
 from common import UserError, onnx_file
 from common.engine import Engine, OnnxEngine
-from common.evaluation import Figure, lpips_figure, lr_psnr_figure, psnr_figure, ssim_figure
+from common.evaluation import Figure, lr_psnr_figure, psnr_figure, ssim_figure
+from common.figures import with_lpips
 from common.metrics import Convention
 from common.pixels import to_float, to_uint8, to_uint16
 from common.tiling import self_ensemble
@@ -128,8 +129,4 @@ def figures(scale: int, crop: int, lpips_weights: str) -> list[Figure]:
     """
     paper, colours = Convention("y", scale if crop < 0 else crop), Convention("rgb", scale if crop < 0 else crop)
     found = [psnr_figure(paper), ssim_figure(paper), psnr_figure(colours), lr_psnr_figure(scale)]
-    if lpips_weights:
-        from common.lpips import Lpips
-
-        found.append(lpips_figure(Lpips.from_files(lpips_weights)))
-    return found
+    return with_lpips(found, lpips_weights)

@@ -4,15 +4,22 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from common import UserError
-from common.config import option
-from common.options import EngineChoice, EnlargingOptions, TableOptions
+from common.config import again, option
+from common.options import (
+    BorderOptions,
+    EngineChoice,
+    EnlargingOptions,
+    EnsembleChoice,
+    ExportOptions,
+    TableOptions,
+)
 
 from .config import SHAPE, DataOptions, TrainConfig, TrainedOptions
 
 
 @dataclass(frozen=True)
 class AttentionOptions:
-    """How much memory."""
+    """What computes: in how much memory."""
 
     attention_memory: int = option(
         512,
@@ -27,7 +34,7 @@ class AttentionOptions:
 
 
 @dataclass(frozen=True)
-class EngineOptions(AttentionOptions, EngineChoice):
+class EngineOptions(EnsembleChoice, AttentionOptions, EngineChoice):
     """What computes."""
 
     chop: bool = option(
@@ -35,15 +42,15 @@ class EngineOptions(AttentionOptions, EngineChoice):
         "quarter the picture until the pieces have fewer than 3600 LR pixels, as the authors; no: attention reads the "
         "whole picture, in a time that grows with the square of its pixels",
     )
-    self_ensemble: bool = option(False, "average over the eight flips and turns (x8)")
 
 
 @dataclass(frozen=True)
-class EvalConfig(TableOptions, EngineOptions, DataOptions, TrainedOptions):
+class EvalConfig(TableOptions, BorderOptions, EngineOptions, DataOptions, TrainedOptions):
     """Options of eval.py."""
 
-    output: str = option("", "folder for the tables and pictures; default: a new one under runs/CSNLN")
-    crop: int = option(-1, "border left out of PSNR-Y and SSIM-Y; -1: the scale", at_least=-1)
+    output: str = again(
+        TableOptions, "output", help="folder for the tables and pictures; default: a new one under runs/CSNLN"
+    )
 
 
 @dataclass(frozen=True)
@@ -72,14 +79,12 @@ class InferConfig(EnlargingOptions, EngineOptions, TrainedOptions):
 
 
 @dataclass(frozen=True)
-class ExportConfig(AttentionOptions, TrainedOptions):
+class ExportConfig(ExportOptions, AttentionOptions, TrainedOptions):
     """Options of export.py."""
 
     NOT_FROM_FILES: ClassVar[tuple[str, ...]] = (*SHAPE, "batch_size")  # there it is training's
 
     file_name: str = option("csnln", "name of the file to write; its ending is added")
-    file_format: str = option("MINDIR", "what to write", choices=("MINDIR", "AIR", "ONNX"))
-    batch_size: int = option(1, "batch size of the exported graph", at_least=1)
     lr_height: int = option(48, "height of the LR picture that a MINDIR or AIR is for (ONNX takes any)", at_least=1)
     lr_width: int = option(48, "width of it", at_least=1)
 

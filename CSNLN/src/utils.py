@@ -1,10 +1,8 @@
 """What the programs have in common: what a checkpoint says of itself, and the network that it holds."""
 
-import logging
-from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from common import checkpoint, trained
 from common.checkpoint import Checkpoint
@@ -13,18 +11,14 @@ from .config import TrainedOptions
 from .CSNLN import CSNLN, Hyper
 from .official import hyper_of, official_name
 
-log = logging.getLogger(__name__)
+MODEL = "CSNLN"
 DEMO_WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
-
-
-def describe(hyper: Hyper, config: Mapping[str, Any]) -> dict[str, Any]:
-    """What a checkpoint says of itself."""
-    return {"model": "CSNLN", "scale": hyper.scale, "hyper": asdict(hyper), "config": dict(config)}
+describe = partial(trained.describe, MODEL)
 
 
 def load_weights(network: CSNLN, path: str) -> None:
     """Put the weights of a checkpoint, ours or the authors', into a network of the same shape."""
-    checkpoint.load_into(network, trained.read(path, "CSNLN").weights, source=path, names=official_name)
+    checkpoint.load_into(network, trained.read(path, MODEL).weights, source=path, names=official_name)
 
 
 def load_network(options: TrainedOptions, rows: int = 0) -> tuple[CSNLN, Checkpoint, str]:
@@ -41,11 +35,9 @@ def load_network(options: TrainedOptions, rows: int = 0) -> tuple[CSNLN, Checkpo
     """
     if options.random_weights and not options.ckpt_file:
         network = CSNLN(options.hyper(), rows=rows)
-        log.warning("random weights: the pictures will mean nothing")
-        weights = {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
-        return network, Checkpoint(weights, describe(network.hyper, {})), "random weights"
+        return trained.untrained(network, describe, "the pictures will mean nothing")
     source = options.ckpt_file or str(trained.demo_weights(DEMO_WEIGHTS, options.scale or 2, "--ckpt_file"))
-    saved = trained.read(source, "CSNLN")
+    saved = trained.read(source, MODEL)
     hyper = Hyper(**saved.meta["hyper"]) if "hyper" in saved.meta else hyper_of(saved.weights, source)
     refuse_contradiction(options, hyper, source)
     network = CSNLN(hyper, rows=rows)

@@ -6,6 +6,7 @@ import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
 from common.checkpoint import load_into
+from common.losses import L1Loss
 from common.tiling import self_ensemble
 from CSNLN.src.attention import CrossScaleAttention, NonLocalAttention, neighbourhoods, reduced
 from CSNLN.src.chop import chopped
@@ -13,7 +14,7 @@ from CSNLN.src.config import TrainConfig
 from CSNLN.src.CSNLN import CSNLN, Hyper
 from CSNLN.src.dataset.common import Upscaler
 from CSNLN.src.official import official_name
-from CSNLN.src.training import L1Loss, learning_rate
+from CSNLN.src.training import learning_rate
 
 from .core import Golden
 from .folder import Inventory

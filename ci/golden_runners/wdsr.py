@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from mindspore import Tensor, nn, ops
 
+from common.losses import L1Loss
 from WDSR.src.args import TrainConfig
 from WDSR.src.common import WeightNormConv2d
 from WDSR.src.model import EXPANSION, WDSR, Hyper
-from WDSR.src.utils import L1Loss, learning_rate
+from WDSR.src.utils import learning_rate
 
 from .core import Golden
 from .folder import Inventory

@@ -2,6 +2,7 @@
 
 import random
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -58,10 +59,10 @@ def test_moments_are_drawn_from_the_seed():
     assert all(step % faults.SAVE_EVERY == 0 for step, kind in zip(steps, kinds, strict=True) if kind in faults.WRITES)
 
 
-def make_run(folder):
+def make_run(folder, step=2):
     (folder / "ckpt").mkdir(parents=True)
     (folder / "metrics.csv").write_text("step,loss,seconds_per_step\n1,0.5,0.1\n2,0.25,0.1\n")
-    content = Checkpoint({"w": np.ones(2, "f4")}, {"step": 2, "folder": str(folder)}, {"m": np.zeros(3, "f4")})
+    content = Checkpoint({"w": np.ones(2, "f4")}, {"step": step, "folder": str(folder)}, {"m": np.zeros(3, "f4")})
     for name in ("last.ckpt", "best.ckpt"):
         checkpoint.save(folder / "ckpt" / name, content)
     return folder
@@ -90,3 +91,61 @@ def test_differences_are_found(tmp_path):
     shutil.copy(last, run / "ckpt" / ".last.x.tmp.ckpt")
     assert [path.name for path in faults.unfinished(run)] == [".last.x.tmp.ckpt"]
     assert faults.saved_step(run) == 2
+
+
+class TooQuick:
+    """In place of a child: its run is at its end before it is killed."""
+
+    def __init__(self, run):
+        self.run = run
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def wait(self, pace):
+        return "the program has come to its end"
+
+    def send(self, number):
+        pass
+
+    def end(self):
+        return -signal.SIGKILL
+
+    def finish(self):
+        pass
+
+
+class Quick(faults.Model):
+    """Runs that are made without a training; `harm` is done to the one of this number."""
+
+    def __init__(self, folder, harm=None, number=""):
+        self.name, self.folder, self.kills, self.in_writes, self.unfinished = "Quick", folder, 0, 0, set()
+        self.started, self.harm, self.number = [], harm, number
+
+    def start(self, parent, moment=None):
+        self.started.append(parent.name)
+        run = make_run(parent / "run", faults.STEPS)
+        if parent.name == self.number:
+            self.harm(run)
+        return TooQuick(run)
+
+    def resume(self, run, moment=None):
+        assert moment is None, "a run at its end takes no kill more"
+        return TooQuick(run)
+
+
+def test_kill_that_came_too_late_leaves_work_to_the_others(tmp_path):
+    """Else a slow machine, whose steps seem long, would count kills of programs with nothing to do."""
+    moments = [faults.Moment(faults.ANYWHERE, 9, 0.5)] * 3
+    model = Quick(tmp_path / "sound")
+    assert faults.disturb(model, moments, freeze=False).startswith("bit-equal after 3 kills")
+    assert model.started == ["whole", "1", "2", "3"]
+    leave = Quick(tmp_path / "leave", lambda run: (run / "ckpt" / ".last.x.tmp.ckpt").touch(), "2")
+    with pytest.raises(faults.Failed, match=r"parts/2/run still holds what kills have left: \.last\.x\.tmp\.ckpt"):
+        faults.disturb(leave, moments, freeze=False)
+    differ = Quick(tmp_path / "differ", lambda run: (run / "metrics.csv").write_text("step,loss\n1,0.5\n"), "3")
+    with pytest.raises(faults.Failed, match=r"parts/3/run does not end as .*whole/run: metrics\.csv has 1 and 2 rows"):
+        faults.disturb(differ, moments, freeze=False)

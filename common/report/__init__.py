@@ -41,7 +41,7 @@ CONVENTIONS = {
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """What eval.py of each model takes for the page."""
+    """Tables and pictures: one page of them."""
 
     report: bool = option(
         False,

@@ -6,8 +6,8 @@ benchmark/Set5/LR_bicubic/X2/babyx2.png    (made by bicubic where there is no su
 
 from pathlib import Path
 
-from common import UserError
-from common.pairs import Pair, find_pairs
+from common.pairs import Pair
+from common.picture_sets import benchmark_pairs, find_place
 
 OTHER_NAMES = {"B100": "BSD100", "BSD100": "B100"}
 
@@ -20,9 +20,5 @@ def find_benchmark(data_path: Path, name: str, scale: int) -> list[Pair]:
     """
     names = [name, *([OTHER_NAMES[name]] if name in OTHER_NAMES else [])]
     places = [place for one in names for place in (data_path / "benchmark" / one, data_path / one, Path(one))]
-    place = next((place for place in places if place.is_dir()), data_path if data_path.name == name else None)
-    if place is None:
-        raise UserError(f"no data set {name!r}: looked for {', '.join(map(str, places))}")
-    hr_folder = place / "HR" if (place / "HR").is_dir() else place
-    lr_folder = place / "LR_bicubic" / f"X{scale}"
-    return find_pairs(hr_folder, lr_folder if lr_folder.is_dir() else None, scale)
+    place = find_place(name, [*places, *([data_path] if data_path.name == name else [])])
+    return benchmark_pairs(place, scale)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from common.data import random_crop, random_flip, to_nchw
+from common.data import random_patch, stack_nchw
 from common.tiling import pad_to_multiple
 
 from ..CSNLN import Hyper
@@ -24,16 +24,14 @@ class PatchMaker:
 
     def __call__(self, hr: np.ndarray, lr: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """(lr_patch, hr_patch), uint8 HWC."""
-        hr, lr = random_crop(hr, lr, self.lr_patch, self.scale, rng)
-        if self.augment:
-            hr, lr = random_flip((hr, lr), rng)
+        hr, lr = random_patch(hr, lr, self.lr_patch, self.scale, rng, mirror=self.augment, turn=self.augment)
         return lr, hr
 
 
 def collate(samples: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
     """Samples -> (lr_image, hr_image), each (N, 3, H, W) float32 in [0, 1]."""
-    lr, hr = zip(*samples, strict=True)
-    return to_nchw(lr) / np.float32(255), to_nchw(hr) / np.float32(255)
+    lr_image, hr_image = stack_nchw(samples)
+    return lr_image / np.float32(255), hr_image / np.float32(255)
 
 
 class Upscaler:

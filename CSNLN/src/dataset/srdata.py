@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-from common import UserError
+from common.div2k import find_root
 from common.pairs import Pair
+from common.picture_sets import existing_folder
 
 from ..config import TrainConfig
 from ..CSNLN import Hyper
 from .benchmark import find_benchmark
-from .div2k import find_div2k, find_root, parse_ranges
+from .div2k import find_div2k, parse_ranges
 
 
 def evaluation_sets(data_path: str, names: str, scale: int, data_range: str) -> dict[str, list[Pair]]:
@@ -17,7 +18,7 @@ def evaluation_sets(data_path: str, names: str, scale: int, data_range: str) -> 
     Raises:
         UserError: a set that is not there, or LR pictures that do not match.
     """
-    root, numbers = existing_folder(data_path), parse_ranges(data_range)[1]
+    root, numbers = data_folder(data_path), parse_ranges(data_range)[1]
     return {name: find_set(root, name, numbers, scale) for name in names.split("+")}
 
 
@@ -34,14 +35,10 @@ def find_set(root: Path, name: str, numbers: range, scale: int) -> list[Pair]:
     return find_benchmark(root, name, scale)
 
 
-def existing_folder(path: str) -> Path:
+def data_folder(path: str) -> Path:
     """The path.
 
     Raises:
         UserError: not a folder.
     """
-    if not Path(path).is_dir():
-        raise UserError(
-            f"data_path is not a folder: {path} (set it in default_config.yaml, or type --data_path FOLDER)"
-        )
-    return Path(path)
+    return existing_folder(path, "data_path", " (set it in default_config.yaml, or type --data_path FOLDER)")

@@ -4,7 +4,7 @@ import logging
 
 import numpy as np
 
-from common.data import BatchStream, random_crop, random_flip, to_nchw
+from common.data import BatchStream, random_patch, stack_nchw
 from common.pairs import PairedPictures
 from common.pixels import to_float
 from common.runtime import Runtime
@@ -35,20 +35,14 @@ class LQGTDataset:
 
     def __call__(self, hr: np.ndarray, lr: np.ndarray, rng: np.random.Generator) -> Sample:
         """(hr uint8, lr float32) HWC -> patches (hr, lr, z), HWC float32, the first two in [0, 1]."""
-        hr, lr = random_crop(hr, lr, self.lr_patch, self.hyper.scale, rng)
-        hr, lr = random_flip((hr, lr), rng, mirror=self.mirror, turn=self.turn)
+        flips = {"mirror": self.mirror, "turn": self.turn}
+        hr, lr = random_patch(hr, lr, self.lr_patch, self.hyper.scale, rng, **flips)
         z = rng.standard_normal((*lr.shape[:2], self.hyper.z_channels), np.float32)
         return to_float(hr), lr, z * np.float32(self.gaussian_scale)
 
 
-def collate(samples: list[Sample]) -> Sample:
-    """Samples -> (hr_image, lr_reference, z), NCHW float32."""
-    hr, lr, z = (to_nchw(arrays) for arrays in zip(*samples, strict=True))
-    return hr, lr, z
-
-
 def training_stream(options: TrainConfig, hyper: Hyper, here: Runtime) -> BatchStream:
-    """Batches of (hr_image, lr_reference, z) for this worker.
+    """Batches of (hr_image, lr_reference, z), NCHW float32, for this worker.
 
     Raises:
         UserError: no pictures, or none that is as large as the patch.
@@ -58,4 +52,4 @@ def training_stream(options: TrainConfig, hyper: Hyper, here: Runtime) -> BatchS
     lr_patch = options.lr_patch(hyper.scale)
     pictures.drop_small(lr_patch)
     samples = LQGTDataset(hyper, lr_patch, options.use_flip, options.use_rot, options.gaussian_scale)
-    return BatchStream(pictures, samples, collate, options.batch_size, options.seed, here.rank, here.world_size)
+    return BatchStream(pictures, samples, stack_nchw, options.batch_size, options.seed, here.rank, here.world_size)

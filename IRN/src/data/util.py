@@ -4,12 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from common import UserError
+from common import div2k
 from common.images import to_float
 from common.pairs import Pair, find_pairs, read_hr, read_pair
+from common.picture_sets import existing_folder, hr_inside, lr_folder
 from common.resize import imresize
-
-DIV2K = {"train": "DIV2K_train_HR", "test": "DIV2K_valid_HR"}
 
 
 def find_hr_folder(path: str, split: str) -> Path:
@@ -21,13 +20,10 @@ def find_hr_folder(path: str, split: str) -> Path:
     Raises:
         UserError: no such folder.
     """
-    root = Path(path)
-    if root.is_file():
-        return root
-    if not root.is_dir():
-        raise UserError(f"--dataset_GT_path is not a folder: {path}")
-    places = [*(base / DIV2K[split] for base in (root, root / "DIV2K", root / "DIV2K_data")), root / "HR"]
-    return next((place for place in places if place.is_dir()), root)
+    if Path(path).is_file():
+        return Path(path)
+    root = existing_folder(path, "--dataset_GT_path")
+    return div2k.find_split(root, split) or hr_inside(root)
 
 
 def find_pictures(hr_path: str, lr_path: str, scale: int, split: str) -> list[Pair]:
@@ -36,9 +32,8 @@ def find_pictures(hr_path: str, lr_path: str, scale: int, split: str) -> list[Pa
     Raises:
         UserError: no such folder, no picture in it, or an HR picture without its LR picture.
     """
-    if lr_path and not Path(lr_path).exists():
-        raise UserError(f"--dataset_LQ_path is not a folder: {lr_path}")
-    return find_pairs(find_hr_folder(hr_path, split), Path(lr_path) if lr_path else None, scale)
+    lr_pictures = lr_folder(lr_path)
+    return find_pairs(find_hr_folder(hr_path, split), lr_pictures, scale)
 
 
 def read_with_reference(pair: Pair, scale: int) -> tuple[np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ decay is added after the clip. The clip itself happens in the compiled step (`co
 
 from mindspore import nn
 
+from common import recipe
 from common.optimizer import Adam
 
 from ..options.options import TrainConfig
@@ -13,5 +14,4 @@ from ..options.options import TrainConfig
 
 def adam(network: nn.Cell, options: TrainConfig) -> Adam:
     """The optimizer that the options describe."""
-    betas = options.beta1, options.beta2
-    return Adam(network.trainable_params(), betas, options.epsilon, options.weight_decay)
+    return recipe.adam(options, network.trainable_params())

@@ -1,21 +1,20 @@
 """Pictures through IRN: the graphs of both directions, what runs them, and tiles where a picture is large."""
 
 import hashlib
-import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from mindspore import nn
 
 from common import UserError, checkpoint
 from common.checkpoint import Checkpoint
 from common.engine import Engine, OnnxEngine, make_engine
-from common.export import Port
+from common.export import Graph, Port
 from common.pixels import to_float
-from common.tiling import Progress, Span, fill_tiles
+from common.tiling import Progress, Span, fill_tiles, refuse_small, side_that_fits
+from common.trained import cache_of
 
 from ..network.inference import Downscale, Upscale
 from ..network.Invnet import COLORS, Hyper, InvRescaleNet
@@ -27,17 +26,7 @@ DIRECTIONS = ("downscale", "upscale")
 # number), and with it the rounding of float32, 6e-8; this is a twentieth of a grey level.
 TOLERANCE = 2e-4
 CHECK_SIZES = ((6, 8), (9, 7))  # LR pixels, an export is compared at both
-MEMORY = 5 * 2**29  # bytes that a run may take
 COPIES = {"onnxruntime": 5, "mindspore": 30}  # of all channels of a dense block that are in memory at a time, measured
-
-
-class Graph(NamedTuple):
-    """One direction, as `common.engine` and `common.export` take it."""
-
-    form: nn.Cell
-    inputs: list[Port]
-    outputs: list[str]
-    sizes: list[dict[str, int]]
 
 
 def graph_of(network: InvRescaleNet, direction: str, batch_size: int = 1) -> Graph:
@@ -100,11 +89,7 @@ class Rescaler:
     """
 
     def __init__(self, hyper: Hyper, engines: Mapping[str, Engine], tile: int = 0) -> None:
-        if 0 < tile <= 2 * hyper.receptive_radius:
-            least = 2 * hyper.receptive_radius + 1
-            raise UserError(
-                f"--tile {tile} is smaller than what this network sees: take {least} or more, better twice it"
-            )
+        refuse_small(tile, hyper.receptive_radius)
         self.hyper, self.engines, self.tile = hyper, engines, tile
 
     @property
@@ -171,9 +156,8 @@ def make_rescaler(
 ) -> Rescaler:
     """The network of `load_network`, ready for pictures; exports are kept beside the file of the weights."""
     Rescaler(network.hyper, {}, options.tile)  # says no before anything is exported
-    cache = Path(source) if Path(source).is_file() else None
     digest = digest_of(network.hyper, saved)
-    engines = make_engines(network, options.engine, directions, cache=cache, digest=digest)
+    engines = make_engines(network, options.engine, directions, cache=cache_of(source), digest=digest)
     return Rescaler(network.hyper, dict(zip(directions, engines, strict=True)), options.tile)
 
 
@@ -186,8 +170,8 @@ def default_tile(hyper: Hyper, size: tuple[int, int], engine: Engine) -> int:
     levels = len(hyper.block_num)
     pixels, channels = 4 ** (levels - 1), COLORS * (9 if hyper.scale == 3 else 4)
     copies = COPIES["onnxruntime" if isinstance(engine, OnnxEngine) else "mindspore"]
-    most = MEMORY // (pixels * (channels + 4 * hyper.growth) * copies * np.dtype(np.float32).itemsize)
-    return 0 if size[0] * size[1] <= most else max(math.isqrt(most), 3 * hyper.receptive_radius)
+    pixel_bytes = pixels * (channels + 4 * hyper.growth) * copies * np.dtype(np.float32).itemsize
+    return side_that_fits(size, pixel_bytes, 3 * hyper.receptive_radius)
 
 
 def latent(seed: int, name: str, draw: int, hyper: Hyper, lr: np.ndarray, gaussian_scale: float) -> np.ndarray:

@@ -1,20 +1,19 @@
 """What train.py, eval.py, infer.py and export.py put together: plan of a run, network from a checkpoint, figures."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from mindspore import Tensor, ops
 
-from common import UserError, checkpoint, trained
+from common import UserError, checkpoint, recipe, trained
 from common.checkpoint import Checkpoint
 from common.metrics import Convention
 from common.pairs import Pair
 from common.pixels import to_float, to_uint8
-from common.recipe import step_counts
 from common.training import Plan
 
 from ..data.util import find_hr_folder, find_pictures, read_with_reference
@@ -26,7 +25,9 @@ from ..optim.warmup_multisteplr import multistep_rate
 from ..options.options import TrainConfig, TrainedOptions
 
 log = logging.getLogger(__name__)
+MODEL = "IRN"
 DEMO_WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
+describe = partial(trained.describe, MODEL)
 
 
 def make_loss(network: InvRescaleNet, options: TrainConfig) -> IRNLoss:
@@ -42,25 +43,13 @@ def plan(options: TrainConfig, world_size: int, pictures: int) -> Plan:
     Args:
         pictures: in the data set, for --epochs.
     """
-    niter, scaled = step_counts(
-        options.niter,
-        epochs=options.epochs,
-        batch_size=options.batch_size,
-        schedule_batch=options.schedule_batch,
-        world_size=world_size,
-        pictures=pictures,
-    )
-    return Plan(
-        steps=niter,
-        learning_rate=learning_rate(options, scaled, niter),
-        gradient_clip=options.gclip,
-        ema_decay=options.ema,
-        log_every=options.log_every,
+    niter, scaled = recipe.step_counts(options.niter, options, world_size, pictures)
+    return recipe.plan(
+        options,
+        niter,
+        learning_rate(options, scaled, niter),
         validate_every=scaled(options.test_every),
-        save_every=options.save_every,
         keep_every=options.save_checkpoint_freq,
-        keep_at_most=options.ckpt_save_max,
-        loss_scale=options.loss_scale if options.amp_level != "O0" else 1.0,
     )
 
 
@@ -83,11 +72,6 @@ def learning_rate(options: TrainConfig, scaled: Callable[[int], int], niter: int
     return cosine_rate(options.lr, periods, options.eta_min, restarts, options.restart_weights, warmup)
 
 
-def describe(hyper: Hyper, config: Mapping[str, Any]) -> dict[str, Any]:
-    """What a checkpoint says of itself."""
-    return {"model": "IRN", "scale": hyper.scale, "hyper": asdict(hyper), "config": dict(config)}
-
-
 def load_weights(network: InvRescaleNet, path: str) -> None:
     """Put the weights of a checkpoint, ours or the authors', into a network of the same shape.
 
@@ -108,9 +92,7 @@ def load_network(options: TrainedOptions) -> tuple[InvRescaleNet, Checkpoint, st
     """
     if options.random_weights and not options.ckpt_path:
         network = InvRescaleNet(options.hyper())
-        log.warning("random weights: the plain Haar transform, to which z is noise")
-        weights = {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
-        return network, Checkpoint(weights, describe(network.hyper, {})), "random weights"
+        return trained.untrained(network, describe, "the plain Haar transform, to which z is noise")
     source = options.ckpt_path or str(trained.demo_weights(DEMO_WEIGHTS, options.hyper().scale))
     saved = read(source)
     meta = saved.meta.get("hyper")
@@ -127,7 +109,7 @@ def read(path: str) -> Checkpoint:
     Raises:
         UserError: no such file, another model's, or one with another transform than Haar's.
     """
-    saved = trained.read(path, "IRN")
+    saved = trained.read(path, MODEL)
     refuse_other_transforms(saved.weights, path)
     return saved
 
@@ -145,7 +127,14 @@ def refuse_contradiction(options: TrainedOptions, hyper: Hyper, source: str) -> 
 
 
 def validation_pictures(options: TrainConfig) -> list[Pair]:
-    """The first --test_pictures of what to look at while training; none when there is nothing to look at."""
+    """The first --test_pictures of what to look at while training; none when there is nothing to look at.
+
+    Raises:
+        UserError: pictures that are named are not there, or LR pictures do not belong to them.
+    """
+    for flag, named in {"val_GT_path": options.val_GT_path, "val_LQ_path": options.val_LQ_path}.items():
+        if named and not Path(named).exists():
+            raise UserError(f"--{flag} is not there: {named}")
     path = options.val_GT_path
     if not path:
         beside = Path(options.dataset_GT_path)

@@ -3,11 +3,9 @@
 from pathlib import Path
 
 from common import UserError
-from common.data import PictureSet
-from common.mindrecord import open_patches
-from common.pairs import Pair, PairedPictures, find_pairs
+from common.pairs import Pair, find_pairs
+from common.picture_sets import lr_folder
 
-RECORDS = ".mindrecord"
 OF_SPLIT = {"train": ("train/X1", "DIV2K_train_HR", "Flickr2K_HR"), "test": ("val/X1", "DIV2K_valid_HR")}
 OF_ANY = ("X1", "HR")
 
@@ -63,15 +61,10 @@ def find_pictures(hr_path: str, lr_path: str, scale: int, split: str) -> list[Pa
         UserError: no such folder, no picture in it, or an HR picture without its LR picture.
     """
     folders = find_hr_folders(hr_path, split)
-    if lr_path and not Path(lr_path).exists():
-        raise UserError(f"--dataset_LQ_path is not a folder: {lr_path}")
-    if lr_path and len(folders) > 1:
+    beside = lr_folder(lr_path)
+    if beside and len(folders) > 1:
         raise UserError(f"--dataset_LQ_path is one folder, but HR is in {', '.join(map(str, folders))}")
-    return [
-        pair
-        for folder in folders
-        for pair in find_pairs(folder, Path(lr_path) if lr_path else lr_beside(folder, scale), scale)
-    ]
+    return [pair for folder in folders for pair in find_pairs(folder, beside or lr_beside(folder, scale), scale)]
 
 
 def what_belongs_to(training: str) -> str:
@@ -81,20 +74,3 @@ def what_belongs_to(training: str) -> str:
         if found := named_folders(path, "test") + beside:
             return str(found[0])
     return ""
-
-
-def training_pictures(hr_path: str, lr_path: str, scale: int, lr_patch: int, cache_bytes: int) -> PictureSet:
-    """What training cuts its patches from.
-
-    Args:
-        lr_patch: side of the LR patches, which the pictures must have.
-        cache_bytes: decoded bytes to keep.
-
-    Raises:
-        UserError: no pictures, or none that is as large as the patch.
-    """
-    if hr_path.endswith(RECORDS):
-        return open_patches(hr_path, scale, lr_patch * scale)
-    pictures = PairedPictures(find_pictures(hr_path, lr_path, scale, "train"), scale, cache_bytes)
-    pictures.drop_small(lr_patch)
-    return pictures

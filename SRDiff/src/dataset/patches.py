@@ -4,12 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from common.data import BatchStream, random_crop, random_flip
+from common.data import BatchStream, random_patch
+from common.pairs import Pair
+from common.picture_sets import training_pictures
 from common.runtime import Runtime
 
 from ..model.srdiff import Hyper
 from ..model_utils.options import TrainConfig
-from .folders import training_pictures
+from .folders import find_pictures
 from .pictures import enlarged, to_network
 
 Sample = tuple[np.ndarray, ...]
@@ -32,8 +34,7 @@ class PatchMaker:
 
     def __call__(self, hr: np.ndarray, lr: np.ndarray, rng: np.random.Generator) -> Sample:
         """(hr, lr) uint8 HWC -> (hr, lr), or (hr, lr, lr_up, t, eps); patches (3, H, W) in [-1, 1], t from 0."""
-        hr, lr = random_crop(hr, lr, self.lr_patch, self.scale, rng)
-        hr, lr = random_flip((hr, lr), rng, mirror=self.mirror, turn=self.turn)
+        hr, lr = random_patch(hr, lr, self.lr_patch, self.scale, rng, mirror=self.mirror, turn=self.turn)
         patches = to_network(hr), to_network(lr)
         if not self.timesteps:
             return patches
@@ -53,8 +54,11 @@ def training_stream(options: TrainConfig, hyper: Hyper, here: Runtime) -> BatchS
         UserError: no pictures, or none that is as large as the patch.
     """
     lr_patch = options.lr_patch(hyper)
-    cache_bytes = int(options.cache_gb * 2**30)
-    pictures = training_pictures(options.dataset_GT_path, options.dataset_LQ_path, hyper.scale, lr_patch, cache_bytes)
+
+    def pairs() -> list[Pair]:
+        return find_pictures(options.dataset_GT_path, options.dataset_LQ_path, hyper.scale, "train")
+
+    pictures = training_pictures(options.dataset_GT_path, pairs, hyper.scale, lr_patch, options.cache_gb)
     timesteps = hyper.timesteps if options.stage == "diffusion" else 0
     samples = PatchMaker(hyper.scale, lr_patch, mirror=options.use_flip, turn=options.use_rot, timesteps=timesteps)
     return BatchStream(pictures, samples, collate, options.batch_size, options.seed, here.rank, here.world_size)

@@ -4,12 +4,10 @@ They are made of the trained network's own cells. Two kinds of them have no form
 compute the same: reflected borders by slices, and transposed convolutions by convolutions onto the corners of pixels.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from common.export import Port
+from common.export import Graph, Port
 
 from ..model.srdiff import Hyper, SRDiffNet
 from ..model.unet import COLORS, Block, Downsample, Upsample
@@ -83,15 +81,6 @@ class Predictor(nn.Cell):
 
     def construct(self, x: Tensor, t: Tensor, cond: Tensor) -> Tensor:
         return self.network.denoise_fn(x, t, cond)
-
-
-class Graph(NamedTuple):
-    """One of the two, as `common.engine` and `common.export` take it."""
-
-    form: nn.Cell
-    inputs: list[Port]
-    outputs: list[str]
-    sizes: list[dict[str, int]]
 
 
 def prepare(network: SRDiffNet) -> SRDiffNet:

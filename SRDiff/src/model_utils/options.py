@@ -6,11 +6,20 @@ Each program's configuration is put together from the groups below; every option
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 from common import UserError
-from common.config import option
-from common.options import DeviceOptions
+from common.config import again, option
+from common.options import SCALE_OF_CHECKPOINT, DeviceOptions, NetworkChoice, PictureFolders, TrainedChoice
+from common.training_options import (
+    EncoderStart,
+    OptimizerOptions,
+    RunOptions,
+    StartOptions,
+    StepCount,
+    StepOptions,
+    ValidationFolders,
+)
 
 from ..model.sampling import SAMPLERS
 from ..model.srdiff import PRESETS, Hyper
@@ -23,15 +32,15 @@ DEMO_SCALE = 4  # of the weights that come with the repository
 
 
 @dataclass(frozen=True)
-class NetworkOptions:
+class NetworkOptions(NetworkChoice):
     """What is built: a named network, and what is to be different in it."""
 
-    CONFIG_FLAGS: ClassVar[tuple[str, ...]] = ("--config", "--config_path")
-
-    scale: int = option(
-        0, "factor of the enlargement; default: the model's", choices=(0, 2, 4, 8), aliases=("sr_scale",)
+    scale: int = again(
+        NetworkChoice, "scale", 0, help="super resolution scale; default: the model's", choices=(0, 2, 4, 8)
     )
-    model: str = option("", "a named network; default: the authors' of the scale, x4", choices=("", *PRESETS))
+    model: str = again(
+        NetworkChoice, "model", help="a named network; default: the authors' of the scale, x4", choices=("", *PRESETS)
+    )
     hidden_size: int = option(0, "channels of the U-Net's first level; 0: the model's", at_least=0)
     unet_dim_mults: tuple[int, ...] = option(
         (), "their multiples in each level, as 1,2,3,4; default: the model's", aliases=("dim_mults",)
@@ -76,40 +85,32 @@ class NetworkOptions:
 
 
 @dataclass(frozen=True)
-class DataOptions:
+class DataOptions(PictureFolders):
     """Which pictures."""
 
-    dataset_GT_path: str = option(  # noqa: N815  (the spelling of IRN and SRFlow)
-        "",
-        "the folder that div2k_preprocess.py has filled, or one above several of them (data/ with div2k/ and "
+    dataset_GT_path: str = again(  # noqa: N815
+        PictureFolders,
+        "dataset_GT_path",
+        help="the folder that div2k_preprocess.py has filled, or one above several of them (data/ with div2k/ and "
         "flickr2k/); or a folder of HR pictures, or with DIV2K_train_HR/; several: A,B; or a .mindrecord with patches",
-        aliases=("dataroot_GT", "dataroot", "dir_data"),
     )
-    dataset_LQ_path: str = option(  # noqa: N815
-        "",
-        "folder of LR pictures; default: what lies beside HR (X4/, DIV2K_train_LR_bicubic/X4), else MATLAB's bicubic",
-        aliases=("dataroot_LR", "dataroot_LQ"),
+    dataset_LQ_path: str = again(  # noqa: N815
+        PictureFolders,
+        "dataset_LQ_path",
+        help="folder of LR pictures; default: what lies beside HR (X4/, DIV2K_train_LR_bicubic/X4), else MATLAB's "
+        "bicubic",
     )
-    data_name: str = option("", "name of the data set, for the log and the tables; default: the folder's")
 
 
 @dataclass(frozen=True)
-class TrainedOptions(NetworkOptions, DeviceOptions):
+class TrainedOptions(TrainedChoice, NetworkOptions, DeviceOptions):
     """Which trained network. The checkpoint says what it is; a network flag that contradicts it is refused."""
 
-    scale: int = option(
-        0, "factor of the enlargement; default: the checkpoint's", choices=(0, 2, 4, 8), aliases=("sr_scale",)
-    )
-    ckpt_path: str = option(
-        "",
-        "trained weights: .ckpt, .safetensors, or the authors' file; default: the demo weights (x4)",
-        aliases=("checkpoint_path", "ckpt_file", "checkpoint"),
-    )
-    random_weights: bool = option(False, "go on without trained weights (to try the machinery)")
+    scale: int = again(NetworkChoice, "scale", 0, help=SCALE_OF_CHECKPOINT, choices=(0, 2, 4, 8))
 
 
 @dataclass(frozen=True)
-class RecipeOptions:
+class RecipeOptions(StepOptions, OptimizerOptions):
     """How SRDiff is trained: the authors' values on DF2K."""
 
     stage: str = option(
@@ -120,77 +121,58 @@ class RecipeOptions:
     fix_rrdb: bool = option(True, "leave the encoder as it is; false: train it as well, with its own L1 distance added")
     random_rrdb: bool = option(False, "go on with an encoder that is neither trained nor to be (to try the machinery)")
     loss_type: str = option("l1", "distance of the noise from its prediction, or the mean square", choices=("l1", "l2"))
-    batch_size: int = option(64, "pictures per step, for each worker", at_least=1)
-    patch_size: int = option(160, "side of the HR patch", at_least=1)
-    use_flip: bool = option(False, "mirror half of the patches")
-    use_rot: bool = option(False, "turn patches upside down and transpose them, half of them each")
-    max_updates: int = option(
+    use_flip: bool = again(StepOptions, "use_flip", False)
+    use_rot: bool = option(False, "turn patches upside down and transpose them, each in half of the cases")
+    max_updates: int = again(
+        StepCount,
+        "niter",
         0,
-        "optimizer steps, with the batch of one worker; 0: the authors', 400,000, of stage rrdb 100,000",
+        help="optimizer steps, with the batch of one worker; default: the authors', 400,000, of stage rrdb 100,000",
         aliases=("niter",),
         at_least=0,
     )
-    epochs: int = option(0, "passes over the pictures, instead of max_updates; 0: max_updates counts", at_least=0)
-    lr: float = option(2e-4, "learning rate", at_least=0)
+    lr: float = again(OptimizerOptions, "lr", 2e-4)
     decay_steps: int = option(200_000, "steps after which the rate is halved, again and again; 0: never", at_least=0)
-    schedule_batch: int = option(
-        0,
-        "pictures per step that max_updates, decay_steps and test_every are written for: all are multiplied by "
-        "schedule_batch / (batch_size * workers); 0: batch_size, so that 8 workers make an eighth of the steps",
-        at_least=0,
-    )
-    beta1: float = option(0.9, "Adam's decay of the mean gradient", at_least=0, below=1)
-    beta2: float = option(0.999, "Adam's decay of the mean squared gradient", at_least=0, below=1)
-    gclip: float = option(
-        0.0,
-        "largest norm of the gradient; 0: no clip (the authors' files say 10, which their code never applies)",
-        aliases=("gradient_clipping",),
-        at_least=0,
-    )
-    ema: float = option(
-        0.0, "decay of a moving average of the weights, which is then tested and saved; 0: none", at_least=0, below=1
+    gclip: float = again(
+        OptimizerOptions,
+        "gclip",
+        help="largest norm of the gradient; 0: no clip (the authors' files say 10, which their code never applies)",
     )
 
 
 @dataclass(frozen=True)
-class TrainConfig(RecipeOptions, DataOptions, NetworkOptions, DeviceOptions):
+class TrainConfig(
+    DataOptions, ValidationFolders, NetworkOptions, EncoderStart, StartOptions, RunOptions, RecipeOptions, DeviceOptions
+):
     """Options of train.py."""
 
-    val_GT_path: str = option(  # noqa: N815
-        "",
-        "HR pictures, or a .mindrecord, to look at while training; default: what belongs to the training pictures "
+    val_GT_path: str = again(  # noqa: N815
+        ValidationFolders,
+        "val_GT_path",
+        help="HR pictures to look at while training, or a .mindrecord; default: what belongs to the training pictures "
         "(val/, DIV2K_valid_HR/)",
     )
-    val_LQ_path: str = option(  # noqa: N815
-        "", "their LR pictures; default: what lies beside HR, else MATLAB's bicubic"
+    val_LQ_path: str = again(  # noqa: N815
+        ValidationFolders,
+        "val_LQ_path",
+        help="their LR pictures; default: what lies beside HR, else MATLAB's bicubic",
     )
-    test_every: int = option(5000, "steps between two looks", at_least=1)
-    test_pictures: int = option(10, "how many patches to look at; 0: all", at_least=0)
+    batch_size: int = again(RunOptions, "batch_size", 64)
     val_noises: int = option(
         8, "how many steps of the chain, evenly spread, the noise in each patch is predicted at", at_least=1
     )
     val_sampler: str = option("ddim", "how pictures are sampled then", choices=SAMPLERS)
     val_steps: int = option(10, "steps of the chain that are made for it; 0: all", at_least=0)
-    cache_gb: float = option(4.0, "memory for decoded pictures, in GiB", at_least=0)
-    seed: int = option(10, "seed of the first filters, the crops, the noise and the order of the pictures", at_least=0)
-    device_num: int = option(0, "number of workers there must be; 0: any", at_least=0)
-    run_distribute: bool | None = option(None, "join other workers; default: when a launcher started this process")
-    save_dir: str = option("runs/SRDiff", "where run folders are made")
-    name: str = option("", "name of the run; default: model, scale and stage")
-    ckpt_path: str = option(
-        "", "checkpoint of a whole network, or at --stage rrdb of an encoder, to start from (its weights alone)"
+    seed: int = again(RunOptions, "seed", 10)
+    save_dir: str = again(RunOptions, "save_dir", "runs/SRDiff")
+    name: str = again(RunOptions, "name", help="name of the run; default: model, scale and stage")
+    ckpt_path: str = again(
+        StartOptions,
+        "ckpt_path",
+        help="weights to start from, of a whole network, or at --stage rrdb of an encoder (the run starts at step 0)",
+        aliases=("pre_trained",),
     )
-    rrdb_path: str = option(
-        "", "trained encoder to start from: what --stage rrdb leaves, or the authors' file", aliases=("rrdb_ckpt",)
-    )
-    ckpt_save_path: str = option("", "path to save ckpt; default: ckpt/ in the run's folder")
-    save_checkpoint_freq: int = option(
-        5000, "steps between two numbered checkpoints; last.ckpt and best.ckpt come besides; 0: none", at_least=0
-    )
-    ckpt_save_max: int = option(3, "how many of them to keep; older ones of this run are removed", at_least=0)
-    resume: str = option("", "go on with a run: its folder, or its last.ckpt; auto: the last one of this name")
-    log_every: int = option(100, "steps between two lines of the log", at_least=1)
-    save_every: int = option(250, "steps between two writings of last.ckpt", at_least=1)
+    ckpt_save_max: int = again(RunOptions, "ckpt_save_max", 3)
 
     @property
     def updates(self) -> int:

@@ -1,6 +1,5 @@
 """What infer.py does with a picture: samples of it, pictures between two samples, and a part of another in it."""
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,15 +7,13 @@ import numpy as np
 
 from common import UserError, images, runtime
 from common.grid import grid
-from common.picture_jobs import Job, Results
+from common.picture_jobs import Job, Results, report, result_names
 from common.resize import imresize
 from common.tiling import Progress, pad_to_multiple
 
 from ..model.sampling import blend
 from .sampling import Sampler
 from .use_options import InferConfig
-
-log = logging.getLogger(__name__)
 
 
 def work(job: Job, results: Results, sampler: Sampler, options: InferConfig) -> None:
@@ -27,13 +24,13 @@ def work(job: Job, results: Results, sampler: Sampler, options: InferConfig) -> 
     """
     scale = sampler.hyper.scale
     suffix = options.suffix or ("_fused" if options.fuse else "_x{scale}")
-    stem = job.source.stem + suffix.replace("{scale}", str(scale)) + ("_between" if options.interpolate else "")
-    ending = f".{options.format}" if options.format else job.source.suffix
+    suffix += "_between" if options.interpolate else ""
     count = len(options.weight) if options.interpolate else options.samples
-    numbers = [f"_{number}" for number in range(1, count + 1)] if count > 1 else [""]
-    targets = [results.reserve(job, f"{stem}{number}{ending}") for number in numbers]
+    names = result_names(job.source, suffix, options.format, scale, count)
+    targets = [results.reserve(job, name) for name in names]
     several = "row" if options.interpolate else "samples"
-    sheet = results.reserve(job, f"{stem}_{several}.png") if count > 1 else None
+    (sheet_name,) = result_names(job.source, f"{suffix}_{several}", "png", scale)
+    sheet = results.reserve(job, sheet_name) if count > 1 else None
     rgb, alpha, notes = images.read_picture(job.source)
     if alpha is not None and not options.fuse:
         alpha, notes = imresize(alpha, scale), (*notes, "alpha enlarged by bicubic")
@@ -42,8 +39,7 @@ def work(job: Job, results: Results, sampler: Sampler, options: InferConfig) -> 
     shown = []
     for target, hr in zip(targets, make(rgb, name, sampler, options), strict=True):
         images.write_picture(target, hr, alpha)
-        said = f" ({'; '.join(notes)})" if notes else ""
-        log.info("%s %dx%d -> %s %dx%d%s", job.source, *rgb.shape[1::-1], target, *hr.shape[1::-1], said)
+        report(job.source, rgb, target, hr, notes)
         shown += [hr] if sheet else []
     if sheet:
         images.write_picture(sheet, grid(shown, columns=count if options.interpolate else 0))

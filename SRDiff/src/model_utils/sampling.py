@@ -13,7 +13,7 @@ import numpy as np
 from common import UserError
 from common.engine import Engine, OnnxEngine, make_engine
 from common.pixels import to_uint8, to_uint16
-from common.tiling import Progress, plan_axis
+from common.tiling import Progress, plan_axis, side_that_fits
 
 from ..dataset.pictures import enlarged, from_network, to_network
 from ..model.sampling import Draw, sample, to_image
@@ -22,7 +22,6 @@ from .graphs import graph_of, lr_multiple
 from .trained import Trained
 
 OVERLAP = 64  # HR pixels at the inner edges of a tile, beyond which its neighbour counts for more
-MEMORY = 5 * 2**29  # bytes that a run of the noise predictor may take
 COPIES = {"onnxruntime": 8, "mindspore": 68}  # of the first level's features that it takes, measured
 KEPT = 2**30  # bytes of the encoder's features that are kept; those of further tiles are found anew at each step
 
@@ -224,5 +223,5 @@ def pieces(length: int, tile: int, overlap: int, multiple: int, scale: int) -> S
 def default_tile(hyper: Hyper, size: tuple[int, int], engine: Engine) -> int:
     """Side of the tiles for a picture of `size` LR pixels; 0: the picture as a whole, which is less work."""
     copies = COPIES["onnxruntime" if isinstance(engine, OnnxEngine) else "mindspore"]
-    most = int(MEMORY / (copies * hyper.hidden_size * hyper.scale**2 * np.dtype(np.float32).itemsize))
-    return 0 if size[0] * size[1] <= most else max(math.isqrt(most), 4 * OVERLAP // hyper.scale)
+    pixel_bytes = copies * hyper.hidden_size * hyper.scale**2 * np.dtype(np.float32).itemsize
+    return side_that_fits(size, pixel_bytes, 4 * OVERLAP // hyper.scale)

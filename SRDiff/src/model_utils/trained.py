@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from common.trained import digest_of
+from common.trained import cache_of, digest_of
 
 from ..model.srdiff import Hyper, SRDiffNet
 from . import util
@@ -31,8 +31,8 @@ class Trained(NamedTuple):
 
     @property
     def cache(self) -> Path | None:
-        """The file, beside which exports are kept."""
-        return Path(self.source) if Path(self.source).is_file() else None
+        """Where exports are kept, see `common.trained.cache_of`."""
+        return cache_of(self.source)
 
 
 def load_trained(options: TrainedOptions) -> Trained:

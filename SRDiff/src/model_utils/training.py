@@ -1,14 +1,12 @@
 """How SRDiff is trained: what is trained at each stage, with which loss, and the plan of a run."""
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
 from mindspore import nn
 
-from common import UserError
+from common import UserError, recipe
 from common.optimizer import Adam
-from common.recipe import step_counts
 from common.training import Plan, Trainer
 
 from ..model.objective import EncoderLoss, NoiseLoss
@@ -79,27 +77,11 @@ def plan(options: TrainConfig, world_size: int, pictures: int) -> Plan:
     Args:
         pictures: in the data set, for --epochs.
     """
-    steps, scaled = step_counts(
-        options.updates,
-        epochs=options.epochs,
-        batch_size=options.batch_size,
-        schedule_batch=options.schedule_batch,
-        world_size=world_size,
-        pictures=pictures,
-    )
-    return Plan(
-        steps=steps,
-        learning_rate=halving_rate(options.lr, scaled(options.decay_steps) if options.decay_steps else steps),
-        gradient_clip=options.gclip,
-        ema_decay=options.ema,
-        log_every=options.log_every,
+    steps, scaled = recipe.step_counts(options.updates, options, world_size, pictures)
+    return recipe.plan(
+        options,
+        steps,
+        recipe.regular_rate(options.lr, scaled(options.decay_steps) if options.decay_steps else steps, 0.5),
         validate_every=scaled(options.test_every),
-        save_every=options.save_every,
         keep_every=options.save_checkpoint_freq,
-        keep_at_most=options.ckpt_save_max,
     )
-
-
-def halving_rate(base: float, interval: int) -> Callable[[int], float]:
-    """Step (from 0) -> rate: half of it after each `interval` steps."""
-    return lambda step: base * 0.5 ** (step // interval)

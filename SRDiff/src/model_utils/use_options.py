@@ -3,8 +3,19 @@
 from dataclasses import dataclass
 
 from common import UserError
-from common.config import option
-from common.options import EngineChoice, TableOptions
+from common.config import again, option
+from common.options import (
+    FIGURES_OF_SAMPLES,
+    SEED_OF_RESULTS,
+    TEST_SETS,
+    BorderOptions,
+    EngineChoice,
+    ExportOptions,
+    NamingOptions,
+    TableOptions,
+    TileChoice,
+)
+from common.values import did_you_mean
 
 from ..model.sampling import SAMPLERS
 from .graphs import GRAPHS
@@ -13,44 +24,58 @@ from .sampling import Way
 
 
 @dataclass(frozen=True)
-class TileOptions(EngineChoice):
-    """What computes, and how much of a picture at once."""
+class TileOptions(TileChoice, EngineChoice):
+    """What computes."""
 
-    tile: int = option(
-        0,
-        "side of the tiles in LR pixels; at each step of the chain they are blended into one picture; 0: whole "
-        "pictures while they fit",
-        at_least=0,
+    tile: int = again(
+        TileChoice,
+        "tile",
+        help="side of the tiles, in LR pixels, which are blended into one picture at each step of the chain; 0: whole "
+        "pictures while they fit, tiles beyond",
     )
 
 
 @dataclass(frozen=True)
-class EvalConfig(TableOptions, TileOptions, DataOptions, TrainedOptions):
+class EvalConfig(TableOptions, BorderOptions, TileOptions, DataOptions, TrainedOptions):
     """Options of eval.py."""
 
-    data_test: str = option("", "data sets below dataset_GT_path or its benchmark/, as Set5+Set14; default: all of it")
+    data_test: str = option("", TEST_SETS)
     sampler: tuple[str, ...] = option(
         ("ddpm",), "ways through the chain, as ddpm,ddim,dpm; each with each number of steps"
     )
     steps: tuple[int, ...] = option((0,), "steps that are made of the chain, as 100,20,10,5; 0: all")
-    samples: int = option(1, "pictures made in each way; the figures are their means", at_least=1)
-    seed: int = option(10, "seed of the noise", at_least=0)
+    samples: int = option(1, FIGURES_OF_SAMPLES, aliases=("draws",), at_least=1)
+    seed: int = option(10, SEED_OF_RESULTS, at_least=0)
     cut_to: int = option(
         8, "HR pictures are cut to sides that are multiples of it, 8 as the authors' (and of the scale)", at_least=1
     )
-    crop: int = option(0, "border left out of PSNR-Y and SSIM-Y; 0 as the seed's", aliases=("crop_border",), at_least=0)
-    output: str = option("", "folder for the tables and pictures; default: a new one under runs/SRDiff")
+    crop: int = again(
+        BorderOptions, "crop", 0, help="border left out of PSNR-Y and SSIM-Y; 0 as the seed's, -1: the scale"
+    )
+    output: str = again(
+        TableOptions, "output", help="folder for the tables and pictures; default: a new one under runs/SRDiff"
+    )
     name: str = option("", "name of that new folder; default: the data sets and the scale")
+
+    def __post_init__(self) -> None:
+        """Refuse what is no way through the chain.
+
+        Raises:
+            UserError: an unknown one is named.
+        """
+        super().__post_init__()
+        for sampler in self.sampler:
+            if sampler not in SAMPLERS:
+                raise UserError(
+                    f"--sampler must be one of {', '.join(SAMPLERS)}, not {sampler!r}{did_you_mean(sampler, SAMPLERS)}"
+                )
 
     def ways(self, timesteps: int) -> list[Way]:
         """What is measured, each once.
 
         Raises:
-            UserError: an unknown way, or more steps than the chain has.
+            UserError: more steps than the chain has.
         """
-        for sampler in self.sampler:
-            if sampler not in SAMPLERS:
-                raise UserError(f"sampler must be one of {', '.join(SAMPLERS)}, not {sampler!r}")
         counts = [count or timesteps for count in self.steps]
         if not self.sampler or not counts or not 1 <= min(counts) <= max(counts) <= timesteps:
             given = ",".join(map(str, self.steps))
@@ -59,13 +84,11 @@ class EvalConfig(TableOptions, TileOptions, DataOptions, TrainedOptions):
 
 
 @dataclass(frozen=True)
-class InferConfig(TileOptions, TrainedOptions):
+class InferConfig(NamingOptions, TileOptions, TrainedOptions):
     """Options of infer.py."""
 
-    input: str = option("", "what is worked on; it may also be typed right behind infer.py")
-    output: str = option("results", "folder for the results")
-    samples: int = option(1, "pictures to make of each: name_1, name_2 ..., and a sheet of them", at_least=1)
-    seed: int = option(1, "seed of the noise", at_least=0)
+    samples: int = option(1, "pictures to make of each, name_1, name_2 ..., and a sheet of them", at_least=1)
+    seed: int = option(10, SEED_OF_RESULTS, at_least=0)
     sampler: str = option(
         "ddpm",
         "way through the chain: ddpm, the paper's, takes all of its steps for the finest detail; ddim and dpm are made "
@@ -88,8 +111,12 @@ class InferConfig(TileOptions, TrainedOptions):
         "new; -1: half of the chain, as in the paper",
         at_least=-1,
     )
-    suffix: str = option("", "added to each name; {scale} is put in; default: _x{scale}, of what is fused _fused")
-    format: str = option("", "of the results; default: as the input", choices=("", "png", "jpg", "bmp"))
+    suffix: str = again(
+        NamingOptions,
+        "suffix",
+        "",
+        help="added to each name; {scale} is put in; default: _x{scale}, of what is fused _fused",
+    )
 
     def way(self, timesteps: int) -> Way:
         """How the chain is run.
@@ -131,10 +158,8 @@ class InferConfig(TileOptions, TrainedOptions):
 
 
 @dataclass(frozen=True)
-class ExportConfig(TrainedOptions):
+class ExportConfig(ExportOptions, TrainedOptions):
     """Options of export.py."""
 
     graph: str = option("both", "which graph to write", choices=("both", *GRAPHS))
     file_name: str = option("srdiff", "name of the files to write; _encoder or _predictor and the ending are added")
-    file_format: str = option("MINDIR", "what to write", choices=("MINDIR", "AIR", "ONNX"))
-    batch_size: int = option(1, "batch size of the exported graphs", at_least=1)

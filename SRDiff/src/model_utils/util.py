@@ -1,6 +1,5 @@
 """What train.py, eval.py, infer.py and export.py put together: a network from a checkpoint, and what one says."""
 
-import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -13,14 +12,13 @@ from ..model.srdiff import PRESETS, Hyper, SRDiffNet
 from . import official
 from .options import DEMO_SCALE, TrainedOptions
 
-log = logging.getLogger(__name__)
 MODEL = "SRDiff"
 DEMO_WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
 
 
 def describe(hyper: Hyper, config: Mapping[str, Any], stage: str = "diffusion") -> dict[str, Any]:
     """What a checkpoint says of itself."""
-    return {"model": MODEL, "scale": hyper.scale, "stage": stage, "hyper": asdict(hyper), "config": dict(config)}
+    return trained.describe(MODEL, hyper, config, stage=stage)
 
 
 def load_weights(network: SRDiffNet, path: str) -> None:
@@ -60,10 +58,7 @@ def load_network(options: TrainedOptions) -> tuple[SRDiffNet, Checkpoint, str]:
         UserError: no such file, not SRDiff's, not the network that was asked for, or weights that do not fit.
     """
     if options.random_weights and not options.ckpt_path:
-        network = SRDiffNet(options.hyper())
-        log.warning("random weights: the pictures are noise")
-        weights = {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
-        return network, Checkpoint(weights, describe(network.hyper, {})), "random weights"
+        return trained.untrained(SRDiffNet(options.hyper()), describe, "the pictures are noise")
     source = options.ckpt_path or str(trained.demo_weights(DEMO_WEIGHTS, options.scale or DEMO_SCALE))
     saved = read(source)
     hyper = hyper_of(saved, source, options)

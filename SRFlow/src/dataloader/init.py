@@ -1,16 +1,16 @@
 """Training samples: an HR patch, its LR patch, and the noise that the HR patch is dequantised with."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from common.data import BatchStream, random_crop, random_flip, to_nchw
+from common.data import BatchStream, random_patch, stack_nchw
+from common.pairs import Pair
+from common.picture_sets import training_pictures
 from common.pixels import to_float
 from common.runtime import Runtime
 
 from ..model.SRFlowNet import Hyper
 from ..model_utils.options import TrainConfig
-from .pictures import training_pictures
+from .pictures import find_pictures
 
 Sample = tuple[np.ndarray, ...]
 
@@ -30,29 +30,26 @@ class PatchMaker:
 
     def __call__(self, hr: np.ndarray, lr: np.ndarray, rng: np.random.Generator) -> Sample:
         """(hr, lr) uint8 HWC -> patches (hr, lr) float32 in [0, 1], and noise like hr, uniform in [0, 1)."""
-        hr, lr = random_crop(hr, lr, self.lr_patch, self.scale, rng)
-        hr, lr = random_flip((hr, lr), rng, mirror=self.mirror, turn=False)
+        hr, lr = random_patch(hr, lr, self.lr_patch, self.scale, rng, mirror=self.mirror, turn=False)
         patches = to_float(hr), to_float(lr)
         return (*patches, rng.random(hr.shape, np.float32)) if self.noise else patches
 
 
-def collate(samples: Sequence[Sample]) -> Sample:
-    """Samples -> (hr_image, lr_image) or (hr_image, lr_image, noise), NCHW float32."""
-    return tuple(to_nchw(arrays) for arrays in zip(*samples, strict=True))
-
-
 def training_stream(options: TrainConfig, hyper: Hyper, here: Runtime) -> BatchStream:
-    """Batches of (hr_image, lr_image), with noise when the flow is trained with it, for this worker.
+    """Batches of (hr_image, lr_image), NCHW float32, with noise when the flow is trained with it, for this worker.
 
     Raises:
         UserError: no pictures, or none that is as large as the patch.
     """
     lr_patch = options.lr_patch(hyper)
-    cache_bytes = int(options.cache_gb * 2**30)
-    pictures = training_pictures(options.dataset_GT_path, options.dataset_LQ_path, hyper.scale, lr_patch, cache_bytes)
+
+    def pairs() -> list[Pair]:
+        return find_pictures(options.dataset_GT_path, options.dataset_LQ_path, hyper.scale, "train")
+
+    pictures = training_pictures(options.dataset_GT_path, pairs, hyper.scale, lr_patch, options.cache_gb)
     noise = options.stage == "flow" and options.quant > 0
     samples = PatchMaker(hyper.scale, lr_patch, options.use_flip, noise)
-    return BatchStream(pictures, samples, collate, options.batch_size, options.seed, here.rank, here.world_size)
+    return BatchStream(pictures, samples, stack_nchw, options.batch_size, options.seed, here.rank, here.world_size)
 
 
 def first_batch(stream: BatchStream) -> Sample:

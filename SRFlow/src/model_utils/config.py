@@ -10,7 +10,7 @@ MODEL_FOLDER = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class ModelArtsOptions:
-    """Data and results in the cloud's storage (OBS); see `device_adapter.workplace`."""
+    """Data and results in the cloud: ModelArts' storage (OBS); see `device_adapter.workplace`."""
 
     enable_modelarts: bool = option(False, "run as a ModelArts job: copy data from OBS and the run back to it")
     data_url: str = option("", "ModelArts: where the data set is, as obs://bucket/DF2K-4X")

@@ -7,13 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from mindspore import nn
 
 from common import UserError
 from common.engine import Engine, OnnxEngine, make_engine
-from common.export import Port
+from common.export import Graph, Port
 from common.pixels import to_float
-from common.tiling import Progress, Span, fill_tiles, pad_to_multiple
+from common.tiling import Progress, Span, fill_tiles, pad_to_multiple, side_that_fits
 
 from ..model.FlowUpsamplerNet import COLORS
 from ..model.folding import Arrays
@@ -24,20 +23,10 @@ from .trained import Trained
 
 TOLERANCE = 1e-4  # largest error of an exported graph, of the largest value: the inverse multiplies rounding errors
 CHECK_CELLS = ((2, 3), (4, 2))  # an export is compared at both; a cell is a square of `Hyper.lr_multiple` LR pixels
-MEMORY = 5 * 2**29  # bytes that a run may take
 COPIES = {"onnxruntime": 3.5, "mindspore": 15}  # of the values counted in `default_tile`, measured
 # LR pixels at the inner edges of a tile that are not trusted. The network sees further, the authors' several hundred
 # pixels, but what is far away hardly counts.
 OVERLAP = 24
-
-
-class Graph(NamedTuple):
-    """One direction, as `common.engine` and `common.export` take it."""
-
-    form: nn.Cell
-    inputs: list[Port]
-    outputs: list[str]
-    sizes: list[dict[str, int]]
 
 
 class Encoded(NamedTuple):
@@ -231,8 +220,7 @@ def default_tile(hyper: Hyper, size: tuple[int, int], engine: Engine) -> int:
     level = hyper.scale**2 / 4  # pixels of the first level for each of LR
     values = 2 * TOGETHER * hyper.hidden_channels * level + 4 * hyper.condition * level
     copies = COPIES["onnxruntime" if isinstance(engine, OnnxEngine) else "mindspore"]
-    most = int(MEMORY / (values * copies * np.dtype(np.float32).itemsize))
-    return 0 if size[0] * size[1] <= most else max(math.isqrt(most), 4 * OVERLAP)
+    return side_that_fits(size, values * copies * np.dtype(np.float32).itemsize, 4 * OVERLAP)
 
 
 def slerp(one: Sequence[np.ndarray], other: Sequence[np.ndarray], share: float) -> list[np.ndarray]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from common import UserError
 from common.checkpoint import Checkpoint, CheckpointError
-from common.trained import demo_weights, digest_of
+from common.trained import cache_of, digest_of, weights_of
 
 from ..model.folding import fold, shapes
 from ..model.SRFlowNet import Hyper, SRFlowNet
@@ -34,8 +34,8 @@ class Trained(NamedTuple):
 
     @property
     def cache(self) -> Path | None:
-        """The file, beside which exports are kept."""
-        return Path(self.source) if Path(self.source).is_file() else None
+        """Where exports are kept, see `common.trained.cache_of`."""
+        return cache_of(self.source)
 
 
 def load_trained(options: TrainedOptions) -> Trained:
@@ -45,12 +45,8 @@ def load_trained(options: TrainedOptions) -> Trained:
         UserError: no such file, not SRFlow's, not the network that was asked for, or weights that do not fit.
     """
     if options.random_weights and not options.ckpt_path:
-        network, saved, source = util.load_network(options)
-        return from_network(network, saved, source)
-    source = options.ckpt_path or str(demo_weights(util.DEMO_WEIGHTS, options.scale or util.DEMO_SCALE))
-    saved = util.read(source)
-    hyper = util.hyper_of(saved, source, options)
-    util.refuse_contradiction(options, hyper, source)
+        return from_network(*util.load_network(options))
+    saved, hyper, source = util.find(options)
     if saved.meta.get(FORM) == INFERENCE:
         check_arrays(saved.weights, hyper, source)
         return Trained(hyper, saved.weights, source, saved.meta["digest"])
@@ -67,7 +63,7 @@ def from_network(network: SRFlowNet, saved: Checkpoint, source: str) -> Trained:
     """
     hyper = network.hyper
     try:
-        arrays = fold({parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}, hyper)
+        arrays = fold(weights_of(network), hyper)
     except UserError as error:
         raise UserError(f"{source}: {error}") from None
     return Trained(hyper, arrays, source, digest_of(hyper, saved))

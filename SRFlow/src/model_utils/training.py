@@ -8,10 +8,10 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn
 
+from common import recipe
 from common.checkpoint import Checkpoint, load_into
 from common.gradient import GradientStep
 from common.optimizer import Adam, MovingAverage
-from common.recipe import step_counts
 from common.training import Plan, Trainer
 
 from ..model.RRDBNet import RRDBNet
@@ -75,26 +75,15 @@ def plan(options: TrainConfig, hyper: Hyper, world_size: int, pictures: int) -> 
     Args:
         pictures: in the data set, for --epochs.
     """
-    niter, scaled = step_counts(
-        options.niter,
-        epochs=options.epochs,
-        batch_size=options.batch_size,
-        schedule_batch=options.schedule_batch,
-        world_size=world_size,
-        pictures=pictures,
-    )
+    niter, scaled = recipe.step_counts(options.niter, options, world_size, pictures)
     falls = [scaled(step) for step in options.lr_steps] or [int(part * niter) for part in options.lr_steps_rel]
     rises = [int(part * niter) for part in options.lr_steps_inverse_rel]
-    return Plan(
-        steps=niter,
-        learning_rate=multistep_rate(options.learning_rate(hyper.scale), falls, options.lr_gamma, rises),
-        gradient_clip=options.gclip,
-        ema_decay=options.ema,
-        log_every=options.log_every,
+    return recipe.plan(
+        options,
+        niter,
+        multistep_rate(options.learning_rate(hyper.scale), falls, options.lr_gamma, rises),
         validate_every=scaled(options.test_every),
-        save_every=options.save_every,
         keep_every=options.save_checkpoint_freq,
-        keep_at_most=options.ckpt_save_max,
     )
 
 
@@ -112,11 +101,6 @@ def release_step(options: TrainConfig, steps: int) -> int:
         )
         return 0
     return int(options.train_RRDB_delay * steps)
-
-
-def adam(options: TrainConfig, parameters: Sequence[Parameter]) -> Adam:
-    """The optimizer that the options describe."""
-    return Adam(parameters, (options.beta1, options.beta2), options.epsilon, options.weight_decay)
 
 
 class StagedAdam:
@@ -183,7 +167,7 @@ class FlowTrainer(Trainer):
         trained = {parameter.name for parameter in flow}
         for parameter in network.get_parameters():
             parameter.requires_grad = parameter.name in trained
-        optimizer = StagedAdam(flow, encoder, lambda parameters: adam(options, parameters))
+        optimizer = StagedAdam(flow, encoder, lambda parameters: recipe.adam(options, parameters))
         super().__init__(network, loss, *run, optimizer=optimizer, **settings)
         self.loss, self.release = loss, release
         self.average = MovingAverage(parameters, self.plan.ema_decay)
@@ -222,7 +206,7 @@ def make_trainer(network: SRFlowNet | RRDBNet, options: TrainConfig, *run: Any, 
         run, settings: what `common.training.Trainer` takes after the loss.
     """
     if options.stage == "rrdb":
-        optimizer = adam(options, network.trainable_params())
+        optimizer = recipe.adam(options, network.trainable_params())
         return Trainer(network, PixelLoss(network), *run, optimizer=optimizer, **settings)
     loss = NegativeLogLikelihood(network, options.quant)
     return FlowTrainer(network, loss, *run, options=options, release=release_step(options, run[1].steps), **settings)

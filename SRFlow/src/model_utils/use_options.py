@@ -3,8 +3,18 @@
 from dataclasses import dataclass
 
 from common import UserError
-from common.config import option
-from common.options import DeviceOptions, TableOptions
+from common.config import again, option
+from common.options import (
+    FIGURES_OF_SAMPLES,
+    SEED_OF_RESULTS,
+    TEST_SETS,
+    BorderOptions,
+    DeviceOptions,
+    ExportOptions,
+    InputOptions,
+    NamingOptions,
+    TableOptions,
+)
 
 from .options import DataOptions, EngineOptions, TrainedOptions
 
@@ -12,14 +22,14 @@ GRAPHS = ("decode", "encode")
 
 
 @dataclass(frozen=True)
-class EvalConfig(TableOptions, EngineOptions, DataOptions, TrainedOptions):
+class EvalConfig(TableOptions, BorderOptions, EngineOptions, DataOptions, TrainedOptions):
     """Options of eval.py."""
 
     val_GT_path: str = option(  # noqa: N815
         "", "what is measured when dataset_GT_path is not given: the patches of a yml file's datasets.val"
     )
     val_LQ_path: str = option("", "their LR pictures; default: MATLAB's bicubic of HR")  # noqa: N815
-    data_test: str = option("", "data sets below dataset_GT_path or its benchmark/, as Set5+Set14; default: all of it")
+    data_test: str = option("", TEST_SETS)
     protocol: str = option(
         "auto",
         "table: all figures of whole pictures; patches: the seed's lines, PSNR and SSIM of each patch and their means; "
@@ -28,11 +38,12 @@ class EvalConfig(TableOptions, EngineOptions, DataOptions, TrainedOptions):
     )
     heat: float = option(0.9, "standard deviation of the latents", at_least=0)
     heats: tuple[float, ...] = option((), "several of them, as 0,0.5,0.9; default: heat alone")
-    samples: int = option(1, "pictures made for each heat; the figures are their means", at_least=1)
-    seed: int = option(10, "seed of the latents", at_least=0)
+    samples: int = option(1, FIGURES_OF_SAMPLES, aliases=("draws",), at_least=1)
+    seed: int = option(10, SEED_OF_RESULTS, at_least=0)
     nll: bool = option(True, "measure the likelihood of the HR pictures as well")
-    crop: int = option(-1, "border left out of PSNR-Y and SSIM-Y; -1: the scale", aliases=("crop_border",), at_least=-1)
-    output: str = option("", "folder for the tables and pictures; default: a new one under runs/SRFlow")
+    output: str = again(
+        TableOptions, "output", help="folder for the tables and pictures; default: a new one under runs/SRFlow"
+    )
     name: str = option("", "name of that new folder; default: the data sets and the scale")
 
     def all_heats(self) -> tuple[float, ...]:
@@ -48,22 +59,17 @@ class EvalConfig(TableOptions, EngineOptions, DataOptions, TrainedOptions):
 
 
 @dataclass(frozen=True)
-class InferOptions(EngineOptions, TrainedOptions):
+class InferOptions(InputOptions, EngineOptions, TrainedOptions):
     """What all of infer.py's commands take."""
-
-    input: str = option("", "what is worked on; it may also be typed right behind the command")
-    output: str = option("results", "folder for the results")
 
 
 @dataclass(frozen=True)
-class EnlargeConfig(InferOptions):
+class EnlargeConfig(NamingOptions, InferOptions):
     """Options of infer.py without a command: pictures are enlarged."""
 
     heat: float = option(0.9, "standard deviation of the latents; 0: no chance, and a smoother picture", at_least=0)
-    samples: int = option(1, "pictures to make of each LR picture: name_1, name_2 ..., and a grid of them", at_least=1)
-    seed: int = option(1, "seed of the latents", at_least=0)
-    suffix: str = option("_x{scale}", "added to each name; {scale} is put in")
-    format: str = option("", "of the results; default: as the input", choices=("", "png", "jpg", "bmp"))
+    samples: int = option(1, "pictures to make of each, name_1, name_2 ..., and a sheet of them", at_least=1)
+    seed: int = option(10, SEED_OF_RESULTS, at_least=0)
     save_latents: bool = option(False, "write the latents of each sample as well, for infer.py interpolate")
 
 
@@ -75,11 +81,15 @@ class EncodeConfig(InferOptions):
 
 
 @dataclass(frozen=True)
-class DecodeConfig(InferOptions):
+class DecodeConfig(NamingOptions, InferOptions):
     """Options of infer.py decode."""
 
-    suffix: str = option("_x{scale}", "added to each name; {scale} is put in")
-    format: str = option("png", "of the results", choices=("png", "jpg", "bmp"))
+    input: str = again(
+        InputOptions,
+        "input",
+        help="a file of latents (.npz), or a folder of them; --input may be left out, and several typed",
+    )
+    format: str = again(NamingOptions, "format", "png", help="of the results", choices=("png", "jpg", "bmp"))
 
 
 @dataclass(frozen=True)
@@ -90,13 +100,11 @@ class InterpolateConfig(DecodeConfig):
 
 
 @dataclass(frozen=True)
-class ExportConfig(TrainedOptions):
+class ExportConfig(ExportOptions, TrainedOptions):
     """Options of export.py."""
 
-    graph: str = option("both", "which direction to write", choices=("both", *GRAPHS))
+    graph: str = option("both", "which graph to write", choices=("both", *GRAPHS))
     file_name: str = option("srflow", "name of the files to write; _decode or _encode and the ending are added")
-    file_format: str = option("MINDIR", "what to write", choices=("MINDIR", "AIR", "ONNX"))
-    batch_size: int = option(1, "batch size of the exported graphs", at_least=1)
 
 
 @dataclass(frozen=True)

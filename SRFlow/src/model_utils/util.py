@@ -1,6 +1,5 @@
 """What train.py, eval.py, infer.py and export.py put together: a network from a checkpoint, and what one says."""
 
-import logging
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,7 +15,6 @@ from ..model.SRFlowNet import load_weights as put_weights
 from . import official
 from .options import DEMO_SCALE, SMALL, TrainedOptions, rescaled
 
-log = logging.getLogger(__name__)
 MODEL = "SRFlow"
 NOT_IN_THE_WEIGHTS = "bound"  # may be another one each time
 DEMO_WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
@@ -25,7 +23,7 @@ ENCODER = "RRDB."  # opens the names of the encoder's parameters in a whole netw
 
 def describe(hyper: Hyper, config: Mapping[str, Any], stage: str = "flow") -> dict[str, Any]:
     """What a checkpoint says of itself."""
-    return {"model": MODEL, "scale": hyper.scale, "stage": stage, "hyper": asdict(hyper), "config": dict(config)}
+    return trained.describe(MODEL, hyper, config, stage=stage)
 
 
 def load_weights(network: SRFlowNet, path: str) -> None:
@@ -47,17 +45,24 @@ def load_network(options: TrainedOptions) -> tuple[SRFlowNet, Checkpoint, str]:
         UserError: no such file, not SRFlow's, not the network that was asked for, or weights that do not fit.
     """
     if options.random_weights and not options.ckpt_path:
-        network = SRFlowNet(options.hyper())
-        log.warning("random weights: the flow turns latents into noise")
-        weights = {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
-        return network, Checkpoint(weights, describe(network.hyper, {})), "random weights"
+        return trained.untrained(SRFlowNet(options.hyper()), describe, "the flow turns latents into noise")
+    saved, hyper, source = find(options)
+    network = SRFlowNet(hyper)
+    put_weights(network, saved.weights, source)
+    return network, saved, source
+
+
+def find(options: TrainedOptions) -> tuple[Checkpoint, Hyper, str]:
+    """(checkpoint, what it says of its network, name of its file): the one that is named, or the demo weights.
+
+    Raises:
+        UserError: no such file, not SRFlow's, or not the network that was asked for.
+    """
     source = options.ckpt_path or str(trained.demo_weights(DEMO_WEIGHTS, options.scale or DEMO_SCALE))
     saved = read(source)
     hyper = hyper_of(saved, source, options)
     refuse_contradiction(options, hyper, source)
-    network = SRFlowNet(hyper)
-    put_weights(network, saved.weights, source)
-    return network, saved, source
+    return saved, hyper, source
 
 
 def hyper_of(saved: Checkpoint, source: str, options: TrainedOptions) -> Hyper:

@@ -10,6 +10,7 @@ from mindspore import Tensor, amp
 from ci.tests.CSNLN.nets import TINY, batch, shaken
 from common import UserError
 from common.gradient import GradientStep
+from common.losses import L1Loss
 from common.runtime import graph_mode
 from CSNLN.src.attention import CrossScaleAttention, NonLocalAttention, attend, reduced
 from CSNLN.src.chop import chopped
@@ -17,7 +18,6 @@ from CSNLN.src.config import MODELS
 from CSNLN.src.CSNLN import CSNLN, Hyper, count_parameters
 from CSNLN.src.dataset.common import Upscaler
 from CSNLN.src.recomputing import RecomputingStep
-from CSNLN.src.training import L1Loss
 
 CHANNELS = 6
 

@@ -121,3 +121,92 @@ def test_plan_takes_every_option():
 
 def test_every_option_of_training_is_used(root):
     assert unused_options(root / "CSNLN", [TrainConfig]) == set()
+
+
+# Every key of the seed's default_config.yaml, with values as it has them (spec: CSNLN.md, interfaces).
+SEED = """
+data_path: "/cache/data"
+output_path: "/cache/train"
+load_path: "/cache/checkpoint_path"
+device_target: GPU
+rank: 0
+dataset_name: "DIV2K"
+name: "CSNLN_x2"
+pre_trained: False
+data_test: "Set5"
+data_train: "DIV2K"
+data_range: "1-800/801-810"
+ext: "sep"
+scale: [2]
+patch_size: 48
+rgb_range: 1
+n_colors: 3
+keep_checkpoint_max: 5
+checkpoint_path: "./checkpoint/"
+no_argument: False
+decay: "200-1000"
+lr_init: 0.0001
+gamma: 0.5
+momentum: 0.9
+weight_decay: 0
+beta1: 0.9
+beta2: 0.999
+epsilon: 0.00000001
+n_feats: 128
+shift_mean: True
+depth: 12
+model: "CSNLN"
+epoches: 500
+batch_size: 16
+test_only: False
+test_every: 1000
+distribute: True
+device_num: 4
+ckpt_file: "./ckpt/model.ckpt"
+file_name: "csnln"
+file_format: "MINDIR"
+save: "./CSNLN_X2/"
+"""
+
+
+def test_the_seeds_file_is_taken(tmp_path, caplog):
+    """By every program; what has no use here is said, with its reason."""
+    file = tmp_path / "default_config.yaml"
+    file.write_text(SEED)
+    with caplog.at_level("INFO"):
+        train = of(TrainConfig, "--config_path", str(file))
+    found = (train.scale, train.n_feats, train.depth, train.epochs, train.lr, train.decay, train.no_augment)
+    assert found == (2, 128, 12, 500, 1e-4, "200-1000", False)
+    assert (train.ckpt_save_max, train.ckpt_save_path, train.pre_trained) == (5, "./checkpoint/", "")
+    assert (train.save_dir, train.run_distribute, train.data_path) == ("./CSNLN_X2/", True, "/cache/data")
+    for key in ("momentum", "device_num", "load_path", "output_path"):
+        assert f"{key} is not used (" in caplog.text
+    for program in (EvalConfig, InferConfig, ExportConfig):
+        assert of(program, "--config", str(file)).ckpt_file == "./ckpt/model.ckpt"
+    for word, wanted in {"True": True, "False": False}.items():
+        file.write_text(SEED.replace("no_argument: False", f"no_argument: {word}"))
+        assert of(TrainConfig, "--config", str(file)).no_augment is wanted
+    file.write_text(
+        SEED.replace("pre_trained: False", "pre_trained: x.pt").replace("test_only: False", "test_only: True")
+    )
+    assert of(EvalConfig, "--config", str(file)).data_test == "Set5"
+    file.write_text("pre_trained: x.pt\n")
+    assert of(TrainConfig, "--config", str(file)).pre_trained == "x.pt"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("rgb_range: 255", "rgb_range must be 1 or 1.0, not '255': the network takes values from 0 to 1"),
+        ("n_colors: 1", "n_colors must be 3, not '1': pictures are RGB"),
+        ("shift_mean: no", "shift_mean must be true or yes, not 'no'"),
+        ("ext: bin", "ext must be sep or img, not 'bin'"),
+        ("rank: 3", "rank must be 0, not '3': the launcher gives each worker its number"),
+        ("dataset_name: T91", "dataset_name must be DIV2K, not 'T91'"),
+        ("test_only: True", "test_only must be false, not 'True': eval.py tests a trained network"),
+    ],
+)
+def test_what_the_seeds_file_cannot_have(tmp_path, line, message):
+    (tmp_path / "some.yaml").write_text(f"{line}\n")
+    with pytest.raises(UserError, match=rf"some\.yaml: {message}"):
+        of(TrainConfig, "--config", str(tmp_path / "some.yaml"))

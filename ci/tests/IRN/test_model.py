@@ -203,8 +203,7 @@ def test_untrained_network_is_the_transform_alone(scale):
 # ------------------------------------------------------------------ inverses and log-determinants
 
 
-@pytest.mark.parametrize("scale", SCALES)
-@pytest.mark.parametrize(("height", "width"), [(3, 5), (1, 4)])
+@pytest.mark.parametrize(("scale", "height", "width"), [*((scale, 3, 5) for scale in SCALES), (2, 1, 4)])
 def test_round_trip(scale, height, width):
     """Back from the network's own output, and forth again from any LR picture and z."""
     network, x = shaken(InvRescaleNet(tiny(scale)), 0.07), picture(scale * height, scale * width, count=2)
@@ -447,7 +446,7 @@ def changed_cells(one: Tensor, other: Tensor, scale: int) -> np.ndarray:
     return changed.reshape(height // scale, scale, width // scale, scale).any((1, 3))
 
 
-SIZES = [(2, (1,)), (2, (2,)), (3, (1,)), (4, (1, 1)), (4, (2, 1)), (8, (1, 1, 1))]
+SIZES = [(2, (1,)), (3, (1,)), (4, (2, 1))]
 
 
 @pytest.mark.parametrize(("scale", "blocks"), SIZES)
@@ -470,12 +469,12 @@ def test_receptive_radius_of_downscaling(scale, blocks):
     network = reaching(scale, blocks)
     radius = network.hyper.receptive_radius
     side, middle = 2 * radius + 5, radius + 2
-    x = picture(scale * side, scale * side)
-    whole, downscale = network(Tensor(x)), Downscale(network)
+    x, downscale = picture(scale * side, scale * side), Downscale(network)
+    whole, small = network(Tensor(x)), downscale(Tensor(x))
     for corner in (0, scale - 1):  # of the LR pixel's square
         other = x.copy()
         other[0, :, scale * middle + corner, scale * middle + corner] += 0.5
-        changed = changed_cells(downscale(Tensor(x)), downscale(Tensor(other)), 1)
+        changed = changed_cells(small, downscale(Tensor(other)), 1)
         check_reach(changed, middle, radius, exact=False)  # the last coupling's H and G do not come into the LR picture
         check_reach(changed_cells(whole, network(Tensor(other)), 1), middle, radius, exact=blocks == (1,))
 

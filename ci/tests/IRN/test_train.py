@@ -1,6 +1,5 @@
 """IRN/train.py as a user starts it, on the real pictures of ci/sample with a network of 8,622 weights."""
 
-import math
 import re
 import shutil
 from pathlib import Path
@@ -171,25 +170,7 @@ def test_first_step_is_adams_with_weight_decay(finished_run):
             np.testing.assert_allclose(moved, 0.002 * decay / (np.abs(decay) + 1e-8), atol=2e-8)
 
 
-def test_learned_transform_trains(run):
-    """x3; x4 is trained by a command of the README."""
-    folder = run(scale=3, block_num=1, patch_size=24, niter=2)
-    assert read(folder).meta["scale"] == 3
-    assert all(math.isfinite(loss) for loss in losses(folder))
-    assert "PSNR-Y (crop 3)" in (folder / "train.log").read_text()
-
-
 # --------------------------------------------------------------------------------------------------------------- resume
-
-
-def test_changed_options_of_a_resumed_run(finished, capsys):
-    assert train.main(["--resume", str(finished), "--niter", "8", "--lr", "0.001"]) == 0
-    said = capsys.readouterr().err.splitlines()
-    changed = [line for line in said if line.startswith("changed since the run was stopped")]
-    assert [line.partition("stopped: ")[2] for line in changed] == ["niter: 4 -> 8", "lr: 0.002 -> 0.001"]
-    assert [rate for (rate,) in read_csv(finished, "learning_rate") if rate] == ["0.002"] * 4 + ["0.001"] * 4
-    assert read(finished).meta["config"]["niter"] == 8
-    assert config.load(TrainConfig, finished / "config.yaml").resume == ""
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,11 @@ import pytest
 
 from common import UserError, images
 from common.mindrecord import PackOptions, PatchRecords, pack
+from common.picture_sets import training_pictures
 from common.resize import imresize
 from common.runtime import Runtime
 from SRFlow.src.dataloader.init import PatchMaker, first_batch, training_stream
-from SRFlow.src.dataloader.pictures import find_hr_folders, find_pictures, training_pictures
+from SRFlow.src.dataloader.pictures import find_hr_folders, find_pictures
 from SRFlow.src.dataloader.validation import beside, patches_to_look_at
 from SRFlow.src.dataset import prepare
 from SRFlow.src.model_utils.options import TrainConfig
@@ -115,13 +116,15 @@ def test_pictures_of_df2k(df2k, tmp_path):
 
 def test_lr_pictures_are_matlabs_bicubic_or_those_of_a_folder(df2k, tmp_path):
     chosen = options(df2k / "DIV2K_train_HR", patch_size=64, use_flip=False)
-    pictures = training_pictures(chosen.dataset_GT_path, "", 4, 16, 2**20)
+    found = find_pictures(chosen.dataset_GT_path, "", 4, "train")
+    pictures = training_pictures(chosen.dataset_GT_path, lambda: found, 4, 16, 1)
     hr, lr, name = next(pictures.read([1]))
     assert name == "0002"
     np.testing.assert_array_equal(lr, imresize(images.read_rgb(df2k / "DIV2K_train_HR" / "0002.png"), 1 / 4))
     for number in (1, 2, 3):
         images.write_picture(tmp_path / f"000{number}x4.png", np.full((16, 18, 3), number, np.uint8))
-    pictures = training_pictures(chosen.dataset_GT_path, str(tmp_path), 4, 16, 2**20)
+    found = find_pictures(chosen.dataset_GT_path, str(tmp_path), 4, "train")
+    pictures = training_pictures(chosen.dataset_GT_path, lambda: found, 4, 16, 1)
     assert [lr.mean() for _, lr, _ in pictures.read([2, 0])] == [3, 1]
     assert hr.shape == (64, 72, 3)
 

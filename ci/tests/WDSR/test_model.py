@@ -8,10 +8,10 @@ import pytest
 from mindspore import Tensor
 
 from common import UserError
+from common.losses import L1Loss
 from common.runtime import graph_mode
 from WDSR.src.common import WeightNormConv2d
 from WDSR.src.model import EXPANSION, PRESETS, WDSR, Hyper, count_parameters, depth_to_space_order
-from WDSR.src.utils import L1Loss
 
 SMALL = Hyper(num_features=10, num_blocks=2)
 SMALL_A = replace(SMALL, variant="A", expand=EXPANSION["A"])

@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 
 from common import UserError, images
+from common.div2k import parse_ranges
 from common.pairs import PairedPictures
 from common.resize import imresize
-from WDSR.src.data.div2k import parse_ranges
-from WDSR.src.data.srdata import evaluation_sets, find_set, read_decoded, training_set
+from WDSR.src.data import decoded
+from WDSR.src.data.decoded import DecodedFiles
+from WDSR.src.data.srdata import evaluation_sets, find_set, training_set
 
 WHERE = {"data_range": "1-3/4-5", "track": "bicubic"}
-TRAINING = WHERE | {"ext": "img", "cache_bytes": 10**9}
+TRAINING = WHERE | {"ext": "img", "cache_gb": 1}
 
 
 def picture(number, height=24, width=36):
@@ -90,12 +92,51 @@ def test_bad_ranges(text):
         parse_ranges(text)
 
 
-def test_decoded_files_follow_their_pictures(div2k):
+def test_decoded_files_follow_their_pictures(div2k, caplog):
     pair = find_set(div2k, "DIV2K", range(1, 2), 2, "bicubic")[0]
     for _ in range(2):  # the second reads what the first wrote
-        hr, lr = read_decoded(pair, 2)
+        hr, lr = DecodedFiles()(pair, 2)
         assert np.array_equal(hr, picture(1))
         assert np.array_equal(lr, imresize(picture(1), 0.5))
     assert isinstance(hr, np.memmap)
     images.write_picture(pair.hr, picture(77))
-    assert np.array_equal(read_decoded(pair, 2)[0], picture(77))  # a changed picture is decoded again
+    assert np.array_equal(DecodedFiles()(pair, 2)[0], picture(77))  # a changed picture is decoded again
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("kind", ["-hr.npy", "-lr.npy", ".sha256"])
+@pytest.mark.parametrize("harm", ["flipped", "cut", "emptied", "gone", "a folder"])
+def test_damaged_decoded_files_are_made_again(div2k, caplog, kind, harm):
+    """Never trained on: neither a bit of a pixel nor a whole file that is missing."""
+    pair = find_set(div2k, "DIV2K", range(1, 2), 2, "bicubic")[0]
+    DecodedFiles()(pair, 2)
+    (path,) = (div2k / "DIV2K" / "DIV2K_train_HR_decoded").glob(f"*{kind}")
+    content = path.read_bytes()
+    if harm == "flipped":
+        path.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+    elif harm in ("cut", "emptied"):
+        path.write_bytes(content[: len(content) // 2 * (harm == "cut")])
+    else:
+        path.unlink()
+    if harm == "a folder":
+        path.mkdir()
+        with pytest.raises(UserError, match=rf"--ext sep cannot write .*{kind} \(Is a directory\)"):
+            DecodedFiles()(pair, 2)
+        return
+    hr, lr = DecodedFiles()(pair, 2)
+    assert np.array_equal(hr, picture(1))
+    assert np.array_equal(lr, imresize(picture(1), 0.5))
+    assert path.read_bytes() == content
+    assert ("is not as it was written: its pictures are decoded again" in caplog.text) == (harm != "gone")
+
+
+def test_decoded_files_are_compared_once(div2k, monkeypatch):
+    """A digest of 10 MB for every patch would cost more than the mapping saves."""
+    pair, asked = find_set(div2k, "DIV2K", range(1, 2), 2, "bicubic")[0], []
+    DecodedFiles()(pair, 2)
+    read = decoded.sha256
+    monkeypatch.setattr(decoded, "sha256", lambda path: asked.append(path.name) or read(path))
+    files = DecodedFiles()
+    for _ in range(3):
+        files(pair, 2)
+    assert [name[-7:] for name in asked] == ["-hr.npy", "-lr.npy"]

@@ -127,8 +127,50 @@ def test_workers_of_several_machines(root, tmp_path):
     done = bash(root, code, tmp_path, **cluster)
     assert done.stdout.startswith("2 --worker_num=4 --local_worker_num=1 --master_addr=10.0.0.7 --master_port=9000 ")
     assert "--node_rank=2" in done.stdout
-    done = bash(root, "zoo_device auto; zoo_plan_cluster 1", tmp_path, MS_WORKER_NUM="x1")
-    assert done.returncode != 0
+
+
+TWO = {"MS_WORKER_NUM": "4", "NODE_RANK": "1", "MASTER_ADDR": "10.0.0.7"}  # of two machines with two workers each
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"MS_WORKER_NUM": "x1"}, "MS_WORKER_NUM is not a number of 1 or more: x1"),
+        ({"MS_WORKER_NUM": "1"}, "MS_WORKER_NUM is 1, fewer than the 2 workers of this machine"),
+        (TWO | {"MS_WORKER_NUM": "5"}, "MS_WORKER_NUM is 5, but each machine must have as many workers as this one: 2"),
+        (TWO | {"MASTER_ADDR": ""}, "MASTER_ADDR is not set: the address of the machine whose NODE_RANK is 0"),
+        (TWO | {"NODE_RANK": ""}, "NODE_RANK is not set: 0 on the machine of MASTER_ADDR, 1 on the next one"),
+        (
+            TWO | {"NODE_RANK": "2"},
+            "NODE_RANK is 2, but the 4 workers of MS_WORKER_NUM are those of 2 machine(s)",
+        ),
+        (
+            {"NODE_RANK": "1"},
+            "NODE_RANK is 1, but the 2 workers of MS_WORKER_NUM are those of 1 machine(s)",
+        ),
+        ({"NODE_RANK": "-1"}, "NODE_RANK is not a number of 0 or more: -1"),
+        (TWO | {"MASTER_PORT": "http"}, "MASTER_PORT is not a number of 0 or more: http"),
+        ({"WATCHDOG_SECONDS": "0"}, "WATCHDOG_SECONDS is not a number of 1 or more: 0"),
+        ({"STOP_SECONDS": "1.5"}, "STOP_SECONDS is not a number of 0 or more: 1.5"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_machines_that_would_wait_in_vain(root, tmp_path, changes, message):
+    done = bash(
+        root, "nproc() { echo 2; }; zoo_device auto; zoo_plan_cluster 2", tmp_path, DEVICE_TARGET="CPU", **changes
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"error: {message}\n")
+
+
+@pytest.mark.parametrize("name", ["README.md", "README_CN.md"])
+def test_readmes_know_every_variable(root, name):
+    """All that launch.sh says of itself that it takes from the user's environment."""
+    head = (root / "common" / "launch.sh").read_text(encoding="utf-8").split("\n\n")[0]
+    variables = set(re.findall(r"\b[A-Z]{2,}[A-Z_]+\b", head)) - {"MODEL", "WDSR"}
+    variables -= {variable for variable in variables if variable.startswith("ZOO_")}
+    assert len(variables) >= 9
+    text = (root / name).read_text(encoding="utf-8")
+    assert not {variable for variable in variables if f"`{variable}" not in text}
 
 
 # ------------------------------------------------------------------------------------- jobs of two workers under msrun
@@ -168,9 +210,37 @@ class Job:
         return self.process.returncode, output
 
 
+# What zoo_distribute does on the second of two machines, with a process that is connected to the first for msrun.
+ON_THE_SECOND_MACHINE = """
+zoo_device auto; zoo_plan_cluster 1
+JOB=$PWD/job; mkdir job
+connect='import socket, sys, time; line = socket.create_connection(("127.0.0.1", int(sys.argv[1]))); time.sleep(600)'
+ZOO_JOB=$JOB "$PYTHON" -c "$connect" "$MASTER_PORT" &
+MSRUN_PID=$!
+exec 2>/dev/null # or bash reports the kill
+(zoo_guard) & wait $!
+"""
+
+
 @pytest.fixture(scope="module")
-def jobs(tmp_path_factory):
-    """All at once, since each waits more than it works."""
+def left_alone(root, tmp_path_factory):
+    """The second machine of a job whose first has gone, and its folder."""
+    here = tmp_path_factory.mktemp("second machine")
+    code = f'. "{root}/common/launch.sh"; zoo_setup WDSR ""; {ON_THE_SECOND_MACHINE}'
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        cluster = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(server.getsockname()[1])}
+        process = start("bash", "-c", code, cwd=here, MS_WORKER_NUM="2", NODE_RANK="1", **cluster)
+        line, _ = server.accept()
+        time.sleep(5)  # the guard looks every two seconds
+        assert process.poll() is None, process.communicate()[0]
+        line.close()
+    yield process, here / "job"
+    process.kill()
+
+
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory, left_alone):
+    """All at once, and beside the machine that is left alone, since each waits more than it works."""
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("needs two cores")
     top = tmp_path_factory.mktemp("jobs")
@@ -241,3 +311,10 @@ def test_job_that_hangs(jobs):
     assert code == 1
     assert "error: rank 0 wrote nothing for 6 seconds (WATCHDOG_SECONDS): the job is ended" in output
     assert processes(jobs["hangs"].folder) == []
+
+
+def test_machine_that_is_left_alone(left_alone):
+    process, job = left_alone
+    output, _ = process.communicate(timeout=120)
+    assert output == "error: machine 0 (127.0.0.1) has left or no longer answers: the job is ended\n"
+    assert processes(job) == []

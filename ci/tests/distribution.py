@@ -1,0 +1,158 @@
+"""Jobs of real workers: each model's own distributed script, its smallest network, and a spy in every worker."""
+
+import contextlib
+import importlib
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ci.tests import clone, faults, training
+from ci.tests.training import Job
+from common import images
+
+MODELS = tuple(sorted(path.parent.name for path in clone.ROOT.glob("*/train.py")))
+SPY = Path(__file__).parent / "spy"  # see sitecustomize.py in it
+STEPS, HALT = faults.STEPS, 4
+
+# The script of each model, and what stands before the options; {data} is a folder of pictures, {config} a file.
+SCRIPTS = {
+    "CSNLN": ("scripts/run_train_gpu.sh", "{workers}", "{numbers}"),
+    "IRN": ("scripts/run_distribute_train.sh", "{workers}", "2", "{data}"),
+    "SRDiff": ("scripts/run_distribute_train_gpu.sh", "{workers}", "{config}", "{data}"),
+    "SRFlow": ("scripts/run_distribute_train_gpu.sh", "{workers}", "{config}"),
+    "WDSR": ("script/run_gpu_distribute.sh", "{data}", "{workers}"),
+}
+# What differs from the trainings of faults.py: gradients that are clipped, rates that move the weights far enough, step
+# counts that are not to depend on the workers, and epsilons above the rounding errors of gradients that are zero.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "CSNLN": {"lr": 1e-3, "gclip": 0.5, "epsilon": 1e-5},
+    "IRN": {"lr": 3e-3, "gclip": 10, "schedule_batch": 4},
+    "SRDiff": {"lr": 1e-3, "schedule_batch": 4},
+    # The encoder is trained as well from the step on at which the first job is halted: each job compiles one graph.
+    "SRFlow": {"lr": 1e-3, "epsilon": 1e-4, "schedule_batch": 4, "train_RRDB_delay": HALT / STEPS},
+    "WDSR": {"lr": 3e-3, "gclip": 40},
+}
+
+
+def make_data(folder: Path) -> Path:
+    """Five small pictures as DIV2K's folder, without any to look at meanwhile; and an encoder for SRFlow."""
+    for number in range(1, 6):
+        picture = images.read_rgb(clone.ROOT / "ci" / "sample" / "DIV2K" / "DIV2K_train_HR" / f"{number:04d}.png")
+        images.write_picture(folder / "DIV2K_train_HR" / f"{number:04d}.png", picture[:32, :40])
+    faults.save_encoder(folder / "encoder.ckpt")
+    return folder
+
+
+class Trial:
+    """The jobs of one model.
+
+    Args:
+        here: the folder that they are started in, where their logs and the run are left, and what the spies tell.
+        data: what `make_data` has made.
+    """
+
+    def __init__(self, model: str, here: Path, data: Path) -> None:
+        assert model in SCRIPTS, f"a new model: {model} needs a line in SCRIPTS, SETTINGS, TOLERANCES and faults.TINY"
+        self.model, self.here, self.data = model, here, data
+        self.script, *self.words = clone.ROOT / model / SCRIPTS[model][0], *SCRIPTS[model][1:]
+        here.mkdir(parents=True, exist_ok=True)
+        self.settings = faults.COMMON | faults.TINY[model] | SETTINGS[model] | {"save_every": HALT}
+        if model == "SRFlow":
+            self.settings["rrdb_path"] = data / "encoder.ckpt"
+        (here / "scale.yaml").write_text("scale: 2\n")
+
+    @property
+    def folder(self) -> Path:
+        """Of the one run."""
+        (config,) = (self.here / "runs" / self.model).glob("*/config.yaml")
+        return config.parent
+
+    def begin(
+        self,
+        start: Callable[..., Job],
+        *,
+        resume: Path | None = None,
+        workers: int = 2,
+        forks: bool = True,
+        **changes: Any,
+    ) -> Job:
+        """Start a job.
+
+        Args:
+            start: what `training.jobs(self.script)` gives.
+            resume: the run that it goes on with; None for a new one.
+            workers: how many, on this machine.
+            forks: whether the workers are forked, which saves time, instead of started.
+            changes: of the environment.
+        """
+        numbers = ",".join(map(str, range(workers)))
+        known = {"workers": workers, "numbers": numbers, "data": self.data, "config": self.here / "scale.yaml"}
+        words = [word.format(**known) for word in self.words]
+        options = {"resume": resume} if resume else self.settings | ({} if "{data}" in self.words else self.pictures())
+        (self.here / "halted").unlink(missing_ok=True)
+        environment = {"PYTHONPATH": SPY, "SPY": self.here, "SPY_FORKS": "1" if forks else ""} | changes
+        environment = {name: str(value) for name, value in environment.items()}
+        return start(self.here, *words, *training.words(options), **environment)
+
+    def pictures(self) -> dict[str, Path]:
+        """The option that names the data."""
+        return {faults.DATA_OPTION.get(self.model, "dataset_GT_path"): self.data}
+
+    def train_alone(self, folder: Path) -> Path:
+        """One process, this one, on the batches of two workers; the folder of the run."""
+        main = importlib.import_module(f"{self.model}.train").main
+        batch = 2 * self.settings["batch_size"]
+        return training.train(main, self.pictures() | self.settings | {"batch_size": batch, "save_dir": folder})
+
+    def wait_for_halt(self, job: Job, seconds: float = 600) -> int:
+        """Until the second worker has halted and the first has saved that step; the process id of the second.
+
+        The watchdog of the job is kept quiet meanwhile: a busy machine compiles for long.
+        """
+        end, told = time.monotonic() + seconds, self.here / "halted"
+        while not (told.exists() and self.saved_step() == HALT):
+            assert job.process.poll() is None, job.process.communicate()[0]
+            assert time.monotonic() < end, f"step {HALT} was never saved"
+            for workers in (self.here / "runs" / self.model).glob("workers-*"):
+                (workers / "alive").write_text(str(time.monotonic()))
+            time.sleep(0.05)
+        return int(told.read_text())
+
+    def saved_step(self) -> int | None:
+        """That of last.ckpt, which must be readable; None while there is none."""
+        with contextlib.suppress(ValueError):  # no run yet
+            return faults.saved_step(self.folder)
+        return None
+
+    def told(self, rank: int) -> dict[str, Any]:
+        """What a worker said at the end of its training."""
+        return json.loads((self.here / f"{rank}.json").read_text())
+
+
+def processes_left(here: Path, seconds: float = 10) -> list[int]:
+    """The processes of the jobs that were started in a folder; those that have just been killed get some seconds."""
+    end = time.monotonic() + seconds
+    while (found := processes(here)) and time.monotonic() < end:
+        time.sleep(0.1)
+    return found
+
+
+def processes(here: Path) -> list[int]:
+    """Every living process of the jobs that were started in a folder."""
+    mark, found = f"ZOO_JOB={here}/".encode(), []
+    for file in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):  # gone meanwhile, or another user's
+            if any(entry.startswith(mark) for entry in file.read_bytes().split(b"\0")):
+                found.append(int(file.parent.name))
+    return found
+
+
+def signal_and_wait(job: Job, pid: int, number: int) -> tuple[float, int, str]:
+    """Send a signal to a process, and wait for the end of the job: (seconds that it took, exit code, what it said)."""
+    since = time.monotonic()
+    os.kill(pid, number)
+    code, said = job.end()
+    return time.monotonic() - since, code, said

@@ -1,0 +1,242 @@
+"""One command line: an option is spelled, typed and explained alike in the five; --help and its examples are sound."""
+
+import dataclasses
+import importlib
+import re
+import shlex
+import typing
+
+import pytest
+
+from ci import bad_input_table as table
+from common import UserError, checkpoint, config
+from common.checkpoint import Checkpoint
+from common.command_line import WIDEST, spellings
+from common.mindrecord import __main__ as mindrecord
+
+MODELS = ("WDSR", "IRN", "SRFlow", "SRDiff", "CSNLN")
+# What infer.py takes where no command is typed, or the one that enlarges.
+INFER = {"IRN": "UpscaleConfig", "SRFlow": "EnlargeConfig"}
+ENTRIES = ("train", "eval", "infer", "export")
+# Option -> the models in which it is the same, and why it is not the same in all. The others are the same everywhere.
+APART = {
+    ("train eval infer export", "scale"): (["WDSR", "IRN SRFlow SRDiff CSNLN"], "the seed's 2+3+4 is a text"),
+    ("train eval infer export", "model"): (["WDSR", "IRN", "SRFlow SRDiff CSNLN"], "some names fix the other sizes"),
+    ("train eval", "dataset_GT_path"): (["WDSR CSNLN", "IRN", "SRFlow", "SRDiff"], "the folders that each knows"),
+    ("train eval", "dataset_LQ_path"): (["IRN", "SRFlow SRDiff"], "IRN makes LR pictures: these are its aim"),
+    ("eval", "data_test"): (["WDSR CSNLN", "IRN SRFlow SRDiff"], "sets by name, or below a folder"),
+    ("train", "val_GT_path"): (["IRN", "SRFlow SRDiff"], "IRN trains on whole pictures, never on packed patches"),
+    ("train", "epochs"): (
+        ["WDSR CSNLN", "IRN SRFlow SRDiff"],
+        "an epoch is --test_every steps in the seeds of the two",
+    ),
+    ("train", "decay"): (["WDSR", "CSNLN"], "200 is every 200 epochs in the one seed, once in the other"),
+    ("train", "lr_steps"): (["IRN", "SRFlow"], "SRFlow has shares of niter besides, IRN another schedule"),
+    ("train", "weight_decay"): (["IRN", "WDSR SRFlow CSNLN"], "IRN's authors clip first"),
+    ("train", "beta2"): (["SRFlow", "WDSR IRN SRDiff CSNLN"], "what the authors' files say has no effect"),
+    ("train", "gclip"): (["SRDiff", "WDSR IRN SRFlow CSNLN"], "what the authors' files say has no effect"),
+    ("train", "stage"): (["SRFlow", "SRDiff"], "the second stage is a flow, or a diffusion"),
+    ("train", "ckpt_path"): (["WDSR IRN CSNLN", "SRFlow SRDiff"], "the two begin with an encoder: pretrain_model_G"),
+    ("train", "ckpt_save_path"): (["CSNLN", "WDSR IRN SRFlow SRDiff"], "its seed calls it checkpoint_path"),
+    ("eval infer export", "ckpt_path"): (["CSNLN", "WDSR IRN SRFlow SRDiff"], "checkpoint_path is where it saves"),
+    ("eval infer", "tile"): (["SRDiff", "WDSR IRN SRFlow"], "its tiles are blended"),
+    ("eval", "crop"): (["IRN", "SRDiff", "WDSR SRFlow CSNLN"], "IRN crops for all figures, SRDiff for none"),
+    ("infer", "samples"): (["IRN", "SRFlow SRDiff"], "IRN's differ too little for a sheet"),
+    ("export", "file_name"): (["WDSR CSNLN", "IRN", "SRFlow", "SRDiff"], "the names of the graphs"),
+}
+COMMANDS = re.compile(r"^ *python (?:-m )?((?:\w+/)*\w+\.py|common\.mindrecord) (.*)$", re.MULTILINE)
+
+
+def options_of(model, entry):
+    """The configuration class of a program."""
+    module = importlib.import_module(f"{model}.{entry}")
+    return getattr(module, INFER.get(model, "InferConfig") if entry == "infer" else f"{entry.capitalize()}Config")
+
+
+def meaning(text):
+    """A help text without what it says of its default, which may differ."""
+    return re.sub(r"; (default: |0: the model's).*", "", text)
+
+
+def holders(entry):
+    """Word -> {model: (field, type, spellings)} of what is understood by it."""
+    found = {}
+    for model in MODELS:
+        cls = options_of(model, entry)
+        hints, names = typing.get_type_hints(cls), spellings(cls)
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        for word, name in names.items():
+            alike = {other for other, its in names.items() if its == name}
+            found.setdefault(word, {})[model] = fields[name], hints[name], alike
+    return found
+
+
+def same(one, other):
+    """Whether two options are one: type, spellings and meaning."""
+    said = [(hint, alike, meaning(field.metadata["help"])) for field, hint, alike in (one, other)]
+    return said[0] == said[1]
+
+
+def groups_of(entry, names):
+    """The models in which options of these names are the same, by `APART`; all in one when it says nothing."""
+    found = [groups for (entries, name), (groups, _) in APART.items() if entry in entries.split() and name in names]
+    assert len(found) <= 1, names
+    return [group.split() for group in found[0]] if found else [list(MODELS)]
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_an_option_is_the_same_in_all_models(entry):
+    for word, by_model in holders(entry).items():
+        for group in groups_of(entry, {field.name for field, _, _ in by_model.values()}):
+            among = [by_model[model] for model in group if model in by_model]
+            for other in among[1:]:
+                assert same(among[0], other), f"{entry} --{word} of {group}: {among[0]} and {other}"
+
+
+def test_nothing_is_set_apart_without_need():
+    used = {entry: holders(entry) for entry in ENTRIES}
+    for (entries, name), (groups, reason) in APART.items():
+        assert len(reason.split()) > 3
+        for entry in entries.split():
+            by_model = used[entry][name]
+            first = [by_model[group.split()[0]] for group in groups]
+            for number, one in enumerate(first):
+                for other in first[number + 1 :]:
+                    assert not same(one, other), f"{entry} --{name}: {groups} are no longer different"
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_no_word_means_two_options(entry):
+    for model in MODELS:
+        cls = options_of(model, entry)
+        words = [word for field in dataclasses.fields(cls) for word in (field.name, *field.metadata["aliases"])]
+        assert len(words) == len(set(words)), (model, sorted(word for word in words if words.count(word) > 1))
+
+
+# ------------------------------------------------------------------------------------------------------------ --help
+
+
+@pytest.mark.parametrize("program", table.PROGRAMS, ids=lambda program: program.name)
+def test_help(program, capsys, monkeypatch):
+    """A usage that names the inputs, what it does, and a word about each option, in lines that can be read."""
+    monkeypatch.setenv("COLUMNS", "200")
+    module = importlib.import_module(program.module)
+    command = [] if program.command in program.cases.get("unknown command", ()) else program.command.split()
+    with pytest.raises(SystemExit) as ended:
+        module.main([*command, "--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    assert text.startswith("usage: ")
+    assert [line for line in text.splitlines() if len(line) > WIDEST] == []
+    described = text.partition("\n\n")[2]
+    assert len(described.partition("\n\n")[0].split()) > 1, "no description"
+    assert "{," not in text
+    assert ",}" not in text
+    shown = re.findall(r"\n  (--[\w.]+)", text)
+    assert len(shown) == len(set(shown)), "an option is listed twice"
+    if "infer" in program.module:
+        assert re.match(r"usage: \S+( \w+)? [A-Z_]+", text), text[:100]
+
+
+@pytest.mark.parametrize("program", table.PROGRAMS, ids=lambda program: program.name)
+def test_every_option_has_a_help_text(program):
+    module = importlib.import_module(program.module)
+    kinds = [cls for cls in vars(module).values() if dataclasses.is_dataclass(cls) and isinstance(cls, type)]
+    for field in [field for cls in kinds for field in dataclasses.fields(cls) if "help" in field.metadata]:
+        assert len(field.metadata["help"].split()) > 1, field.name
+
+
+def test_help_of_infer_names_the_commands(capsys):
+    for model, commands in {"SRFlow": ("encode", "decode", "interpolate"), "IRN": ("downscale", "upscale")}.items():
+        with pytest.raises(SystemExit):
+            importlib.import_module(f"{model}.infer").main(["--help"])
+        usage = capsys.readouterr().out.partition("\n\n")[0]
+        assert all(f"infer.py {command} " in usage.replace("__main__.py", "infer.py") for command in commands)
+
+
+# ---------------------------------------------------------------------------------------------------------- examples
+
+
+def read_command(module, words):
+    """What the program reads of a command line; nothing is done."""
+    if module is mindrecord:
+        return mindrecord._parser().parse_args(words)
+    if hasattr(module, "COMMANDS"):
+        return module.parse(list(words))
+    kinds = [cls for name, cls in vars(module).items() if name.endswith(("Config", "Options"))]
+    (cls,) = [cls for cls in kinds if dataclasses.is_dataclass(cls) and (cls.__doc__ or "").startswith("Options of")]
+    if module.__name__.endswith(".infer"):
+        return config.parse_inputs(cls, words, description="", usage="PICTURES ...")
+    return config.parse(cls, words, description="")
+
+
+def examples():
+    """(folder to be in, module, words) of each command that a program shows of itself."""
+    for name in dict.fromkeys(program.module for program in table.PROGRAMS):
+        module = importlib.import_module(name)
+        texts = [module.__doc__] if module is not mindrecord else [mindrecord.DESCRIPTION, mindrecord.PACKING]
+        for program, words in COMMANDS.findall("\n".join(texts)):
+            folder = "" if "/" in program or module is mindrecord else name.split(".")[0]
+            yield folder, module, shlex.split(words, comments=True)
+
+
+EXAMPLES = list(examples())
+
+
+def test_every_program_shows_an_example():
+    shown = {module.__name__ for _, module, _ in EXAMPLES}
+    assert shown == {program.module for program in table.PROGRAMS}
+
+
+@pytest.mark.parametrize(("folder", "module", "words"), EXAMPLES, ids=[module.__name__ for _, module, _ in EXAMPLES])
+def test_examples_are_understood(root, folder, module, words, monkeypatch):
+    monkeypatch.chdir(root / folder)
+    words = [word.replace("SRFlow_DF2K_4X.yml", str(root / "SRFlow" / "SRFlow_DF2K_4X.yml")) for word in words]
+    read_command(module, words)
+
+
+# ------------------------------------------------------------------------------------------------- what all five can do
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_pictures_may_be_typed_without_a_flag(model, tmp_path):
+    module = importlib.import_module(f"{model}.infer")
+    command = ["upscale"] if model == "IRN" else []
+    lost = str(tmp_path / "lost.png")
+    for words in ([lost, "--output", str(tmp_path)], ["--output", str(tmp_path), lost], ["--input", lost]):
+        with pytest.raises(UserError, match=r"lost\.png"):
+            module.main([*command, *words])
+    cls = options_of(model, "infer")
+    for words in (["a", "b", "--seed", "3"], ["--seed", "3", "a", "b"], ["a", "--seed", "3", "--input", "b"]):
+        words = words if "seed" in spellings(cls) else [word.replace("--seed", "--tile") for word in words]
+        words = [word.replace("--tile", "--attention_memory") for word in words] if model == "CSNLN" else words
+        assert config.parse_inputs(cls, words, description="", usage="PICTURES ...")[0] == ["a", "b"]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_resume_auto_takes_the_last_run_of_the_name(model, tmp_path):
+    """The newer of two, neither of which a training run wrote: that is what is said of the one that is taken."""
+    main = importlib.import_module(f"{model}.train").main
+    for name, stamp in (("old", "20260101-000000"), ("mine", "20260102-000000"), ("mine", "20260101-000000")):
+        checkpoint.save(tmp_path / f"{name}-{stamp}" / "ckpt" / "last.ckpt", Checkpoint({}, {"model": model}))
+    with pytest.raises(UserError, match=r"mine-20260101-000000/ckpt/last\.ckpt was not written by a training run"):
+        main(["--resume", "auto", "--name", "mine", "--save_dir", str(tmp_path)])
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_other_spellings_hold_on_the_command_line_and_in_a_file(model, tmp_path):
+    """Of training: what the seeds of other models call the batch's patches, the data, the rate, the log."""
+    cls = options_of(model, "train")
+    words = {"GT_size": "96", "gradient_clipping": "3", "print_freq": "7", "val_freq": "9", "distribute": "false"}
+    words |= {"lr_G": "0.5", "save": "there", "keep_checkpoint_max": "2", "resume_state": "auto", "dataroot": "HR"}
+    (tmp_path / "some.yaml").write_text("".join(f"{word}: {value}\n" for word, value in words.items()))
+    line = config.parse(cls, [part for word, value in words.items() for part in (f"--{word}", value)], description="")
+    file = config.parse(cls, ["--config_path", str(tmp_path / "some.yaml")], description="")
+    assert file == line
+    found = (line.patch_size, line.gclip, line.log_every, line.test_every, line.run_distribute, line.lr)
+    assert found == (96, 3, 7, 9, False, 0.5)
+    assert (line.save_dir, line.ckpt_save_max, line.resume) == ("there", 2, "auto")
+    assert "HR" in dataclasses.astuple(line)
+    (tmp_path / "twice.yaml").write_text("GT_size: 96\npatch_size: 48\n")
+    with pytest.raises(UserError, match=r"twice\.yaml: GT_size and patch_size are the same option: give one of them"):
+        config.load(cls, tmp_path / "twice.yaml")

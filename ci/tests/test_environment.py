@@ -1,0 +1,240 @@
+"""ci/environment.sh on machines that lack something: a stand-in for Python says no where a bare Debian would."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOLS = ("bash", "dirname", "readlink", "sha256sum", "cut", "paste", "grep", "rm", "mkdir", "touch")
+
+# Runs what it is asked to with this test's interpreter, without site-packages; LACKING names modules that it denies.
+STAND_IN = """
+import os, sys
+
+program, option, code, *words = [*sys.argv[1:], ""][:3] + sys.argv[4:]
+sys.version_info = (*map(int, os.environ.get("VERSION", "3.11").split(".")), 0)
+sys.modules.update(dict.fromkeys(os.environ.get("LACKING", "").split()))
+sys.path.insert(0, os.path.dirname(os.path.dirname(program)) + "/site")
+sys.argv = [program, *words]
+if option == "--version":
+    print("Python", os.environ["VERSION"])
+elif option == "-c":
+    exec(code)
+else:
+    with open(os.environ["LOG"], "a") as log:
+        print(code, *words, file=log)
+    __import__(code)
+"""
+# As the real one: bin/activate comes last. KILLED=venv kills it and the shell before.
+VENV = """
+import os, shutil, signal, sys
+
+home = sys.argv[-1]
+os.makedirs(home + "/bin", exist_ok=True)
+open(home + "/pyvenv.cfg", "w").close()
+shutil.copy(sys.argv[0], home + "/bin/python")
+if os.environ.get("KILLED") == "venv":
+    os.kill(os.getppid(), signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)
+with open(home + "/bin/activate", "w") as file:
+    print(f"VIRTUAL_ENV={home!r}", file=file)
+"""
+# Installs two modules; KILLED=pip kills it and the shell between them, FAILING=pip is no network.
+PIP = """
+import os, signal, sys
+
+if os.environ.get("FAILING") == "pip":
+    sys.exit(1)
+site = sys.path[0]
+os.makedirs(site, exist_ok=True)
+open(site + "/cv2.py", "w").close()
+if os.environ.get("KILLED") == "pip":
+    os.kill(os.getppid(), signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)
+with open(site + "/mindspore.py", "w") as file:
+    file.write(os.environ.get("MINDSPORE", ""))
+"""
+
+
+class Machine:
+    """A clone on a machine that has a few tools and, at first, a stand-in for python3."""
+
+    def __init__(self, folder: Path):
+        self.clone, self.log, self.bin = folder / "my clone", folder / "log", folder / "usr/bin"
+        (self.clone / "ci").mkdir(parents=True)
+        (self.clone / "ci/environment.sh").write_bytes((ROOT / "ci/environment.sh").read_bytes())
+        (self.clone / "pyproject.toml").write_text("first\n")
+        self.bin.mkdir(parents=True)
+        for tool in TOOLS:
+            (self.bin / tool).symlink_to(next(filter(Path.exists, (Path(f"/usr/bin/{tool}"), Path(f"/bin/{tool}")))))
+        for name, code in {"stand_in": STAND_IN, "venv": VENV, "pip": PIP, "ensurepip": ""}.items():
+            (folder / f"{name}.py").write_text(code)
+        self.python = self.bin / "python3"
+        start = f'#!/bin/sh\nexec "{sys.executable}" -S "{folder}/stand_in.py" "$0" "$@"\n'
+        self.python.write_text(start)
+        self.python.chmod(0o755)
+
+    def ready(self, extras: str = "ui,onnx", libraries: str = "libc.so.6", **variables: str):
+        """Source environment.sh and ask for `extras`; of the system's libraries it looks for these alone."""
+        code = """
+. ci/environment.sh
+ENVIRONMENT_LIBRARIES=()
+for name in $1; do ENVIRONMENT_LIBRARIES+=("$name $name-deb $name-rpm"); done
+environment_ready "$2"
+echo "ready: $PYTHON"
+"""
+        return subprocess.run(
+            ["bash", "-c", code, "bash", libraries, extras],
+            cwd=self.clone,
+            env={"PATH": str(self.bin), "HOME": "/nowhere", "LOG": str(self.log), **variables},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def asked(self) -> list[str]:
+        """What venv, pip and ensurepip were started with since the last call, the environment's folder left out."""
+        lines = (
+            self.log.read_text().replace(str(self.clone / ".venv"), ".venv").splitlines() if self.log.exists() else []
+        )
+        self.log.unlink(missing_ok=True)
+        return [re.sub(r" --quiet.* -e (\S+).*", r" \1", line) for line in lines]
+
+
+@pytest.fixture
+def machine(tmp_path):
+    return Machine(tmp_path)
+
+
+def assert_refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    """One sentence with these words, exit code 1."""
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    for word in words:
+        assert word in done.stderr
+
+
+def test_makes_and_fills_an_environment_once(machine):
+    done = machine.ready()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith(f"ready: {machine.clone}/.venv/bin/python\n")
+    assert machine.asked() == ["venv .venv", "pip install .[ui,onnx]"]
+    assert machine.ready().stdout == f"ready: {machine.clone}/.venv/bin/python\n"
+    assert machine.asked() == [], "nothing is installed twice"
+    (machine.clone / "pyproject.toml").write_text("second\n")
+    machine.ready("ui,onnx,dev")
+    machine.ready()
+    assert machine.asked() == ["pip install .[ui,onnx,dev]"], "with pyproject.toml changed, and for all that it names"
+
+
+def test_mindspore_of_the_machine_is_used(machine):
+    (machine.bin.parent / "site").mkdir()
+    (machine.bin.parent / "site/mindspore.py").touch()
+    machine.ready()
+    assert machine.asked()[0] == "venv --system-site-packages .venv"
+
+
+def test_no_python(machine):
+    machine.python.unlink()
+    assert_refused(
+        machine.ready(), "found no python3", "apt-get install python3 python3-venv libc.so.6-deb,", "PYTHON=..."
+    )
+    assert_refused(machine.ready(PYTHON="/nope/python"), "found no /nope/python;")
+
+
+@pytest.mark.parametrize("version", ["3.9", "3.13"])
+def test_python_that_mindspore_has_no_wheels_for(machine, version):
+    assert_refused(
+        machine.ready(VERSION=version), "needs Python 3.10, 3.11 or 3.12", f"python3, which is Python {version};"
+    )
+    assert machine.asked() == []
+
+
+def test_environment_of_a_python_that_was_replaced(machine):
+    machine.ready(KILLED="pip")
+    assert_refused(machine.ready(VERSION="3.13"), f"remove {machine.clone}/.venv and try again")
+
+
+def test_python_without_venv(machine):
+    assert_refused(machine.ready(LACKING="ensurepip", VERSION="3.12"), "apt-get install python3.12-venv\n")
+    assert not (machine.clone / ".venv").exists()
+
+
+def test_missing_libraries_are_named_together_before_the_download(machine):
+    done = machine.ready(libraries="libnope.so.1 libc.so.6 libneither.so.2")
+    assert_refused(
+        done,
+        "lacks: libnope.so.1 libneither.so.2;",
+        "apt-get install libnope.so.1-deb libneither.so.2-deb,",
+        "dnf install libnope.so.1-rpm libneither.so.2-rpm\n",
+    )
+    assert machine.asked() == ["venv .venv"], "before pip is started"
+
+
+def test_killed_while_the_environment_was_made(machine):
+    assert machine.ready(KILLED="venv").returncode == -signal.SIGKILL
+    assert (machine.clone / ".venv/unfinished").exists()
+    assert machine.ready().returncode == 0
+    assert machine.asked() == ["venv .venv", "venv .venv", "pip install .[ui,onnx]"]
+    assert not (machine.clone / ".venv/unfinished").exists()
+
+
+def test_killed_while_pip_installed(machine):
+    machine.ready(KILLED="pip")
+    assert (machine.clone / ".venv/unfinished").exists()
+    assert machine.ready().returncode == 0
+    assert machine.asked() == ["venv .venv", "pip install .[ui,onnx]", "pip install .[ui,onnx]"]
+    machine.ready("ui,onnx,dev", KILLED="pip")
+    machine.ready()
+    assert machine.asked() == ["pip install .[ui,onnx,dev]", "pip install .[ui,onnx]"], "a stamp outlived a killed pip"
+
+
+def test_pip_fails(machine):
+    assert_refused(machine.ready(FAILING="pip"), "pip could not install", "(see above)", "is a package index reachable")
+    assert machine.ready().returncode == 0
+    machine.asked()
+    assert machine.ready("ui,onnx,dev", FAILING="pip").returncode == 1
+    assert machine.ready().returncode == 0
+    assert machine.asked() == ["pip install .[ui,onnx,dev]"], "what was complete before still is"
+
+
+def test_mindspore_that_was_removed_is_installed_again(machine):
+    machine.ready()
+    (machine.clone / ".venv/site/mindspore.py").unlink()
+    machine.asked()
+    assert machine.ready().returncode == 0
+    assert machine.asked() == ["pip install .[ui,onnx]"]
+
+
+def test_environment_without_pip(machine):
+    machine.ready(KILLED="pip")
+    machine.asked()
+    machine.ready(LACKING="pip")
+    assert machine.asked() == ["ensurepip", "pip install .[ui,onnx]"]
+
+
+def test_mindspore_that_does_not_load(machine):
+    assert_refused(
+        machine.ready(MINDSPORE="raise ImportError('libnccl.so.2: no such file')"),
+        f"mindspore does not load in {machine.clone}/.venv: ImportError: libnccl.so.2: no such file\n",
+    )
+
+
+def test_copied_clone(machine):
+    machine.ready()
+    machine.clone = Path(shutil.copytree(machine.clone, machine.clone.with_name("copy")))
+    assert_refused(machine.ready(), f"{machine.clone}/.venv was made for another folder", "remove it and try again")
+
+
+def test_the_readmes_name_what_is_looked_for():
+    code = '. ci/environment.sh; echo "python3 python3-venv $(environment_packages 2)"'
+    said = subprocess.run(["bash", "-c", code], cwd=ROOT, env=os.environ, capture_output=True, text=True, check=True)
+    for readme in ("README.md", "README_CN.md"):
+        assert f"apt-get install {said.stdout.strip()}`" in (ROOT / readme).read_text(encoding="utf-8"), readme

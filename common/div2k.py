@@ -1,0 +1,69 @@
+"""DIV2K: the folders of its numbered pictures, and the numbers that are trained and tested on.
+
+DIV2K/DIV2K_train_HR/0001.png ... 0900.png           (0801 ... may also stand in DIV2K_valid_HR, as published)
+DIV2K/DIV2K_train_LR_bicubic/X2/0001x2.png ...
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from common import UserError
+from common.pairs import Pair
+
+log = logging.getLogger(__name__)
+HR = {"train": "DIV2K_train_HR", "test": "DIV2K_valid_HR"}
+
+
+def find_root(folder: Path) -> Path | None:
+    """The folder that holds DIV2K_train_HR: `folder/DIV2K` or `folder` itself."""
+    return next((root for root in (folder / "DIV2K", folder) if (root / HR["train"]).is_dir()), None)
+
+
+def require_root(folder: Path) -> Path:
+    """The same.
+
+    Raises:
+        UserError: there is no DIV2K.
+    """
+    if root := find_root(folder):
+        return root
+    raise UserError(f"no DIV2K in {folder}: expected {folder / 'DIV2K' / HR['train']} with 0001.png ...")
+
+
+def find_split(folder: Path, split: str) -> Path | None:
+    """The HR pictures of the "train" or "test" split, in the folder, its DIV2K/ or its DIV2K_data/."""
+    places = (base / HR[split] for base in (folder, folder / "DIV2K", folder / "DIV2K_data"))
+    return next((place for place in places if place.is_dir()), None)
+
+
+def require_some(found: Sequence[Pair], numbers: range, root: Path) -> None:
+    """Whether there is any of the pictures that were asked for; a line of the log where some are missing.
+
+    Raises:
+        UserError: there is none.
+    """
+    asked = f"{numbers.start}-{numbers.stop - 1}"
+    if not found:
+        raise UserError(
+            f"{root} has none of the pictures {asked}; type --data_range FIRST-LAST/FIRST-LAST for what it has"
+        )
+    if len(found) < len(numbers):
+        log.warning("%s has %d of the %d pictures %s", root, len(found), len(numbers), asked)
+
+
+def parse_ranges(text: str, example: str = "1-800/801-900") -> tuple[range, range]:
+    """`1-800/801-810` -> numbers for training and for test.
+
+    Raises:
+        UserError: anything else; says the example.
+    """
+    parts = [part.split("-") for part in text.split("/")]
+    if len(parts) != 2 or not all(len(part) == 2 and part[0].isdigit() and part[1].isdigit() for part in parts):
+        raise UserError(f"--data_range must look like {example}, not {text!r}")
+    train, test = (range(int(first), int(last) + 1) for first, last in parts)
+    if not train or not test:
+        raise UserError(f"--data_range {text} holds an empty range: FIRST-LAST needs FIRST <= LAST")
+    if shared := sorted(set(train) & set(test)):
+        log.warning("--data_range %s: %d picture(s), %s ..., are trained and tested on", text, len(shared), shared[0])
+    return train, test
