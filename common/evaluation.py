@@ -50,15 +50,41 @@ def ssim_figure(convention: Convention) -> Figure:
     return Figure(convention.label("SSIM"), lambda sr, hr, lr: convention.ssim(sr, hr), 4)
 
 
-def lr_psnr_figure(scale: int) -> Figure:
-    """PSNR between the SR picture made small again by bicubic and the LR picture: does SR agree with its input?"""
+def lr_psnr_figure(scale: int, rounding: str = "half_up") -> Figure:
+    """PSNR between the SR picture made small again by bicubic and the LR picture: does SR agree with its input?
+
+    Args:
+        rounding: of the small picture's values, see `common.metrics.lr_psnr`.
+    """
     name = Convention("rgb", 0).label("LR-PSNR")
-    return Figure(name, lambda sr, hr, lr: metrics.lr_psnr(sr, lr, scale, channels="rgb", crop=0, rounding="half_up"))
+    return Figure(name, lambda sr, hr, lr: metrics.lr_psnr(sr, lr, scale, channels="rgb", crop=0, rounding=rounding))
 
 
-def lpips_figure(distance: Callable[[np.ndarray, np.ndarray], float]) -> Figure:
-    """LPIPS, smaller is better."""
-    return Figure("LPIPS (AlexNet v0.1)", lambda sr, hr, lr: distance(sr, hr), 4)
+def with_lpips(figures: Sequence[Figure], weights: str) -> list[Figure]:
+    """The figures, and LPIPS (smaller is better) behind them.
+
+    Args:
+        weights: folder of AlexNet's and LPIPS's weights; "" leaves it out.
+
+    Raises:
+        UserError: they are not there.
+    """
+    if not weights:
+        return list(figures)
+    from common.lpips import Lpips
+
+    distance = Lpips.from_files(weights)
+    return [*figures, Figure("LPIPS (AlexNet v0.1)", lambda sr, hr, lr: distance(sr, hr), 4)]
+
+
+def measured_apart(sr: np.ndarray, hr: np.ndarray, lr: np.ndarray) -> float:
+    """In the place of `Figure.measure`, of figures that take more than one picture."""
+    raise NotImplementedError("this figure is not one of a single picture")
+
+
+def diversity(samples: Sequence[np.ndarray]) -> float:
+    """Standard deviation of each colour value over the samples, in steps of 255; the mean of all values."""
+    return float(np.std(np.stack(samples).astype(np.float64), 0).mean())
 
 
 @dataclass

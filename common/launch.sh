@@ -2,8 +2,9 @@
 # Sourced by every script: finds the clone, the interpreter and the device; starts one process or several.
 # How a script uses it: WDSR/script/run_gpu_distribute.sh.
 #
-# The user's environment: PYTHON, DEVICE_TARGET, BACKGROUND=1; for several workers also WATCHDOG_SECONDS (1800) and
-# STOP_SECONDS (60); for several machines MS_WORKER_NUM (workers of all), NODE_RANK, MASTER_ADDR, MASTER_PORT (8118).
+# The user's environment: PYTHON, DEVICE_TARGET, BACKGROUND=1, EVAL_WORKERS (1); for several workers also
+# WATCHDOG_SECONDS (1800) and STOP_SECONDS (60); for several machines MS_WORKER_NUM (workers of all), NODE_RANK,
+# MASTER_ADDR, MASTER_PORT (8118).
 # Python sees ZOO_PREFERRED_DEVICE and, as one of several workers, ZOO_JOB: the folder with the workers' logs.
 
 set +o posix # bash started as `sh` has no process substitution before 5.1
@@ -25,6 +26,8 @@ zoo_setup() {
     if (($# - 2 < needed)); then zoo_usage "$2" 1 >&2; fi
     if [[ -n ${PYTHON:-} ]]; then
         command -v "$PYTHON" >/dev/null || zoo_fail "PYTHON is not a program: $PYTHON"
+    elif [[ -e $ROOT/.venv/unfinished ]]; then
+        zoo_fail "the installation in $ROOT/.venv was interrupted: type bash ci/quickstart.sh"
     elif [[ -x $ROOT/.venv/bin/python ]]; then
         PYTHON=$ROOT/.venv/bin/python
     else

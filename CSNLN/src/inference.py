@@ -10,8 +10,7 @@ from mindspore import Tensor
 
 from common import UserError, onnx_file
 from common.engine import Engine, OnnxEngine
-from common.evaluation import Figure, lr_psnr_figure, psnr_figure, ssim_figure
-from common.figures import with_lpips
+from common.evaluation import Figure, lr_psnr_figure, psnr_figure, ssim_figure, with_lpips
 from common.metrics import Convention
 from common.pixels import to_float, to_uint8, to_uint16
 from common.tiling import self_ensemble

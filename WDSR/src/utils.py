@@ -11,9 +11,8 @@ from mindspore import Tensor
 from common import checkpoint, recipe, trained
 from common.checkpoint import Checkpoint
 from common.engine import make_engine
-from common.evaluation import Figure, lr_psnr_figure, psnr_figure, ssim_figure
+from common.evaluation import Figure, lr_psnr_figure, psnr_figure, ssim_figure, with_lpips
 from common.export import Port
-from common.figures import with_lpips
 from common.pairs import Pair
 from common.tiling import refuse_small, self_ensemble, tile_apply
 from common.training import Plan

@@ -11,8 +11,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The READMEs' commands first: they take longest, and nothing else could be run beside them at the end."""
-    items.sort(key=lambda item: item.path.name != "test_readmes.py")
+    """The longest files first: nothing else could be run beside them at the end."""
+    items.sort(key=lambda item: item.path.name not in ("test_readmes.py", "test_distribution.py"))
 
 
 @pytest.fixture(autouse=True)

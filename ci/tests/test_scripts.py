@@ -1,7 +1,7 @@
 """The models' shell scripts: what they hand to python, how they are started, how they refuse. Programs are stand-ins.
 
 What they have in common, `common/launch.sh`, is tested by one of them; its functions and jobs of several workers by
-common/test_launch.py; that real workers train by the models' test_distributed.py.
+common/test_launch.py; that real workers train by test_distribution.py.
 """
 
 import json

@@ -10,10 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from common import UserError
-from common.evaluation import Figure, Table, captioned_strip, lpips_figure, psnr_figure, ssim_figure, told_apart
+from common.evaluation import Figure, Table, captioned_strip, psnr_figure, ssim_figure, told_apart, with_lpips
 from common.images import write_picture
 from common.metrics import Convention
 from common.pairs import Pair
+from common.picture_sets import named_sets
 from common.pixels import to_uint8
 from common.report import Shown
 from common.resize import imresize
@@ -33,23 +34,19 @@ def evaluation_sets(options: EvalConfig, scale: int) -> dict[str, list[Pair]]:
     Raises:
         UserError: a set that is not there, or an HR picture without its LR picture.
     """
-    root = Path(options.dataset_GT_path)
+    root, lr_path = Path(options.dataset_GT_path), options.dataset_LQ_path
     if not options.data_test:
         folder = hr_folder(root).resolve()
         name = options.data_name or (folder.parent if folder.name == "HR" else folder).name
-        return {name: find_pictures(str(folder), options.dataset_LQ_path, scale, "test")}
-    sets = {}
-    for name in options.data_test.split("+"):
-        is_root = root.name == name or (name == "DIV2K" and (root / "DIV2K_valid_HR").is_dir())
-        places = [root / "benchmark" / name, root / name, *([root] if is_root else [])]
-        place = next((place for place in places if place.is_dir()), None)
-        if place is None:
-            raise UserError(f"no data set {name!r}: looked for {', '.join(map(str, places))}")
-        lr_path = options.dataset_LQ_path
-        if lr_path and (Path(lr_path) / name).is_dir():
-            lr_path = str(Path(lr_path) / name)
-        sets[name] = find_pictures(str(hr_folder(place)), lr_path, scale, "test")
-    return sets
+        return {name: find_pictures(str(folder), lr_path, scale, "test")}
+
+    def is_root(name: str) -> bool:
+        return root.name == name or (name == "DIV2K" and (root / "DIV2K_valid_HR").is_dir())
+
+    return {
+        name: find_pictures(str(hr_folder(place)), beside, scale, "test")
+        for name, place, beside in named_sets(options.data_test, root, lr_path, is_root)
+    }
 
 
 def hr_folder(root: Path) -> Path:
@@ -89,11 +86,8 @@ def figures(scale: int, crop: int, lpips_weights: str) -> Figures:
     conventions = [Convention(channels, scale if crop < 0 else crop) for channels in ("y", "rgb")]
     made = [make(convention) for convention in conventions for make in (psnr_figure, ssim_figure)]
     lr = [replace(figure, name=f"LR {figure.name}", columns=("IRN",)) for figure in made]
-    if lpips_weights:
-        from common.lpips import Lpips
-
-        made.append(lpips_figure(Lpips.from_files(lpips_weights)))
-    return Figures([replace(figure, columns=("bicubic", "IRN")) for figure in made], lr)
+    restored = with_lpips(made, lpips_weights)
+    return Figures([replace(figure, columns=("bicubic", "IRN")) for figure in restored], lr)
 
 
 def evaluate(

@@ -8,9 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-from common import UserError, metrics
+from common import UserError
 from common.atomic import replacing
-from common.evaluation import Figure, Table, lpips_figure, psnr_figure, ssim_figure
+from common.evaluation import (
+    Figure,
+    Table,
+    diversity,
+    lr_psnr_figure,
+    measured_apart,
+    psnr_figure,
+    ssim_figure,
+    with_lpips,
+)
 from common.evaluation_run import EvaluationRun
 from common.images import comparison_strip, write_picture
 from common.metrics import PROTOCOLS, Convention
@@ -30,26 +39,12 @@ def figures(options: EvalConfig, scale: int, ways: Sequence[Way]) -> list[Figure
     """PSNR and SSIM on RGB by the authors' protocol and on Y, LR-PSNR, LPIPS where weights are given, and the rest."""
     authors, on_y = PROTOCOLS["srdiff"](scale), Convention("y", scale if options.crop < 0 else options.crop)
     made = [make(convention) for convention in (authors, on_y) for make in (psnr_figure, ssim_figure)]
-    made.append(Figure(Convention("rgb", 0).label("LR-PSNR"), lambda sr, hr, lr: lr_psnr(sr, lr, scale)))
-    if options.lpips_weights:
-        from common.lpips import Lpips
-
-        made.append(lpips_figure(Lpips.from_files(options.lpips_weights)))
+    made = with_lpips([*made, lr_psnr_figure(scale, "half_even")], options.lpips_weights)
     names = tuple(map(str, ways))
     made = [replace(figure, columns=("bicubic", *names)) for figure in made]
     if options.samples > 1:
         made.append(Figure(DIVERSITY, measured_apart, 2, names))
     return [*made, Figure(SECONDS, measured_apart, 2, names)]
-
-
-def lr_psnr(sr: np.ndarray, lr: np.ndarray, scale: int) -> float:
-    """PSNR between SR made small again and LR, as the authors measure it."""
-    return metrics.lr_psnr(sr, lr, scale, channels="rgb", crop=0, rounding="half_even")
-
-
-def measured_apart(sr: np.ndarray, hr: np.ndarray, lr: np.ndarray) -> float:
-    """Of figures that take more than one picture."""
-    raise NotImplementedError("this figure is not one of a single picture")
 
 
 @dataclass
@@ -159,11 +154,6 @@ def measure(picture: Picture, samples: Samples, results: Results) -> dict[str, t
     if several:
         row[DIVERSITY] = tuple(diversity(list(found.values())) for found in samples.values())
     return row
-
-
-def diversity(samples: Sequence[np.ndarray]) -> float:
-    """Standard deviation of each colour value over the samples, in steps of 255; the mean of all values."""
-    return float(np.std(np.stack(samples).astype(np.float64), 0).mean())
 
 
 def summary(results: Results, ways: Sequence[Way]) -> str:

@@ -9,8 +9,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common import UserError, metrics
-from common.evaluation import Figure, Table, lpips_figure, psnr_figure, ssim_figure
+from common import UserError
+from common.evaluation import (
+    Figure,
+    Table,
+    diversity,
+    lr_psnr_figure,
+    measured_apart,
+    psnr_figure,
+    ssim_figure,
+    with_lpips,
+)
 from common.images import comparison_strip, write_picture
 from common.metrics import PROTOCOLS, Convention
 from common.report import Shown
@@ -47,30 +56,11 @@ def figures(options: EvalConfig, scale: int) -> Figures:
     """PSNR and SSIM on RGB by the authors' protocol and on Y, LR-PSNR, LPIPS where weights are given, and the rest."""
     authors, on_y = PROTOCOLS["srflow"](scale), Convention("y", scale if options.crop < 0 else options.crop)
     made = [make(convention) for convention in (authors, on_y) for make in (psnr_figure, ssim_figure)]
-    made.append(Figure(Convention("rgb", 0).label("LR-PSNR"), lambda sr, hr, lr: lr_psnr(sr, lr, scale)))
-    if options.lpips_weights:
-        from common.lpips import Lpips
-
-        made.append(lpips_figure(Lpips.from_files(options.lpips_weights)))
+    made = with_lpips([*made, lr_psnr_figure(scale, "half_even")], options.lpips_weights)
     heats = tuple(f"heat {heat:g}" for heat in options.all_heats())
     diversity = Figure("diversity (std of 255)", measured_apart, 2, heats) if options.samples > 1 else None
     nll = Figure("NLL (bits per pixel, no noise)", measured_apart, 3, ("HR",)) if options.nll else None
     return Figures([replace(figure, columns=("bicubic", *heats)) for figure in made], diversity, nll)
-
-
-def lr_psnr(sr: np.ndarray, lr: np.ndarray, scale: int) -> float:
-    """PSNR between SR made small again and LR, as the authors measure it."""
-    return metrics.lr_psnr(sr, lr, scale, channels="rgb", crop=0, rounding="half_even")
-
-
-def measured_apart(sr: np.ndarray, hr: np.ndarray, lr: np.ndarray) -> float:
-    """Of figures that take more than one picture."""
-    raise NotImplementedError("this figure is not one of a single picture")
-
-
-def diversity(samples: Sequence[np.ndarray]) -> float:
-    """Standard deviation of each colour value over the samples, in steps of 255; the mean of all values."""
-    return float(np.std(np.stack(samples).astype(np.float64), 0).mean())
 
 
 def evaluate(

@@ -273,7 +273,7 @@ def test_every_option_is_used(root):
         ({"dataset_GT_path": "/nope"}, "--dataset_GT_path is not a folder: /nope"),
         ({"dataset_LQ_path": "/nope"}, "--dataset_LQ_path is not a folder: /nope"),
         ({"dataset_LQ_path": LR_X4}, r"8 of 8 pictures of .*DIV2K_train_HR have no x2 picture in .*X4: 0001\.png"),
-        ({"val_GT_path": "/nope"}, "is not a folder: /nope"),
+        ({"val_GT_path": "/nope"}, "--val_GT_path is not there: /nope"),
         ({"patch_size": 33}, r"--patch_size 33 \(HR pixels\) must be a multiple of the scale, 2"),
         ({"patch_size": 600}, "every training picture is smaller than the patch of 600x600"),
         ({"scale": 5}, "scale must be one of 2, 3, 4, 8"),

@@ -101,6 +101,10 @@ def test_interpreter(root, tmp_path):
     own.parent.mkdir(parents=True)
     own.symlink_to("/bin/true")
     assert bash(tmp_path / "clone", show, tmp_path, PYTHON="").stdout.splitlines()[0] == str(own)
+    (tmp_path / "clone/.venv/unfinished").touch()
+    done = bash(tmp_path / "clone", show, tmp_path, PYTHON="")
+    sentence = f"error: the installation in {tmp_path}/clone/.venv was interrupted: type bash ci/quickstart.sh\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", sentence)
 
 
 def test_no_more_workers_than_cores(root, tmp_path):
