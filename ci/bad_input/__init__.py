@@ -1,0 +1,1 @@
+"""What ci/bad_input_table.py is made of."""
