@@ -5,6 +5,7 @@
 Above x2: bicubic, CSNLN, WDSR, and IRN, which made the small picture itself. Below x4: bicubic, SRDiff, SRFlow.
 """
 
+import argparse
 import subprocess
 import sys
 import tempfile
@@ -47,6 +48,7 @@ def tile(caption: str, picture: np.ndarray) -> np.ndarray:
 
 def main() -> None:
     """Run the five programs and join what they made."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     hr_path = SAMPLE / "DIV2K_train_HR" / f"{NAME}.png"
     small = {scale: SAMPLE / "DIV2K_train_LR_bicubic" / f"X{scale}" / f"{NAME}x{scale}.png" for scale in (2, 4)}
     bicubic = {scale: imresize(images.read_rgb(path), scale) for scale, path in small.items()}
