@@ -205,7 +205,7 @@ def shown(
             starts = {n: f"{picture.name}, {way}, sample {n}: " for n in range(1, count + 1)}
             first = next(n for n, start in starts.items() if not any(line.startswith(start) for line in results.lost))
             paths.append(path_of(folder, picture.name, way, first, count > 1))
-        yield Shown(*picture, paths)
+        yield Shown(picture.name, picture.hr, picture.lr, paths)
 
 
 def write_strip(folder: Path, picture: Picture, samples: Samples, figure: Figure, values: Sequence[float]) -> None:

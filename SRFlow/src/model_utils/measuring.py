@@ -134,8 +134,9 @@ def write_results(
 
 def shown(pictures: Iterator[Picture], options: EvalConfig, folder: Path) -> Iterator[Shown]:
     """Each picture for the report, with the first sample of each heat that `write_results` wrote to `folder`."""
-    for name, hr, lr in pictures:
-        stems = {heat: f"{name}_1" if heat and options.samples > 1 else name for heat in options.all_heats()}
+    several = options.samples > 1
+    for name, hr, lr, _ in pictures:
+        stems = {heat: f"{name}_1" if heat and several else name for heat in options.all_heats()}
         yield Shown(name, hr, lr, [folder / f"SR_heat_{heat:g}" / f"{stem}.png" for heat, stem in stems.items()])
 
 

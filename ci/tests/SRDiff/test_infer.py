@@ -192,7 +192,7 @@ def test_a_part_of_another_picture(saved, used, tmp_path):  # noqa: F811
     mask = np.zeros((21, 29, 3), np.uint8)
     mask[4:14, 8:20] = 255
     images.write_picture(tmp_path / "mask.png", mask)
-    words = (tmp_path / "face.png", "--fuse", tmp_path / "other.png", "--ckpt_path", saved[4], "--t", 4)
+    words = (tmp_path / "face.png", "--fuse", tmp_path / "other.png", "--ckpt_path", saved[4], "--t", 4, "--seed", 1)
     run(*words, "--box", "4,8,10,12", "--output", tmp_path / "box")
     run(*words, "--mask", tmp_path / "mask.png", "--output", tmp_path / "mask")
     found = images.read_picture(tmp_path / "box" / "face_fused.png")

@@ -273,7 +273,17 @@ def test_a_real_benchmark(tiny, shared_data, tmp_path):
 @pytest.mark.parametrize("protocol", ["table", "patches"])
 def test_two_workers_make_the_table_of_one(tiny, used, pictures, tmp_path, monkeypatch, capsys, protocol):
     images.write_picture(pictures[0] / "b3.png", smooth(24, 28, 3))
-    arguments = ["--dataset_GT_path", pictures[0], "--ckpt_path", tiny[4], "--heats", "0,0.6", "--samples", 2]
+    arguments = [
+        "--dataset_GT_path",
+        pictures[0],
+        "--ckpt_path",
+        tiny[4],
+        "--heats",
+        "0,0.6",
+        "--samples",
+        2,
+        "--report",
+    ]
     assert_two_make_the_table_of_one(evaluation.main, [*arguments, "--protocol", protocol], tmp_path, monkeypatch)
     said = capsys.readouterr().out.splitlines()
     if protocol == "patches":
