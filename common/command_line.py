@@ -8,7 +8,7 @@ import typing
 from typing import Any
 
 from common import UserError
-from common.values import did_you_mean
+from common.values import did_you_mean, says_default
 
 WIDEST = 120  # columns of `--help`
 CONFIG_FLAGS = "--config", "--config_path", "--opt", "-opt"
@@ -137,11 +137,6 @@ def _metavar(field: dataclasses.Field, kind: Any, default: Any) -> str:
         word = {int: "N", float: "X"}.get(kind[0], word)
         return f"{word},{word} ..."
     return {bool: "{true,false}", int: "N", float: "X"}.get(kind, word)
-
-
-def says_default(text: str) -> bool:
-    """Whether the text itself says what happens by default."""
-    return "default: " in text
 
 
 def _with_default(text: str, default: Any) -> str:

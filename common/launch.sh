@@ -37,7 +37,7 @@ zoo_setup() {
 }
 
 zoo_usage() {
-    echo "usage: bash $0 $1 [python options such as --epochs 1]"
+    echo "usage: bash $0 $1 [options of the python program]"
     echo "       DEVICE_TARGET=CPU chooses the device, BACKGROUND=1 returns at once, PYTHON=... names the interpreter"
     exit "$2"
 }

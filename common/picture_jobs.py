@@ -14,6 +14,7 @@ from common.options import EnlargingOptions
 from common.resize import imresize
 
 log = logging.getLogger(__name__)
+OTHER_PICTURES = (".tif", ".tiff", ".webp", ".gif", ".jp2", ".heic", ".avif")  # that users have, and are not read here
 
 
 class Job(NamedTuple):
@@ -37,6 +38,9 @@ def find_jobs(inputs: Sequence[str], output: str) -> list[Job]:
     jobs: dict[Path, Job] = {}
     for root in map(Path, inputs):
         found = [path for path in find_pictures(root) if not _is_result(path, root, Path(output))]
+        if others := sorted(path.name for path in root.rglob("*") if path.suffix.lower() in OTHER_PICTURES):
+            named = ", ".join(others[:5]) + (" ..." if len(others) > 5 else "")
+            log.warning("%s: %d left out, neither PNG, JPEG nor BMP: %s", root, len(others), named)
         if not found:
             raise UserError(f"{root} holds nothing but results of {Path(output).resolve()}")
         for path in found:

@@ -68,10 +68,12 @@ class RunFiles:
         for old in by_age[: -self.keep]:
             old.unlink()
 
-    def tell(self, best: Mapping[str, Any] | None) -> None:
-        """Say at the end of a run where its best weights are."""
-        if best:
+    def tell(self, best: Mapping[str, Any] | None, ended: bool) -> None:
+        """Say where the best weights are once the run has ended, or where none were looked for its last ones."""
+        if ended and best:
             log.info("best: %s %.4f at step %d, in %s", *best.values(), self.folder / "best.ckpt")
+        elif ended:
+            log.info("done; the weights are in %s", self.last)
 
     def last_good(self) -> str:
         """For a message: where the last good weights are."""

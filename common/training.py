@@ -114,7 +114,7 @@ class Trainer:
             UserError: the loss stayed non-finite, a picture could not be read or a file not be written.
         """
         if self.step >= self.plan.steps:
-            log.info("nothing to do: step %d of %d is made; more epochs go on", self.step, self.plan.steps)
+            log.info("nothing to do: step %d is made, of %d; ask for more to go on", self.step, self.plan.steps)
             return 0
         if self.here.is_main:
             self.files.open(new=self.step == 0)
@@ -131,7 +131,7 @@ class Trainer:
         if self.damage:
             run = self.folder if self.here.is_main else "RUN"  # the main worker alone knows when it was made
             raise UserError(f"{self.damage}; step {self.step} is saved, go on with: --resume {run}")
-        self.files.tell(self.best if self.here.is_main and not code else None)
+        self.files.tell(self.best, ended=self.here.is_main and not code)
         return code
 
     def _loop(self, batches: Iterator[tuple[np.ndarray, ...]], record: Record | None, bar: Any) -> int:

@@ -27,7 +27,8 @@ def checked(value: Any, hint: Any, field: dataclasses.Field, place: str) -> Any:
     choices, lowest, bound = (field.metadata.get(key) for key in ("choices", "at_least", "below"))
     if choices and converted not in choices:
         near = did_you_mean(str(converted), map(str, choices))
-        known = ", ".join(str(choice) for choice in choices if choice != "")
+        placeholder = field.default if says_default(field.metadata.get("help", "")) else ""
+        known = ", ".join(str(choice) for choice in choices if choice not in ("", placeholder))
         raise UserError(f"{place} must be one of {known}, not {value!r}{near}")
     if lowest is not None and converted is not None and converted < lowest:
         raise UserError(f"{place} must be {lowest} or more, not {value!r}")
@@ -75,6 +76,11 @@ def _scalar(value: Any, hint: type, place: str) -> Any:
 def _name(hint: type) -> str:
     names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
     return names.get(hint, hint.__name__)
+
+
+def says_default(text: str) -> bool:
+    """Whether an option's text itself says what happens by default, for which its default value is a placeholder."""
+    return "default: " in text
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

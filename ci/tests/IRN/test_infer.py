@@ -446,7 +446,7 @@ def test_random_weights_are_asked_for_and_said(tmp_path, caplog):
         (["downscale", "PICTURE", "--checkpoint", "CUT"], "is damaged"),
         (["upscale", "PICTURE", "--checkpoint", "OTHER"], "holds WDSR, not IRN"),
         (["upscale", "PICTURE", "--checkpoint", "TINY", "--scale", "4"], "has scale 2, not 4"),
-        (["upscale", "PICTURE", "--scale", "5"], "scale must be one of 0, 2, 3, 4, 8"),
+        (["upscale", "PICTURE", "--scale", "5"], "scale must be one of 2, 3, 4, 8"),
         (["upscale", "PICTURE", "--engin", "mindspore"], "did you mean '--engine'"),
         (
             ["upscale", "PICTURE", "--checkpoint", "TINY", "--tile", "20"],

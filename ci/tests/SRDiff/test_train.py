@@ -324,7 +324,7 @@ def test_checkpoint_is_what_other_programs_take(noise_run):
         ({"dataset_GT_path": "/nope"}, "--dataset_GT_path is not there: /nope"),
         ({"patch_size": 17}, r"--patch_size 17 \(HR pixels\) must be a multiple of 2"),
         ({"stage": "both"}, "stage must be one of diffusion, rrdb, not 'both'"),
-        ({"scale": 3}, "scale must be one of 0, 2, 4, 8"),
+        ({"scale": 3}, "scale must be one of 2, 4, 8"),
         ({"loss_type": "ssim"}, "loss_type must be one of l1, l2, not 'ssim'"),
         ({"rrdb_num_block": 1}, "2 blocks or more are needed, not 1"),
         ({"model": "srdiff_smal"}, "did you mean 'srdiff_small'"),

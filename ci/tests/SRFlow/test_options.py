@@ -292,7 +292,7 @@ def test_file_with_our_own_names(tmp_path):
         ({"sclae": "4"}, r"unknown key 'sclae'; did you mean 'scale'\?"),
         ({"scale": "4", "network_G.upscale": "8"}, "upscale is '8', but scale has been given as '4' above"),
         ({"datasets.train.quant": "32", "datasets.val.quant": "0"}, "but quant has been given as '32' above"),
-        ({"scale": "5"}, r"some\.yml: scale must be one of 0, 2, 4, 8, not '5'"),
+        ({"scale": "5"}, r"some\.yml: scale must be one of 2, 4, 8, not '5'"),
         ({"train.niter": "many"}, "niter must be a whole number, not 'many'"),
         ({"train.lr_H": "1", "gpu_ids": "[0]", "model": "SRN"}, r"unknown key.*; gpu_ids is not used.*; model must be"),
     ],

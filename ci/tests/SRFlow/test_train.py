@@ -463,7 +463,7 @@ def test_place_that_the_environment_tells(monkeypatch):
         ({"val_GT_path": "/nope"}, "--val_GT_path is not there: /nope"),
         ({"patch_size": 17}, r"--patch_size 17 \(HR pixels\) must be a multiple of 2"),
         ({"stage": "both"}, "stage must be one of flow, rrdb, not 'both'"),
-        ({"scale": 3}, "scale must be one of 0, 2, 4, 8"),
+        ({"scale": 3}, "scale must be one of 2, 4, 8"),
         ({"L": 4}, "at x2 the flow has 1 to 2 levels"),
         ({"model": "srflow_smal"}, "did you mean 'srflow_small'"),
         ({"device_num": 2}, r"--device_num 2, but there are 1 worker\(s\): scripts/run_distribute_train_gpu\.sh"),

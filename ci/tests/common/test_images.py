@@ -12,6 +12,7 @@ from PIL import Image
 
 from common import UserError, images
 from common.images import read_picture, read_rgb, write_picture
+from common.picture_jobs import find_jobs
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
 GRAY, RGB, PALETTE, GRAY_ALPHA, RGBA = 0, 2, 3, 4, 6  # PNG's colour types
@@ -468,3 +469,13 @@ def test_strip_refuses_wrong_pictures():
         images.comparison_strip([])
     with pytest.raises(ValueError, match=r"'SR' must be \(h, w, 3\) uint8"):
         images.comparison_strip([("SR", np.zeros((4, 4, 3), np.float32))])
+
+
+def test_pictures_that_are_not_read_are_named(tmp_path, caplog):
+    """Of a folder, by infer.py; a text is no picture and not worth a word."""
+    images.write_picture(tmp_path / "a.png", np.zeros((4, 4, 3), np.uint8))
+    for name in ("scan.TIF", "photo.webp", "notes.txt"):
+        (tmp_path / name).touch()
+    assert [job.source.name for job in find_jobs([str(tmp_path)], str(tmp_path / "results"))] == ["a.png"]
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said == f"{tmp_path}: 2 left out, neither PNG, JPEG nor BMP: photo.webp, scan.TIF"

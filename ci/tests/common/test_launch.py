@@ -85,7 +85,7 @@ def test_words_in_brackets_may_be_left_out(root, tmp_path):
     done = run("bash", "-c", command, "x.sh", cwd=tmp_path)
     assert (done.returncode, done.stderr.splitlines()[0]) == (
         1,
-        "usage: bash x.sh CONFIG [DEVICE_ID] [python options such as --epochs 1]",
+        "usage: bash x.sh CONFIG [DEVICE_ID] [options of the python program]",
     )
 
 

@@ -210,7 +210,7 @@ def test_nothing_to_do(tmp_path, caplog):
     again.resume(checkpoint.read(tmp_path / "run" / "ckpt" / "last.ckpt"), "last.ckpt")
     with caplog.at_level(logging.INFO):
         assert again.fit() == 0
-    assert "nothing to do: step 12 of 12 is made" in caplog.text
+    assert "nothing to do: step 12 is made, of 12; ask for more" in caplog.text
     assert sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "run").rglob("*")) == before
 
 
