@@ -245,7 +245,7 @@ def test_too_few_arguments_show_the_usage(clones, here, script):
     assert (done.returncode, done.stdout) == (1, "")
     forwards = script.path.startswith("CSNLN/script/")
     said = path.parent / ".." / "scripts" / path.name if forwards else path
-    assert done.stderr.startswith(f"usage: bash {said} {script.usage} [python options")
+    assert done.stderr.startswith(f"usage: bash {said} {script.usage} [options of the python program]")
     asked = run("bash", path, "--help", cwd=here)
     assert (asked.returncode, asked.stdout) == (0, done.stderr)
     assert not list(here.glob("*.log")), "a refused start leaves no log"
