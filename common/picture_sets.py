@@ -10,7 +10,7 @@ import numpy as np
 from common import UserError
 from common.data import PictureSet, middle_crop
 from common.evaluation import told_apart
-from common.mindrecord import open_patches
+from common.mindrecord import PatchRecords, open_patches
 from common.pairs import Pair, PairedPictures, find_pairs, read_pair
 
 log = logging.getLogger(__name__)
@@ -186,8 +186,8 @@ def _some_pictures(find: Find, path: str, lr_path: str, scale: int, count: int) 
 # ---------------------------------------------------------------------------------------------------------- evaluation
 
 
-def packed_set(path: str, name: str, scale: int) -> dict[str, str]:
-    """The path of a packed set by its name, or by the file's; nothing for a folder.
+def packed_set(path: str, name: str, scale: int) -> dict[str, PatchRecords]:
+    """A packed set by its name, or by the file's; nothing for a folder.
 
     Raises:
         UserError: no path, or a packed set that cannot be measured on.
@@ -196,13 +196,12 @@ def packed_set(path: str, name: str, scale: int) -> dict[str, str]:
         raise UserError("which pictures? type --dataset_GT_path FOLDER, or FILE.mindrecord")
     if not path.endswith(RECORDS):
         return {}
-    open_patches(path, scale)  # says no before anything is exported
-    return {name or Path(path).stem: path}
+    return {name or Path(path).stem: open_patches(path, scale)}
 
 
 def pictures_of(
     title: str,
-    pairs: Sequence[Pair] | str,
+    pairs: Sequence[Pair] | PatchRecords,
     scale: int,
     limit: int,
     share: Callable[[Sequence], Sequence] = list,
@@ -210,15 +209,14 @@ def pictures_of(
     """The pictures of a set, or a worker's `share` of them, read one by one.
 
     Args:
-        pairs: or the path of a packed set.
+        pairs: or a packed set.
         limit: only so many; 0: all.
 
     Raises:
         UserError: two pictures have one name.
     """
-    if isinstance(pairs, str):
-        records = open_patches(pairs, scale)
-        count = min(limit or len(records), len(records))
-        return (Picture(name, hr, lr) for hr, lr, name in records.read(share(range(count))))
+    if isinstance(pairs, PatchRecords):
+        count = min(limit or len(pairs), len(pairs))
+        return (Picture(name, hr, lr) for hr, lr, name in pairs.read(share(range(count))))
     pairs = share(told_apart(title, pairs)[: limit or None])
     return (Picture(pair.name, *read_pair(pair, scale), pair.lr is None) for pair in pairs)

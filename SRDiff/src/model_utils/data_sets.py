@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from common import UserError, picture_sets
+from common.mindrecord import PatchRecords
 from common.pairs import Pair
 from common.picture_sets import Picture, named_sets, packed_set
 from common.resize import imresize
@@ -13,8 +14,8 @@ from ..dataset.folders import find_pictures
 from .use_options import EvalConfig
 
 
-def evaluation_sets(options: EvalConfig, scale: int) -> dict[str, Sequence[Pair] | str]:
-    """What there is to measure: for the name of each set its pictures, or the path of a packed set.
+def evaluation_sets(options: EvalConfig, scale: int) -> dict[str, Sequence[Pair] | PatchRecords]:
+    """What there is to measure: for the name of each set its pictures, or a packed set.
 
     Raises:
         UserError: none given, or one that is not there.
@@ -33,7 +34,7 @@ def evaluation_sets(options: EvalConfig, scale: int) -> dict[str, Sequence[Pair]
 
 def pictures_of(
     title: str,
-    pairs: Sequence[Pair] | str,
+    pairs: Sequence[Pair] | PatchRecords,
     scale: int,
     options: EvalConfig,
     share: Callable[[Sequence], Sequence] = list,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common import UserError, div2k
+from common.mindrecord import PatchRecords
 from common.pairs import Pair
 from common.picture_sets import Picture, named_sets, packed_set, pictures_of
 
@@ -13,8 +14,8 @@ from .use_options import EvalConfig
 __all__ = ["Picture", "by_patches", "evaluation_sets", "pictures_of"]
 
 
-def evaluation_sets(options: EvalConfig, scale: int) -> dict[str, Sequence[Pair] | str]:
-    """What there is to measure: for the name of each set its pictures, or the path of a packed set.
+def evaluation_sets(options: EvalConfig, scale: int) -> dict[str, Sequence[Pair] | PatchRecords]:
+    """What there is to measure: for the name of each set its pictures, or a packed set.
 
     Raises:
         UserError: none given, or one that is not there.
@@ -39,9 +40,9 @@ def evaluation_sets(options: EvalConfig, scale: int) -> dict[str, Sequence[Pair]
     }
 
 
-def by_patches(options: EvalConfig, pairs: Sequence[Pair] | str) -> bool:
+def by_patches(options: EvalConfig, pairs: Sequence[Pair] | PatchRecords) -> bool:
     """Whether a set is measured by the seed's protocol."""
-    return options.protocol == "patches" or (options.protocol == "auto" and isinstance(pairs, str))
+    return options.protocol == "patches" or (options.protocol == "auto" and isinstance(pairs, PatchRecords))
 
 
 def hr_folder(root: Path) -> Path:
