@@ -21,76 +21,101 @@ from ci.bad_input.mistakes import (
 )
 
 NAMED_SETS = "--data_train DIV2K --data_range 1-2/3-4 --data_test Set5"
-WDSR_TINY = "--n_resblocks 1 --n_feats 4"
 IRN_TINY = "--block_num 1 --growth 2"
 SRFLOW_TINY = "--num_features 4 --num_blocks 1 --stack 0 --flow_steps 1 --hidden_channels 4 --growth 2"
 SRDIFF_TINY = "--model srdiff_small --hidden_size 4 --rrdb_num_feat 4 --rrdb_num_block 2 --unet_dim_mults 1,2"
-CSNLN_TINY = "--n_feats 4 --depth 1"
 
-WDSR = [
-    Program(
-        "WDSR/train.py",
-        "WDSR.train",
-        f"--dir_data data {NAMED_SETS} --patch_size 16 {WDSR_TINY} --save_dir out",
-        {
-            **PARSED,
-            **weights("--ckpt_path", "WDSR", 2, train=True),
-            **runs("WDSR"),
-            **SAVE,
-            **named_sets("--dir_data", "--data_train"),
-            "wrong type": "--epochs many",
-            "out of range": "--batch_size 0",
-            "picture too small": ("--patch_size 960", "960"),
-            "another scale's checkpoint": "--scale 4 --ckpt_path weights/WDSR.ckpt",
-            "validation picture too small": ("--data_test dots", "dot"),
-            "no such validation pictures": "--data_test Set99",
-            "left out": Case(names=("DIV2K",), without=("--dir_data",)),
-            "truncated picture": Case("--data_train cut", ("cut/0001.png",), leaves=RUN_STAYS),
-            "sizes do not match": Case("--data_train missized", ("missized", "0001x2.png", "10x10"), leaves=RUN_STAYS),
-            "folder as file": "--data_train folder.mindrecord",
-        },
-    ),
-    Program(
-        "WDSR/eval.py",
-        "WDSR.eval",
-        "--dir_data data --data_test Set5 --ckpt_path weights/WDSR.ckpt --engine mindspore --output out",
-        {
-            **PARSED,
-            "picture too small": ("--data_test dots", "dot"),
-            **weights("--ckpt_path", "WDSR", 4),
-            **FOLDER,
-            **named_sets("--dir_data", "--data_test"),
-            "wrong type": "--limit many",
-            "out of range": "--limit -1",
-            "left out": Case(names=("Set5",), without=("--dir_data",)),
-        },
-    ),
-    Program(
-        "WDSR/infer.py",
-        "WDSR.infer",
-        "--input a.png --ckpt_path weights/WDSR.ckpt --engine mindspore --output out",
-        {
-            **PARSED,
-            **weights("--ckpt_path", "WDSR", 4),
-            **FOLDER,
-            **PICTURES,
-            "wrong type": "--tile large",
-            "out of range": "--tile -1",
-        },
-    ),
-    Program(
-        "WDSR/export.py",
-        "WDSR.export",
-        "--ckpt_path weights/WDSR.ckpt --file_name out/net",
-        {
-            **PARSED,
-            **weights("--ckpt_path", "WDSR", 4),
-            **FILE,
-            "wrong type": "--batch_size many",
-            "out of range": "--batch_size 0",
-        },
-    ),
-]
+
+def of_named_sets(
+    model: str, data: str, start: str, trained: str, train: str, nothing: tuple[str, str], infer: dict, export: str
+) -> list[Program]:
+    """The programs of a model whose data sets are told by name.
+
+    Args:
+        data, start, trained: flags of the data's folder, of the weights to start from, of those to use.
+        train: words of a small training.
+        nothing: what train.py and eval.py name when the folder is left out.
+        infer: mistakes of infer.py alone.
+        export: words out of range for export.py.
+    """
+    checkpoint = f"weights/{model}.ckpt"
+    return [
+        Program(
+            f"{model}/train.py",
+            f"{model}.train",
+            f"{data} data {NAMED_SETS} {train} --save_dir out",
+            {
+                **PARSED,
+                **weights(start, model, 2, train=True),
+                **runs(model),
+                **SAVE,
+                **named_sets(data, "--data_train"),
+                "wrong type": "--epochs many",
+                "out of range": "--batch_size 0",
+                "picture too small": ("--patch_size 960", "960"),
+                "another scale's checkpoint": f"--scale 4 {start} {checkpoint}",
+                "validation picture too small": ("--data_test dots", "dot"),
+                "no such validation pictures": "--data_test Set99",
+                "left out": Case(names=(nothing[0],), without=(data,)),
+                "truncated picture": Case("--data_train cut", ("cut/0001.png",), leaves=RUN_STAYS),
+                "sizes do not match": Case(
+                    "--data_train missized", ("missized", "0001x2.png", "10x10"), leaves=RUN_STAYS
+                ),
+                "folder as file": "--data_train folder.mindrecord",
+            },
+        ),
+        Program(
+            f"{model}/eval.py",
+            f"{model}.eval",
+            f"{data} data --data_test Set5 {trained} {checkpoint} --engine mindspore --output out",
+            {
+                **PARSED,
+                "picture too small": ("--data_test dots", "dot"),
+                **weights(trained, model, 4),
+                **FOLDER,
+                **named_sets(data, "--data_test"),
+                "wrong type": "--limit many",
+                "out of range": "--limit -1",
+                "left out": Case(names=(nothing[1],), without=(data,)),
+            },
+        ),
+        Program(
+            f"{model}/infer.py",
+            f"{model}.infer",
+            f"--input a.png {trained} {checkpoint} --engine mindspore --output out",
+            {
+                **PARSED,
+                **weights(trained, model, 4),
+                **FOLDER,
+                **PICTURES,
+                **infer,
+            },
+        ),
+        Program(
+            f"{model}/export.py",
+            f"{model}.export",
+            f"{trained} {checkpoint} --file_name out/net",
+            {
+                **PARSED,
+                **weights(trained, model, 4),
+                **FILE,
+                "wrong type": "--batch_size many",
+                "out of range": export,
+            },
+        ),
+    ]
+
+
+WDSR = of_named_sets(
+    "WDSR",
+    data="--dir_data",
+    start="--ckpt_path",
+    trained="--ckpt_path",
+    train="--patch_size 16 --n_resblocks 1 --n_feats 4",
+    nothing=("DIV2K", "Set5"),
+    infer={"wrong type": "--tile large", "out of range": "--tile -1"},
+    export="--batch_size 0",
+)
 
 IRN = [
     Program(
@@ -493,71 +518,20 @@ SRDIFF = [
     ),
 ]
 
-CSNLN = [
-    Program(
-        "CSNLN/train.py",
-        "CSNLN.train",
-        f"--data_path data {NAMED_SETS} --patch_size 24 {CSNLN_TINY} --save_dir out",
-        {
-            **PARSED,
-            **weights("--pre_trained", "CSNLN", 2, train=True),
-            **runs("CSNLN"),
-            **SAVE,
-            **named_sets("--data_path", "--data_train"),
-            "wrong type": "--epochs many",
-            "out of range": "--batch_size 0",
-            "picture too small": ("--patch_size 960", "960"),
-            "another scale's checkpoint": "--scale 4 --pre_trained weights/CSNLN.ckpt",
-            "validation picture too small": ("--data_test dots", "dot"),
-            "no such validation pictures": "--data_test Set99",
-            "left out": Case(names=("--data_path",), without=("--data_path",)),
-            "truncated picture": Case("--data_train cut", ("cut/0001.png",), leaves=RUN_STAYS),
-            "sizes do not match": Case("--data_train missized", ("missized", "0001x2.png", "10x10"), leaves=RUN_STAYS),
-            "folder as file": "--data_train folder.mindrecord",
-        },
-    ),
-    Program(
-        "CSNLN/eval.py",
-        "CSNLN.eval",
-        "--data_path data --data_test Set5 --ckpt_file weights/CSNLN.ckpt --engine mindspore --output out",
-        {
-            **PARSED,
-            "picture too small": ("--data_test dots", "dot"),
-            **weights("--ckpt_file", "CSNLN", 4),
-            **FOLDER,
-            **named_sets("--data_path", "--data_test"),
-            "wrong type": "--limit many",
-            "out of range": "--limit -1",
-            "left out": Case(names=("--data_path",), without=("--data_path",)),
-        },
-    ),
-    Program(
-        "CSNLN/infer.py",
-        "CSNLN.infer",
-        "--input a.png --ckpt_file weights/CSNLN.ckpt --engine mindspore --output out",
-        {
-            **PARSED,
-            **weights("--ckpt_file", "CSNLN", 4),
-            **FOLDER,
-            **PICTURES,
-            "wrong type": "--attention here",
-            "out of range": "--attention_memory 0",
-            "unknown choice": "--format webp",
-        },
-    ),
-    Program(
-        "CSNLN/export.py",
-        "CSNLN.export",
-        "--ckpt_file weights/CSNLN.ckpt --file_name out/net",
-        {
-            **PARSED,
-            **weights("--ckpt_file", "CSNLN", 4),
-            **FILE,
-            "wrong type": "--batch_size many",
-            "out of range": "--lr_width 0",
-        },
-    ),
-]
+CSNLN = of_named_sets(
+    "CSNLN",
+    data="--data_path",
+    start="--pre_trained",
+    trained="--ckpt_file",
+    train="--patch_size 24 --n_feats 4 --depth 1",
+    nothing=("--data_path", "--data_path"),
+    infer={
+        "wrong type": "--attention here",
+        "out of range": "--attention_memory 0",
+        "unknown choice": "--format webp",
+    },
+    export="--lr_width 0",
+)
 
 MINDRECORD = [
     Program(
