@@ -17,12 +17,12 @@ import numpy as np
 from common import UserError, __version__, onnx_file
 from common.atomic import replacing
 from common.export import draft
+from common.options import ENGINES
 from common.proof import TOLERANCE, ExportError, Port, Proof, Sizes, as_arrays, first_line, free_tensor, wrapped
 
 if TYPE_CHECKING:
     from mindspore import nn
 
-ENGINES = ("auto", "mindspore", "onnxruntime")
 log = logging.getLogger(__name__)
 
 

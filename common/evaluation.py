@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from common import UserError, metrics
+from common import metrics
 from common.atomic import replacing
 from common.images import comparison_strip, write_picture
 from common.metrics import Convention
-from common.pairs import Pair, read_pair
+from common.pairs import Pair, read_pair, told_apart
 from common.resize import imresize
 
 log = logging.getLogger(__name__)
@@ -191,19 +191,6 @@ def evaluate(
             strip = {"LR": lr, "bicubic": bicubic, "SR": sr, "HR": hr}
             write_picture(pictures / "strips" / f"{pair.name}.png", captioned_strip(strip, figures[0], before, after))
     return table
-
-
-def told_apart(title: str, pairs: Iterable[Pair]) -> list[Pair]:
-    """The pairs, each of another name.
-
-    Raises:
-        UserError: two pictures have one name.
-    """
-    pairs = list(pairs)
-    names = [pair.name for pair in pairs]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise UserError(f"two pictures of {title} are named {twice[0]}: results are told apart by name, rename one")
-    return pairs
 
 
 def captioned_strip(pictures: Mapping[str, np.ndarray], figure: Figure, before: float, after: float) -> np.ndarray:

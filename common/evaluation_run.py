@@ -11,7 +11,7 @@ from common.atomic import make_writable
 from common.evaluation import Table
 from common.options import TableOptions
 from common.report import Report, Shown
-from common.runs import make_run_folder
+from common.runtime import make_run_folder
 
 T = TypeVar("T")
 

@@ -6,11 +6,11 @@ Where a model takes an option with another default, or has more to say of it, it
 
 from dataclasses import dataclass
 
+from common import UserError
 from common.config import option
-from common.engine import ENGINES
-from common.report import ReportOptions
 from common.runtime import DEVICE_CHOICES
 
+ENGINES = ("auto", "mindspore", "onnxruntime")
 SCALE_OF_CHECKPOINT = "super resolution scale; default: the checkpoint's"
 FIGURES_OF_SAMPLES = "pictures to make of each, at random; the figures are their means"
 SEED_OF_RESULTS = "seed of what is random in the results"
@@ -127,6 +127,26 @@ class EnsembleChoice:
     """What computes: how often."""
 
     self_ensemble: bool = option(False, "average over the eight flips and turns (x8)")
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """Tables and pictures: one page of them."""
+
+    report: bool = option(
+        False,
+        "also write report.html: the tables, and of each picture bicubic against SR and SR against HR, with a divider "
+        "to move and a zoom; one file for a browser",
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse a report without pictures.
+
+        Raises:
+            UserError: it is asked for, and the SR pictures are not to be written.
+        """
+        if self.report and not getattr(self, "save_results", True):
+            raise UserError("--report shows the SR pictures, which --save_results no leaves out: type one of the two")
 
 
 @dataclass(frozen=True)

@@ -158,3 +158,16 @@ def shorter_side(path: Path) -> int:
             return min(image.size)
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{path} cannot be read as a picture: {error}") from None
+
+
+def told_apart(title: str, pairs: Iterable[Pair]) -> list[Pair]:
+    """The pairs, each of another name.
+
+    Raises:
+        UserError: two pictures have one name.
+    """
+    pairs = list(pairs)
+    names = [pair.name for pair in pairs]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"two pictures of {title} are named {twice[0]}: results are told apart by name, rename one")
+    return pairs

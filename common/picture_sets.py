@@ -9,9 +9,8 @@ import numpy as np
 
 from common import UserError
 from common.data import PictureSet, middle_crop
-from common.evaluation import told_apart
 from common.mindrecord import PatchRecords, open_patches
-from common.pairs import Pair, PairedPictures, find_pairs, read_pair
+from common.pairs import Pair, PairedPictures, find_pairs, read_pair, told_apart
 
 log = logging.getLogger(__name__)
 RECORDS = ".mindrecord"

@@ -1,6 +1,5 @@
 """The folder of a training run: made once, found again by `--resume`."""
 
-import datetime
 import logging
 import os
 import platform
@@ -13,7 +12,7 @@ from typing import IO, Any, TypeVar
 
 from common import UserError, __version__, checkpoint, config
 from common.checkpoint import Checkpoint
-from common.runtime import Runtime, start_log
+from common.runtime import Runtime, make_run_folder, start_log
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -127,21 +126,6 @@ def _folder_of(file: Path, saved: Checkpoint) -> Path | None:
     """The run that wrote a checkpoint: the folder above, or where the run was when it stopped."""
     places = [file.parent.parent if file.parent.name == "ckpt" else file.parent, Path(saved.meta.get("folder", ""))]
     return next((place for place in places if place.name and (place / "config.yaml").is_file()), None)
-
-
-def make_run_folder(parent: Path, name: str) -> Path:
-    """A new folder `parent/name-YYYYmmdd-HHMMSS` (with -2, -3 ... when taken); nothing is ever overwritten."""
-    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    for count in range(1, 1000):
-        folder = parent / (f"{name}-{stamp}" + (f"-{count}" if count > 1 else ""))
-        try:
-            folder.mkdir(parents=True)
-            return folder
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise UserError(f"cannot make the run folder {folder}: {error.strerror}") from None
-    raise UserError(f"{parent} already holds a thousand runs named {name}-{stamp}")
 
 
 def describe_environment(here: Runtime) -> str:

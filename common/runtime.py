@@ -3,12 +3,14 @@
 import contextlib
 import ctypes
 import dataclasses
+import datetime
 import json
 import logging
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
@@ -209,3 +211,18 @@ def _join(device: str) -> Runtime:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"the workers could not find each other on {device}: {reason}") from None
     return Runtime(device, communication.get_rank(), communication.get_group_size())
+
+
+def make_run_folder(parent: Path, name: str) -> Path:
+    """A new folder `parent/name-YYYYmmdd-HHMMSS` (with -2, -3 ... when taken); nothing is ever overwritten."""
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    for count in range(1, 1000):
+        folder = parent / (f"{name}-{stamp}" + (f"-{count}" if count > 1 else ""))
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UserError(f"cannot make the run folder {folder}: {error.strerror}") from None
+    raise UserError(f"{parent} already holds a thousand runs named {name}-{stamp}")

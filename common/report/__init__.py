@@ -7,7 +7,6 @@ of a divider. The pictures are those that were measured, as PNG, pixel for pixel
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,8 +15,8 @@ import numpy as np
 
 from common import UserError
 from common.atomic import replacing
-from common.config import option
 from common.evaluation import Table
+from common.options import ReportOptions
 from common.pairs import Pair, read_pair
 from common.resize import imresize
 
@@ -37,26 +36,6 @@ CONVENTIONS = {
     "-RGB (": "-RGB: on the three colours together.",
     "(crop ": "crop N: a border of N pixels is left out.",
 }
-
-
-@dataclass(frozen=True)
-class ReportOptions:
-    """Tables and pictures: one page of them."""
-
-    report: bool = option(
-        False,
-        "also write report.html: the tables, and of each picture bicubic against SR and SR against HR, with a divider "
-        "to move and a zoom; one file for a browser",
-    )
-
-    def __post_init__(self) -> None:
-        """Refuse a report without pictures.
-
-        Raises:
-            UserError: it is asked for, and the SR pictures are not to be written.
-        """
-        if self.report and not getattr(self, "save_results", True):
-            raise UserError("--report shows the SR pictures, which --save_results no leaves out: type one of the two")
 
 
 class Shown(NamedTuple):

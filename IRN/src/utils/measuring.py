@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from common import UserError
-from common.evaluation import Figure, Table, captioned_strip, psnr_figure, ssim_figure, told_apart, with_lpips
+from common.evaluation import Figure, Table, captioned_strip, psnr_figure, ssim_figure, with_lpips
 from common.images import write_picture
 from common.metrics import Convention
-from common.pairs import Pair
+from common.pairs import Pair, told_apart
 from common.picture_sets import named_sets
 from common.pixels import to_uint8
 from common.report import Shown

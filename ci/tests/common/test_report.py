@@ -19,8 +19,9 @@ from PIL import Image
 from common import UserError, config, images, report
 from common.evaluation import Figure, Table, evaluate, psnr_figure
 from common.metrics import Convention
+from common.options import ReportOptions
 from common.pairs import find_pairs
-from common.report import Report, ReportOptions, Shown
+from common.report import Report, Shown
 from common.resize import imresize
 
 ON = SimpleNamespace(report=True)

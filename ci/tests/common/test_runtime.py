@@ -434,7 +434,7 @@ def test_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"cannot make the run folder .*file/net-.*: Not a directory"):
         runs.open_run(Options(), Runtime("CPU"), tmp_path / "file", "net")
-    folder = runs.make_run_folder(tmp_path, "net")
+    folder = runtime.make_run_folder(tmp_path, "net")
     (folder / "environment.txt").mkdir()
     with pytest.raises(UserError, match=r"cannot write .*environment\.txt: Is a directory"):
         runs.open_run(Options(), Runtime("CPU"), tmp_path, "net", folder=folder)
@@ -470,7 +470,7 @@ def test_job_of_several_workers_that_goes_on_alone(tmp_path):
 def test_run_that_another_process_is_in(tmp_path, root):
     """Refused before anything is written; the end of the other process, however it comes, is enough to go on."""
     options, here = Options(), Runtime("CPU")
-    folder = runs.make_run_folder(tmp_path, "net")
+    folder = runtime.make_run_folder(tmp_path, "net")
     code = f"import time, pathlib, common.runs as r; r.occupy(pathlib.Path({str(folder)!r})); print(1, flush=True)"
     code += "; time.sleep(60)"
     with subprocess.Popen(
