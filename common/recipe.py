@@ -96,7 +96,7 @@ def epochs_of(decay: str, wanted: str) -> list[int]:
     Raises:
         UserError: not whole numbers from 1 on, joined by -.
     """
-    words = decay.split("-")
+    words = str(decay).split("-")  # a caller in Python may give a number
     if not all(word.isdigit() and int(word) > 0 for word in words):
         raise UserError(f"--decay must be {wanted}, or cosine, not {decay!r}")
     return [int(word) for word in words]

@@ -94,7 +94,7 @@ class NetworkOptions(NetworkChoice):
         Raises:
             UserError: not whole numbers joined by +, or task_id beyond them.
         """
-        words = (self.scale or "2").split("+")
+        words = str(self.scale or 2).split("+")  # a caller in Python may give a number
         if not all(word.isdigit() for word in words):
             raise UserError(f"--scale must be 2, 3, 4 or several as 2+3+4, not {self.scale!r}")
         if not 0 <= self.task_id < len(words):

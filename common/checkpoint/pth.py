@@ -18,7 +18,8 @@ from common.checkpoint import pickles
 from common.checkpoint.pth_tensors import Found, Reader, item_size
 
 _LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
-_CONTAINERS = ("params_ema", "params", "state_dict", "model_state_dict", "model")  # in order of preference
+_CONTAINERS = ("params_ema", "model_ema", "ema", "params", "state_dict", "model_state_dict", "model")  # in this order
+_WEIGHTS = (".pth", ".pt", ".ckpt", ".safetensors", ".bin", ".tar")
 # What zipfile raises for damaged or encrypted archives, besides ValueError.
 _ZIP_ERRORS = (zipfile.BadZipFile, RuntimeError, EOFError, struct.error, OverflowError)
 
@@ -53,17 +54,14 @@ def read_pth(path: str | Path) -> Any:
 def read_weights(path: str | Path) -> dict[str, np.ndarray]:
     """The arrays of the state_dict in a PyTorch file, floats as float32.
 
-    The usual wrappings are taken off: dictionaries with the weights under one of `_CONTAINERS`, and the prefix
-    `module.` of torch.nn.DataParallel. What is no array (an epoch, say) is left out.
+    The usual wrappings are taken off: the prefix `module.` of torch.nn.DataParallel, and dictionaries that hold the
+    weights, one of `_CONTAINERS` or the only one that has arrays. What is no array (an epoch, say) is left out.
 
     Raises:
         PthError: see `read_pth`; or no arrays by name are found.
     """
     found = read_pth(path)
-    while isinstance(found, dict):
-        inner = next((key for key in _CONTAINERS if isinstance(found.get(key), dict)), None)
-        if inner is None:
-            break
+    while isinstance(found, dict) and (inner := _container(found)) is not None:
         _log.debug("%s: taking %r out of %s", path, inner, list(found))
         found = found[inner]
     entries = found if isinstance(found, dict) else {}
@@ -74,6 +72,18 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
     if all(name.startswith("module.") for name in weights):
         weights = {name.removeprefix("module."): value for name, value in weights.items()}
     return {name: a.astype(np.float32, copy=False) if a.dtype.kind == "f" else a for name, a in weights.items()}
+
+
+def _container(found: dict) -> Any:
+    """Return the key of the dictionary with the weights in this one; None where they are in this one, or nowhere."""
+    holding = [key for key, value in found.items() if _has_arrays(value, nested=False)]
+    usual = next((key for key in _CONTAINERS if _has_arrays(found.get(key), nested=True)), None)
+    return holding[0] if usual is None and len(holding) == 1 and not _has_arrays(found, nested=False) else usual
+
+
+def _has_arrays(value: Any, *, nested: bool) -> bool:
+    items = value.values() if isinstance(value, dict) else ()
+    return any(isinstance(item, np.ndarray) or (nested and _has_arrays(item, nested=True)) for item in items)
 
 
 def _limit(file_size: int) -> int:
@@ -95,11 +105,13 @@ def _read_zip(path: Path) -> Any:
 def _read_archive(archive: zipfile.ZipFile, file_size: int) -> Any:
     """One member `<folder>/data.pkl`, one `<folder>/data/<key>` for each storage, all uncompressed."""
     names = archive.namelist()
-    if sum(member.file_size for member in archive.infolist()) > file_size:
-        raise ValueError("its members are compressed or claim more bytes than it has, which PyTorch never does")
     folders = [name.removesuffix("data.pkl") for name in names if name.endswith("/data.pkl")]
     if len(folders) != 1:
-        raise ValueError("it is a zip archive, but not one of PyTorch")
+        inside = next((name for name in names if name.endswith(_WEIGHTS)), None)
+        around = f"around {inside!a:.100}: unpack it, and give that file" if inside else "but not one of PyTorch"
+        raise ValueError(f"it is a zip archive, {around}")
+    if sum(member.file_size for member in archive.infolist()) > file_size:
+        raise ValueError("its members are compressed or claim more bytes than it has, which PyTorch never does")
     folder = folders[0]
     if folder + "constants.pkl" in names:
         raise ValueError("it is a TorchScript program; save the state_dict() of the network instead")

@@ -111,5 +111,7 @@ class ExportConfig(ExportOptions, TrainedOptions):
 class ConvertConfig(DeviceOptions):
     """Options of train2test.py."""
 
-    train_path: str = option("", "checkpoint that training wrote, or the authors' .pth", aliases=("ckpt_path",))
+    train_path: str = option(
+        "", "checkpoint that training wrote, or the authors' .pth", aliases=("ckpt_path", "checkpoint")
+    )
     test_path: str = option("", "file to write: .ckpt or .safetensors")

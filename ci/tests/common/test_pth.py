@@ -189,9 +189,12 @@ def test_read_weights_takes_off_the_usual_wrappings(tmp_path):
     assert list(read_weights(write_zip(tmp_path / "x.pth", wrapped, {"0": NUMBERS}))) == ["a"]
     wrapped = dict_of(epoch=number(3), state_dict=dict_of(model=inner))
     assert list(read_weights(write_zip(tmp_path / "x.pth", wrapped, {"0": NUMBERS}))) == ["a", "b"]
+    state = dict_of(state=dict_of(a=WHOLE))
+    wrapped = dict_of(whatever=dict_of(a=WHOLE), optimizer=state, ema=dict_of(decay=number(1)))
+    assert list(read_weights(write_zip(tmp_path / "x.pth", wrapped, {"0": NUMBERS}))) == ["a"]
 
 
-@pytest.mark.parametrize("body", [WHOLE, dict_of(net=dict_of(a=WHOLE)), b"]", dict_of(epoch=number(3))])
+@pytest.mark.parametrize("body", [WHOLE, dict_of(net=dict_of(a=dict_of())), b"]", dict_of(epoch=number(3))])
 def test_read_weights_says_when_there_are_none(tmp_path, body):
     with pytest.raises(PthError, match="expected a state_dict, found"):
         read_weights(write_zip(tmp_path / "x.pth", body, {"0": NUMBERS}))
@@ -388,6 +391,10 @@ def test_zip_bombs_and_foreign_zips_are_refused(tmp_path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "no weights")
     with pytest.raises(PthError, match="not one of PyTorch"):
+        read_pth(path)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("models/x2.pth", bytes(1000))
+    with pytest.raises(PthError, match=r"zip archive, around .models/x2\.pth.: unpack it"):
         read_pth(path)
     zeros = bytes(50_000_000)
     write_zip(path, tensor(storage(len(zeros), kind="ByteStorage"), (1,), (1,)), {"0": zeros}, compression=8)
