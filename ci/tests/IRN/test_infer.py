@@ -349,7 +349,7 @@ def test_pictures_may_be_typed_in_both_ways(tiny, tmp_path):
 
 def test_demo_weights_are_the_default(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(util, "DEMO_WEIGHTS", tmp_path)
-    with pytest.raises(UserError, match=r"no demo weights for x2 in .*: give --ckpt_path, or try --random_weights"):
+    with pytest.raises(UserError, match=r"no demo weights for x2 .*, or give --ckpt_path FILE"):
         util.load_network(EvalConfig())
     path = nets.save(tmp_path / "some_x2.ckpt", nets.make(nets.TINY[2]))
     with caplog.at_level(logging.INFO):
