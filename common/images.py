@@ -1,6 +1,6 @@
 """Picture files: reading, writing, finding. Arrays are (H, W, 3) RGB everywhere.
 
-Pillow (it comes with imageio, whose reader it is) decodes, because it refuses files that are cut off; OpenCV would
+Pillow decodes, because it refuses files that are cut off; OpenCV would
 return their upper half. It reads 16-bit colour as 8 bit, though, so those PNGs are decoded by OpenCV.
 """
 
