@@ -37,9 +37,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.chmod(0o644)  # mkstemp gives 0600, MindSpore 0400; others may want to read the file
         sync(temporary)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             temporary.unlink()
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
+            error.filename = str(path)  # what failed to be written, for the message
         raise
     finally:
         if lock is not None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,11 +33,22 @@ def start_log(file: Path | None = None, *, quiet: bool = False) -> None:
     root.addHandler(console)
     if file is not None:
         try:
-            handler = _LogFile(file, encoding="utf-8")
+            handler = _LogFile(file, encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise UserError(f"cannot write {file}: {error.strerror}") from None
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         root.addHandler(handler)
+
+
+def open_streams() -> None:
+    """Let no stream end a program: what a console cannot show is escaped; what is closed (2>&-) leads nowhere."""
+    while (handle := os.open(os.devnull, os.O_RDWR)) < 3:  # or the next file opened would be C's stderr
+        pass
+    os.close(handle)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        getattr(sys, name).reconfigure(errors="backslashreplace")
 
 
 def shows_bar() -> bool:

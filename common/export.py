@@ -139,12 +139,21 @@ def write(target: Path, data: bytes, report: str) -> Path:
 
 
 def draft(proof: Proof, file_format: str, metadata: Mapping[str, str]) -> tuple[bytes, str]:
-    """The proven file's content and a phrase that says what was compared."""
+    """The proven file's content and a phrase that says what was compared.
+
+    Raises:
+        ExportError: it cannot be made, or the temporary folder not be written.
+    """
     drafted = {"MINDIR": _draft_mindir, "ONNX": _draft_onnx, "AIR": _draft_air}[file_format]
-    with tempfile.TemporaryDirectory(prefix="export-") as folder, _as_inference(proof.network):
-        file = Path(folder) / f"network.{file_format.lower()}"
-        report = drafted(proof, file, metadata)
-        return file.read_bytes(), report
+    try:
+        with tempfile.TemporaryDirectory(prefix="export-") as folder, _as_inference(proof.network):
+            file = Path(folder) / f"network.{file_format.lower()}"
+            report = drafted(proof, file, metadata)
+            return file.read_bytes(), report
+    except OSError as error:  # MindSpore writes nothing, and says nothing, on a full disk
+        raise ExportError(
+            f"the export cannot be written to the temporary folder ({error.strerror}): is it full? TMPDIR names another"
+        ) from None
 
 
 def _draft_mindir(proof: Proof, file: Path, metadata: Mapping[str, str]) -> str:

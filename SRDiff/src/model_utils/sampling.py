@@ -128,7 +128,7 @@ class Look:
 
     def noise(self, seed: int, name: str, number: int) -> Draw:
         """The noise of one sample of a picture, told by its name: the same in tiles and whole, alone or not."""
-        rng = np.random.default_rng([seed, zlib.crc32(name.encode()), number])
+        rng = np.random.default_rng([seed, zlib.crc32(name.encode(errors="surrogateescape")), number])
         return lambda: rng.standard_normal(self.shape, np.float32)
 
     def chain(
