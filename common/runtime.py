@@ -45,7 +45,7 @@ class Runtime:
 def run_main(main: Callable[[], int | None]) -> NoReturn:
     """Run an entry point: a UserError becomes one line on stderr and exit code 2, Ctrl-C exit code 130.
 
-    So does what the system refuses: a full disk, a folder that cannot be written, a name that MindSpore cannot take.
+    So does what the system refuses: a full disk, a folder that cannot be written, a name that cannot be encoded.
     """
     open_streams()
     try:
@@ -66,7 +66,8 @@ def run_main(main: Callable[[], int | None]) -> NoReturn:
             place = f": {error.filename}" if error.filename else ""
             print(f"error: {error.strerror or error}{place}", file=sys.stderr)  # noqa: T201
     except UnicodeEncodeError as error:
-        print(f"error: {error.object} is not UTF-8, which MindSpore needs: rename it", file=sys.stderr)  # noqa: T201
+        words = f"error: {error.object} has no form in {error.encoding}: rename it, or set LC_ALL=C.UTF-8"
+        print(words, file=sys.stderr)  # noqa: T201
         code = 2
     except RuntimeError as error:
         if "Symlink loop" not in str(error):  # pathlib's words for it, before Python 3.13
