@@ -8,6 +8,7 @@ python CSNLN/train.py --resume runs/CSNLN/csnln_x2-20261120-101500     # go on a
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from common import UserError, config, runs, runtime
@@ -44,14 +45,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         utils.load_weights(network, options.pre_trained)
     loss = L1Loss(mixed_precision(network, options.amp_level, here.device, options.amp_dtype))
     plan = training.plan(options)
-    folder = runs.open_run(options, here, Path(options.save_dir), run_name(options), folder=folder, saved=saved)
+    about = (
+        f"CSNLN x{hyper.scale}, {count_parameters(network):,} parameters; {len(stream.pictures)} pictures; "
+        f"{here.world_size} worker(s) on {here.device}, {options.batch_size} patches each"
+    )
+    where = Path(options.save_dir), run_name(options)
+    opening = partial(runs.open_run, options, here, *where, folder=folder, saved=saved, about=about)
     trainer = Trainer(
         network,
         loss,
         stream,
         plan,
         here,
-        folder,
+        opening,
         utils.describe(hyper, config.to_dict(options)),
         optimizer=adam(options, network.trainable_params()),
         validate=validate,
@@ -61,11 +67,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         trainer.gradient_step = RecomputingStep(network, options.recompute, plan.gradient_clip, here.world_size)
     if saved:
         trainer.resume(saved, source)
-    log.info(
-        "CSNLN x%d, %s parameters; %d pictures; %d worker(s) on %s, %d patches each; run folder %s",
-        *(hyper.scale, f"{count_parameters(network):,}", len(stream.pictures)),
-        *(here.world_size, here.device, options.batch_size, folder),
-    )
     return trainer.fit()
 
 

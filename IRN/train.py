@@ -8,6 +8,7 @@ python IRN/train.py --resume runs/IRN/irn_x4-20261120-101500        # go on afte
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from common import UserError, config, runs, runtime
@@ -47,14 +48,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         util.load_weights(network, options.ckpt_path)
     loss = mixed_precision(util.make_loss(network, options), options.amp_level, here.device, options.amp_dtype)
     plan = util.plan(options, here.world_size, len(stream.pictures))
-    folder = runs.open_run(options, here, Path(options.save_dir), run_name(options), folder=folder, saved=saved)
+    name = options.data_name or Path(options.dataset_GT_path).resolve().name
+    about = (
+        f"IRN x{hyper.scale}, {count_parameters(network):,} parameters; {len(stream.pictures)} pictures of {name}; "
+        f"{here.world_size} worker(s) on {here.device}, {options.batch_size} patches each"
+    )
+    where = Path(options.save_dir), run_name(options)
+    opening = partial(runs.open_run, options, here, *where, folder=folder, saved=saved, about=about)
     trainer = Trainer(
         network,
         loss,
         stream,
         plan,
         here,
-        folder,
+        opening,
         util.describe(hyper, config.to_dict(options)),
         optimizer=adam(network, options),
         part_names=("fit", "ce", "rec"),
@@ -63,12 +70,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     if saved:
         trainer.resume(saved, source)
-    log.info(
-        "IRN x%d, %s parameters; %d pictures of %s; %d worker(s) on %s, %d patches each; run folder %s",
-        *(hyper.scale, f"{count_parameters(network):,}", len(stream.pictures)),
-        options.data_name or Path(options.dataset_GT_path).resolve().name,
-        *(here.world_size, here.device, options.batch_size, folder),
-    )
     return trainer.fit()
 
 

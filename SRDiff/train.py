@@ -9,6 +9,7 @@ python SRDiff/train.py --resume runs/SRDiff/diffsr_df2k4x_x4-20261120-101500    
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from common import UserError, config, runs, runtime
@@ -49,23 +50,24 @@ def train(options: TrainConfig, saved: Checkpoint | None, folder: Path | None, s
     stream = training_stream(options, hyper, here)
     patches = patches_to_look_at(options, hyper) if here.is_main else []
     network = training.make_network(options, hyper, from_start=not saved)
-    folder = runs.open_run(options, here, Path(options.save_dir), run_name(options), folder=folder, saved=saved)
+    parameters = count_parameters(training.trained_part(network, options))
+    about = (
+        f"SRDiff x{hyper.scale}, stage {options.stage}, {parameters:,} parameters; "
+        f"{len(stream.pictures)} pictures of {options.data_name or options.dataset_GT_path}; "
+        f"{here.world_size} worker(s) on {here.device}, {options.batch_size} patches each"
+    )
+    where = Path(options.save_dir), run_name(options)
+    opening = partial(runs.open_run, options, here, *where, folder=folder, saved=saved, about=about)
     trainer = training.make_trainer(
         network,
         options,
-        *(stream, training.plan(options, here.world_size, len(stream.pictures)), here, folder),
+        *(stream, training.plan(options, here.world_size, len(stream.pictures)), here, opening),
         util.describe(hyper, config.to_dict(options), options.stage),
         validate=validating.make_validation(patches, options, hyper),
         checkpoint_folder=Path(options.ckpt_save_path) if options.ckpt_save_path else None,
     )
     if saved:
         trainer.resume(saved, source)
-    log.info(
-        "SRDiff x%d, stage %s, %s parameters; %d pictures of %s; %d worker(s) on %s, %d patches each; run folder %s",
-        *(hyper.scale, options.stage, f"{count_parameters(trainer.network):,}", len(stream.pictures)),
-        options.data_name or options.dataset_GT_path,
-        *(here.world_size, here.device, options.batch_size, folder),
-    )
     return trainer.fit()
 
 

@@ -9,6 +9,7 @@ python SRFlow/train.py --resume runs/SRFlow/srflow_x4-20261120-101500     # go o
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from common import UserError, config, runs, runtime
@@ -52,27 +53,26 @@ def train(options: TrainConfig, saved: Checkpoint | None, folder: Path | None, s
     validate = validating.make_validation(patches_to_look_at(options, hyper), options) if here.is_main else None
     network = training.make_network(options, hyper, from_start=not saved)
     plan = training.plan(options, hyper, here.world_size, len(stream.pictures))
-    name = run_name(options)
     if options.stage == "flow" and not saved and not options.ckpt_path:
         log.info("setting the ActNorms from the first batch")
         training.initialise(network, options.quant, *first_batch(stream))
-    folder = runs.open_run(options, here, Path(options.save_dir), name, folder=folder, saved=saved)
+    name = options.data_name or Path(options.dataset_GT_path).resolve().name
+    about = (
+        f"SRFlow x{hyper.scale}, stage {options.stage}, {count_parameters(network):,} parameters; "
+        f"{len(stream.pictures)} pictures of {name}; "
+        f"{here.world_size} worker(s) on {here.device}, device {get_device_id()}, {options.batch_size} patches each"
+    )
+    where = Path(options.save_dir), run_name(options)
+    opening = partial(runs.open_run, options, here, *where, folder=folder, saved=saved, about=about)
     trainer = training.make_trainer(
         network,
         options,
-        *(stream, plan, here, folder, util.describe(hyper, config.to_dict(options), options.stage)),
+        *(stream, plan, here, opening, util.describe(hyper, config.to_dict(options), options.stage)),
         validate=validate,
         checkpoint_folder=Path(options.ckpt_save_path) if options.ckpt_save_path else None,
     )
     if saved:
         trainer.resume(saved, source)
-    log.info(
-        "SRFlow x%d, stage %s, %s parameters; %d pictures of %s; %d worker(s) on %s, device %d, %d patches each; "
-        "run folder %s",
-        *(hyper.scale, options.stage, f"{count_parameters(network):,}", len(stream.pictures)),
-        options.data_name or Path(options.dataset_GT_path).resolve().name,
-        *(here.world_size, here.device, get_device_id(), options.batch_size, folder),
-    )
     return trainer.fit()
 
 

@@ -8,6 +8,7 @@ python WDSR/train.py --resume runs/WDSR/wdsr_x2-20261120-101500     # go on afte
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from common import config, runs, runtime
@@ -43,14 +44,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         utils.load_weights(network, options.ckpt_path)
     loss = L1Loss(mixed_precision(network, options.amp_level, here.device, options.amp_dtype))
     plan = utils.plan(options)
-    folder = runs.open_run(options, here, Path(options.save_dir), run_name(options), folder=folder, saved=saved)
+    about = (
+        f"WDSR-{hyper.variant} x{hyper.scale}, {count_parameters(network):,} parameters; "
+        f"{len(stream.pictures)} pictures; "
+        f"{here.world_size} worker(s) on {here.device}, {options.batch_size} patches each"
+    )
+    where = Path(options.save_dir), run_name(options)
+    opening = partial(runs.open_run, options, here, *where, folder=folder, saved=saved, about=about)
     trainer = Trainer(
         network,
         loss,
         stream,
         plan,
         here,
-        folder,
+        opening,
         utils.describe(hyper, config.to_dict(options)),
         optimizer=adam(options, network.trainable_params()),
         validate=validate,
@@ -58,11 +65,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     if saved:
         trainer.resume(saved, source)
-    log.info(
-        "WDSR-%s x%d, %s parameters; %d pictures; %d worker(s) on %s, %d patches each; run folder %s",
-        *(hyper.variant, hyper.scale, f"{count_parameters(network):,}", len(stream.pictures)),
-        *(here.world_size, here.device, options.batch_size, folder),
-    )
     return trainer.fit()
 
 

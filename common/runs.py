@@ -3,6 +3,7 @@
 import logging
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -27,13 +28,15 @@ def open_run(
     *,
     folder: Path | None = None,
     saved: Checkpoint | None = None,
+    about: str = "",
 ) -> Path:
-    """The run's folder with config.yaml, environment.txt and train.log (main worker; others get a path alone).
+    """Open the folder of an accepted run: config.yaml, environment.txt, train.log (other workers get a path alone).
 
     Args:
         parent, name: where a new run is made, and what it is called.
-        folder: of a run that goes on: its log and environment.txt are continued. None makes a new one.
-        saved: what the run goes on from; options that have changed since are logged.
+        folder: of a run that is resumed: its log and environment.txt are continued. None makes a new one.
+        saved: what the run is resumed from; options that have changed since are logged.
+        about: what the log says of the run.
 
     Raises:
         UserError: the folder cannot be made or written.
@@ -52,6 +55,7 @@ def open_run(
     start_log(folder / "train.log")
     for line in config.differences(saved.meta["config"], config.to_dict(options)) if saved else ():
         log.info("changed since the run was stopped: %s", line)
+    log.info("%s; run folder %s", about, folder)
     return folder
 
 
@@ -115,9 +119,10 @@ def resumed(
 
 
 def latest(parent: str, name: str) -> str:
-    """The youngest run of a name that can be gone on with; "" when there is none, which a line says."""
-    found = Path(parent).glob(f"{name}-[0-9]*/ckpt/last.ckpt")
-    found = sorted(found, key=lambda path: (path.stat().st_mtime_ns, path))
+    """Return the youngest run of exactly this name that can be resumed; "" when there is none, which a line says."""
+    made = re.compile(re.escape(name) + r"-\d{8}-\d{6}(-\d+)?")  # as `make_run_folder` does
+    found = [file for file in Path(parent).glob("*/ckpt/last.ckpt") if made.fullmatch(file.parent.parent.name)]
+    found.sort(key=lambda path: (path.stat().st_mtime_ns, path))
     log.info("--resume auto: %s", found[-1].parent.parent if found else "nothing to go on with, a new run")
     return str(found[-1].parent.parent) if found else ""
 

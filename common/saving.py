@@ -1,6 +1,8 @@
 """The checkpoint files of a training run: last.ckpt to go on from, best.ckpt, and numbered ones; and time to save."""
 
 import logging
+import os
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,27 +31,18 @@ class RunFiles:
         """What a stopped run goes on from."""
         return self.folder / "last.ckpt"
 
-    def open(self, new: bool) -> None:
-        """Make the folder; a run that goes on takes it as it is, but for the half written files of kills.
-
-        Args:
-            new: no step has been made yet, so that the files of another run would be in danger.
+    def open(self) -> None:
+        """Make the folder; a resumed run keeps what is in it, except the half written files of kills.
 
         Raises:
-            UserError: it cannot be made, or holds the checkpoints of another run.
+            UserError: it cannot be made.
         """
         try:
             if self.elsewhere and not self.folder.exists():
-                self.elsewhere.mkdir(parents=True, exist_ok=True)
                 self.folder.symlink_to(self.elsewhere.resolve(), target_is_directory=True)
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot make {error.filename or self.folder}: {error.strerror}") from None
-        if new and (found := [path.name for path in self._all()]):
-            raise UserError(
-                f"{self.elsewhere or self.folder} holds checkpoints of another run ({', '.join(found[:3])}): choose "
-                "another --ckpt_save_path, or go on with that run by --resume"
-            )
         for folder in (self.folder.parent, self.folder):
             atomic.remove_leftovers(folder)
 
@@ -68,20 +61,39 @@ class RunFiles:
         for old in by_age[: -self.keep]:
             old.unlink()
 
-    def tell(self, best: Mapping[str, Any] | None, ended: bool) -> None:
-        """Say where the best weights are once the run has ended, or where none were looked for its last ones."""
-        if ended and best:
-            log.info("best: %s %.4f at step %d, in %s", *best.values(), self.folder / "best.ckpt")
-        elif ended:
-            log.info("done; the weights are in %s", self.last)
+    def tell(self, best: Mapping[str, Any] | None, meta: Mapping[str, Any]) -> None:
+        """Log where the best weights of a run that has ended are (the last ones of one not validated), what is next."""
+        file = self.folder / "best.ckpt" if best else self.last
+        said = "best: {name} {score:.4f} at step {step}, in".format(**best) if best else "done; the weights are in"
+        program, flag = ("train.py", "--rrdb_path") if meta.get("stage") == "rrdb" else ("eval.py", "--checkpoint")
+        program = os.path.relpath(Path(__file__).parents[1] / meta["model"] / program)
+        command = shlex.join(["python", program, flag, str(file), "--dir_data", "FOLDER"])
+        log.info("%s %s; next: %s", said, file, command)
 
     def last_good(self) -> str:
         """For a message: where the last good weights are."""
         return str(self.last) if self.last.exists() else "none (no step was saved yet)"
 
-    def _all(self) -> list[Path]:
-        names = ("last.ckpt", "best.ckpt", "step_*.ckpt")
-        return [path for name in names for path in sorted(self.folder.glob(name))]
+
+def claim(folder: Path, new: bool) -> None:
+    """Make the folder that a run's checkpoints are wanted in.
+
+    Args:
+        new: the run is no resumed one, so that the files of another run would be in danger.
+
+    Raises:
+        UserError: it cannot be made, or holds the checkpoints of another run.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make {folder}: {error.strerror}") from None
+    found = [file.name for name in ("last.ckpt", "best.ckpt", "step_*.ckpt") for file in sorted(folder.glob(name))]
+    if new and found:
+        raise UserError(
+            f"{folder} holds checkpoints of another run ({', '.join(found[:3])}): choose another --ckpt_save_path, or "
+            "resume that run by --resume"
+        )
 
 
 def forewarned(batches: Iterator[T]) -> Iterator[tuple[T, UserError | None]]:
@@ -91,13 +103,17 @@ def forewarned(batches: Iterator[T]) -> Iterator[tuple[T, UserError | None]]:
     all stop after the same step and save; if it left instead, the others would wait for it.
 
     Raises:
-        UserError: of the first batch.
+        UserError: of the first batch, which is read at once.
     """
-    batch, error = next(batches, None), None
-    while batch is not None:
-        try:
-            following = next(batches, None)
-        except UserError as caught:
-            following, error = None, caught
-        yield batch, error
-        batch = following
+
+    def pairs(batch: T | None) -> Iterator[tuple[T, UserError | None]]:
+        error = None
+        while batch is not None:
+            try:
+                following = next(batches, None)
+            except UserError as caught:
+                following, error = None, caught
+            yield batch, error
+            batch = following
+
+    return pairs(next(batches, None))

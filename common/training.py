@@ -24,11 +24,12 @@ from common.gradient import GradientStep
 from common.guard import Guard
 from common.optimizer import Adam, MovingAverage
 from common.record import Record
-from common.saving import RunFiles, forewarned
+from common.saving import RunFiles, claim, forewarned
 from common.stopping import StopRequest
+from common.validation import Validation
 
 log = logging.getLogger(__name__)
-Scores = Mapping[str, float]
+Batches = Iterator[tuple[tuple[np.ndarray, ...], UserError | None]]  # with what is wrong with the next one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,11 +72,10 @@ class Trainer:
         network: what is trained; its trainable parameters are saved under their own names.
         loss: (*batch tensors) -> (loss to minimise, parts to log ...); a Cell or function over `network`.
         stream: the batches of this worker.
-        folder: the run's folder; the main worker writes there.
+        open_folder: makes the run's folder, or takes up that of a resumed run, once the run is accepted.
         meta: what the checkpoint says of itself: model, scale, hyper, config.
         part_names: names of the parts.
-        validate: network -> scores, the first of which decides the best checkpoint (greater is better); None for none.
-            The main worker alone calls it.
+        validate: called by the main worker alone; None for no validation.
         checkpoint_folder: where the checkpoints are to stand; None takes ckpt/ in the run's folder.
     """
 
@@ -86,17 +86,17 @@ class Trainer:
         stream: BatchStream,
         plan: Plan,
         here: runtime.Runtime,
-        folder: Path,
+        open_folder: Callable[[], Path],
         meta: Mapping[str, Any],
         *,
         optimizer: Adam | None = None,
         part_names: tuple[str, ...] = (),
-        validate: Callable[[nn.Cell], Scores] | None = None,
+        validate: Validation | None = None,
         checkpoint_folder: Path | None = None,
     ) -> None:
-        self.network, self.stream, self.plan, self.here, self.folder = network, stream, plan, here, folder
+        self.network, self.stream, self.plan, self.here, self.open_folder = network, stream, plan, here, open_folder
         self.meta, self.names, self.validate = dict(meta), ("loss", *part_names), validate
-        self.files = RunFiles(folder, checkpoint_folder, plan.keep_at_most)
+        self.checkpoint_folder = checkpoint_folder
         parameters = ms.ParameterTuple(network.trainable_params())
         self.optimizer = optimizer or Adam(parameters)
         self.average = MovingAverage(parameters, plan.ema_decay)
@@ -116,13 +116,24 @@ class Trainer:
         if self.step >= self.plan.steps:
             log.info("nothing to do: step %d is made, of %d; ask for more to go on", self.step, self.plan.steps)
             return 0
+        with contextlib.closing(self.stream.prefetched(self.step, self.plan.steps)) as batches:
+            return self._fit(forewarned(batches))
+
+    def _open(self) -> None:
+        """Make the run's folder and that of its checkpoints: nothing is written before the run is accepted."""
+        if self.here.is_main and self.checkpoint_folder:
+            claim(self.checkpoint_folder, new=self.step == 0)
+        self.folder = self.open_folder()
+        self.files = RunFiles(self.folder, self.checkpoint_folder, self.plan.keep_at_most)
         if self.here.is_main:
-            self.files.open(new=self.step == 0)
+            self.files.open()
+
+    def _fit(self, batches: Batches) -> int:
+        self._open()
         with (
             Record(self.folder, self.step) if self.here.is_main else contextlib.nullcontext() as record,
             self.stop,
             runtime.graph_mode(),
-            contextlib.closing(self.stream.prefetched(self.step, self.plan.steps)) as batches,
             runtime.progress(self.plan.steps, "train", "step", self.step) as bar,
         ):
             code = self._loop(batches, record, bar)
@@ -131,13 +142,14 @@ class Trainer:
         if self.damage:
             run = self.folder if self.here.is_main else "RUN"  # the main worker alone knows when it was made
             raise UserError(f"{self.damage}; step {self.step} is saved, go on with: --resume {run}")
-        self.files.tell(self.best, ended=self.here.is_main and not code)
+        if self.here.is_main and not code:
+            self.files.tell(self.best, self.meta)
         return code
 
-    def _loop(self, batches: Iterator[tuple[np.ndarray, ...]], record: Record | None, bar: Any) -> int:
+    def _loop(self, batches: Batches, record: Record | None, bar: Any) -> int:
         log.info("compiling the training step; it begins at step %d of %d", self.step + 1, self.plan.steps)
         begin, since, started = self.step, self.step, time.perf_counter()
-        for batch, self.damage in forewarned(batches):
+        for batch, self.damage in batches:
             values, norm = self.train_step(batch)
             self.stop.listen()
             self.step += 1
@@ -209,13 +221,18 @@ class Trainer:
         with self.average.in_place(), runtime.graph_mode(False):
             scores = self.validate(self.network)
             name, score = next(iter(scores.items()))
-            better = not math.isnan(score) and (self.best is None or score > self.best["score"])
+            best, on = self.best, self.validate.on
+            other = best and (best["name"], best.get("on", on)) != (name, on)
+            # Infinite: each image is reproduced exactly, which would stay the best whatever follows.
+            kept = best and not other and math.isfinite(best["score"]) and score <= best["score"]
+            better = math.isfinite(score) and not kept
             listed = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
-            log.info("step %d: %s%s", self.step, listed, " (best so far)" if better else "")
+            note = f"; best.ckpt of step {best['step']} was chosen on other images" if better and other else ""
+            log.info("step %d: %s%s", self.step, listed, f" (best so far{note})" if better else "")
             record.add(self.step, scores)
             record.draw()
             if better:
-                self.best = {"name": name, "score": score, "step": self.step}
+                self.best = {"name": name, "score": score, "step": self.step, "on": on}
                 self.files.save("best.ckpt", self._content({}))
 
     def _save_last(self) -> None:

@@ -1,7 +1,10 @@
 """What is measured while a network is trained that makes one picture of each: PSNR, beside bicubic's."""
 
+import dataclasses
+import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,9 +17,33 @@ log = logging.getLogger(__name__)
 Enlarge = Callable[[np.ndarray], np.ndarray]  # (h, w, 3) float32 in [0, 1] -> (h * scale, w * scale, 3)
 
 
+@dataclasses.dataclass(frozen=True)
+class Validation:
+    """Network -> scores, the first of which decides the best checkpoint (higher is better).
+
+    Attributes:
+        on: tells apart what is measured on; the scores of another validation are not compared.
+    """
+
+    measure: Callable[[Any], Mapping[str, float]]
+    on: str
+
+    def __call__(self, network: Any) -> Mapping[str, float]:
+        """Return the scores of a network."""
+        return self.measure(network)
+
+
+def digest_of(images: Iterable[np.ndarray], *settings: object) -> str:
+    """Return what tells a validation on these images with these settings from all others."""
+    digest = hashlib.sha256(repr(settings).encode())
+    for image in images:
+        digest.update(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes())
+    return digest.hexdigest()[:16]
+
+
 def psnr_validation(
     pairs: Sequence[Pair], scale: int, convention: Convention, upscaler: Callable[..., Enlarge]
-) -> Callable[..., dict[str, float]]:
+) -> Validation:
     """Network -> its mean PSNR over some pairs, which are decoded once; bicubic's is said at once.
 
     Args:
@@ -31,4 +58,4 @@ def psnr_validation(
         upscale = upscaler(network)
         return {name: float(np.mean([convention.psnr(to_uint8(upscale(to_float(lr))), hr) for hr, lr in pictures]))}
 
-    return validate
+    return Validation(validate, digest_of((image for pair in pictures for image in pair), name))

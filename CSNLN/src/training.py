@@ -1,6 +1,7 @@
 """How CSNLN is trained: the rate, the plan of a run, and what is measured on the way."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 from mindspore import Tensor
@@ -9,7 +10,7 @@ from common import recipe
 from common.metrics import Convention
 from common.pairs import Pair
 from common.training import Plan
-from common.validation import psnr_validation
+from common.validation import Validation, psnr_validation
 
 from .chop import chopped
 from .config import TrainConfig
@@ -35,7 +36,7 @@ def plan(options: TrainConfig) -> Plan:
     return recipe.plan_in_epochs(options, learning_rate(options))
 
 
-def make_validation(pairs: list[Pair], hyper: Hyper) -> Callable[[CSNLN], dict[str, float]]:
+def make_validation(pairs: list[Pair], hyper: Hyper) -> Validation:
     """Mean PSNR-Y of the network, eager, over some pairs; these are decoded once and chopped as the authors do."""
 
     def upscaler(network: CSNLN) -> Callable[[np.ndarray], np.ndarray]:
@@ -43,10 +44,10 @@ def make_validation(pairs: list[Pair], hyper: Hyper) -> Callable[[CSNLN], dict[s
 
     measure = psnr_validation(pairs, hyper.scale, Convention("y", hyper.scale), upscaler)
 
-    def validate(network: CSNLN) -> dict[str, float]:
+    def validate(network: CSNLN) -> Mapping[str, float]:
         network.set_train(False)
         scores = measure(network)
         network.set_train(True)
         return scores
 
-    return validate
+    return replace(measure, measure=validate)

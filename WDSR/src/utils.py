@@ -16,7 +16,7 @@ from common.export import Port
 from common.pairs import Pair
 from common.tiling import refuse_small, self_ensemble, tile_apply
 from common.training import Plan
-from common.validation import psnr_validation
+from common.validation import Validation, psnr_validation
 
 from . import metrics
 from .args import EngineOptions, TrainConfig, TrainedOptions
@@ -95,7 +95,7 @@ def refuse_contradiction(options: TrainedOptions, hyper: Hyper, source: str) -> 
     trained.refuse_contradiction(source, asdict(hyper), given)
 
 
-def make_validation(pairs: list[Pair], hyper: Hyper) -> Callable[[WDSR], dict[str, float]]:
+def make_validation(pairs: list[Pair], hyper: Hyper) -> Validation:
     """Mean PSNR-Y of the network, eager, over some pairs; these are decoded once."""
 
     def upscaler(network: WDSR) -> Upscaler:

@@ -15,6 +15,7 @@ from common.metrics import Convention
 from common.pairs import Pair
 from common.pixels import to_float, to_uint8
 from common.training import Plan
+from common.validation import Validation, digest_of
 
 from ..data.util import find_hr_folder, find_pictures, read_with_reference
 from ..network.Invnet import COLORS, Hyper, InvRescaleNet
@@ -148,7 +149,7 @@ def validation_pictures(options: TrainConfig) -> list[Pair]:
     return find_pictures(path, options.val_LQ_path, options.scale, "test")[: options.test_pictures or None]
 
 
-def make_validation(pairs: list[Pair], hyper: Hyper, seed: int) -> Callable[[InvRescaleNet], dict[str, float]] | None:
+def make_validation(pairs: list[Pair], hyper: Hyper, seed: int) -> Validation | None:
     """Mean PSNR of the restored picture (on Y and, as the authors log it, on RGB) and of the LR picture, with one z.
 
     None when there are no pictures. The pictures are decoded once.
@@ -171,7 +172,7 @@ def make_validation(pairs: list[Pair], hyper: Hyper, seed: int) -> Callable[[Inv
         names = of_y.label("PSNR"), of_rgb.label("PSNR"), "LR " + of_y.label("PSNR")
         return dict(zip(names, np.mean(scores, 0).tolist(), strict=True))
 
-    return validate
+    return Validation(validate, digest_of((image for pair in pictures for image in pair), seed))
 
 
 def draw_z(seed: list[int], hyper: Hyper, lr_shape: tuple[int, ...]) -> np.ndarray:

@@ -1,13 +1,14 @@
 """What is measured while training goes on."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import mindspore as ms
 import numpy as np
-from mindspore import Tensor, nn
+from mindspore import Tensor
 
 from common.metrics import PROTOCOLS, lr_psnr
 from common.pixels import to_uint8
+from common.validation import Validation, digest_of
 
 from ..dataset.pictures import enlarged, from_network, to_network
 from ..dataset.validation import Patch
@@ -21,9 +22,7 @@ NOISE = "minus noise loss"
 LR_PSNR = "LR-PSNR"
 
 
-def make_validation(
-    patches: Sequence[Patch], options: TrainConfig, hyper: Hyper
-) -> Callable[[nn.Cell], Mapping[str, float]] | None:
+def make_validation(patches: Sequence[Patch], options: TrainConfig, hyper: Hyper) -> Validation | None:
     """Network -> scores over (hr, lr) uint8 patches; None where there are none. The first chooses the best checkpoint.
 
     Of the noise predictor: its loss, negated, at `val_noises` steps evenly spread over the chain, and PSNR and LR-PSNR
@@ -31,7 +30,9 @@ def make_validation(
     """
     if not patches:
         return None
-    return EncoderScores(patches, options, hyper) if options.stage == "rrdb" else NoiseScores(patches, options, hyper)
+    measure = (EncoderScores if options.stage == "rrdb" else NoiseScores)(patches, options, hyper)
+    settings = options.seed, options.val_noises, options.loss_type
+    return Validation(measure, digest_of((image for patch in patches for image in patch), *settings))
 
 
 class EncoderScores:

@@ -1,12 +1,13 @@
 """What is measured while training goes on."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
-from mindspore import Tensor, nn
+from mindspore import Tensor
 
 from common.metrics import Convention
 from common.pixels import to_uint8
+from common.validation import Validation, digest_of
 
 from ..model.RRDBNet import RRDBNet
 from ..model.SRFlow import NegativeLogLikelihood
@@ -16,9 +17,7 @@ from .options import TrainConfig
 LIKELIHOOD = "log-likelihood (bits per pixel)"
 
 
-def make_validation(
-    patches: tuple[np.ndarray, np.ndarray] | None, options: TrainConfig
-) -> Callable[[nn.Cell], Mapping[str, float]] | None:
+def make_validation(patches: tuple[np.ndarray, np.ndarray] | None, options: TrainConfig) -> Validation | None:
     """Network -> scores over (hr_image, lr_image) in [0, 1], NCHW; None where there are no pictures.
 
     Of the flow: the mean log-likelihood, with noise as in training, by which the best checkpoint is chosen; and for
@@ -58,4 +57,5 @@ def make_validation(
         named = {f"{convention.label('PSNR')}, heat {heat:g}": float(np.mean(found)) for heat, found in scores.items()}
         return {LIKELIHOOD: float(np.mean(values)), **named}
 
-    return of_encoder if options.stage == "rrdb" else of_flow
+    measure = of_encoder if options.stage == "rrdb" else of_flow
+    return Validation(measure, digest_of(patches, options.seed, options.quant))

@@ -25,6 +25,7 @@ from common.optimizer import Adam, MovingAverage
 from common.runtime import Runtime
 from common.saving import RunFiles
 from common.training import Plan, Trainer
+from common.validation import Validation
 
 HERE = Runtime("CPU")
 
@@ -84,13 +85,20 @@ def plan(steps=12, **changes):
     return Plan(**{"steps": steps, **settings, **changes})
 
 
-def trainer(folder, network=None, stream=None, **changes):
-    folder.mkdir(exist_ok=True)
+def trainer(folder, network=None, stream=None, on="some images", **changes):
+    """A Trainer whose folder is made when it opens it; `validate` measures on the images `on`."""
+
+    def make():
+        folder.mkdir(exist_ok=True)
+        return folder
+
     network = network or Net()
     settings = {key: changes.pop(key) for key in ("validate", "optimizer", "checkpoint_folder") if key in changes}
+    if "validate" in settings:
+        settings["validate"] = Validation(settings["validate"], on)
     meta = {"model": "Net", "config": {}}
     parts = {"part_names": ("error",)}
-    return Trainer(network, Loss(network), stream or Stream(), plan(**changes), HERE, folder, meta, **parts, **settings)
+    return Trainer(network, Loss(network), stream or Stream(), plan(**changes), HERE, make, meta, **parts, **settings)
 
 
 def weights_of(run):
@@ -182,7 +190,6 @@ def test_resume_after_the_step_was_compiled(tmp_path):
     assert run.fit() == 0
 
     again = trainer(tmp_path / "parts", steps=12, **EMA)
-    again.files.open(new=False)
     with runtime.graph_mode():
         for batch in Stream().prefetched(0, 3):
             again.train_step(batch)  # compiled, and the weights have moved on
@@ -290,7 +297,7 @@ def test_damaged_picture_of_the_first_step(tmp_path):
         trainer(tmp_path / "run", stream=Stream({0: damaged})).fit()
     assert str(raised.value) == DAMAGE
     last = tmp_path / "run" / "ckpt" / "last.ckpt"
-    assert not last.exists()
+    assert not (tmp_path / "run").exists()
     trainer(tmp_path / "run", steps=4).fit()
     before = last.stat().st_ino, last.stat().st_mtime_ns
     run = trainer(tmp_path / "run", stream=Stream({4: damaged}))
@@ -316,7 +323,8 @@ def test_damage_that_one_of_several_workers_meets(tmp_path, monkeypatch, rank):
     run.gradient_step = lambda control, *batch: asked.append(float(control[1])) or step(control, *batch)
     run.here = Runtime("CPU", rank=rank, world_size=2)
     monkeypatch.setattr(training.ops, "AllReduce", AllReduce)
-    with pytest.raises(UserError, match=rf"; step 7 is saved, go on with: --resume {'RUN' if rank else run.folder}$"):
+    named = "RUN" if rank else tmp_path / "run"
+    with pytest.raises(UserError, match=rf"; step 7 is saved, go on with: --resume {named}$"):
         run.fit()
     assert asked == [0, 0, 0, 0, 0, 0, 1]
     assert meetings == [(7, rank == 0)]
@@ -372,7 +380,7 @@ def test_too_many_bad_steps_in_a_row(tmp_path):
     first = trainer(tmp_path / "run", stream=Stream({7: sends(signal.SIGTERM)}, bad=bad), **settings)
     assert first.fit() == 143
     second = trainer(tmp_path / "run", stream=Stream(bad=bad), **settings)
-    second.resume(checkpoint.read(second.files.last), "last.ckpt")
+    second.resume(checkpoint.read(first.files.last), "last.ckpt")
     with pytest.raises(UserError) as raised:
         second.fit()
     assert str(raised.value) == (
@@ -413,17 +421,38 @@ def test_best_last_and_numbered_checkpoints(tmp_path):
     assert [path.name for path in files] == names
     read = [checkpoint.read(path).meta for path in files]
     assert [meta["step"] for meta in read] == [9, 12, 8, 10, 12]
-    assert read[0]["best"] == read[1]["best"] == {"name": "PSNR", "score": 3.0, "step": 9}
+    assert read[0]["best"] == read[1]["best"] == {"name": "PSNR", "score": 3.0, "step": 9, "on": "some images"}
     assert read[0]["model"] == "Net"
     assert read_csv(tmp_path / "run", "PSNR")[3:5] == [["3", "1.0"], ["4", ""]]
 
 
-def test_first_score_that_is_not_a_number_is_not_the_best_for_ever(tmp_path):
+def test_score_that_is_not_finite_is_not_the_best(tmp_path):
     scores = iter([float("nan"), 1.0, float("inf"), 2.0])
     run = trainer(tmp_path / "run", validate=lambda network: {"PSNR": next(scores)}, validate_every=3)
     run.fit()
-    assert run.best == {"name": "PSNR", "score": math.inf, "step": 9}
-    assert checkpoint.read(tmp_path / "run" / "ckpt" / "last.ckpt").meta["best"]["score"] == math.inf
+    assert (run.best["score"], run.best["step"]) == (2.0, 12)
+
+
+def test_best_score_belongs_to_what_it_was_measured_on(tmp_path, caplog):
+    """Validated on other images, or by another figure, a resumed run chooses anew; on the same ones it does not."""
+
+    def score_of(*scores):
+        scores = iter(scores)
+        return lambda network: {"PSNR": next(scores)}
+
+    def go_on(steps, *scores, **changes):
+        run = trainer(tmp_path / "run", validate=score_of(*scores), steps=steps, **changes)
+        if steps > 4:
+            run.resume(checkpoint.read(tmp_path / "run" / "ckpt" / "last.ckpt"), "last.ckpt")
+        with caplog.at_level(logging.INFO):
+            run.fit()
+        return checkpoint.read(tmp_path / "run" / "ckpt" / "best.ckpt").meta["step"]
+
+    assert go_on(4, 5.0) == 4
+    assert go_on(8, 4.0) == 4
+    assert go_on(16, 2.0, 1.0, on="others") == 12
+    assert "step 12: PSNR 2.0000 (best so far; best.ckpt of step 4 was chosen on other images)" in caplog.text
+    assert go_on(20, math.inf, on="others") == 12
 
 
 @pytest.mark.parametrize("changes", [{"keep_every": 0}, {"keep_every": 2, "keep_at_most": 0}])
@@ -443,6 +472,7 @@ def test_checkpoints_elsewhere(tmp_path):
     content = (tmp_path / "my" / "ckpt" / "last.ckpt").read_bytes()
     with pytest.raises(UserError, match=r"my/ckpt holds checkpoints of another run \(last.ckpt, step_0000006.ckpt, "):
         trainer(tmp_path / "other", **where).fit()
+    assert not (tmp_path / "other").exists()
     assert (tmp_path / "my" / "ckpt" / "last.ckpt").read_bytes() == content
     again = trainer(tmp_path / "run", steps=14, **where)
     again.resume(saved, "last.ckpt")
