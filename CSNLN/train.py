@@ -26,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = replace(options, resume="")  # or a new run with its config.yaml would go on with it
     here = runtime.start(options.device_target, seed=options.seed, distribute=options.run_distribute)
 
+    from common import memory
     from common.gradient import mixed_precision
     from common.losses import L1Loss
     from common.recipe import adam
@@ -43,11 +44,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     network = CSNLN(hyper, options.seed)
     if options.pre_trained and not saved:
         utils.load_weights(network, options.pre_trained)
+    work, ways = training.step_work(network, options), "--recompute 1, or --model csnln_small"
+    need = memory.checked("CSNLN", work, here, options.batch_size, ways, options.no_memory_check)
     loss = L1Loss(mixed_precision(network, options.amp_level, here.device, options.amp_dtype))
     plan = training.plan(options)
     about = (
         f"CSNLN x{hyper.scale}, {count_parameters(network):,} parameters; {len(stream.pictures)} pictures; "
-        f"{here.world_size} worker(s) on {here.device}, {options.batch_size} patches each"
+        f"{here.world_size} worker(s) on {here.device}, {options.batch_size} patches each{need}"
     )
     where = Path(options.save_dir), run_name(options)
     opening = partial(runs.open_run, options, here, *where, folder=folder, saved=saved, about=about)

@@ -33,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "scripts/run_distribute_train.sh starts several"
         )
 
+    from common import memory
     from common.gradient import mixed_precision
     from common.training import Trainer
     from IRN.src.data.LQGT_dataset import training_stream
@@ -46,12 +47,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     network = InvRescaleNet(hyper, options.seed)
     if options.ckpt_path and not saved:
         util.load_weights(network, options.ckpt_path)
+    work, ways = util.step_work(network, options), "--model irn_small"
+    need = memory.checked("IRN", work, here, options.batch_size, ways, options.no_memory_check)
     loss = mixed_precision(util.make_loss(network, options), options.amp_level, here.device, options.amp_dtype)
     plan = util.plan(options, here.world_size, len(stream.pictures))
     name = options.data_name or Path(options.dataset_GT_path).resolve().name
     about = (
         f"IRN x{hyper.scale}, {count_parameters(network):,} parameters; {len(stream.pictures)} pictures of {name}; "
-        f"{here.world_size} worker(s) on {here.device}, {options.batch_size} patches each"
+        f"{here.world_size} worker(s) on {here.device}, {options.batch_size} patches each{need}"
     )
     where = Path(options.save_dir), run_name(options)
     opening = partial(runs.open_run, options, here, *where, folder=folder, saved=saved, about=about)

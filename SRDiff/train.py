@@ -41,6 +41,7 @@ def train(options: TrainConfig, saved: Checkpoint | None, folder: Path | None, s
             "scripts/run_distribute_train_gpu.sh starts several"
         )
 
+    from common import memory
     from SRDiff.src.dataset.patches import training_stream
     from SRDiff.src.dataset.validation import patches_to_look_at
     from SRDiff.src.model.srdiff import count_parameters
@@ -50,11 +51,13 @@ def train(options: TrainConfig, saved: Checkpoint | None, folder: Path | None, s
     stream = training_stream(options, hyper, here)
     patches = patches_to_look_at(options, hyper) if here.is_main else []
     network = training.make_network(options, hyper, from_start=not saved)
+    work, ways = training.step_work(network, options), "--model srdiff_small"
+    need = memory.checked("SRDiff", work, here, options.batch_size, ways, options.no_memory_check)
     parameters = count_parameters(training.trained_part(network, options))
     about = (
         f"SRDiff x{hyper.scale}, stage {options.stage}, {parameters:,} parameters; "
         f"{len(stream.pictures)} pictures of {options.data_name or options.dataset_GT_path}; "
-        f"{here.world_size} worker(s) on {here.device}, {options.batch_size} patches each"
+        f"{here.world_size} worker(s) on {here.device}, {options.batch_size} patches each{need}"
     )
     where = Path(options.save_dir), run_name(options)
     opening = partial(runs.open_run, options, here, *where, folder=folder, saved=saved, about=about)

@@ -43,6 +43,7 @@ def train(options: TrainConfig, saved: Checkpoint | None, folder: Path | None, s
             "scripts/run_distribute_train_gpu.sh starts several"
         )
 
+    from common import memory
     from SRFlow.src.dataloader.init import first_batch, training_stream
     from SRFlow.src.dataloader.validation import patches_to_look_at
     from SRFlow.src.model.SRFlowNet import count_parameters
@@ -52,6 +53,8 @@ def train(options: TrainConfig, saved: Checkpoint | None, folder: Path | None, s
     stream = training_stream(options, hyper, here)
     validate = validating.make_validation(patches_to_look_at(options, hyper), options) if here.is_main else None
     network = training.make_network(options, hyper, from_start=not saved)
+    work, ways = training.step_work(network, options, hyper), "--model srflow_small"
+    need = memory.checked("SRFlow", work, here, options.batch_size, ways, options.no_memory_check)
     plan = training.plan(options, hyper, here.world_size, len(stream.pictures))
     if options.stage == "flow" and not saved and not options.ckpt_path:
         log.info("setting the ActNorms from the first batch")
@@ -59,8 +62,8 @@ def train(options: TrainConfig, saved: Checkpoint | None, folder: Path | None, s
     name = options.data_name or Path(options.dataset_GT_path).resolve().name
     about = (
         f"SRFlow x{hyper.scale}, stage {options.stage}, {count_parameters(network):,} parameters; "
-        f"{len(stream.pictures)} pictures of {name}; "
-        f"{here.world_size} worker(s) on {here.device}, device {get_device_id()}, {options.batch_size} patches each"
+        f"{len(stream.pictures)} pictures of {name}; {here.world_size} worker(s) on {here.device}, "
+        f"device {get_device_id()}, {options.batch_size} patches each{need}"
     )
     where = Path(options.save_dir), run_name(options)
     opening = partial(runs.open_run, options, here, *where, folder=folder, saved=saved, about=about)

@@ -28,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = replace(options, resume="")  # or a new run with its config.yaml would go on with it
     here = runtime.start(options.device_target, seed=options.seed, distribute=options.run_distribute)
 
+    from common import memory
     from common.gradient import mixed_precision
     from common.losses import L1Loss
     from common.recipe import adam
@@ -42,12 +43,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     network = WDSR(hyper, options.seed)
     if options.ckpt_path and not saved:
         utils.load_weights(network, options.ckpt_path)
+    work, ways = utils.step_work(network, options), "--model wdsr_b_small"
+    need = memory.checked("WDSR", work, here, options.batch_size, ways, options.no_memory_check)
     loss = L1Loss(mixed_precision(network, options.amp_level, here.device, options.amp_dtype))
     plan = utils.plan(options)
     about = (
         f"WDSR-{hyper.variant} x{hyper.scale}, {count_parameters(network):,} parameters; "
         f"{len(stream.pictures)} pictures; "
-        f"{here.world_size} worker(s) on {here.device}, {options.batch_size} patches each"
+        f"{here.world_size} worker(s) on {here.device}, {options.batch_size} patches each{need}"
     )
     where = Path(options.save_dir), run_name(options)
     opening = partial(runs.open_run, options, here, *where, folder=folder, saved=saved, about=about)

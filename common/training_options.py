@@ -42,6 +42,7 @@ class RunOptions:
     test_every: int = option(5000, "steps between two looks at test pictures", aliases=("val_freq",), at_least=1)
     test_pictures: int = option(10, "how many test pictures to look at; 0: all", aliases=("n_max",), at_least=0)
     log_every: int = option(100, "steps between two lines of the log", aliases=("print_freq",), at_least=1)
+    no_memory_check: bool = option(False, "try a step even if its estimated memory (on CPU) is not free")
     save_every: int = option(250, "steps between two writings of last.ckpt", at_least=1)
     save_dir: str = option("runs", "where run folders are made", aliases=("save",))
     name: str = option("", "name of the run; default: model and scale")

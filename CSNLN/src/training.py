@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from mindspore import Tensor
 
-from common import recipe
+from common import memory, recipe
 from common.metrics import Convention
 from common.pairs import Pair
 from common.training import Plan
@@ -34,6 +34,26 @@ def learning_rate(options: TrainConfig) -> Callable[[int], float]:
 def plan(options: TrainConfig) -> Plan:
     """Steps, rate and intervals of a run."""
     return recipe.plan_in_epochs(options, learning_rate(options))
+
+
+def step_work(network: CSNLN, options: TrainConfig) -> memory.Work:
+    """Return what a training step is made of: with --recompute one cell, and so many images of the batch."""
+    hyper, pixels = network.hyper, options.lr_patch() ** 2
+    depth, images = (1, options.recompute) if options.recompute else (hyper.depth, options.batch_size)
+    on_hr, on_reduced = hyper.scale**2, 1 / hyper.scale**2
+
+    def area(name: str) -> float:
+        here = (
+            on_hr if ".encoder." in name or name.startswith("tail.") else on_reduced if ".conv_match_2." in name else 1
+        )
+        return images * pixels * here
+
+    work = memory.of_convolutions(
+        network.trainable_params(), area, lambda name: depth if name.startswith("SEM.") else 1
+    )
+    passes = (1, 4) if hyper.scale == 4 else (1,)  # x4 is made in two steps, the second on x2
+    tables = sum((factor * pixels) ** 2 for factor in passes) * (1 + 1 / hyper.attention_scale**2)
+    return work._replace(tables=images * depth * tables)
 
 
 def make_validation(pairs: list[Pair], hyper: Hyper) -> Validation:

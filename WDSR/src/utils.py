@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from mindspore import Tensor
 
-from common import checkpoint, recipe, trained
+from common import checkpoint, memory, recipe, trained
 from common.checkpoint import Checkpoint
 from common.engine import make_engine
 from common.evaluation import Figure, lr_psnr_figure, psnr_figure, ssim_figure, with_lpips
@@ -47,6 +47,12 @@ def learning_rate(options: TrainConfig) -> Callable[[int], float]:
 def plan(options: TrainConfig) -> Plan:
     """Steps, rate and intervals of a run."""
     return recipe.plan_in_epochs(options, learning_rate(options))
+
+
+def step_work(network: WDSR, options: TrainConfig) -> memory.Work:
+    """Return what a training step is made of; all its convolutions are on LR pixels."""
+    pixels = options.batch_size * options.lr_patch() ** 2
+    return memory.of_convolutions(network.trainable_params(), lambda name: pixels)
 
 
 def load_weights(network: WDSR, path: str) -> None:

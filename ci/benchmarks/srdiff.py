@@ -13,7 +13,7 @@ from SRDiff.src.model_utils.graphs import prepare
 from SRDiff.src.model_utils.options import TrainConfig
 from SRDiff.src.model_utils.sampling import Sampler, Way
 from SRDiff.src.model_utils.trained import Trained
-from SRDiff.src.model_utils.training import trained_part
+from SRDiff.src.model_utils.training import halvings, trained_part
 
 HYPER = PRESETS["diffsr_df2k4x"]
 INFER_SIDE, TRAIN_SIDE, TRAIN_BATCH = 40, 40, 4  # LR pixels
@@ -77,15 +77,5 @@ def one_way(network: SRDiffNet, lr_pixels: int) -> tuple[float, float]:
         if name.startswith(("rrdb.", "denoise_fn.cond_proj.")):
             encoder += weights * lr_pixels
         else:
-            predictor += weights * lr_pixels * HYPER.scale**2 / 4 ** halvings(name)
+            predictor += weights * lr_pixels * HYPER.scale**2 / 4 ** halvings(name, HYPER)
     return encoder * 1e-9, predictor * 1e-9
-
-
-def halvings(name: str) -> int:
-    """How often HR has been halved where a convolution of the U-Net has its results, of a transposed one its input."""
-    words, last = name.split("."), len(HYPER.dim_mults) - 1
-    if words[1] == "downs":
-        return int(words[2]) + (words[3] == "2")
-    if words[1] == "ups":
-        return last - int(words[2])
-    return last if words[1].startswith("mid_block") else 0

@@ -12,7 +12,7 @@ from SRFlow.src.model.folding import fold, is_read
 from SRFlow.src.model.SRFlow import NegativeLogLikelihood
 from SRFlow.src.model.SRFlowNet import PRESETS, SRFlowNet, count_parameters, draw_latents
 from SRFlow.src.model_utils.sampling import TOLERANCE, graph_of
-from SRFlow.src.model_utils.training import read_parameters
+from SRFlow.src.model_utils.training import level_of, read_parameters
 
 HYPER = PRESETS["SRFlow_DF2K_4X"]
 INFER_SIDE, TRAIN_SIDE, TRAIN_BATCH = 40, 40, 2  # LR pixels
@@ -65,11 +65,5 @@ def one_way(network: SRFlowNet, lr_pixels: int) -> float:
         if name.startswith("RRDB.") and name.endswith("weight") and is_read(name, HYPER):
             found += weights * lr_pixels * (4 if "upconv" in name else 1)
         elif ".layers." in name and len(parameter.shape) == 4 and parameter.shape[0] > 1:
-            found += weights * lr_pixels * HYPER.scale**2 / 4 ** (level_of(name) + 1)
+            found += weights * lr_pixels * HYPER.scale**2 / 4 ** (level_of(name, HYPER) + 1)
     return found * 1e-9
-
-
-def level_of(name: str) -> int:
-    """Of a parameter of the flow; a level has a squeeze, two transition steps and the flow steps, the first a split."""
-    place, length = int(name.split(".")[2]), 3 + HYPER.steps
-    return 0 if place <= length else 1 + (place - length - 1) // length

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from mindspore import Tensor, ops
 
-from common import UserError, checkpoint, recipe, trained
+from common import UserError, checkpoint, memory, recipe, trained
 from common.checkpoint import Checkpoint
 from common.metrics import Convention
 from common.pairs import Pair
@@ -18,7 +18,7 @@ from common.training import Plan
 from common.validation import Validation, digest_of
 
 from ..data.util import find_hr_folder, find_pictures, read_with_reference
-from ..network.Invnet import COLORS, Hyper, InvRescaleNet
+from ..network.Invnet import COLORS, Hyper, InvBlockExp, InvRescaleNet
 from ..network.net_with_loss import FIT_WEIGHT, IRNLoss
 from ..network.official import ROOTS, hyper_of, refuse_other_transforms
 from ..optim.warmup_cosine_annealing_lr import cosine_rate
@@ -52,6 +52,17 @@ def plan(options: TrainConfig, world_size: int, pictures: int) -> Plan:
         validate_every=scaled(options.test_every),
         keep_every=options.save_checkpoint_freq,
     )
+
+
+def step_work(network: InvRescaleNet, options: TrainConfig) -> memory.Work:
+    """Return what a training step, down and up again, is made of."""
+    level, areas = 0, {}
+    for operation in network.operations:
+        level += not isinstance(operation, InvBlockExp)
+        squeezed = network.hyper.scale**2 if network.hyper.scale == 3 else 4**level
+        areas |= {parameter.name: 1 / squeezed for parameter in operation.trainable_params()}
+    pixels = options.batch_size * options.patch_size**2
+    return memory.of_convolutions(network.trainable_params(), lambda name: pixels * areas[name], lambda name: 2)
 
 
 def learning_rate(options: TrainConfig, scaled: Callable[[int], int], niter: int) -> Callable[[int], float]:

@@ -1,11 +1,12 @@
 """How SRDiff is trained: what is trained at each stage, with which loss, and the plan of a run."""
 
 import logging
+import re
 from typing import Any
 
 from mindspore import nn
 
-from common import UserError, recipe
+from common import UserError, memory, recipe
 from common.optimizer import Adam
 from common.training import Plan, Trainer
 
@@ -69,6 +70,32 @@ def make_trainer(network: SRDiffNet, options: TrainConfig, *run: Any, **settings
         return Trainer(trained, EncoderLoss(network), *run, optimizer=optimizer, **settings)
     loss = NoiseLoss(network, squared=options.loss_type == "l2", joint=not options.fix_rrdb)
     return Trainer(trained, loss, *run, optimizer=optimizer, part_names=("noise", "encoder"), **settings)
+
+
+def step_work(network: SRDiffNet, options: TrainConfig) -> memory.Work:
+    """Return what a training step is made of; an encoder that is fixed works forwards only, and not its head."""
+    hyper, alone = network.hyper, options.stage == "rrdb"
+    pixels = options.batch_size * options.lr_patch(hyper) ** 2
+
+    def area(name: str) -> float:
+        if not name.startswith("rrdb."):
+            return pixels * (1 if "cond_proj" in name else hyper.scale**2 / 4 ** halvings(name, hyper))
+        doublings = re.search(r"upconv(\d)", name)
+        if doublings or "HRconv" in name or "conv_last" in name:
+            return pixels * alone * (4 ** int(doublings[1]) if doublings else hyper.scale**2)
+        return pixels * (0.5 if options.fix_rrdb and not alone else 1)
+
+    return memory.of_convolutions((network.rrdb if alone else network).get_parameters(), area)
+
+
+def halvings(name: str, hyper: Hyper) -> int:
+    """How often HR has been halved where a convolution of the U-Net has its results, of a transposed one its input."""
+    words, last = name.split("."), len(hyper.dim_mults) - 1
+    if words[1] == "downs":
+        return int(words[2]) + (words[3] == "2")
+    if words[1] == "ups":
+        return last - int(words[2])
+    return last if words[1].startswith("mid_block") else 0
 
 
 def plan(options: TrainConfig, world_size: int, pictures: int) -> Plan:

@@ -1,6 +1,7 @@
 """How SRFlow is trained: the two stages' objectives, the plan of a run, and when the encoder joins in."""
 
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn
 
-from common import recipe
+from common import memory, recipe
 from common.checkpoint import Checkpoint, load_into
 from common.gradient import GradientStep
 from common.optimizer import Adam, MovingAverage
@@ -57,6 +58,11 @@ def make_network(options: TrainConfig, hyper: Hyper, from_start: bool) -> SRFlow
     if options.rrdb_path and from_start:
         weights = {ENCODER + name: array for name, array in read_encoder(options.rrdb_path).items()}
         load_into(network.RRDB, weights, source=options.rrdb_path)
+    if from_start and not options.ckpt_path and not options.rrdb_path and not options.train_RRDB:
+        log.warning(
+            "the encoder begins untrained, so it is trained from the first step; better train it beforehand by "
+            "--stage rrdb and name the result by --rrdb_path"
+        )
     return network
 
 
@@ -87,6 +93,27 @@ def plan(options: TrainConfig, hyper: Hyper, world_size: int, pictures: int) -> 
     )
 
 
+def step_work(network: SRFlowNet | RRDBNet, options: TrainConfig, hyper: Hyper) -> memory.Work:
+    """Return what a training step is made of, with the encoder, which is trained sooner or later."""
+    pixels = options.batch_size * options.lr_patch(hyper) ** 2
+
+    def area(name: str) -> float:
+        if ".layers." in name:
+            return pixels * hyper.scale**2 / 4 ** (level_of(name, hyper) + 1)
+        if doublings := re.search(r"upconv(\d)", name):
+            return pixels * 4 ** int(doublings[1])
+        return pixels * (hyper.scale**2 if "HRconv" in name or "conv_last" in name else 1)
+
+    parameters = network.trainable_params() if options.stage == "rrdb" else read_parameters(network)
+    return memory.of_convolutions(parameters, area)
+
+
+def level_of(name: str, hyper: Hyper) -> int:
+    """Of a parameter of the flow; a level has a squeeze, two transition steps and the flow steps, the first a split."""
+    place, length = int(name.split(".")[2]), 3 + hyper.steps
+    return 0 if place <= length else 1 + (place - length - 1) // length
+
+
 def release_step(options: TrainConfig, steps: int) -> int:
     """Number of steps after which the encoder is trained as well.
 
@@ -95,10 +122,6 @@ def release_step(options: TrainConfig, steps: int) -> int:
     if options.train_RRDB:
         return 0
     if not options.ckpt_path and not options.rrdb_path:
-        log.warning(
-            "the encoder begins untrained, so it is trained from the first step; better train it beforehand by "
-            "--stage rrdb and name the result by --rrdb_path"
-        )
         return 0
     return int(options.train_RRDB_delay * steps)
 

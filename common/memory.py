@@ -1,0 +1,94 @@
+"""Estimate what a training step takes on CPU, before it is tried: the system kills a process without a word."""
+
+import contextlib
+import math
+import os
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import mindspore as ms
+
+from common import UserError
+from common.runtime import Runtime, duration
+
+# Measured with MindSpore 2.10 on two cores: peaks and first steps of small networks, and of those in the README.
+PROCESS, TENSOR = 430 * 2**20, 1.2 * 2**20  # bytes: Python with MindSpore; each parameter in the graph
+COPIES = {"WDSR": 1.4, "IRN": 0.6, "SRFlow": 1.0, "SRDiff": 2.0, "CSNLN": 2.4}  # of the columns, in work spaces
+TABLES = 14  # copies of an attention table
+COMPILING = 0.1  # seconds for each parameter in the graph
+
+
+class Work(NamedTuple):
+    """What the compiled step of one worker is made of.
+
+    Attributes:
+        columns: values that its convolutions wider than 1x1 read, k * k times each, for the whole batch.
+        tensors: parameters in its graph, each as often as it is used.
+        tables: values of its attention tables, for the whole batch.
+    """
+
+    columns: float
+    tensors: float
+    tables: float = 0.0
+
+
+def of_convolutions(
+    parameters: Iterable[ms.Parameter], area: Callable[[str], float], uses: Callable[[str], float] = lambda name: 1
+) -> Work:
+    """Return the work of convolutions.
+
+    Args:
+        area: name of a parameter -> pixels of a batch at which its convolution is applied.
+        uses: name of a parameter -> how often it is.
+    """
+    shapes = {parameter.name: parameter.shape for parameter in parameters}
+    wide = {name: math.prod(shape[1:]) for name, shape in shapes.items() if len(shape) == 4 and shape[-1] > 1}
+    return Work(sum(area(name) * uses(name) * values for name, values in wide.items()), sum(map(uses, shapes)))
+
+
+def checked(model: str, work: Work, here: Runtime, batch_size: int, ways: str, force: bool) -> str:
+    """Return what a step is estimated to take, for the log; "" on other devices than CPU.
+
+    Args:
+        batch_size: what the work is for.
+        ways: what to type besides for a smaller step, as "--model wdsr_b_small".
+        force: try a step that does not fit all the same.
+
+    Raises:
+        UserError: it does not fit into the free memory.
+    """
+    if here.device != "CPU":
+        return ""
+    fixed = PROCESS + TENSOR * work.tensors
+    sample = 4 * (COPIES[model] * work.columns + TABLES * work.tables) / batch_size
+    workers = here.world_size if "NODE_RANK" not in os.environ else 1  # on this machine
+    need, room = fixed + sample * batch_size, free() / workers
+    if need > room and not force:
+        fits = int((room - fixed) / sample)
+        smaller = f"--batch_size {fits} (not {batch_size})" if fits > 0 else "a smaller --patch_size"
+        raise UserError(
+            f"a training step of {batch_size} patches needs about {need / 1e9:.1f} GB of memory on CPU, and "
+            f"{room / 1e9:.1f} GB are free{' for each worker' if workers > 1 else ''}: type {smaller}, or {ways} "
+            "(--no_memory_check tries it all the same)"
+        )
+    return (
+        f"; a step needs about {need / 1e9:.1f} GB, its compilation {duration(COMPILING * work.tensors)} on two cores"
+    )
+
+
+def free() -> float:
+    """Return the bytes that this process can have, by the system and by the limit of its control group."""
+    found, limits = [math.inf], []
+    with contextlib.suppress(OSError):  # where there is no Linux
+        memory = re.search(r"MemAvailable: +(\d+)", Path("/proc/meminfo").read_text())
+        found += [1024 * int(memory[1])] if memory else []
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, kind, path = line.split(":", 2)
+            place = "memory/{}/memory.limit_in_bytes" if kind == "memory" else "{}/memory.max"
+            limits += [place.format(path), place.format("")]  # a container sees its own group as the root
+    for limit in limits:
+        with contextlib.suppress(OSError, ValueError):  # "max": none
+            found.append(int(Path(f"/sys/fs/cgroup/{limit}").read_text()))
+    return min(found)
