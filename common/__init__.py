@@ -4,6 +4,7 @@ A value that the user has set is never overridden.
 """
 
 import os
+import sys
 import tempfile
 
 # On AVX-512 machines MindSpore's wheel otherwise falls back to oneDNN's reference convolution, 30 to 140 times slower.
@@ -21,6 +22,11 @@ except FileNotFoundError:  # MindSpore asks for it at its import, too; only what
 os.environ.setdefault("MS_OM_PATH", os.path.join(tempfile.gettempdir(), "mindspore-sr-zoo"))
 # ONNX Runtime otherwise identifies the machine to Microsoft, and keeps a data base in the user's cache folder.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+# Ctrl-C while a program is imported, which takes seconds: no traceback.
+sys.excepthook = lambda kind, *rest, before=sys.excepthook: (
+    sys.stderr.write("interrupted\n") if kind is KeyboardInterrupt else before(kind, *rest)
+)
 
 __version__ = "0.1.0"
 

@@ -69,7 +69,7 @@ def checked(model: str, work: Work, here: Runtime, batch_size: int, ways: str, f
         fits = int((room - fixed) / sample)
         smaller = f"--batch_size {fits} (not {batch_size})" if fits > 0 else "a smaller --patch_size"
         raise UserError(
-            f"a training step of {batch_size} patches needs about {need / 1e9:.1f} GB of memory on CPU, and "
+            f"a step of {batch_size} patches needs about {need / 1e9:.1f} GB of memory on CPU, and "
             f"{room / 1e9:.1f} GB are free{' for each worker' if workers > 1 else ''}: type {smaller}, or {ways} "
             "(--no_memory_check tries it all the same)"
         )

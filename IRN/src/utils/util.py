@@ -61,8 +61,9 @@ def step_work(network: InvRescaleNet, options: TrainConfig) -> memory.Work:
         level += not isinstance(operation, InvBlockExp)
         squeezed = network.hyper.scale**2 if network.hyper.scale == 3 else 4**level
         areas |= {parameter.name: 1 / squeezed for parameter in operation.trainable_params()}
-    pixels = options.batch_size * options.patch_size**2
-    return memory.of_convolutions(network.trainable_params(), lambda name: pixels * areas[name], lambda name: 2)
+    pixels = options.batch_size * options.patch_size**2 / 2
+    # Used twice; the compiler takes as long, and as much memory, for it as for four convolutions elsewhere.
+    return memory.of_convolutions(network.trainable_params(), lambda name: pixels * areas[name], lambda name: 4)
 
 
 def learning_rate(options: TrainConfig, scaled: Callable[[int], int], niter: int) -> Callable[[int], float]:

@@ -10,7 +10,7 @@ from common.runtime import Runtime
 
 from ..model.SRFlowNet import Hyper
 from ..model_utils.options import TrainConfig
-from .pictures import find_pictures
+from .pictures import find_pictures, require_packed
 
 Sample = tuple[np.ndarray, ...]
 
@@ -42,6 +42,7 @@ def training_stream(options: TrainConfig, hyper: Hyper, here: Runtime) -> BatchS
         UserError: no pictures, or none that is as large as the patch.
     """
     lr_patch = options.lr_patch(hyper)
+    require_packed(options.dataset_GT_path)
 
     def pairs() -> list[Pair]:
         return find_pictures(options.dataset_GT_path, options.dataset_LQ_path, hyper.scale, "train")

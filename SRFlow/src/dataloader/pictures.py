@@ -4,9 +4,22 @@ from pathlib import Path
 
 from common import UserError, div2k
 from common.pairs import Pair, find_pairs
-from common.picture_sets import hr_inside, lr_folder
+from common.picture_sets import RECORDS, hr_inside, lr_folder
 
 FLICKR2K = ("Flickr2K/Flickr2K_HR", "Flickr2K_HR", "Flickr2K")
+
+
+def require_packed(path: str) -> None:
+    """Say how a packed set is made that is not there.
+
+    Raises:
+        UserError: it is not.
+    """
+    if path.endswith(RECORDS) and not Path(path).exists():
+        raise UserError(
+            f"{path} is not there: python SRFlow/src/dataset/prepare.py --root FOLDER makes it of DIV2K and Flickr2K, "
+            "or type --dataset_GT_path with a folder of HR images"
+        )
 
 
 def find_hr_folders(path: str, split: str) -> list[Path]:

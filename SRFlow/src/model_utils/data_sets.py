@@ -8,7 +8,7 @@ from common.mindrecord import PatchRecords
 from common.pairs import Pair
 from common.picture_sets import Picture, named_sets, packed_set, pictures_of
 
-from ..dataloader.pictures import find_hr_folders, find_pictures
+from ..dataloader.pictures import find_hr_folders, find_pictures, require_packed
 from .use_options import EvalConfig
 
 __all__ = ["Picture", "by_patches", "evaluation_sets", "pictures_of"]
@@ -23,6 +23,7 @@ def evaluation_sets(options: EvalConfig, scale: int) -> dict[str, Sequence[Pair]
     path, lr_path = options.dataset_GT_path, options.dataset_LQ_path
     if not path:
         path, lr_path = options.val_GT_path, options.val_LQ_path
+    require_packed(path)
     if packed := packed_set(path, options.data_name, scale):
         return packed
     root = Path(path)

@@ -58,6 +58,11 @@ def find(options: TrainedOptions) -> tuple[Checkpoint, Hyper, str]:
     Raises:
         UserError: no such file, not SRFlow's, or not the network that was asked for.
     """
+    if options.ckpt_path and not Path(options.ckpt_path).exists():
+        raise UserError(
+            f"checkpoint not found: {options.ckpt_path}: python SRFlow/train2test.py makes one of a trained run; or "
+            f"type --checkpoint with the authors' file, or with the demo weights {DEMO_WEIGHTS}/srflow_small_x4.ckpt"
+        )
     source = options.ckpt_path or str(trained.demo_weights(DEMO_WEIGHTS, options.scale or DEMO_SCALE))
     saved = read(source)
     hyper = hyper_of(saved, source, options)

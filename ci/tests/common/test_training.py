@@ -259,6 +259,47 @@ def test_second_signal_ends_at_once(tmp_path, capfd):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, "the handler of before is back"
 
 
+STUCK = """
+import hashlib
+from common.stopping import StopRequest
+with StopRequest():
+    print("begun", flush=True)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)  # as in the compiler, no handler of Python's runs for minutes
+"""
+
+
+def test_second_signal_ends_at_once_while_the_compiler_runs(root):
+    with subprocess.Popen(
+        [sys.executable, "-c", STUCK],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    ) as process:
+        assert process.stdout.readline() == b"begun\n"
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == b"\n"
+        said = (
+            b"stopping after this step, which waits for the compiler if it is not compiled yet; once more ends at once"
+        )
+        assert process.stdout.readline().startswith(said)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+
+
+def test_interrupt_while_programs_are_imported_has_no_traceback(root):
+    code = "import common, time; print('begun', flush=True); time.sleep(60)"
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    ) as process:
+        assert process.stdout.readline() == b"begun\n"
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=60)[0] == b"interrupted\n"
+        assert process.returncode == -signal.SIGINT
+
+
 def test_two_signals_at_once_are_one(tmp_path):
     """As `timeout` sends them: to its child and to its child's group."""
 
