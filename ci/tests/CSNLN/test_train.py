@@ -60,7 +60,7 @@ def test_training_learns_and_leaves_a_complete_run(whole):
     assert meta["hyper"] == {"scale": 2, "n_feats": 4, "depth": 1}
     assert config.load(TrainConfig, whole / "config.yaml") == config.merge(TrainConfig(), meta["config"], "")
     log = (whole / "train.log").read_text()
-    assert "CSNLN x2, 3,253 parameters; 8 pictures; 1 worker(s) on CPU, 4 patches each; run folder" in log
+    assert "CSNLN x2, 3,253 parameters; 8 pictures; 1 worker(s) on CPU, 4 patches each; " in log
     assert f"step 60: {PSNR} {last:.4f} (best so far)" in log
 
 

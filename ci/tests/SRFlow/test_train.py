@@ -130,7 +130,7 @@ def test_run_leaves_what_it_should(flow_run):
     log = (flow_run / "train.log").read_text()
     count = sum(math.prod(array.shape) for array in weights_of(SRFlowNet(HYPER)).values())
     assert f"SRFlow x2, stage flow, {count:,} parameters; 4 pictures of " in log
-    assert "1 worker(s) on CPU, device 0, 2 patches each; run folder" in log
+    assert "1 worker(s) on CPU, device 0, 2 patches each; " in log
     assert "the encoder is trained as well from step 21 on" in log
 
 
@@ -206,7 +206,8 @@ def test_validation_shows_likelihood_and_psnr_of_each_heat(flow_run, data):
     found = [[float(value) for value in row] for row in read_csv(flow_run, *columns) if row[0]]
     assert len(found) == 2
     best = int(np.argmax([row[0] for row in found]))
-    assert read(flow_run).meta["best"] == {"name": columns[0], "score": found[best][0], "step": 20 * (best + 1)}
+    said = read(flow_run).meta["best"]
+    assert (said["name"], said["score"], said["step"]) == (columns[0], found[best][0], 20 * (best + 1))
     # The second look once more by hand: heat 0 is the flow's inverse of zeros.
     network, weights = SRFlowNet(HYPER), read(flow_run).weights
     for parameter in network.get_parameters():
@@ -253,12 +254,15 @@ def test_run_stopped_at_or_behind_the_release(begun, flow_run, tmp_path, step, r
         assert ("RRDB.conv_first.weight" in trained) == released
 
 
-def test_untrained_encoder_is_trained_from_the_first_step(begun, caplog):
+def test_untrained_encoder_is_trained_from_the_first_step(begun, flow_run, caplog):
     trainer = begun()
     assert trainer.release == 0
     assert (
         "the encoder begins untrained, so it is trained from the first step; better train it beforehand" in caplog.text
     )
+    caplog.clear()
+    begun(resume=flow_run, rrdb_path="")
+    assert "untrained" not in caplog.text, "of a resumed run it is not true"
 
 
 # --------------------------------------------------------------------------------------------------------- the encoder

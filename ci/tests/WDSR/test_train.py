@@ -93,11 +93,13 @@ def test_training_learns_and_leaves_a_complete_run(run):
     log = (folder / "train.log").read_text()
     assert not set("█▏▎▍▌▋▊▉\r\x1b") & set(log), "no progress bar in the log"
     lines = [line.split(" ", 3)[3] for line in log.splitlines()]
-    started = "WDSR-B x2, 3,272 parameters; 8 pictures; 1 worker(s) on CPU, 4 patches each; run folder"
+    started = "WDSR-B x2, 3,272 parameters; 8 pictures; 1 worker(s) on CPU, 4 patches each; "
     assert any(line.startswith(started) for line in lines)
     assert any(re.fullmatch(r"step 1/100: loss [\d.]+, lr 0\.01, \d+ ms/step, .* left", line) for line in lines)
     assert f"step 100: PSNR-Y (crop 2) {psnr[-1]:.4f} (best so far)" in lines
-    assert lines[-1] == f"best: PSNR-Y (crop 2) {psnr[-1]:.4f} at step 100, in {folder}/ckpt/best.ckpt"
+    best = f"{folder}/ckpt/best.ckpt"
+    assert lines[-1].startswith(f"best: PSNR-Y (crop 2) {psnr[-1]:.4f} at step 100, in {best}; next: python ")
+    assert lines[-1].endswith(f"WDSR/eval.py --checkpoint {best} --dir_data FOLDER")
 
 
 # --------------------------------------------------------------------------------------------------------------- resume
