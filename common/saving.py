@@ -75,15 +75,18 @@ class RunFiles:
         return str(self.last) if self.last.exists() else "none (no step was saved yet)"
 
 
-def claim(folder: Path, new: bool) -> None:
+def claim(folder: Path | None, new: bool) -> None:
     """Make the folder that a run's checkpoints are wanted in.
 
     Args:
+        folder: None for the run's own.
         new: the run is no resumed one, so that the files of another run would be in danger.
 
     Raises:
         UserError: it cannot be made, or holds the checkpoints of another run.
     """
+    if not folder:
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

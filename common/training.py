@@ -96,15 +96,13 @@ class Trainer:
     ) -> None:
         self.network, self.stream, self.plan, self.here, self.open_folder = network, stream, plan, here, open_folder
         self.meta, self.names, self.validate = dict(meta), ("loss", *part_names), validate
-        self.checkpoint_folder = checkpoint_folder
+        self.checkpoint_folder, self.guard = checkpoint_folder, Guard(plan.bad_steps_at_most, plan.loss_scale)
         parameters = ms.ParameterTuple(network.trainable_params())
         self.optimizer = optimizer or Adam(parameters)
         self.average = MovingAverage(parameters, plan.ema_decay)
         self.gradient_step = GradientStep(loss, parameters, plan.gradient_clip, here.world_size)
-        self.guard = Guard(plan.bad_steps_at_most, plan.loss_scale)
-        self.stop, self.stopping = StopRequest(), False
+        self.stop, self.stopping, self.step = StopRequest(), False, 0
         self.damage: UserError | None = None  # why there is no batch after this one
-        self.step = 0
         self.best: dict[str, Any] | None = None
 
     def fit(self) -> int:
@@ -116,20 +114,16 @@ class Trainer:
         if self.step >= self.plan.steps:
             log.info("nothing to do: step %d is made, of %d; ask for more to go on", self.step, self.plan.steps)
             return 0
+        if self.here.is_main:
+            claim(self.checkpoint_folder, new=self.step == 0)
         with contextlib.closing(self.stream.prefetched(self.step, self.plan.steps)) as batches:
             return self._fit(forewarned(batches))
 
-    def _open(self) -> None:
-        """Make the run's folder and that of its checkpoints: nothing is written before the run is accepted."""
-        if self.here.is_main and self.checkpoint_folder:
-            claim(self.checkpoint_folder, new=self.step == 0)
+    def _fit(self, batches: Batches) -> int:
         self.folder = self.open_folder()
         self.files = RunFiles(self.folder, self.checkpoint_folder, self.plan.keep_at_most)
         if self.here.is_main:
             self.files.open()
-
-    def _fit(self, batches: Batches) -> int:
-        self._open()
         with (
             Record(self.folder, self.step) if self.here.is_main else contextlib.nullcontext() as record,
             self.stop,
@@ -194,7 +188,7 @@ class Trainer:
 
     def _stop(self) -> int:
         if self.here.is_main:
-            self._save_last()
+            self.files.save("last.ckpt", self._content(self._state()))
         log.info("stopped at step %d; go on with: --resume %s", self.step, self.folder)
         return 128 + (self.stop.number or signal.SIGTERM)
 
@@ -203,8 +197,8 @@ class Trainer:
         row = dict(zip(self.names, values, strict=True))
         shown = ", ".join(f"{name} {value:.5g}" for name, value in row.items())
         left = runtime.duration(seconds * (self.plan.steps - self.step))
-        pace = f"lr {rate:.3g}, {1000 * seconds:.0f} ms/step, {left} left"
-        log.info("step %d/%d: %s, %s", self.step, self.plan.steps, shown, pace, extra={"bar": True})
+        shown += f", lr {rate:.3g}, {1000 * seconds:.0f} ms/step, {left} left"
+        log.info("step %d/%d: %s", self.step, self.plan.steps, shown, extra={"bar": True})
         if record is not None:
             row |= {"learning_rate": rate, "gradient_norm": norm, "seconds_per_step": round(seconds, 4)}
             record.add(self.step, row)
@@ -213,37 +207,26 @@ class Trainer:
         if self.validate and self._due(self.plan.validate_every):
             self._validate(record)
         if self._due(self.plan.save_every):
-            self._save_last()
+            self.files.save("last.ckpt", self._content(self._state()))
         if self.plan.keep_at_most and self._due(self.plan.keep_every):
             self.files.save_numbered(self.step, self._content(self._state()))
 
     def _validate(self, record: Record) -> None:
         with self.average.in_place(), runtime.graph_mode(False):
             scores = self.validate(self.network)
-            name, score = next(iter(scores.items()))
-            best, on = self.best, self.validate.on
-            other = best and (best["name"], best.get("on", on)) != (name, on)
-            # Infinite: each image is reproduced exactly, which would stay the best whatever follows.
-            kept = best and not other and math.isfinite(best["score"]) and score <= best["score"]
-            better = math.isfinite(score) and not kept
-            listed = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
-            note = f"; best.ckpt of step {best['step']} was chosen on other images" if better and other else ""
-            log.info("step %d: %s%s", self.step, listed, f" (best so far{note})" if better else "")
+            better, note = self.validate.better(self.best, scores, self.step)
+            log.info("step %d: %s%s", self.step, ", ".join(f"{name} {x:.4f}" for name, x in scores.items()), note)
             record.add(self.step, scores)
             record.draw()
             if better:
-                self.best = {"name": name, "score": score, "step": self.step, "on": on}
+                self.best = better
                 self.files.save("best.ckpt", self._content({}))
-
-    def _save_last(self) -> None:
-        self.files.save("last.ckpt", self._content(self._state()))
 
     def _content(self, state: dict[str, np.ndarray]) -> checkpoint.Checkpoint:
         weights = {parameter.name: parameter.asnumpy() for parameter in self.network.get_parameters()}
         meta = {"step": self.step, "best": self.best, "version": __version__, "folder": str(self.folder.resolve())}
         meta["epoch"] = self.step * self.stream.global_batch_size / len(self.stream.pictures)  # passes over the data
-        meta["counters"] = self.guard.state()
-        return checkpoint.Checkpoint(weights, self.meta | meta, state)
+        return checkpoint.Checkpoint(weights, self.meta | meta | {"counters": self.guard.state()}, state)
 
     def _state(self) -> dict[str, np.ndarray]:
         return self.optimizer.state() | self.average.state()

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import logging
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,18 @@ class Validation:
     def __call__(self, network: Any) -> Mapping[str, float]:
         """Return the scores of a network."""
         return self.measure(network)
+
+    def better(
+        self, best: Mapping[str, Any] | None, scores: Mapping[str, float], step: int
+    ) -> tuple[dict[str, Any] | None, str]:
+        """Return (the new best, None if these scores are none; what the log says of it)."""
+        name, score = next(iter(scores.items()))
+        other = best and (best["name"], best.get("on", self.on)) != (name, self.on)
+        # A score that is infinite would stay the best whatever follows.
+        if not math.isfinite(score) or (best and not other and score <= best["score"] < math.inf):
+            return None, ""
+        note = f"; best.ckpt of step {best['step']} was chosen on other images" if other else ""
+        return {"name": name, "score": score, "step": step, "on": self.on}, f" (best so far{note})"
 
 
 def digest_of(images: Iterable[np.ndarray], *settings: object) -> str:

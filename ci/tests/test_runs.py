@@ -6,7 +6,7 @@ import pytest
 
 from ci.tests import training
 from ci.tests.faults import COMMON, DATA_OPTION, TINY
-from common import UserError, checkpoint, config, memory, runs
+from common import UserError, checkpoint, config, memory, runs, runtime
 from common.checkpoint import Checkpoint
 
 REFUSED = {"WDSR": "n_feats", "CSNLN": "n_feats", "IRN": "growth", "SRFlow": "nf", "SRDiff": "hidden_size"}
@@ -29,7 +29,7 @@ def test_refused_resume_changes_nothing(program, tmp_path):
     """Weights of another network: said once the network is built, and the pictures found."""
     name, train, settings = program
     options = config.merge(train.TrainConfig(), settings, "a test")
-    folder = runs.make_run_folder(tmp_path / "runs", "run")
+    folder = runtime.make_run_folder(tmp_path / "runs", "run")
     config.save(options, folder / "config.yaml")
     about = {"model": name, "config": config.to_dict(options), "counters": {}, "step": 1, "best": None}
     (folder / "ckpt").mkdir()
