@@ -76,10 +76,12 @@ def test_only(options: TrainConfig) -> int:
     from WDSR import eval as evaluation
     from WDSR.src.args import EvalConfig
 
-    plain = config.to_dict(TrainConfig())
-    given = {key: value for key, value in config.to_dict(options).items() if value != plain[key]}
-    shared = {key: value for key, value in given.items() if key in EvalConfig.__dataclass_fields__}
-    return evaluation.run(config.merge(EvalConfig(), shared, "train.py"))
+    found, shared = EvalConfig(), [key for key in config.to_dict(options) if key in EvalConfig.__dataclass_fields__]
+    said = {key: origin.source for key in shared if (origin := config.origin(options, key))}
+    for source in sorted(set(said.values()), key=config.COMMAND_LINE.__eq__):
+        values = {key: getattr(options, key) for key in said if said[key] == source}
+        found = config.merge(found, values, source)
+    return evaluation.run(found)
 
 
 if __name__ == "__main__":

@@ -91,6 +91,7 @@ class StepOptions:
         "passes over the pictures, instead of a number of steps; 0: the number counts",
         aliases=("epoches",),
         at_least=0,
+        instead_of=("niter", "max_updates"),
     )
     schedule_batch: int = option(
         0,

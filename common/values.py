@@ -25,6 +25,8 @@ def checked(value: Any, hint: Any, field: dataclasses.Field, place: str) -> Any:
     """
     converted = _convert(value, hint, place)
     choices, lowest, bound = (field.metadata.get(key) for key in ("choices", "at_least", "below"))
+    if choices and isinstance(converted, str):  # in any case of letters
+        converted = next((choice for choice in choices if choice.lower() == converted.lower()), converted)
     if choices and converted not in choices:
         near = did_you_mean(str(converted), map(str, choices))
         placeholder = field.default if says_default(field.metadata.get("help", "")) else ""

@@ -104,7 +104,7 @@ class InferConfig(NamingOptions, TileOptions, TrainedOptions):
         "", "HR picture of which a part (--box or --mask) is put into the given ones, which are then HR of its size"
     )
     box: tuple[int, ...] = option((), "that part: top,left,height,width in pixels")
-    mask: str = option("", "that part: a picture, white where it is, black elsewhere")
+    mask: str = option("", "that part: a picture, white where it is, black elsewhere", instead_of=("box",))
     t: int = option(
         -1,
         "step to which --interpolate and --fuse bring the pictures before they are made anew: the higher, the more is "

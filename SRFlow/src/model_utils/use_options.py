@@ -37,7 +37,7 @@ class EvalConfig(TableOptions, BorderOptions, EngineOptions, DataOptions, Traine
         choices=("auto", "table", "patches"),
     )
     heat: float = option(0.9, "standard deviation of the latents", at_least=0)
-    heats: tuple[float, ...] = option((), "several of them, as 0,0.5,0.9; default: heat alone")
+    heats: tuple[float, ...] = option((), "several of them, as 0,0.5,0.9; default: heat alone", instead_of=("heat",))
     samples: int = option(1, FIGURES_OF_SAMPLES, aliases=("draws",), at_least=1)
     seed: int = option(10, SEED_OF_RESULTS, at_least=0)
     nll: bool = option(True, "measure the likelihood of the HR pictures as well")

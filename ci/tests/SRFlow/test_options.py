@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ci.tests.options import unused_options
-from common import UserError, config
+from common import UserError, config, trained
 from common.checkpoint import Checkpoint, CheckpointError
 from common.config import option
 from SRFlow.src.model.SRFlowNet import PRESETS, Hyper
@@ -386,19 +386,19 @@ FOUND = Hyper(4, 32, 4, 16, (1, 3), 3, 6, 32)
 )
 def test_flag_that_contradicts_the_checkpoint(words, message):
     with pytest.raises(UserError, match=message):
-        util.refuse_contradiction(parse(SomeEvaluation, *words.split()), FOUND, "x")
+        trained.refuse_contradiction(parse(SomeEvaluation, *words.split()), FOUND, "x")
 
 
 @pytest.mark.parametrize("words", ["", "--scale 4", "--K 6 --nf 32 --stack 1,3"])
 def test_flag_that_agrees_with_the_checkpoint(words):
-    util.refuse_contradiction(parse(SomeEvaluation, *words.split()), FOUND, "x")
+    trained.refuse_contradiction(parse(SomeEvaluation, *words.split()), FOUND, "x")
 
 
 def test_named_network_that_a_checkpoint_has_at_another_scale():
     small = parse(SomeEvaluation, "--model", "srflow_small", "--scale", "8").hyper()
-    util.refuse_contradiction(parse(SomeEvaluation, "--model", "srflow_small"), small, "x")
+    trained.refuse_contradiction(parse(SomeEvaluation, "--model", "srflow_small"), small, "x")
     with pytest.raises(UserError, match="x has scale 8, not 4"):
-        util.refuse_contradiction(parse(SomeEvaluation, "--model", "srflow_small", "--scale", "4"), small, "x")
+        trained.refuse_contradiction(parse(SomeEvaluation, "--model", "srflow_small", "--scale", "4"), small, "x")
 
 
 def test_network_from_a_checkpoint(tmp_path):
