@@ -143,7 +143,9 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"cannot read the configuration {str(path)!r}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+        coded = getattr(error, "encoding", "unicode") != "unicode"  # else it is in the text itself
+        reason = "its bytes are not UTF-8, save it as UTF-8 text" if coded else " ".join(str(error).split())
+        raise UserError(f"{path} is not valid YAML: {reason}") from None
     if content is None:
         return {}
     if not isinstance(content, dict):

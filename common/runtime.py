@@ -17,6 +17,7 @@ import numpy as np
 
 from common import UserError
 from common.console import duration, progress, shows_bar, start_log
+from common.values import counting_number
 
 __all__ = ["DEVICES", "DEVICE_CHOICES", "Runtime", "choose_device", "gather", "graph_mode", "run_main", "start"]
 __all__ += ["duration", "keep_freed_memory", "progress", "shows_bar", "start_log", "was_launched"]
@@ -197,7 +198,7 @@ def _device_id(device: str) -> tuple[int, ...]:
     number = os.environ.get("DEVICE_ID", "")
     if device == "CPU" or not number or os.environ.get("MS_ROLE"):
         return ()
-    if not number.isdigit():
+    if counting_number(number) is None:
         raise UserError(f"DEVICE_ID must be the number of a device, not {number!r}")
     return (int(number),)
 

@@ -118,7 +118,7 @@ class LatentOptions:
     """Which z the LR picture is enlarged with."""
 
     gaussian_scale: float = option(1.0, "standard deviation of z; 0: the mean picture of all z", at_least=0)
-    seed: int = option(10, SEED_OF_RESULTS, at_least=0)
+    seed: int = option(10, SEED_OF_RESULTS, at_least=0, below=2**32)
 
 
 @dataclass(frozen=True)

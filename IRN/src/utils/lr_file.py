@@ -9,6 +9,7 @@ from PIL import Image, PngImagePlugin
 from common import UserError
 from common.atomic import replacing
 from common.images import write_picture
+from common.values import counting_number
 
 SIZE, SCALE, WEIGHTS = "irn_original_size", "irn_scale", "irn_weights"  # keys of a PNG's text
 DIGITS = 16  # of the weights' digest
@@ -84,10 +85,10 @@ def parse_size(text: str) -> tuple[int, int]:
     Raises:
         UserError: anything else.
     """
-    words = text.lower().split("x")
-    if len(words) != 2 or not all(word.isdecimal() and int(word) > 0 for word in words):
+    sides = [counting_number(word) for word in text.lower().split("x")]
+    if len(sides) != 2 or not sides[0] or not sides[1]:
         raise UserError(f"a size is written as WIDTHxHEIGHT, 511x333, not {text!r}")
-    return int(words[0]), int(words[1])
+    return sides[0], sides[1]
 
 
 def original_size(

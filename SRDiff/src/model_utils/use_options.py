@@ -45,7 +45,7 @@ class EvalConfig(TableOptions, BorderOptions, TileOptions, DataOptions, TrainedO
     )
     steps: tuple[int, ...] = option((0,), "steps that are made of the chain, as 100,20,10,5; 0: all")
     samples: int = option(1, FIGURES_OF_SAMPLES, aliases=("draws",), at_least=1)
-    seed: int = option(10, SEED_OF_RESULTS, at_least=0)
+    seed: int = option(10, SEED_OF_RESULTS, at_least=0, below=2**32)
     cut_to: int = option(
         8, "HR pictures are cut to sides that are multiples of it, 8 as the authors' (and of the scale)", at_least=1
     )
@@ -88,7 +88,7 @@ class InferConfig(NamingOptions, TileOptions, TrainedOptions):
     """Options of infer.py."""
 
     samples: int = option(1, "pictures to make of each, name_1, name_2 ..., and a sheet of them", at_least=1)
-    seed: int = option(10, SEED_OF_RESULTS, at_least=0)
+    seed: int = option(10, SEED_OF_RESULTS, at_least=0, below=2**32)
     sampler: str = option(
         "ddpm",
         "way through the chain: ddpm, the paper's, takes all of its steps for the finest detail; ddim and dpm are made "

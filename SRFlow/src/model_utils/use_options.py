@@ -39,7 +39,7 @@ class EvalConfig(TableOptions, BorderOptions, EngineOptions, DataOptions, Traine
     heat: float = option(0.9, "standard deviation of the latents", at_least=0)
     heats: tuple[float, ...] = option((), "several of them, as 0,0.5,0.9; default: heat alone", instead_of=("heat",))
     samples: int = option(1, FIGURES_OF_SAMPLES, aliases=("draws",), at_least=1)
-    seed: int = option(10, SEED_OF_RESULTS, at_least=0)
+    seed: int = option(10, SEED_OF_RESULTS, at_least=0, below=2**32)
     nll: bool = option(True, "measure the likelihood of the HR pictures as well")
     output: str = again(
         TableOptions, "output", help="folder for the tables and pictures; default: a new one under runs/SRFlow"
@@ -69,7 +69,7 @@ class EnlargeConfig(NamingOptions, InferOptions):
 
     heat: float = option(0.9, "standard deviation of the latents; 0: no chance, and a smoother picture", at_least=0)
     samples: int = option(1, "pictures to make of each, name_1, name_2 ..., and a sheet of them", at_least=1)
-    seed: int = option(10, SEED_OF_RESULTS, at_least=0)
+    seed: int = option(10, SEED_OF_RESULTS, at_least=0, below=2**32)
     save_latents: bool = option(False, "write the latents of each sample as well, for infer.py interpolate")
 
 
