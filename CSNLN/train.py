@@ -7,10 +7,9 @@ python CSNLN/train.py --resume runs/CSNLN/csnln_x2-20261120-101500     # go on a
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from common import UserError, config, runs, runtime
+from common import UserError, config, runs, runtime, trained
 from CSNLN.src.config import TrainConfig, parse
 
 log = logging.getLogger(__name__)
@@ -22,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options, saved, folder = parse(TrainConfig, argv, __doc__), None, None
     if source := runs.latest(options.save_dir, run_name(options)) if options.resume == "auto" else options.resume:
         options, saved, folder = runs.resumed(TrainConfig, argv, source, __doc__, "CSNLN")
-    options = replace(options, resume="")  # or a new run with its config.yaml would go on with it
+    options = config.merge(options, {"resume": ""}, "train.py")  # or a new run with its config.yaml would go on with it
     here = runtime.start(options.device_target, seed=options.seed, distribute=options.run_distribute)
 
     from common.gradient import mixed_precision
@@ -41,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     validate = training.make_validation(srdata.evaluation_pairs(options, hyper), hyper) if here.is_main else None
     network = CSNLN(hyper, options.seed)
     if options.pre_trained and not saved:
-        utils.load_weights(network, options.pre_trained)
+        with trained.starting_from(options.pre_trained, options, network):
+            utils.load_weights(network, options.pre_trained)
     loss = L1Loss(mixed_precision(network, options.amp_level, here.device, options.amp_dtype))
     plan = training.plan(options)
     folder = runs.open_run(options, here, Path(options.save_dir), run_name(options), folder=folder, saved=saved)

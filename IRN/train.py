@@ -7,10 +7,9 @@ python IRN/train.py --resume runs/IRN/irn_x4-20261120-101500        # go on afte
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from common import UserError, config, runs, runtime
+from common import UserError, config, runs, runtime, trained
 from IRN.src.options.options import TrainConfig
 
 log = logging.getLogger(__name__)
@@ -22,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options, saved, folder = config.parse(TrainConfig, argv, description=__doc__), None, None
     if source := runs.latest(options.save_dir, run_name(options)) if options.resume == "auto" else options.resume:
         options, saved, folder = runs.resumed(TrainConfig, argv, source, __doc__, "IRN")
-    options = replace(options, resume="")  # or a new run with its config.yaml would go on with it
+    options = config.merge(options, {"resume": ""}, "train.py")  # or a new run with its config.yaml would go on with it
     if not options.dataset_GT_path:
         raise UserError("which pictures? type --dataset_GT_path FOLDER")
     here = runtime.start(options.device_target, seed=options.seed, distribute=options.run_distribute)
@@ -44,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     validate = util.make_validation(util.validation_pictures(options), hyper, options.seed) if here.is_main else None
     network = InvRescaleNet(hyper, options.seed)
     if options.ckpt_path and not saved:
-        util.load_weights(network, options.ckpt_path)
+        with trained.starting_from(options.ckpt_path, options, network):
+            util.load_weights(network, options.ckpt_path)
     loss = mixed_precision(util.make_loss(network, options), options.amp_level, here.device, options.amp_dtype)
     plan = util.plan(options, here.world_size, len(stream.pictures))
     folder = runs.open_run(options, here, Path(options.save_dir), run_name(options), folder=folder, saved=saved)

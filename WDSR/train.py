@@ -7,10 +7,9 @@ python WDSR/train.py --resume runs/WDSR/wdsr_x2-20261120-101500     # go on afte
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from common import config, runs, runtime
+from common import config, runs, runtime, trained
 from WDSR.src.args import TrainConfig
 
 log = logging.getLogger(__name__)
@@ -24,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return test_only(options)
     if source := runs.latest(options.save_dir, run_name(options)) if options.resume == "auto" else options.resume:
         options, saved, folder = runs.resumed(TrainConfig, argv, source, __doc__, "WDSR")
-    options = replace(options, resume="")  # or a new run with its config.yaml would go on with it
+    options = config.merge(options, {"resume": ""}, "train.py")  # or a new run with its config.yaml would go on with it
     here = runtime.start(options.device_target, seed=options.seed, distribute=options.run_distribute)
 
     from common.gradient import mixed_precision
@@ -40,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     validate = utils.make_validation(srdata.evaluation_pairs(options, hyper), hyper) if here.is_main else None
     network = WDSR(hyper, options.seed)
     if options.ckpt_path and not saved:
-        utils.load_weights(network, options.ckpt_path)
+        with trained.starting_from(options.ckpt_path, options, network):
+            utils.load_weights(network, options.ckpt_path)
     loss = L1Loss(mixed_precision(network, options.amp_level, here.device, options.amp_dtype))
     plan = utils.plan(options)
     folder = runs.open_run(options, here, Path(options.save_dir), run_name(options), folder=folder, saved=saved)

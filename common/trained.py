@@ -1,9 +1,10 @@
 """Which trained network a program takes, and what its file says of itself: the demo weights, or one that is named."""
 
+import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -122,3 +123,21 @@ def refuse_contradiction(options: NetworkChoice, hyper: Any, source: str, *, reb
         if not rebuilt:
             raise UserError(f"{stands}: change one of the two")
         log.info("%s; the checkpoint counts", stands)
+
+
+@contextlib.contextmanager
+def starting_from(path: str, options: NetworkChoice, network: "nn.Cell") -> Iterator[None]:
+    """Say of the weights of a file that do not fit the network which option asks for another one.
+
+    Args:
+        network: as the options describe it; has a `hyper`.
+
+    Raises:
+        UserError: they do not fit.
+    """
+    try:
+        yield
+    except checkpoint.CheckpointError:
+        if hyper := checkpoint.read(path).meta.get("hyper"):
+            refuse_contradiction(options, type(network.hyper)(**hyper), path, rebuilt=False)
+        raise

@@ -6,11 +6,13 @@ network is what its checkpoint says: what is typed must agree, what a file says 
 
 import dataclasses
 import importlib
+import re
 from typing import NamedTuple
 
 import pytest
 
 from ci import bad_input_table as table
+from ci.tests.clone import ROOT
 from ci.tests.test_command_line import MODELS, options_of
 from common import UserError, config
 
@@ -152,3 +154,19 @@ def test_a_named_network_is_held_against_the_checkpoint(tmp_path):
         load = importlib.import_module(SMALL[model].module).load_network
         with pytest.raises(UserError, match=rf"has \w+ .*, not .* of --model {name}: leave the flag out"):
             load(parsed(options_of(model, "export"), tmp_path, {}, "--model", name))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_weights_to_start_from_that_do_not_fit(model, tmp_path, sample_dir):
+    """It is said which of the options, and where it stands, asks for another network."""
+    small, main = SMALL[model], importlib.import_module(f"{model}.train").main
+    (weights,) = (ROOT / model / "weights").glob("*.ckpt")
+    (tmp_path / "some.yaml").write_text(f"{small.option}: 8\nmodel: {small.name}\n")
+    words = ["--config", str(tmp_path / "some.yaml"), "--ckpt_path", str(weights), "--dataroot", str(sample_dir)]
+    words += ["--save_dir", str(tmp_path), "--scale", weights.stem[-1], "--patch_size", "32", "--batch_size", "1"]
+    words += ["--data_range", "1-8/9-10", "--data_test", "DIV2K"] if model in ("WDSR", "CSNLN") else []
+    said = f"has {small.hyper} {small.own}; the file {tmp_path}/some.yaml says {small.option}: 8: change one of the two"
+    with pytest.raises(UserError, match=re.escape(said)):
+        main(words)
+    with pytest.raises(UserError, match=f"has {small.hyper} {small.own}, not 6: leave the flag out"):
+        main([*words, f"--{small.option}", "6"])
