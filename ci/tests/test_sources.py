@@ -102,7 +102,13 @@ PAIRS = list(pairs())
 def test_pairs_are_known():
     found = {frozenset((one.name, other.name)) for _, one, other in (pair.values for pair in PAIRS)}
     wanted = ["epochs niter", "epochs max_updates", "lr_steps lr_steps_rel", "train_RRDB train_RRDB_delay"]
-    wanted += ["heats heat", "mask box", "random_weights ckpt_path", "random_weights ckpt_file"]
+    wanted += [
+        "heats heat",
+        "mask box",
+        "val_GT_path dataset_GT_path",
+        "random_weights ckpt_path",
+        "random_weights ckpt_file",
+    ]
     assert found == {frozenset(words.split()) for words in wanted}
 
 

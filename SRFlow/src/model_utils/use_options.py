@@ -26,7 +26,9 @@ class EvalConfig(TableOptions, BorderOptions, EngineOptions, DataOptions, Traine
     """Options of eval.py."""
 
     val_GT_path: str = option(  # noqa: N815
-        "", "what is measured when dataset_GT_path is not given: the patches of a yml file's datasets.val"
+        "",
+        "what is measured when dataset_GT_path is not given: the patches of a yml file's datasets.val",
+        instead_of=("dataset_GT_path",),
     )
     val_LQ_path: str = option("", "their LR pictures; default: MATLAB's bicubic of HR")  # noqa: N815
     data_test: str = option("", TEST_SETS)

@@ -125,6 +125,7 @@ KEYS: dict[str, str | By | Only | Refused] = {
     "logger.print_freq": By(train="log_every"),
     "logger.save_checkpoint_freq": By(train="save_checkpoint_freq"),
 }
+INSTEAD = (("heats", "heat"), ("dataset_GT_path", "val_GT_path"))  # of which the authors' files have both
 SECTIONS = ("datasets", "network_G", "path", "train", "val", "test", "logger")
 PATHS = ("dataset_GT_path", "dataset_LQ_path", "val_GT_path", "val_LQ_path", "ckpt_path", "rrdb_path", "resume")
 
@@ -161,6 +162,9 @@ def read(path: str, program: type) -> dict[str, Any]:
                 faults.append(f"{key} is {value!r}, but {name} has been given as {options[name]!r} above")
     if faults:
         raise UserError(f"{file}: " + "; ".join(faults))
+    for name, other in INSTEAD if program.CONFIG_PART == "trained" else ():
+        if name in options:
+            options.pop(other, None)
     return options
 
 

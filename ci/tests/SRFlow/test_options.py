@@ -16,6 +16,7 @@ from SRFlow.src.model.SRFlowNet import PRESETS, Hyper
 from SRFlow.src.model_utils import official, util, yml
 from SRFlow.src.model_utils.config import MODEL_FOLDER
 from SRFlow.src.model_utils.options import NAMED, DataOptions, NetworkOptions, TrainConfig, TrainedOptions
+from SRFlow.src.model_utils.use_options import EvalConfig
 from SRFlow.src.model_utils.yml import KEYS, By, Only, Refused, leaves, read
 
 SHIPPED = {f"{name}.yml": hyper for name, hyper in PRESETS.items()}
@@ -200,7 +201,10 @@ def test_the_authors_file(write, caplog):
     assert (found.ckpt_path, found.heat) == ("../pretrained_models/SRFlow_DF2K_4X.pth", 0.9)
     assert found.heats == (0.0, 0.7, 0.8, 0.9)
     assert (found.dataset_GT_path, found.dataset_LQ_path) == ("../datasets/div2k-gt", "../datasets/div2k-x4")
-    assert (found.val_GT_path, found.limit, found.hyper()) == ("../datasets/DF2K-va", 0, Hyper())
+    assert (found.val_GT_path, found.limit, found.hyper()) == ("", 0, Hyper())  # whole pictures are measured
+    assert parse(EvalConfig, "--opt", path).all_heats() == (0.0, 0.7, 0.8, 0.9)
+    typed = parse(EvalConfig, "--opt", path, "--val_GT_path", "patches", "--heat", "0")
+    assert (typed.dataset_GT_path, typed.val_GT_path, typed.all_heats()) == ("", "patches", (0.0,))
 
 
 def test_defaults_of_training_are_the_authors():
