@@ -117,7 +117,8 @@ def parse_inputs(
 
 
 def _merged(cls: type[T], arguments: argparse.Namespace, base: T | None) -> T:
-    given = {key: value for key, value in vars(arguments).items() if value is not None}
+    typed = {key: value for key, value in vars(arguments).items() if value is not None}
+    given = {key: value[-1] if isinstance(value, list) else value for key, value in typed.items()}
     path = given.pop("config", None)
     base = cls() if base is None else base
     if path is not None:
