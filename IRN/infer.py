@@ -79,7 +79,7 @@ def downscale(job: Job, results: Results, rescaler: Rescaler, digest: str, optio
     scale = rescaler.hyper.scale
     (name,) = result_names(job.source, options.suffix, options.format, scale)
     target = results.reserve(job, name)
-    rgb, alpha, notes = images.read_picture(job.source)
+    rgb, alpha, notes, icc, _ = images.read_picture(job.source)
     height, width = rgb.shape[:2]
     if min(height, width) < scale:
         raise UserError(f"{job.source} is {width}x{height}: x{scale} takes pictures of {scale}x{scale} or more")
@@ -93,7 +93,7 @@ def downscale(job: Job, results: Results, rescaler: Rescaler, digest: str, optio
         alpha = imresize(pad_to_multiple(alpha, scale), 1 / scale)
         alpha = reduce_to_8_bit(alpha) if alpha.dtype == np.uint16 else alpha
         said.append("alpha reduced by bicubic")
-    write_lr(target, lr, alpha, Origin(height, width, scale, digest))
+    write_lr(target, lr, alpha, Origin(height, width, scale, digest), icc)
     report(job.source, rgb, target, lr, said)
 
 
@@ -102,9 +102,10 @@ def upscale(job: Job, results: Results, rescaler: Rescaler, digest: str, options
     hyper = rescaler.hyper
     names = result_names(job.source, options.suffix, options.format, hyper.scale, options.samples)
     targets = [results.reserve(job, name) for name in names]
-    lr, alpha, notes = images.read_picture(job.source)
-    origin = read_origin(job.source)
+    lr, alpha, notes, icc, text = images.read_picture(job.source)
+    origin = read_origin(text)
     height, width = original_size(job.source, lr.shape[:2], hyper.scale, origin, options.size)
+    images.check_writable(targets[0], height, width)
     if doubtful := doubt(origin, lr.shape[:2], hyper.scale, digest):
         log.warning("%s %s", job.source, doubtful)
     said = [*notes, *(["alpha enlarged by bicubic"] if alpha is not None else [])]
@@ -117,7 +118,7 @@ def upscale(job: Job, results: Results, rescaler: Rescaler, digest: str, options
     for draw, target in enumerate(targets):
         z = latent(options.seed, (job.inside / job.source.name).as_posix(), draw, hyper, lr, options.gaussian_scale)
         hr = rescaler.upscale(lr, z, lambda total: runtime.progress(total, job.source.name, "tile"))[:height, :width]
-        images.write_picture(target, hr, alpha)
+        images.write_picture(target, hr, alpha, icc)
         report(job.source, lr, target, hr, said)
 
 

@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     runtime.start_log()
     inputs, options = parse(list(sys.argv[1:] if argv is None else argv))
     jobs = find_jobs(inputs, options.output)
-    results = Results(options.output, jobs)
+    results = Results(options.output, jobs, [path for path in (options.fuse, options.mask) if path])
     runtime.start(options.device_target)
 
     from SRDiff.src.model_utils.picture_work import work

@@ -110,7 +110,9 @@ def enlarge(job: Job, results: Results, sampler: "Sampler", options: EnlargeConf
     targets = [results.reserve(job, name) for name in names]
     (grid_name,) = result_names(job.source, f"{options.suffix}_samples", "png", scale)
     grid_target = results.reserve(job, grid_name) if count > 1 else None
-    lr, alpha, notes = images.read_picture(job.source)
+    latent_targets = [results.reserve(job, f"{Path(name).stem}.npz") for name in names if options.save_latents]
+    lr, alpha, notes, icc, _ = images.read_picture(job.source)
+    images.check_writable(targets[0], *(scale * side for side in lr.shape[:2]))
     said = [*notes, *(["alpha enlarged by bicubic"] if alpha is not None else [])]
     if alpha is not None:
         alpha = imresize(alpha, scale)
@@ -118,9 +120,9 @@ def enlarge(job: Job, results: Results, sampler: "Sampler", options: EnlargeConf
     for number, target in enumerate(targets):
         latents = sampler.draw(lr, options.heat, options.seed, (job.inside / job.source.name).as_posix(), number)
         hr = sampler.decode(lr, latents, lambda total: runtime.progress(total, job.source.name, "tile"))
-        images.write_picture(target, hr, alpha)
+        images.write_picture(target, hr, alpha, icc)
         if options.save_latents:
-            write(target.with_suffix(".npz"), Latents(latents, lr, *hr.shape[:2], sampler.trained.digest))
+            write(latent_targets[number], Latents(latents, lr, *hr.shape[:2], sampler.trained.digest))
         report(job.source, lr, target, hr, said)
         samples += [hr] if grid_target else []
     if grid_target:

@@ -1,5 +1,6 @@
 """The file between the two directions: an 8-bit LR picture that says what it was made of and by which weights."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,14 +46,17 @@ def check_format(word: str) -> str:
     return f".{word}"
 
 
-def write_lr(path: Path, lr: np.ndarray, alpha: np.ndarray | None, origin: Origin) -> None:
+def write_lr(path: Path, lr: np.ndarray, alpha: np.ndarray | None, origin: Origin, icc: bytes | None = None) -> None:
     """Write an LR picture (H, W, 3) uint8 and its transparency (H, W); a PNG says where it comes from.
+
+    Args:
+        icc: ICC profile of the colours.
 
     Raises:
         UserError: the file cannot be written.
     """
     if path.suffix.lower() != ".png":
-        write_picture(path, lr, alpha)
+        write_picture(path, lr, alpha, icc)
         return
     text = PngImagePlugin.PngInfo()
     text.add_text(SIZE, f"{origin.width}x{origin.height}")
@@ -61,16 +65,13 @@ def write_lr(path: Path, lr: np.ndarray, alpha: np.ndarray | None, origin: Origi
     picture = Image.fromarray(lr if alpha is None else np.dstack([lr, alpha]))
     try:
         with replacing(path) as temporary:
-            picture.save(temporary, format="PNG", pnginfo=text)
+            picture.save(temporary, format="PNG", pnginfo=text, icc_profile=icc)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
 
 
-def read_origin(path: Path) -> Origin | None:
-    """What a picture that can be read says of its origin; None when it says nothing."""
-    with Image.open(path) as picture:
-        picture.load()  # texts may also stand behind the pixels
-        text = getattr(picture, "text", {})
+def read_origin(text: Mapping[str, str]) -> Origin | None:
+    """What the texts of an image say of its origin; None when they say nothing."""
     try:
         width, height = parse_size(text[SIZE])
         return Origin(height, width, int(text[SCALE]), text[WEIGHTS])

@@ -31,14 +31,15 @@ def work(job: Job, results: Results, sampler: Sampler, options: InferConfig) -> 
     several = "row" if options.interpolate else "samples"
     (sheet_name,) = result_names(job.source, f"{suffix}_{several}", "png", scale)
     sheet = results.reserve(job, sheet_name) if count > 1 else None
-    rgb, alpha, notes = images.read_picture(job.source)
+    rgb, alpha, notes, icc, _ = images.read_picture(job.source)
+    images.check_writable(targets[0], *(side * (1 if options.fuse else scale) for side in rgb.shape[:2]))
     if alpha is not None and not options.fuse:
         alpha, notes = imresize(alpha, scale), (*notes, "alpha enlarged by bicubic")
     name = (job.inside / job.source.name).as_posix()
     make = fuse if options.fuse else interpolate if options.interpolate else enlarge
     shown = []
     for target, hr in zip(targets, make(rgb, name, sampler, options), strict=True):
-        images.write_picture(target, hr, alpha)
+        images.write_picture(target, hr, alpha, icc)
         report(job.source, rgb, target, hr, notes)
         shown += [hr] if sheet else []
     if sheet:

@@ -28,8 +28,9 @@ def encode(job: Job, results: Results, sampler: Sampler, options: EncodeConfig) 
         UserError: the LR picture is missing or does not fit.
     """
     target = results.reserve(job, f"{job.source.stem}.npz")
-    picture, alpha, notes = images.read_picture(job.source)
+    picture, alpha, notes, icc, _ = images.read_picture(job.source)
     said = [*notes, *(["transparency is not kept"] if alpha is not None else [])]
+    said += ["ICC profile is not kept"] if icc else []
     if options.lr:
         hr, lr = with_lr(job.source, picture, find_lr(options.lr, job, sampler.hyper.scale), sampler.hyper)
         said += ["cut to the LR picture"] if hr.shape[:2] < picture.shape[:2] else []

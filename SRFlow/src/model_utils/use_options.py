@@ -89,7 +89,7 @@ class DecodeConfig(NamingOptions, InferOptions):
         "input",
         help="a file of latents (.npz), or a folder of them; --input may be left out, and several typed",
     )
-    format: str = again(NamingOptions, "format", "png", help="of the results", choices=("png", "jpg", "bmp"))
+    format: str = again(NamingOptions, "format", "png", help="of the results", choices=("png", "jpg", "bmp", "webp"))
 
 
 @dataclass(frozen=True)
