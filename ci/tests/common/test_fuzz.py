@@ -200,6 +200,9 @@ def picture_files() -> dict[str, bytes]:
         "cmyk.jpg": (picture.convert("CMYK"), {}),
         "rgb.bmp": (picture, {}),
         "palette.bmp": (picture.quantize(7), {}),
+        "rgb.webp": (picture, {}),
+        "rgb.tif": (picture, {}),
+        "rgb.gif": (picture, {}),
     }
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -207,7 +210,7 @@ def picture_files() -> dict[str, bytes]:
     for name, (image, settings) in forms.items():
         buffer = io.BytesIO()
         settings = {"exif": exif.tobytes()} if name in ("text.png", "baseline.jpg") else settings
-        image.save(buffer, {"png": "PNG", "jpg": "JPEG", "bmp": "BMP"}[name[-3:]], **settings)
+        image.save(buffer, {"jpg": "JPEG", "tif": "TIFF"}.get(name[-3:], name.rpartition(".")[2]), **settings)
         files[name] = buffer.getvalue()
     lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in rgb.astype(np.uint16) * 257)
     header = struct.pack(">IIBBBBB", 20, 16, 16, 2, 0, 0, 0)
