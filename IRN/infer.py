@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from common import UserError, config, images, runtime
-from common.picture_jobs import Job, Results, do_all, find_jobs, report, result_names
+from common.picture_jobs import Job, Results, do_all, find_jobs, progress_of, report, result_names
 from common.pixels import reduce_to_8_bit
 from common.resize import imresize
 from common.tiling import pad_to_multiple
@@ -79,12 +79,12 @@ def downscale(job: Job, results: Results, rescaler: Rescaler, digest: str, optio
     scale = rescaler.hyper.scale
     (name,) = result_names(job.source, options.suffix, options.format, scale)
     target = results.reserve(job, name)
-    rgb, alpha, notes = images.read_picture(job.source)
+    rgb, alpha, notes = picture = images.read_picture(job.source)
     height, width = rgb.shape[:2]
     if min(height, width) < scale:
         raise UserError(f"{job.source} is {width}x{height}: x{scale} takes pictures of {scale}x{scale} or more")
     padded = pad_to_multiple(rgb, scale)
-    lr = rescaler.downscale(padded, lambda total: runtime.progress(total, job.source.name, "tile"))
+    lr = picture.colored_alike(rescaler.downscale(padded, progress_of(job.source)))
     said = [*notes, *(["written with 8"] if rgb.dtype == np.uint16 else [])]
     if padded is not rgb:
         undone = "upscale cuts it off" if target.suffix == ".png" else f"upscale --size {width}x{height} cuts it off"
@@ -102,7 +102,7 @@ def upscale(job: Job, results: Results, rescaler: Rescaler, digest: str, options
     hyper = rescaler.hyper
     names = result_names(job.source, options.suffix, options.format, hyper.scale, options.samples)
     targets = [results.reserve(job, name) for name in names]
-    lr, alpha, notes = images.read_picture(job.source)
+    lr, alpha, notes = picture = images.read_picture(job.source)
     origin = read_origin(job.source)
     height, width = original_size(job.source, lr.shape[:2], hyper.scale, origin, options.size)
     if doubtful := doubt(origin, lr.shape[:2], hyper.scale, digest):
@@ -116,7 +116,7 @@ def upscale(job: Job, results: Results, rescaler: Rescaler, digest: str, options
         alpha = imresize(alpha, hyper.scale)[:height, :width]
     for draw, target in enumerate(targets):
         z = latent(options.seed, (job.inside / job.source.name).as_posix(), draw, hyper, lr, options.gaussian_scale)
-        hr = rescaler.upscale(lr, z, lambda total: runtime.progress(total, job.source.name, "tile"))[:height, :width]
+        hr = picture.colored_alike(rescaler.upscale(lr, z, progress_of(job.source))[:height, :width])
         images.write_picture(target, hr, alpha)
         report(job.source, lr, target, hr, said)
 

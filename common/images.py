@@ -53,6 +53,7 @@ _MODE_NOTES = {
     "PA": "palette, expanded to RGB",
     "CMYK": "CMYK, converted to RGB",
 }
+_GRAY_NOTES = {_MODE_NOTES["1"], _MODE_NOTES["L"]}
 # EXIF orientation: how the stored array becomes the upright one.
 _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: lambda a: a[:, ::-1],
@@ -77,6 +78,17 @@ class Picture(NamedTuple):
     rgb: np.ndarray
     alpha: np.ndarray | None
     notes: tuple[str, ...]
+
+    def colored_alike(self, result: np.ndarray) -> np.ndarray:
+        """Return what was made of this image, (h, w, 3), as gray as this image is.
+
+        Returns:
+            (h, w), the luma, for a gray file; equal channels for gray pixels of a colour file; else `result` itself.
+        """
+        if (self.rgb != self.rgb[..., :1]).any():
+            return result
+        luma = cv2.cvtColor(np.ascontiguousarray(result), cv2.COLOR_RGB2GRAY)
+        return luma if _GRAY_NOTES.intersection(self.notes) else np.dstack([luma] * 3)
 
 
 def read_picture(path: str | Path) -> Picture:
@@ -124,7 +136,8 @@ def write_picture(path: str | Path, rgb: np.ndarray, alpha: np.ndarray | None = 
 
     Args:
         path: Ends in .png, .jpg, .jpeg or .bmp; missing folders are made.
-        rgb: (H, W, 3) uint8 or uint16. JPEG and BMP hold 8 bits: 16 are reduced, and the log says so.
+        rgb: (H, W, 3), or (H, W) for a gray file; uint8 or uint16. JPEG and BMP hold 8 bits: 16 are reduced, and the
+            log says so.
         alpha: (H, W) in the dtype of `rgb`. Only PNG keeps it: else it is dropped, and the log says so.
 
     Raises:
@@ -135,8 +148,8 @@ def write_picture(path: str | Path, rgb: np.ndarray, alpha: np.ndarray | None = 
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise UserError(f"cannot write {path}: expected a name that ends in {', '.join(SUFFIXES)}")
-    if rgb.dtype not in (np.uint8, np.uint16) or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
-        raise ValueError(f"rgb must be (H, W, 3) uint8 or uint16, got {rgb.shape} {rgb.dtype}")
+    if rgb.dtype not in (np.uint8, np.uint16) or rgb.shape[2:] not in ((), (3,)) or rgb.ndim < 2 or rgb.size == 0:
+        raise ValueError(f"rgb must be (H, W, 3) or (H, W), uint8 or uint16, got {rgb.shape} {rgb.dtype}")
     if alpha is not None and (alpha.shape != rgb.shape[:2] or alpha.dtype != rgb.dtype):
         raise ValueError(f"alpha must be {rgb.shape[:2]} {rgb.dtype}, got {alpha.shape} {alpha.dtype}")
     if suffix != ".png" and alpha is not None:
@@ -145,7 +158,10 @@ def write_picture(path: str | Path, rgb: np.ndarray, alpha: np.ndarray | None = 
     if suffix != ".png" and rgb.dtype == np.uint16:
         _warn_once(f"{path}: 16 bits per channel, reduced to 8, only PNG keeps them")
         rgb = reduce_to_8_bit(rgb)
-    stored = rgb[..., ::-1] if alpha is None else np.dstack([rgb[..., ::-1], alpha])
+    if alpha is not None:
+        stored = np.dstack([*([rgb] * 3 if rgb.ndim == 2 else [rgb[..., ::-1]]), alpha])
+    else:
+        stored = rgb if rgb.ndim == 2 else rgb[..., ::-1]
     options = _JPEG_OPTIONS if suffix in (".jpg", ".jpeg") else ()
     _write_bytes(path, cv2.imencode(suffix, np.ascontiguousarray(stored), options)[1].tobytes())
 

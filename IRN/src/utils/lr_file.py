@@ -46,7 +46,7 @@ def check_format(word: str) -> str:
 
 
 def write_lr(path: Path, lr: np.ndarray, alpha: np.ndarray | None, origin: Origin) -> None:
-    """Write an LR picture (H, W, 3) uint8 and its transparency (H, W); a PNG says where it comes from.
+    """Write an LR picture (H, W, 3) or (H, W) uint8 and its transparency (H, W); a PNG says where it comes from.
 
     Raises:
         UserError: the file cannot be written.
