@@ -79,21 +79,24 @@ def downscale(job: Job, results: Results, rescaler: Rescaler, digest: str, optio
     scale = rescaler.hyper.scale
     (name,) = result_names(job.source, options.suffix, options.format, scale)
     target = results.reserve(job, name)
-    rgb, alpha, notes = picture = images.read_picture(job.source)
+    rgb, alpha, notes = images.read_picture(job.source)
     height, width = rgb.shape[:2]
     if min(height, width) < scale:
         raise UserError(f"{job.source} is {width}x{height}: x{scale} takes pictures of {scale}x{scale} or more")
     padded = pad_to_multiple(rgb, scale)
-    lr = picture.colored_alike(rescaler.downscale(padded, progress_of(job.source)))
+    lr = rescaler.downscale(padded, progress_of(job.source))
+    gray = bool((rgb == rgb[..., :1]).all())  # made gray here, LR would lose the detail that its colours hold: 10 dB
     said = [*notes, *(["written with 8"] if rgb.dtype == np.uint16 else [])]
     if padded is not rgb:
         undone = "upscale cuts it off" if target.suffix == ".png" else f"upscale --size {width}x{height} cuts it off"
         said.append(f"continued by reflection to {padded.shape[1]}x{padded.shape[0]}, {undone}")
+    if gray:
+        said.append("its colours hold detail, upscale makes it gray again")
     if alpha is not None:
         alpha = imresize(pad_to_multiple(alpha, scale), 1 / scale)
         alpha = reduce_to_8_bit(alpha) if alpha.dtype == np.uint16 else alpha
         said.append("alpha reduced by bicubic")
-    write_lr(target, lr, alpha, Origin(height, width, scale, digest))
+    write_lr(target, lr, alpha, Origin(height, width, scale, digest, gray))
     report(job.source, rgb, target, lr, said)
 
 
@@ -112,6 +115,8 @@ def upscale(job: Job, results: Results, rescaler: Rescaler, digest: str, options
         said.append("cut to the original size")
     elif origin is None and not options.size:
         said.append("all of it, since the original size is not known: --size gives it")
+    if origin and origin.gray:
+        picture = picture._replace(rgb=lr[..., [0, 0, 0]])
     if alpha is not None:
         alpha = imresize(alpha, hyper.scale)[:height, :width]
     for draw, target in enumerate(targets):

@@ -10,7 +10,7 @@ from common import UserError
 from common.atomic import replacing
 from common.images import write_picture
 
-SIZE, SCALE, WEIGHTS = "irn_original_size", "irn_scale", "irn_weights"  # keys of a PNG's text
+SIZE, SCALE, WEIGHTS, GRAY = "irn_original_size", "irn_scale", "irn_weights", "irn_gray"  # keys of a PNG's text
 DIGITS = 16  # of the weights' digest
 
 
@@ -21,12 +21,14 @@ class Origin(NamedTuple):
         height, width: of the HR picture, before it was continued to multiples of the scale.
         scale: HR over LR.
         weights: digest of the network, see `rescaling.digest_of`; its first 16 digits are kept.
+        gray: whether the HR image has no colour, while the LR image's colours hold its detail.
     """
 
     height: int
     width: int
     scale: int
     weights: str
+    gray: bool = False
 
 
 def check_format(word: str) -> str:
@@ -46,7 +48,7 @@ def check_format(word: str) -> str:
 
 
 def write_lr(path: Path, lr: np.ndarray, alpha: np.ndarray | None, origin: Origin) -> None:
-    """Write an LR picture (H, W, 3) or (H, W) uint8 and its transparency (H, W); a PNG says where it comes from.
+    """Write an LR picture (H, W, 3) uint8 and its transparency (H, W); a PNG says where it comes from.
 
     Raises:
         UserError: the file cannot be written.
@@ -58,6 +60,8 @@ def write_lr(path: Path, lr: np.ndarray, alpha: np.ndarray | None, origin: Origi
     text.add_text(SIZE, f"{origin.width}x{origin.height}")
     text.add_text(SCALE, str(origin.scale))
     text.add_text(WEIGHTS, origin.weights[:DIGITS])
+    if origin.gray:
+        text.add_text(GRAY, "yes")
     picture = Image.fromarray(lr if alpha is None else np.dstack([lr, alpha]))
     try:
         with replacing(path) as temporary:
@@ -73,7 +77,7 @@ def read_origin(path: Path) -> Origin | None:
         text = getattr(picture, "text", {})
     try:
         width, height = parse_size(text[SIZE])
-        return Origin(height, width, int(text[SCALE]), text[WEIGHTS])
+        return Origin(height, width, int(text[SCALE]), text[WEIGHTS], GRAY in text)
     except (KeyError, ValueError, UserError):
         return None
 
