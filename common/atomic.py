@@ -41,9 +41,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.chmod(mode)  # also where the writer chose another: MindSpore takes 0400
         sync(temporary)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             temporary.unlink()
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
+            error.filename = str(path)  # what failed to be written, for the message
         raise
     finally:
         if lock is not None:

@@ -1,6 +1,6 @@
 """Image files: reading, writing, finding. Arrays are (H, W, 3) RGB everywhere.
 
-Pillow (it comes with imageio, whose reader it is) decodes, because it refuses files that are cut off; OpenCV would
+Pillow decodes, because it refuses files that are cut off; OpenCV would
 return their upper half. It reads 16-bit colour as 8 bit, though, so OpenCV decodes 16-bit PNG and TIFF.
 """
 
@@ -62,6 +62,7 @@ _MODE_NOTES = {
     "PA": "palette, expanded to RGB",
     "CMYK": "CMYK, converted to RGB",
 }
+_GRAY_NOTES = {_MODE_NOTES["1"], _MODE_NOTES["L"]}
 # EXIF orientation: how the stored array becomes the upright one.
 _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: lambda a: a[:, ::-1],
@@ -90,6 +91,17 @@ class Picture(NamedTuple):
     notes: tuple[str, ...]
     icc: bytes | None = None
     text: Mapping[str, str] = MappingProxyType({})
+
+    def colored_alike(self, result: np.ndarray) -> np.ndarray:
+        """Return what was made of this image, (h, w, 3), as gray as this image is.
+
+        Returns:
+            (h, w), the luma, for a gray file; equal channels for gray pixels of a colour file; else `result` itself.
+        """
+        if (self.rgb != self.rgb[..., :1]).any():
+            return result
+        luma = cv2.cvtColor(np.ascontiguousarray(result), cv2.COLOR_RGB2GRAY)
+        return luma if _GRAY_NOTES.intersection(self.notes) else np.dstack([luma] * 3)
 
 
 def read_picture(path: str | Path) -> Picture:
@@ -177,17 +189,18 @@ def write_picture(path: str | Path, rgb: np.ndarray, alpha: np.ndarray | None = 
 
     Args:
         path: Ends in .png, .jpg, .jpeg, .bmp or .webp (lossless); missing folders are made.
-        rgb: (H, W, 3) uint8 or uint16. Only PNG holds 16 bits: else they are reduced, and the log says so.
+        rgb: (H, W, 3), or (H, W) for a gray file; uint8 or uint16. Only PNG holds 16 bits: else they are reduced, and
+            the log says so.
         alpha: (H, W) in the dtype of `rgb`. Only PNG and WebP keep it: else it is dropped, and the log says so.
-        icc: ICC profile of the colours. BMP does not keep it, and the log says so.
+        icc: ICC profile of the colours, left out of a gray file. BMP does not keep it, and the log says so.
 
     Raises:
         UserError: Unknown suffix, too large for the format, or the file cannot be written.
         ValueError: An array of a wrong shape or dtype.
     """
     path = Path(path)
-    if rgb.dtype not in (np.uint8, np.uint16) or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
-        raise ValueError(f"rgb must be (H, W, 3) uint8 or uint16, got {rgb.shape} {rgb.dtype}")
+    if rgb.dtype not in (np.uint8, np.uint16) or rgb.shape[2:] not in ((), (3,)) or rgb.ndim < 2 or rgb.size == 0:
+        raise ValueError(f"rgb must be (H, W, 3) or (H, W), uint8 or uint16, got {rgb.shape} {rgb.dtype}")
     if alpha is not None and (alpha.shape != rgb.shape[:2] or alpha.dtype != rgb.dtype):
         raise ValueError(f"alpha must be {rgb.shape[:2]} {rgb.dtype}, got {alpha.shape} {alpha.dtype}")
     check_writable(path, *rgb.shape[:2])
@@ -198,10 +211,12 @@ def write_picture(path: str | Path, rgb: np.ndarray, alpha: np.ndarray | None = 
     if kind != "PNG" and rgb.dtype == np.uint16:
         _warn_once(f"{path}: 16 bits per channel, reduced to 8, only PNG keeps them")
         rgb, alpha = reduce_to_8_bit(rgb), None if alpha is None else reduce_to_8_bit(alpha)
+    if rgb.ndim == 2:
+        rgb, icc = (rgb, None) if alpha is None else (np.dstack([rgb] * 3), None)
     if kind == "BMP" and icc:
         _warn_once(f"{path}: ICC profile dropped, BMP does not keep it")
     if kind == "PNG":  # Pillow does not write 16-bit colour
-        stored = rgb[..., ::-1] if alpha is None else np.dstack([rgb[..., ::-1], alpha])
+        stored = rgb if rgb.ndim == 2 else rgb[..., ::-1] if alpha is None else np.dstack([rgb[..., ::-1], alpha])
         data = cv2.imencode(".png", np.ascontiguousarray(stored))[1].tobytes()
         profile = _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc)) if icc else b""
         _write_bytes(path, data[:_PNG_HEADER] + profile + data[_PNG_HEADER:])

@@ -13,6 +13,7 @@ from common.atomic import make_writable
 from common.images import find_pictures
 from common.options import EnlargingOptions
 from common.resize import imresize
+from common.tiling import Progress
 
 log = logging.getLogger(__name__)
 NAME_BYTES = 255  # of a file, on nearly all file systems
@@ -106,6 +107,11 @@ def report(source: Path, picture: np.ndarray, target: Path, result: np.ndarray, 
     log.info("%s %dx%d -> %s %dx%d%s", source, *picture.shape[1::-1], target, *result.shape[1::-1], notes)
 
 
+def progress_of(source: Path | str, unit: str = "tile") -> Progress:
+    """Return what shows how far an image is, given the number of its tiles: a bar, or lines of the log."""
+    return lambda total: runtime.progress(total, Path(source).name, unit, in_log=True)
+
+
 def do_all(jobs: Sequence[Job], work: Callable[[Job], None], output: str, done: str) -> None:
     """Work on every picture; one that cannot be worked on is named, and the others are done.
 
@@ -148,13 +154,14 @@ def enlarge_all(
         compared = results.reserve(job, compare) if options.compare else None
         picture = images.read_picture(job.source)
         images.check_writable(target, *(scale * side for side in picture.rgb.shape[:2]))
-        result = enlarge(picture.rgb, lambda total: runtime.progress(total, job.source.name, piece))
+        result = picture.colored_alike(enlarge(picture.rgb, progress_of(job.source, piece)))
         alpha = None if picture.alpha is None else imresize(picture.alpha, scale)
         images.write_picture(target, result, alpha, picture.icc)
         said = [*picture.notes, *([] if alpha is None else ["alpha enlarged by bicubic"])]
         report(job.source, picture.rgb, target, result, said)
         if compared:
-            small, large = (images.to_uint8(images.to_float(rgb)) for rgb in (picture.rgb, result))
+            in_color = np.broadcast_to(np.atleast_3d(result), (*result.shape[:2], 3))
+            small, large = (images.to_uint8(images.to_float(rgb)) for rgb in (picture.rgb, in_color))
             strip = images.comparison_strip([("LR", small), ("bicubic", imresize(small, scale)), ("SR", large)])
             images.write_picture(compared, strip)
 

@@ -11,7 +11,7 @@ from common import UserError
 from common.atomic import replacing
 from common.images import write_picture
 
-SIZE, SCALE, WEIGHTS = "irn_original_size", "irn_scale", "irn_weights"  # keys of a PNG's text
+SIZE, SCALE, WEIGHTS, GRAY = "irn_original_size", "irn_scale", "irn_weights", "irn_gray"  # keys of a PNG's text
 DIGITS = 16  # of the weights' digest
 
 
@@ -22,12 +22,14 @@ class Origin(NamedTuple):
         height, width: of the HR picture, before it was continued to multiples of the scale.
         scale: HR over LR.
         weights: digest of the network, see `rescaling.digest_of`; its first 16 digits are kept.
+        gray: whether the HR image has no colour, while the LR image's colours hold its detail.
     """
 
     height: int
     width: int
     scale: int
     weights: str
+    gray: bool = False
 
 
 def check_format(word: str) -> str:
@@ -62,6 +64,8 @@ def write_lr(path: Path, lr: np.ndarray, alpha: np.ndarray | None, origin: Origi
     text.add_text(SIZE, f"{origin.width}x{origin.height}")
     text.add_text(SCALE, str(origin.scale))
     text.add_text(WEIGHTS, origin.weights[:DIGITS])
+    if origin.gray:
+        text.add_text(GRAY, "yes")
     picture = Image.fromarray(lr if alpha is None else np.dstack([lr, alpha]))
     try:
         with replacing(path) as temporary:
@@ -74,7 +78,7 @@ def read_origin(text: Mapping[str, str]) -> Origin | None:
     """What the texts of an image say of its origin; None when they say nothing."""
     try:
         width, height = parse_size(text[SIZE])
-        return Origin(height, width, int(text[SCALE]), text[WEIGHTS])
+        return Origin(height, width, int(text[SCALE]), text[WEIGHTS], GRAY in text)
     except (KeyError, ValueError, UserError):
         return None
 

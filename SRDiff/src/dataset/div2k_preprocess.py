@@ -133,7 +133,8 @@ def keep_settings(output: Path, options: PreprocessOptions, splits: dict[str, li
     settings = {"dataset": options.dataset, "scale": options.scale, "crop_size": options.crop_size}
     for split, jobs in splits.items():
         sources = "".join(f"{job.pair.name} {job.size} {job.pair.lr is None}\n" for job in jobs)
-        settings[split] = f"{len(jobs)} pictures, {hashlib.sha256(sources.encode()).hexdigest()[:12]}"
+        digest = hashlib.sha256(sources.encode(errors="surrogateescape")).hexdigest()
+        settings[split] = f"{len(jobs)} pictures, {digest[:12]}"
     file = output / SETTINGS
     try:
         found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}

@@ -403,7 +403,7 @@ def test_bad_writes(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(UserError, match="cannot write"):
         write_picture(tmp_path / "file" / "a.png", noise((4, 4, 3)))
-    for wrong in (noise((4, 4)), noise((4, 4, 4)), noise((4, 4, 3)).astype(np.float32)):
+    for wrong in (noise((4,)), noise((4, 4, 4)), noise((4, 4, 3)).astype(np.float32)):
         with pytest.raises(ValueError, match="rgb must be"):
             write_picture(tmp_path / "a.png", wrong)
     with pytest.raises(ValueError, match="alpha must be"):
