@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Sourced by quickstart.sh, run_tests.sh and smoke.sh: makes .venv when there is none or a half-made one, and installs
-# the zoo in it (again only when pyproject.toml has changed). PYTHON names the interpreter that .venv is made from.
+# the zoo in it, with the versions of constraints.txt or, by ZOO_NEWEST=1, the newest (again only when one of these has
+# changed). PYTHON names the interpreter that .venv is made from.
 
 set -euo pipefail
 
@@ -29,16 +30,17 @@ environment_ready() {
     environment_is_at_home "$venv" ||
         environment_fail "$venv was made for another folder (a moved or copied clone?): remove it and try again"
 
-    wanted=$(sha256sum <"$ROOT/pyproject.toml")
+    wanted="newest: ${ZOO_NEWEST:-} $(cd "$ROOT" && sha256sum pyproject.toml ci/constraints.txt)"
     if ! environment_has "$1" "$wanted" || ! environment_finds "$PYTHON" mindspore; then
         environment_check_libraries
         environment_install "$1"
+        rm -f "$venv"/installed-* # what they name may have been replaced
         echo "$wanted" >"$venv/installed-${1//,/-}"
-        rm -f "$venv/unfinished"
+        rm "$venv/unfinished"
     fi
 }
 
-# environment_has EXTRAS WANTED: whether a stamp of this pyproject.toml names all EXTRAS (run_tests.sh installs more).
+# environment_has EXTRAS WANTED: whether a stamp of what is WANTED names all EXTRAS (run_tests.sh installs more).
 environment_has() {
     local stamp extra
     [[ ! -e $ROOT/.venv/unfinished ]] || return 1
@@ -130,13 +132,16 @@ for name in sys.argv[1:]:
 
 # environment_install EXTRAS: by pip. When pip is killed the mark stays; when it fails it leaves all as it was.
 environment_install() {
-    local module said
+    local module said versions=(-c ci/constraints.txt)
     touch "$ROOT/.venv/unfinished"
     environment_finds "$PYTHON" pip || "$PYTHON" -m ensurepip >/dev/null ||
         environment_fail "$PYTHON has no pip: remove $ROOT/.venv and try again"
     echo "installing the zoo and its packages ($1) in $ROOT/.venv; the first time MindSpore alone is 800 MB"
     cd "$ROOT"
-    "$PYTHON" -m pip install --quiet --disable-pip-version-check -e ".[$1]" --config-settings editable_mode=compat || {
+    [[ ${ZOO_NEWEST:-} != 1 ]] || versions=(--upgrade --upgrade-strategy eager)
+    ! grep -qs '^include-system-site-packages = true' .venv/pyvenv.cfg || versions=() # the machine's MindSpore stays
+    "$PYTHON" -m pip install --quiet --disable-pip-version-check "${versions[@]}" -e ".[$1]" \
+        --config-settings editable_mode=compat || {
         ! compgen -G "$ROOT/.venv/installed-*" >/dev/null || rm "$ROOT/.venv/unfinished"
         environment_fail "pip could not install what pyproject.toml lists (see above);" \
             "is a package index reachable, are 4 GB of the disk free?"

@@ -13,8 +13,14 @@ os.environ.setdefault("GLOG_v", "3")
 # Seconds that CPU workers wait for each other. MindSpore's 30 would end a job in which one of them validates or saves
 # for longer; a worker that died is noticed by its launcher, one that hangs by the watchdog of common/launch.sh.
 os.environ.setdefault("MS_CPU_COMM_OP_TIMEOUT", "7200")
+try:
+    tempfile.gettempdir()
+except FileNotFoundError:  # MindSpore asks for it at its import, too; only what writes there needs one that is writable
+    tempfile.tempdir = "/tmp"
 # Where a failed compilation writes its analysis, instead of rank_0/ in the working folder.
 os.environ.setdefault("MS_OM_PATH", os.path.join(tempfile.gettempdir(), "mindspore-sr-zoo"))
+# ONNX Runtime otherwise identifies the machine to Microsoft, and keeps a data base in the user's cache folder.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 

@@ -139,7 +139,8 @@ class Table:
         """`stem.csv` (full precision) and `stem.md`."""
         spread = [figure for figure in self.figures if any(figure.name in row for row in self.spreads.values())]
         heads = [f"{figure.name}: {figure.columns[-1]}, std over draws" for figure in spread]
-        with replacing(folder / f"{stem}.csv") as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        escaped = {"encoding": "utf-8", "errors": "backslashreplace"}  # a name need not be UTF-8
+        with replacing(folder / f"{stem}.csv") as temporary, open(temporary, "w", newline="", **escaped) as file:
             writer = csv.writer(file)
             writer.writerow([*self.lines()[0], *heads])
             for name, row in self.rows.items():
@@ -147,7 +148,7 @@ class Table:
                 spreads = [self.spreads[name][figure.name] for figure in spread]
                 writer.writerow([name, *values, self.seconds[name], *spreads])
         with replacing(folder / f"{stem}.md") as temporary:
-            temporary.write_text(self.markdown(), encoding="utf-8")
+            temporary.write_text(self.markdown(), **escaped)
 
 
 def _texts(row: Mapping[str, tuple[float, ...]], figures: Sequence[Figure]) -> list[str]:

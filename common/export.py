@@ -1,11 +1,7 @@
 """Writes a network as MINDIR, ONNX or AIR, and proves each file before it takes its name.
 
-The file is drafted in a temporary folder, loaded again, run on random inputs at two sizes and compared with the
-network; only then does it go where it was asked for. A file that was there before stays untouched when anything fails.
-
-ONNX: MindSpore traces one size only, so the sizes that shall be free are freed afterwards with the `onnx` package. That
-holds as long as no operator keeps the traced size as a constant: `ops.DepthToSpace` does not, the Reshape of a pixel
-shuffle does. The comparison at the second size finds out.
+The file is drafted, loaded again, run on random inputs at two sizes and compared with the network; only then does it go
+where it was asked for. A file that was there before stays untouched when anything fails.
 """
 
 import contextlib
@@ -24,11 +20,9 @@ from common.proof import (
     Proof,
     Run,
     Sizes,
-    Trial,
     as_arrays,
     first_line,
     free_tensor,
-    wrapped,
 )
 
 if TYPE_CHECKING:
@@ -58,8 +52,7 @@ def export(
         outputs: names of the outputs (MINDIR and AIR do not keep them).
         path: the suffix of the format is appended when it is missing.
         file_format: MINDIR, ONNX or AIR, in either case.
-        sizes: two or more sets of free sizes to check with, no size the same in all; the first is traced. `[{}]` when
-            nothing is free.
+        sizes: sets of free sizes to check with, none of which is the same in all sets. `[{}]` when nothing is free.
         tolerance: largest error allowed, relative to the largest absolute value of the output.
         metadata: text kept in the file (ONNX metadata_props, MINDIR user_info), such as model, scale, digest.
 
@@ -146,12 +139,21 @@ def write(target: Path, data: bytes, report: str) -> Path:
 
 
 def draft(proof: Proof, file_format: str, metadata: Mapping[str, str]) -> tuple[bytes, str]:
-    """The proven file's content and a phrase that says what was compared."""
+    """The proven file's content and a phrase that says what was compared.
+
+    Raises:
+        ExportError: it cannot be made, or the temporary folder not be written.
+    """
     drafted = {"MINDIR": _draft_mindir, "ONNX": _draft_onnx, "AIR": _draft_air}[file_format]
-    with tempfile.TemporaryDirectory(prefix="export-") as folder, _as_inference(proof.network):
-        file = Path(folder) / f"network.{file_format.lower()}"
-        report = drafted(proof, file, metadata)
-        return file.read_bytes(), report
+    try:
+        with tempfile.TemporaryDirectory(prefix="export-") as folder, _as_inference(proof.network):
+            file = Path(folder) / f"network.{file_format.lower()}"
+            report = drafted(proof, file, metadata)
+            return file.read_bytes(), report
+    except OSError as error:  # MindSpore writes nothing, and says nothing, on a full disk
+        raise ExportError(
+            f"the export cannot be written to the temporary folder ({error.strerror}): is it full? TMPDIR names another"
+        ) from None
 
 
 def _draft_mindir(proof: Proof, file: Path, metadata: Mapping[str, str]) -> str:
@@ -167,26 +169,17 @@ def _draft_mindir(proof: Proof, file: Path, metadata: Mapping[str, str]) -> str:
 
 
 def _draft_onnx(proof: Proof, file: Path, metadata: Mapping[str, str]) -> str:
-    onnx = onnx_file.require("onnx", "an ONNX file with free sizes")
-    from mindspore import Tensor
+    onnx_file.require("onnx", "an ONNX file")
+    from common import onnx_writer
 
-    trials = proof.trials()
-    # A new cell, because MindSpore's ONNX writer spoils the compiled graph: a second export of the same cell fails.
-    _ms_export(wrapped(proof.network), [Tensor(array) for array in trials[0].arrays], file, "ONNX")
-    model = onnx.load(str(file))
-    shapes = [[array.shape for array in trial.expected] for trial in trials]
-    onnx_file.free_sizes(model, proof.inputs, proof.outputs, proof.sizes, shapes)
+    model = onnx_writer.write(proof.network, proof.inputs, proof.outputs)
     onnx_file.stamp(model, metadata)
-    file.chmod(0o600)  # ms.export leaves it read-only
     file.write_bytes(model.SerializeToString())
-    return compare_onnx(proof, file.read_bytes(), trials)
+    return compare_onnx(proof, file.read_bytes())
 
 
-def compare_onnx(proof: Proof, data: bytes, trials: Sequence[Trial] = ()) -> str:
+def compare_onnx(proof: Proof, data: bytes) -> str:
     """Run an ONNX file where ONNX Runtime is installed; a phrase that says what was compared.
-
-    Args:
-        trials: the proof's, where they have been made.
 
     Raises:
         ExportError: it does not load, or does not answer as the network does.
@@ -201,7 +194,7 @@ def compare_onnx(proof: Proof, data: bytes, trials: Sequence[Trial] = ()) -> str
         names = [port.name for port in proof.inputs]
         return lambda arrays: session.run(list(proof.outputs), dict(zip(names, arrays, strict=True)))
 
-    return proof.compare(load_again, trials or proof.trials())
+    return proof.compare(load_again, proof.trials())
 
 
 def _draft_air(proof: Proof, file: Path, metadata: Mapping[str, str]) -> str:
@@ -221,10 +214,7 @@ def _ms_export(network: "nn.Cell", inputs: Sequence[Any], file: Path, file_forma
     import mindspore as ms
 
     try:
-        if file_format == "ONNX" and hasattr(ms, "onnx"):  # ms.export announces that it will lose ONNX
-            ms.onnx.export(network, *inputs, file_name=str(file))
-        else:
-            ms.export(network, *inputs, file_name=str(file), file_format=file_format, **options)
+        ms.export(network, *inputs, file_name=str(file), file_format=file_format, **options)
     except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
         raise ExportError(f"MindSpore cannot write this network as {file_format}: {first_line(error)}") from error
 

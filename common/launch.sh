@@ -112,7 +112,7 @@ zoo_rank_table() {
     local counts servers
     counts=$("$PYTHON" -c '
 import collections, json, sys
-table = json.load(open(sys.argv[1], encoding="utf-8"))
+table = json.load(open(sys.argv[1], encoding="utf-8-sig"))
 counts = collections.Counter()
 for number, server in enumerate(table.get("server_list", [])):
     counts[number] += len(server["device"])
@@ -121,7 +121,7 @@ for group in table.get("group_list", []):
         counts[instance.get("server_id")] += len(instance["devices"])
 assert counts and min(counts.values()) > 0
 print(*counts.values())' "$RANK_TABLE" 2>/dev/null) ||
-        zoo_fail "RANK_TABLE_FILE is not a rank table (JSON with server_list or group_list and their devices): $1"
+        zoo_fail "RANK_TABLE_FILE is not a rank table (JSON with server_list or group_list and their devices, in UTF-8): $1"
     read -r -a servers <<<"$counts"
     DEVICES=$((${counts// /+}))
     if [[ -n ${NODE_RANK:-} ]] && ((${#servers[@]} > 1)); then
@@ -178,7 +178,7 @@ zoo_plan_cluster() {
     local kind=${DEVICE_TARGET:-$ZOO_PREFERRED_DEVICE} node=${NODE_RANK:-0} port=${MASTER_PORT:-0} present
     case $kind in Ascend) present=davinci ;; GPU) present=nvidia ;; *) present=none ;; esac
     present=$(find /dev -maxdepth 1 -name "${present}[0-9]*" | wc -l)
-    ((present > 0)) || { present=$(nproc) && kind="CPU core"; }
+    ((present > 0)) || { present=$(unset OMP_NUM_THREADS OMP_THREAD_LIMIT && nproc) && kind="CPU core"; }
     WORKERS=$((present < $1 ? present : $1))
     ((WORKERS == $1)) || echo "this machine has $present $kind(s): $WORKERS workers, not $1"
     TOTAL=$(zoo_count MS_WORKER_NUM "${MS_WORKER_NUM:-$WORKERS}")

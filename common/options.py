@@ -208,7 +208,9 @@ class NamingOptions(InputOptions):
     """Pictures and results: their names."""
 
     suffix: str = option("_x{scale}", "added to each name; {scale} is put in")
-    format: str = option("", "of the results; default: as the input", choices=("", "png", "jpg", "bmp"))
+    format: str = option(
+        "", "of the results; default: as the input, png for TIFF and GIF", choices=("", "png", "jpg", "bmp", "webp")
+    )
 
 
 @dataclass(frozen=True)

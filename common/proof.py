@@ -69,7 +69,7 @@ class Proof:
         if not given or any(set(size) != free for size in given):
             raise ValueError(f"each of `sizes` must give the free sizes {sorted(free)}, found {given}")
         stuck = sorted(name for name in free if len({size[name] for size in given}) == 1)
-        if stuck:
+        if len(given) > 1 and stuck:
             raise ValueError(f"`sizes` must hold two different values of {', '.join(stuck)}, found {given}")
 
     def random_inputs(self, number: int) -> Arrays:

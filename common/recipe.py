@@ -97,7 +97,7 @@ def epochs_of(decay: str, wanted: str) -> list[int]:
     Raises:
         UserError: not whole numbers from 1 on, joined by -.
     """
-    epochs = [counting_number(word) for word in decay.split("-")]
+    epochs = [counting_number(word) for word in str(decay).split("-")]  # a caller in Python may give a number
     if not all(epochs):
         raise UserError(f"--decay must be {wanted}, or cosine, not {decay!r}")
     return [epoch for epoch in epochs if epoch]

@@ -88,7 +88,7 @@ class Record:
             return None
         try:
             from matplotlib.figure import Figure
-        except ImportError:
+        except (ImportError, OSError):  # it asks for a folder that can be written
             return None
         figure = Figure(figsize=(8, 1 + 2.4 * len(panels)), layout="constrained")
         axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]

@@ -67,7 +67,7 @@ def occupy(folder: Path) -> IO[str]:
     """
     path = folder.resolve() / "environment.txt"
     if path not in _held:
-        file = open(path, "a", encoding="utf-8")  # noqa: SIM115  (closed by the end of the process)
+        file = open(path, "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115  (closed by the end of the process)
         try:
             import fcntl
 

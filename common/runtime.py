@@ -1,5 +1,6 @@
 """Where a program runs: device, distributed start, seeds, exit code; and, from `common.console`, what it says."""
 
+import atexit
 import contextlib
 import ctypes
 import dataclasses
@@ -16,8 +17,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from common import UserError
-from common.console import duration, progress, shows_bar, start_log
-from common.values import counting_number
+from common.console import duration, open_streams, progress, shows_bar, start_log
 
 __all__ = ["DEVICES", "DEVICE_CHOICES", "Runtime", "choose_device", "gather", "graph_mode", "run_main", "start"]
 __all__ += ["duration", "keep_freed_memory", "progress", "shows_bar", "start_log", "was_launched"]
@@ -43,18 +43,37 @@ class Runtime:
 
 
 def run_main(main: Callable[[], int | None]) -> NoReturn:
-    """Run an entry point: a UserError becomes one line on stderr and exit code 2, Ctrl-C exit code 130."""
+    """Run an entry point: a UserError becomes one line on stderr and exit code 2, Ctrl-C exit code 130.
+
+    So does what the system refuses: a full disk, a folder that cannot be written, a name that cannot be encoded.
+    """
+    open_streams()
     try:
-        code = main()
+        try:
+            code = main()
+        finally:
+            sys.stdout.flush()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         code = 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)  # noqa: T201
         code = 130
-    except BrokenPipeError:  # `... | head` closed our output
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 141
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what it still holds cannot be written
+        code = 141 if isinstance(error, BrokenPipeError) else 2  # `... | head` closed our output
+        if code == 2:
+            place = f": {error.filename}" if error.filename else ""
+            print(f"error: {error.strerror or error}{place}", file=sys.stderr)  # noqa: T201
+    except UnicodeEncodeError as error:
+        words = f"error: {error.object} has no form in {error.encoding}: rename it, or set LC_ALL=C.UTF-8"
+        print(words, file=sys.stderr)  # noqa: T201
+        code = 2
+    except RuntimeError as error:
+        if "Symlink loop" not in str(error):  # pathlib's words for it, before Python 3.13
+            raise
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        code = 2
     sys.exit(code or 0)
 
 
@@ -198,7 +217,7 @@ def _device_id(device: str) -> tuple[int, ...]:
     number = os.environ.get("DEVICE_ID", "")
     if device == "CPU" or not number or os.environ.get("MS_ROLE"):
         return ()
-    if counting_number(number) is None:
+    if not (number.isascii() and number.isdigit()):
         raise UserError(f"DEVICE_ID must be the number of a device, not {number!r}")
     return (int(number),)
 
@@ -211,6 +230,9 @@ def _join(device: str) -> Runtime:
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"the workers could not find each other on {device}: {reason}") from None
+    # Its threads end later than its log, and what they say then heeds no level.
+    if os.environ.get("GLOG_v") == "3":  # noqa: SIM112
+        atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
     return Runtime(device, communication.get_rank(), communication.get_group_size())
 
 

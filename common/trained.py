@@ -4,7 +4,9 @@ import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 Network = TypeVar("Network", bound="nn.Cell")
 Describe = Callable[[Any, Mapping[str, Any]], dict[str, Any]]
+Names = Callable[[str], str | None]
+OPTIMIZER = re.compile("moment|adam|accum|mean_|exp_avg|vhat|optim")  # in the prefixes of what an optimizer keeps
 
 
 def describe(model: str, hyper: Any, config: Mapping[str, Any], **more: Any) -> dict[str, Any]:
@@ -62,21 +66,89 @@ def demo_weights(folder: Path, scale: int, flag: str = "--ckpt_path") -> Path:
     """
     found = sorted(folder.glob(f"*_x{scale}.ckpt"))
     if not found:
-        raise UserError(f"no demo weights for x{scale} in {folder}: give {flag}, or try --random_weights")
+        model, zoo = folder.parent.name, folder.parent.parent
+        others = sorted({path.parent.parent.name for path in zoo.glob(f"*/weights/*_x{scale}.ckpt")}) or ["none here"]
+        raise UserError(
+            f"{model} has no demo weights for x{scale} (x{scale}: {', '.join(others)}): train some by {model}/train.py "
+            f"--scale {scale}, or give {flag} FILE; --random_weights only tries the machinery"
+        )
     log.info("no checkpoint named: taking the demo weights %s", found[0])
     return found[0]
 
 
-def read(path: str, model: str) -> Checkpoint:
-    """A checkpoint of a model: ours, which says so, or the authors', which does not.
+def read(path: str, model: str, roots: Collection[str] = ()) -> Checkpoint:
+    """Read a checkpoint of a model: ours, which says so, or another program's, which does not.
+
+    Args:
+        roots: first parts of the names of the network's parameters, by which another program's file is understood.
 
     Raises:
-        UserError: no such file, or another model's.
+        UserError: no such file, another model's, or NaN or Inf in it.
     """
     saved = checkpoint.read(path)
     if saved.meta.get("model", model) != model:
         raise UserError(f"{path} holds {saved.meta['model']}, not {model}")
+    if not isinstance(saved.meta.get("hyper"), dict):
+        saved = Checkpoint(own_names(saved.weights, roots, path))
+    for name, array in saved.weights.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise UserError(f"{path} has NaN or Inf in {name}: its training diverged, take an earlier checkpoint")
     return saved
+
+
+def own_names(weights: Mapping[str, np.ndarray], roots: Collection[str], source: str) -> dict[str, np.ndarray]:
+    """Return the arrays of another program's file without the prefix that a wrapper added (module., network. ...).
+
+    Left out is what training programs save besides: optimizer moments and averages, which repeat the network's names
+    behind another prefix, and single numbers (epoch_num, global_step, learning_rate).
+    """
+    plain = {name.replace("_orig_mod.", ""): array for name, array in weights.items()}
+    prefixes = {name: _prefix(name, roots) for name in plain}
+    count = Counter(prefix for prefix in prefixes.values() if prefix is not None)
+    if not count:
+        return dict(weights)
+    first = min(count, key=lambda prefix: (bool(OPTIMIZER.search(prefix)), -count[prefix], "ema" not in prefix))
+    found, left_out = {}, []
+    for name, array in plain.items():
+        prefix = prefixes[name]
+        repeated = prefix not in (None, first) and first + name.removeprefix(prefix) in plain
+        if repeated or (prefix is None and (array.size == 1 or "learning_rate" in name)):
+            left_out.append(name)
+        else:
+            found[name.removeprefix(first)] = array
+    if first or left_out:
+        said = f"; left out, as of its training: {len(left_out)} ({', '.join(left_out[:3])} ...)" if left_out else ""
+        log.info("%s: %d arrays are taken%s%s", source, len(found), first and f" from behind {first!r}", said)
+    return found
+
+
+def _prefix(name: str, roots: Collection[str]) -> str | None:
+    """What comes before the network's own name, with its dot; None where there is no such name."""
+    parts = name.split(".")
+    place = next((place for place, part in enumerate(parts) if part in roots), None)
+    return None if place is None else "".join(part + "." for part in parts[:place])
+
+
+def start_from(network: "nn.Cell", saved: Checkpoint, source: str, names: Names | None = None) -> None:
+    """Set a new network's parameters from a checkpoint; from one of another scale, those whose names and shapes fit.
+
+    Args:
+        network: has a `hyper` with its scale.
+        names: as for `checkpoint.load_into`.
+
+    Raises:
+        CheckpointError: a checkpoint of this scale, or one that does not say its scale, does not fit as a whole.
+    """
+    own, scale = weights_of(network), saved.meta.get("scale", network.hyper.scale)
+    fitting = {name: array for name, array in saved.weights.items() if name in own and own[name].shape == array.shape}
+    if scale == network.hyper.scale or not fitting:
+        return checkpoint.load_into(network, saved.weights, source=source, names=names)
+    parts = dict.fromkeys(".".join(name.split(".")[:2]) for name in own if name not in fitting)
+    log.info(
+        "%s is of x%s: %d of the %d parameters are taken from it; with initial weights begin %s",
+        *(source, scale, len(fitting), len(own), ", ".join(parts)),
+    )
+    return checkpoint.load_into(network, own | fitting, source=source)
 
 
 def cache_of(source: str) -> Path | None:

@@ -68,8 +68,8 @@ class StartOptions:
 
     ckpt_path: str = option(
         "",
-        "weights to start from, ours or the authors' (the run starts at step 0)",
-        aliases=("pre_trained", "pretrain_model_G"),
+        "weights to start from, ours or the authors' (the run starts at step 0); of another scale's what fits is taken",
+        aliases=("checkpoint", "pre_trained", "pretrain_model_G"),
     )
 
 

@@ -105,7 +105,7 @@ class TrainConfig(DataOptions, NetworkOptions, RunOptions, EpochOptions, AdamOpt
     log_every: int = again(RunOptions, "log_every", 50)
     save_dir: str = again(RunOptions, "save_dir", "runs/CSNLN")
     ckpt_save_path: str = again(RunOptions, "ckpt_save_path", aliases=("ckpt_save_dir", "checkpoint_path"))
-    pre_trained: str = again(StartOptions, "ckpt_path", aliases=("ckpt_path", "pretrain_model_G"))
+    pre_trained: str = again(StartOptions, "ckpt_path", aliases=("ckpt_path", "checkpoint", "pretrain_model_G"))
     recompute: int = option(
         0,
         "to save memory, take so many pictures of a batch at a time, and compute each cell again for its gradients; "

@@ -9,6 +9,7 @@ from common.checkpoint import CheckpointError
 
 from .CSNLN import COLORS, Hyper
 
+ROOTS = ("head", "SEM", "tail", "sub_mean", "add_mean")
 NO_WEIGHT = re.compile(r"(.*\.)?escape_NaN")  # a buffer of the cross-scale attention: the least norm of a patch
 
 

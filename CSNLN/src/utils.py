@@ -8,7 +8,7 @@ from common.checkpoint import Checkpoint
 
 from .config import TrainedOptions
 from .CSNLN import CSNLN, Hyper
-from .official import hyper_of, official_name
+from .official import ROOTS, hyper_of, official_name
 
 MODEL = "CSNLN"
 DEMO_WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
@@ -16,8 +16,8 @@ describe = partial(trained.describe, MODEL)
 
 
 def load_weights(network: CSNLN, path: str) -> None:
-    """Put the weights of a checkpoint, ours or the authors', into a network of the same shape."""
-    checkpoint.load_into(network, trained.read(path, MODEL).weights, source=path, names=official_name)
+    """Put the weights of a checkpoint, ours or the authors', into a network, see `trained.start_from`."""
+    trained.start_from(network, trained.read(path, MODEL, ROOTS), path, official_name)
 
 
 def load_network(options: TrainedOptions, rows: int = 0) -> tuple[CSNLN, Checkpoint, str]:
@@ -36,7 +36,7 @@ def load_network(options: TrainedOptions, rows: int = 0) -> tuple[CSNLN, Checkpo
         network = CSNLN(options.hyper(), rows=rows)
         return trained.untrained(network, describe, "the pictures will mean nothing")
     source = options.ckpt_file or str(trained.demo_weights(DEMO_WEIGHTS, options.scale or 2, "--ckpt_file"))
-    saved = trained.read(source, MODEL)
+    saved = trained.read(source, MODEL, ROOTS)
     hyper = Hyper(**saved.meta["hyper"]) if "hyper" in saved.meta else hyper_of(saved.weights, source)
     trained.refuse_contradiction(options, hyper, source)
     network = CSNLN(hyper, rows=rows)

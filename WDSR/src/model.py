@@ -9,14 +9,14 @@ older MindSpore port left out. Two conventions of the authors are kept, told apa
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from mindspore import Tensor, nn, ops
 
 from common import UserError
-from common.checkpoint import CheckpointError
+from common.checkpoint import Checkpoint, CheckpointError
 
 from .common import BlockA, BlockB, InferenceBlock, WeightNormConv2d, depth_to_space_order, fold
 
@@ -164,16 +164,33 @@ PRESETS = {
 """Named sizes; the scale is given apart."""
 
 
-# ------------------------------------------------------------------------------------------------- the authors' files
-# Two code bases published WDSR: ntire2018 (EDSR style: `head.0`, `body.<i>.body.<j>`, `tail.0`, `skip.0`; the names
-# used here) and ychfan's (one `body`: its first entry is the head, its last the tail).
+# ---------------------------------------------------------------------------------------------- other programs' files
+# ntire2018 (the challenge code, EDSR style) has our names: `head.0`, `body.<i>.body.<j>`, `tail.0`, `skip.0`. Ports of
+# it (yjn870, delldu) say `body.<i>.module.<j>`. ychfan has one `body`: its first entry is the head, its last the tail.
+
+ROOTS = ("head", "body", "tail", "skip")
+PARAMETRIZED = {"original0": "weight_g", "original1": "weight_v"}  # torch.nn.utils.parametrizations.weight_norm's names
 
 
-def official_names(weights: Mapping[str, np.ndarray]) -> Callable[[str], str] | None:
-    """A translation of file names into ours, or None when they are ours already."""
-    last = _ychfan_last(weights)
-    if last is None:
-        return None
+def to_ours(weights: Mapping[str, np.ndarray]) -> Checkpoint:
+    """Return the weights of another program's file by our names; filters without weight normalisation are given it.
+
+    The metadata say the `normalization` where the names tell it: ychfan's.
+    """
+    found: dict[str, np.ndarray] = {}
+    for name, array in weights.items():
+        name = re.sub(r"^(body\.\d+)\.[a-z_]+\.(?=\d)", r"\1.body.", name)
+        name = re.sub(r"^(head|tail|skip)\.(?!\d)", r"\1.0.", name)
+        name = re.sub(r"parametrizations\.weight\.(original[01])$", lambda match: PARAMETRIZED[match[1]], name)
+        if name.endswith(".weight") and array.ndim == 4:
+            length = np.sqrt((array * array).sum((1, 2, 3), keepdims=True))
+            found[name + "_g"], found[name + "_v"] = length, np.where(length, array, 1)  # a filter of zeros: 0 * v
+        else:
+            found[name] = array
+    heads = [int(match[1]) for name in found if (match := re.fullmatch(r"body\.(\d+)\.weight_v", name))]
+    if 0 not in heads:
+        return Checkpoint(found)
+    last = max(heads)
 
     def translate(name: str) -> str:
         match = re.fullmatch(r"body\.(\d+)\.(.+)", name)
@@ -184,19 +201,22 @@ def official_names(weights: Mapping[str, np.ndarray]) -> Callable[[str], str] | 
             return f"head.0.{rest}"
         return f"tail.0.{rest}" if place == last else f"body.{place - 1}.{rest}"
 
-    return translate
+    return Checkpoint({translate(name): array for name, array in found.items()}, {"normalization": "ychfan"})
 
 
-def hyper_of(weights: Mapping[str, np.ndarray], source: str, asked: Hyper) -> Hyper:
-    """The network that a file without metadata describes, read off its shapes.
+def hyper_of(saved: Checkpoint, source: str, asked: Hyper) -> Hyper:
+    """The network that a file without hyper-parameters describes, read off its shapes.
 
-    What shapes do not tell (res_scale, rgb_range, rgb_mean) is taken from `asked`.
+    What shapes do not tell (res_scale, rgb_range, rgb_mean, and normalization where no names do) is taken from `asked`.
+
+    Args:
+        saved: of `to_ours`.
 
     Raises:
         CheckpointError: not a WDSR.
     """
-    translate = official_names(weights) or (lambda name: name)
-    shapes = {translate(name): array.shape for name, array in weights.items()}
+    weights = saved.weights
+    shapes = {name: array.shape for name, array in weights.items()}
     places = [int(match[1]) for name in shapes if (match := re.fullmatch(r"body\.(\d+)\.body\.0\.weight_v", name))]
     try:
         features, colors, *_ = shapes["head.0.weight_v"]
@@ -207,9 +227,7 @@ def hyper_of(weights: Mapping[str, np.ndarray], source: str, asked: Hyper) -> Hy
         scale = round((sub_pixels / colors) ** 0.5)
     except KeyError as error:
         some = ", ".join(sorted(weights)[:4])
-        raise CheckpointError(
-            f"{source} is no WDSR with weight normalisation: it has {some} ..., not {error}"
-        ) from None
+        raise CheckpointError(f"{source} is no WDSR: it has {some} ..., not {error}") from None
     except (IndexError, ValueError, ZeroDivisionError):
         raise CheckpointError(f"{source} is no WDSR: its filters are not (out, in, height, width)") from None
     if colors not in (1, 3):
@@ -222,7 +240,7 @@ def hyper_of(weights: Mapping[str, np.ndarray], source: str, asked: Hyper) -> Hy
         num_blocks=1 + max(places),
         expand=_ratio(wide, features, EXPANSION[variant]),
         linear=_ratio(low_rank, features, asked.linear) if variant == "B" else asked.linear,
-        normalization="ychfan" if official_names(weights) else "ntire2018",
+        normalization=saved.meta.get("normalization", asked.normalization),
         num_colors=colors,
     )
 
@@ -231,9 +249,3 @@ def _ratio(channels: int, features: int, usual: float) -> float:
     """What `int(features * ratio)` gives `channels` back for; the quotient itself may be truncated to one less."""
     candidates = (usual, channels / features, (channels + 0.5) / features)
     return next(ratio for ratio in candidates if int(features * ratio) == channels)
-
-
-def _ychfan_last(weights: Mapping[str, np.ndarray]) -> int | None:
-    """Number of ychfan's tail entry in `body`; None for other files."""
-    places = [int(match[1]) for name in weights if (match := re.fullmatch(r"body\.(\d+)\.weight_v", name))]
-    return max(places, default=None)

@@ -20,7 +20,7 @@ from common.validation import psnr_validation
 from . import metrics
 from .args import EngineOptions, TrainConfig, TrainedOptions
 from .data.common import Upscaler
-from .model import WDSR, Hyper, hyper_of, official_names
+from .model import ROOTS, WDSR, Hyper, hyper_of, to_ours
 
 MODEL = "WDSR"
 OUTPUTS = ["sr_image"]
@@ -49,9 +49,18 @@ def plan(options: TrainConfig) -> Plan:
 
 
 def load_weights(network: WDSR, path: str) -> None:
-    """Put the weights of a checkpoint, ours or the authors', into a network of the same shape."""
-    weights = trained.read(path, MODEL).weights
-    checkpoint.load_into(network, weights, source=path, names=official_names(weights))
+    """Put the weights of a checkpoint, ours or another program's, into a network, see `trained.start_from`."""
+    trained.start_from(network, read(path), path)
+
+
+def read(path: str) -> Checkpoint:
+    """Read a file with a WDSR in it; another program's by our names.
+
+    Raises:
+        UserError: no such file, or another model's.
+    """
+    saved = trained.read(path, MODEL, ROOTS)
+    return saved if "hyper" in saved.meta else to_ours(saved.weights)
 
 
 def load_network(options: TrainedOptions) -> tuple[WDSR, Checkpoint, str]:
@@ -66,11 +75,11 @@ def load_network(options: TrainedOptions) -> tuple[WDSR, Checkpoint, str]:
     if options.random_weights and not options.ckpt_path:
         return trained.untrained(WDSR(options.hyper()), describe, "the pictures will mean nothing")
     source = options.ckpt_path or str(trained.demo_weights(DEMO_WEIGHTS, options.chosen_scale() or 2))
-    saved = trained.read(source, MODEL)
-    hyper = Hyper(**saved.meta["hyper"]) if "hyper" in saved.meta else hyper_of(saved.weights, source, options.hyper())
+    saved = read(source)
+    hyper = Hyper(**saved.meta["hyper"]) if "hyper" in saved.meta else hyper_of(saved, source, options.hyper())
     trained.refuse_contradiction(options, hyper, source)
     network = WDSR(hyper)
-    checkpoint.load_into(network, saved.weights, source=source, names=official_names(saved.weights))
+    checkpoint.load_into(network, saved.weights, source=source)
     return network, saved, source
 
 

@@ -98,6 +98,7 @@ def test_killed_and_resumed_job_trains_as_one_process(model, data, alone, tmp_pa
         job = trial.begin(start, resume=trial.folder)
         code, said = job.end(PATIENCE)
     assert code == 0, said
+    assert "[INFO]" not in said, "MindSpore's threads have the last word"
     assert f"it begins at step {HALT + 1} of {STEPS}" in said
     first, second = trial.told(0), trial.told(1)
     assert (first["step"], second["step"], first["world"], second["world"]) == (STEPS, STEPS, 2, 2)

@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ("bash", "dirname", "readlink", "sha256sum", "cut", "paste", "grep", "rm", "mkdir", "touch")
+PINNED = "pip install -c ci/constraints.txt"
 
 # Runs what it is asked to with this test's interpreter, without site-packages; LACKING names modules that it denies.
 STAND_IN = """
@@ -37,7 +38,8 @@ import os, shutil, signal, sys
 
 home = sys.argv[-1]
 os.makedirs(home + "/bin", exist_ok=True)
-open(home + "/pyvenv.cfg", "w").close()
+with open(home + "/pyvenv.cfg", "w") as file:
+    print(f"include-system-site-packages = {str('--system-site-packages' in sys.argv).lower()}", file=file)
 shutil.copy(sys.argv[0], home + "/bin/python")
 if os.environ.get("KILLED") == "venv":
     os.kill(os.getppid(), signal.SIGKILL)
@@ -70,6 +72,7 @@ class Machine:
         (self.clone / "ci").mkdir(parents=True)
         (self.clone / "ci/environment.sh").write_bytes((ROOT / "ci/environment.sh").read_bytes())
         (self.clone / "pyproject.toml").write_text("first\n")
+        (self.clone / "ci/constraints.txt").touch()
         self.bin.mkdir(parents=True)
         for tool in TOOLS:
             (self.bin / tool).symlink_to(next(filter(Path.exists, (Path(f"/usr/bin/{tool}"), Path(f"/bin/{tool}")))))
@@ -99,12 +102,12 @@ echo "ready: $PYTHON"
         )
 
     def asked(self) -> list[str]:
-        """What venv, pip and ensurepip were started with since the last call, the environment's folder left out."""
+        """What venv, pip and ensurepip were started with since the last call, without what is always the same."""
         lines = (
             self.log.read_text().replace(str(self.clone / ".venv"), ".venv").splitlines() if self.log.exists() else []
         )
         self.log.unlink(missing_ok=True)
-        return [re.sub(r" --quiet.* -e (\S+).*", r" \1", line) for line in lines]
+        return [re.sub(r" --quiet \S+| -e\b| --config-settings.*", "", line) for line in lines]
 
 
 @pytest.fixture
@@ -125,20 +128,34 @@ def test_makes_and_fills_an_environment_once(machine):
     done = machine.ready()
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith(f"ready: {machine.clone}/.venv/bin/python\n")
-    assert machine.asked() == ["venv .venv", "pip install .[ui,onnx]"]
+    assert machine.asked() == ["venv .venv", f"{PINNED} .[ui,onnx]"]
     assert machine.ready().stdout == f"ready: {machine.clone}/.venv/bin/python\n"
     assert machine.asked() == [], "nothing is installed twice"
     (machine.clone / "pyproject.toml").write_text("second\n")
     machine.ready("ui,onnx,dev")
     machine.ready()
-    assert machine.asked() == ["pip install .[ui,onnx,dev]"], "with pyproject.toml changed, and for all that it names"
+    assert machine.asked() == [f"{PINNED} .[ui,onnx,dev]"], "with pyproject.toml changed, and for all that it names"
+    (machine.clone / "ci/constraints.txt").write_text("numpy==1.26.4\n")
+    machine.ready()
+    assert machine.asked() == [f"{PINNED} .[ui,onnx]"]
+    machine.ready("ui,onnx,dev")
+    assert machine.asked() == [f"{PINNED} .[ui,onnx,dev]"]
+
+
+def test_newest_versions(machine):
+    newest = "pip install --upgrade --upgrade-strategy eager .[ui,onnx]"
+    machine.ready("ui,onnx,dev")
+    machine.ready(ZOO_NEWEST="1")
+    machine.ready(ZOO_NEWEST="1")
+    machine.ready("ui,onnx,dev")
+    assert machine.asked()[1:] == [f"{PINNED} .[ui,onnx,dev]", newest, f"{PINNED} .[ui,onnx,dev]"]
 
 
 def test_mindspore_of_the_machine_is_used(machine):
     (machine.bin.parent / "site").mkdir()
     (machine.bin.parent / "site/mindspore.py").touch()
     machine.ready()
-    assert machine.asked()[0] == "venv --system-site-packages .venv"
+    assert machine.asked() == ["venv --system-site-packages .venv", "pip install .[ui,onnx]"]
 
 
 def test_no_python(machine):
@@ -182,7 +199,7 @@ def test_killed_while_the_environment_was_made(machine):
     assert machine.ready(KILLED="venv").returncode == -signal.SIGKILL
     assert (machine.clone / ".venv/unfinished").exists()
     assert machine.ready().returncode == 0
-    assert machine.asked() == ["venv .venv", "venv .venv", "pip install .[ui,onnx]"]
+    assert machine.asked() == ["venv .venv", "venv .venv", f"{PINNED} .[ui,onnx]"]
     assert not (machine.clone / ".venv/unfinished").exists()
 
 
@@ -190,10 +207,10 @@ def test_killed_while_pip_installed(machine):
     machine.ready(KILLED="pip")
     assert (machine.clone / ".venv/unfinished").exists()
     assert machine.ready().returncode == 0
-    assert machine.asked() == ["venv .venv", "pip install .[ui,onnx]", "pip install .[ui,onnx]"]
+    assert machine.asked() == ["venv .venv", f"{PINNED} .[ui,onnx]", f"{PINNED} .[ui,onnx]"]
     machine.ready("ui,onnx,dev", KILLED="pip")
     machine.ready()
-    assert machine.asked() == ["pip install .[ui,onnx,dev]", "pip install .[ui,onnx]"], "a stamp outlived a killed pip"
+    assert machine.asked() == [f"{PINNED} .[ui,onnx,dev]", f"{PINNED} .[ui,onnx]"], "a stamp outlived a killed pip"
 
 
 def test_pip_fails(machine):
@@ -202,7 +219,7 @@ def test_pip_fails(machine):
     machine.asked()
     assert machine.ready("ui,onnx,dev", FAILING="pip").returncode == 1
     assert machine.ready().returncode == 0
-    assert machine.asked() == ["pip install .[ui,onnx,dev]"], "what was complete before still is"
+    assert machine.asked() == [f"{PINNED} .[ui,onnx,dev]"], "what was complete before still is"
 
 
 def test_mindspore_that_was_removed_is_installed_again(machine):
@@ -210,14 +227,14 @@ def test_mindspore_that_was_removed_is_installed_again(machine):
     (machine.clone / ".venv/site/mindspore.py").unlink()
     machine.asked()
     assert machine.ready().returncode == 0
-    assert machine.asked() == ["pip install .[ui,onnx]"]
+    assert machine.asked() == [f"{PINNED} .[ui,onnx]"]
 
 
 def test_environment_without_pip(machine):
     machine.ready(KILLED="pip")
     machine.asked()
     machine.ready(LACKING="pip")
-    assert machine.asked() == ["ensurepip", "pip install .[ui,onnx]"]
+    assert machine.asked() == ["ensurepip", f"{PINNED} .[ui,onnx]"]
 
 
 def test_mindspore_that_does_not_load(machine):

@@ -8,6 +8,7 @@ Its SHA-256 covers all three and is verified at each read. Reserved entries of a
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,9 @@ from common.checkpoint.pth import PthError, read_weights
 __all__ = ["Checkpoint", "CheckpointError", "describe", "digest", "load_into", "read", "save"]
 
 _META, _STATE, _DIGEST = "__meta__", "__state__/", "__digest__"
-_PYTORCH_STARTS = (b"PK\x03\x04", b"\x80")  # zip, pickle; a MindSpore file starts with 0x0a
+_ZIP, _PICKLE = b"PK\x03\x04", b"\x80"  # PyTorch's files; a MindSpore file starts with 0x0a
+_ARCHIVES = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"7z\xbc\xaf": "7-Zip", b"Rar!": "RAR"}
+_OLD_PYTORCH = (b"sys_info", b"storages", b"tensors", b"pickle")  # members of its tar files
 
 
 @dataclass
@@ -131,9 +134,12 @@ def read(path: str | Path) -> Checkpoint:
     path = Path(path)
     try:
         with path.open("rb") as file:
-            start = file.read(4)
+            start = file.read(512)
+        if other := _something_else(start):
+            raise CheckpointError(f"{path} is {other}")
         kind = path.suffix.lower()
-        if kind != ".safetensors" and start.startswith(_PYTORCH_STARTS):  # some authors call their files .ckpt or .tar
+        # Some authors call their files .ckpt or .tar; the length that opens a .safetensors file may be 0x80.
+        if start.startswith(_ZIP) or (kind != ".safetensors" and start.startswith(_PICKLE)):
             kind = ".pth"
         readers = {".ckpt": _read_ckpt, ".safetensors": _read_safetensors, ".pth": _read_pytorch, ".pt": _read_pytorch}
         if kind not in readers:
@@ -148,6 +154,25 @@ def read(path: str | Path) -> Checkpoint:
     if not all(map(str.isprintable, checkpoint.weights)):  # control characters would end up on a terminal
         raise CheckpointError(f"{path} is damaged: the name of an array in it is no readable text")
     return checkpoint
+
+
+def _something_else(start: bytes) -> str:
+    """Say what a file is instead of weights, by its first 512 bytes, and what to do; "" for what may be weights."""
+    if start[257:262] == b"ustar":
+        if start.partition(b"\0")[0] in _OLD_PYTORCH:
+            return "a file of PyTorch before 0.1.10 (a tar archive): load it in PyTorch and save its state_dict() anew"
+        return "a tar archive, not weights: unpack it, and give the file in it"
+    if archive := next((name for opening, name in _ARCHIVES.items() if start.startswith(opening)), ""):
+        return f"a {archive} archive, not weights: unpack it, and give the file in it"
+    text = start.decode("utf-8-sig", "ignore").strip()
+    if not text or re.search(rb"[\x00-\x08\x0e-\x1f]", start):
+        return ""
+    if text.startswith("version https://git-lfs"):
+        return "a Git LFS pointer, not the weights themselves: fetch them by `git lfs pull` where it was cloned"
+    if text.startswith("<"):
+        return "a web page (HTML), not weights: download the file itself, by its direct link"
+    kind = "JSON" if text.startswith(("{", "[")) else "a text"
+    return f"{kind} that begins with {text[:30]!a}, not weights: expected a .ckpt, .safetensors or .pth file"
 
 
 def _read_ckpt(path: Path) -> Checkpoint:

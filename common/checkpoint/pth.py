@@ -1,27 +1,37 @@
 """The authors' PyTorch files (.pth, .pt) without PyTorch: the zip format (1.6 and later) and the older stream.
 
-Both are a pickle that says which piece of which storage each tensor is, and the raw bytes of the storages.
-`pickles` interprets the pickle without running anything, `pth_tensors` holds what it may refer to.
+Both are a pickle that says which piece of which storage each tensor is, and the raw bytes of the storages. The pickle
+is read by the standard library under a list of admitted names (`ADMITTED`): nothing else is looked up or called. It is
+read twice, since the older format has the bytes behind the pickle: once to find the storages, once to make the arrays.
 """
 
+import collections
 import io
 import logging
-import struct
+import math
+import pickle
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from common import UserError
-from common.checkpoint import pickles
-from common.checkpoint.pth_tensors import Found, Reader, item_size
+from common.checkpoint.ckpt_format import widen_bfloat16
 
 _LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
-_CONTAINERS = ("params_ema", "params", "state_dict", "model_state_dict", "model")  # in order of preference
-# What zipfile raises for damaged or encrypted archives, besides ValueError.
-_ZIP_ERRORS = (zipfile.BadZipFile, RuntimeError, EOFError, struct.error, OverflowError)
-
+_CONTAINERS = ("params_ema", "model_ema", "ema", "params", "state_dict", "model_state_dict", "model")  # in this order
+_WEIGHTS = (".pth", ".pt", ".ckpt", ".safetensors", ".bin", ".tar")
+# Storage classes and types of PyTorch -> NumPy's letters; "bf16" is ours.
+_CODES = {f"torch.{name}": code for name, code in {
+    "DoubleStorage": "f8", "FloatStorage": "f4", "HalfStorage": "f2", "BFloat16Storage": "bf16", "LongStorage": "i8",
+    "IntStorage": "i4", "ShortStorage": "i2", "CharStorage": "i1", "ByteStorage": "u1", "BoolStorage": "b1",
+    "ComplexFloatStorage": "c8", "ComplexDoubleStorage": "c16", "storage.UntypedStorage": "u1",
+    "float64": "f8", "float32": "f4", "float16": "f2", "bfloat16": "bf16", "int64": "i8", "int32": "i4", "int16": "i2",
+    "int8": "i1", "uint64": "u8", "uint32": "u4", "uint16": "u2", "uint8": "u1", "bool": "b1",
+    "complex64": "c8", "complex128": "c16",
+}.items()}  # fmt: skip
 _log = logging.getLogger(__name__)
 
 
@@ -30,40 +40,37 @@ class PthError(UserError):
 
 
 def read_pth(path: str | Path) -> Any:
-    """Everything in a PyTorch file: dict, list, tuple, array (bfloat16 as float32), number, text, None.
+    """Return everything in a PyTorch file: dict, list, tuple, array (bfloat16 as float32), number, text, None.
 
     Raises:
         PthError: missing, damaged, or it refers to anything but tensors and plain containers; nothing is ever run.
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
-            start = file.read(4)
-        return _read_zip(path) if start == b"PK\x03\x04" else _read_legacy(path.read_bytes())
+        data = path.read_bytes()
+        return _read_zip(data) if data.startswith(b"PK\x03\x04") else _read_legacy(data)
     except FileNotFoundError:
         raise PthError(f"PyTorch file not found: {path}") from None
     except OSError as error:
         raise PthError(f"{path} could not be read: {error.strerror or error}") from error
-    except ValueError as error:
-        raise PthError(f"{path} cannot be read as PyTorch weights: {error!s:.300}") from error
     except MemoryError:
         raise PthError(f"{path} holds more than fits into the memory") from None
+    except Exception as error:  # pickle, zipfile and NumPy raise nearly everything when bytes are damaged
+        reason = " ".join(str(error).split()).encode("ascii", "backslashreplace").decode()
+        raise PthError(f"{path} cannot be read as PyTorch weights: {reason or type(error).__name__:.250}") from error
 
 
 def read_weights(path: str | Path) -> dict[str, np.ndarray]:
-    """The arrays of the state_dict in a PyTorch file, floats as float32.
+    """Return the arrays of the state_dict in a PyTorch file, floats as float32.
 
-    The usual wrappings are taken off: dictionaries with the weights under one of `_CONTAINERS`, and the prefix
-    `module.` of torch.nn.DataParallel. What is no array (an epoch, say) is left out.
+    The usual wrappings are taken off: the prefix `module.` of torch.nn.DataParallel, and dictionaries that hold the
+    weights, one of `_CONTAINERS` or the only one that has arrays. What is no array (an epoch, say) is left out.
 
     Raises:
         PthError: see `read_pth`; or no arrays by name are found.
     """
     found = read_pth(path)
-    while isinstance(found, dict):
-        inner = next((key for key in _CONTAINERS if isinstance(found.get(key), dict)), None)
-        if inner is None:
-            break
+    while isinstance(found, dict) and (inner := _container(found)) is not None:
         _log.debug("%s: taking %r out of %s", path, inner, list(found))
         found = found[inner]
     entries = found if isinstance(found, dict) else {}
@@ -76,80 +83,186 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
     return {name: a.astype(np.float32, copy=False) if a.dtype.kind == "f" else a for name, a in weights.items()}
 
 
-def _limit(file_size: int) -> int:
-    """Bytes that all arrays of a file may take: tied weights and half precision make them more than the file."""
-    return 16 * file_size + 2**24
+def _container(found: dict) -> Any:
+    """Return the key of the dictionary with the weights in this one; None where they are in this one, or nowhere."""
+    holding = [key for key, value in found.items() if _has_arrays(value)]
+    usual = next((key for key in _CONTAINERS if _has_arrays(found.get(key), depth=3)), None)
+    return holding[0] if usual is None and len(holding) == 1 and not _has_arrays(found) else usual
 
 
-# --------------------------------------------------------------------------------------------------------------- zip
+def _has_arrays(value: Any, depth: int = 1) -> bool:
+    items = value.values() if isinstance(value, dict) and depth else ()
+    return any(isinstance(item, np.ndarray) or _has_arrays(item, depth - 1) for item in items)
 
 
-def _read_zip(path: Path) -> Any:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return _read_archive(archive, path.stat().st_size)
-    except _ZIP_ERRORS as error:
-        raise ValueError(f"its zip archive is damaged: {error}") from error
+# ----------------------------------------------------------------------------------------------------- the two formats
 
 
-def _read_archive(archive: zipfile.ZipFile, file_size: int) -> Any:
-    """One member `<folder>/data.pkl`, one `<folder>/data/<key>` for each storage, all uncompressed."""
-    names = archive.namelist()
-    if sum(member.file_size for member in archive.infolist()) > file_size:
-        raise ValueError("its members are compressed or claim more bytes than it has, which PyTorch never does")
-    folders = [name.removesuffix("data.pkl") for name in names if name.endswith("/data.pkl")]
-    if len(folders) != 1:
-        raise ValueError("it is a zip archive, but not one of PyTorch")
-    folder = folders[0]
-    if folder + "constants.pkl" in names:
-        raise ValueError("it is a TorchScript program; save the state_dict() of the network instead")
-    order = _member(archive, folder + "byteorder") if folder + "byteorder" in names else b"little"
-    if order not in (b"little", b"big"):
-        raise ValueError("its byte order is unknown")
-    found = Found()
-    description = pickles.load(io.BytesIO(_member(archive, folder + "data.pkl")), found.hooks())
-    blocks = {}
-    for key, (code, count) in found.storages.items():
-        blocks[key] = _member(archive, f"{folder}data/{key}")
-        if len(blocks[key]) < count * item_size(code):
-            raise ValueError("a storage in it is shorter than its tensors say")
-    return Reader(blocks, big_endian=order == b"big", limit=_limit(file_size)).read(description)
-
-
-def _member(archive: zipfile.ZipFile, name: str) -> bytes:
-    """One uncompressed member; zipfile verifies its CRC."""
-    if name not in archive.NameToInfo:
-        raise ValueError(f"its member {name!a:.100} is missing")
-    member = archive.getinfo(name)
-    if member.compress_type != zipfile.ZIP_STORED:
-        raise ValueError(f"its member {name!a:.100} is compressed, which PyTorch never does")
-    return archive.read(member)
-
-
-# ------------------------------------------------------------------------------------------------------------ legacy
+def _read_zip(data: bytes) -> Any:
+    """One member `<folder>/data.pkl`, one `<folder>/data/<key>` for each storage; zipfile verifies their CRCs."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        names = archive.namelist()
+        folders = [name.removesuffix("data.pkl") for name in names if name.endswith("/data.pkl")]
+        if len(folders) != 1:
+            inside = next((name for name in names if name.endswith(_WEIGHTS)), None)
+            around = f"around {inside!a:.100}: unpack it, and give that file" if inside else "but not one of PyTorch"
+            raise ValueError(f"it is a zip archive, {around}")
+        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+            raise ValueError("its members are compressed, which PyTorch never does")
+        folder = folders[0]
+        if folder + "constants.pkl" in names:
+            raise ValueError("it is a TorchScript program; save the state_dict() of the network instead")
+        order = archive.read(folder + "byteorder") if folder + "byteorder" in names else b"little"
+        description = archive.read(folder + "data.pkl")
+        storages = _Finder(io.BytesIO(description)).find()
+        blocks = {key: archive.read(f"{folder}data/{key}") for key in storages}
+    return _Maker(io.BytesIO(description), blocks, ">" if order == b"big" else "<", 16 * len(data) + 2**24).load()
 
 
 def _read_legacy(data: bytes) -> Any:
     """Pickles of magic number, version, machine, object and storage keys; then each storage: its count and bytes."""
     stream = io.BytesIO(data)
-    magic = pickles.load(stream, pickles.PLAIN) if data[:1] == b"\x80" else None
-    if magic != _LEGACY_MAGIC or pickles.load(stream, pickles.PLAIN) != _LEGACY_PROTOCOL:
+    magic = _Unpickler(stream).load() if data[:1] == b"\x80" else None
+    if magic != _LEGACY_MAGIC or _Unpickler(stream).load() != _LEGACY_PROTOCOL:
         raise ValueError("it is no file of torch.save")
-    machine = pickles.load(stream, pickles.PLAIN)
-    if not isinstance(machine, dict) or machine.get("little_endian") is not True:
+    if _Unpickler(stream).load().get("little_endian") is not True:
         raise ValueError("its byte order is unknown")
-    found = Found()
-    description = pickles.load(stream, found.hooks())
-    keys = pickles.load(stream, pickles.PLAIN)
-    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or set(keys) != set(found.storages):
-        raise ValueError("its list of storages does not match its tensors")
-    blocks = {key: _legacy_block(stream, *found.storages[key]) for key in keys}
-    return Reader(blocks, big_endian=False, limit=_limit(len(data))).read(description)
+    start = stream.tell()
+    storages, blocks = _Finder(stream).find(), {}
+    for key in _Unpickler(stream).load():
+        count = int.from_bytes(stream.read(8), "little")
+        blocks[key] = stream.read(count * _size(storages[key]))
+        if len(blocks[key]) != count * _size(storages[key]):
+            raise ValueError("it is truncated")
+    stream.seek(start)
+    return _Maker(stream, blocks, "<", 16 * len(data) + 2**24).load()
 
 
-def _legacy_block(stream: io.BytesIO, code: str, count: int) -> bytes:
-    stored = int.from_bytes(stream.read(8), "little")
-    content = stream.read(max(count, 0) * item_size(code))
-    if stored != count or len(content) != count * item_size(code):
-        raise ValueError("it is truncated, or a storage in it has another length than its tensors say")
-    return content
+# ------------------------------------------------------------------------------------------------------- their pickles
+
+
+class _Storage(NamedTuple):
+    """`count` numbers of type `code`, from number `start` on, of the block of bytes called `key`."""
+
+    key: str
+    code: str
+    start: int
+    count: int
+
+
+class _NumpyType:
+    """numpy.dtype of a number, little-endian."""
+
+    def __init__(self, code: str, *_: Any) -> None:
+        self.dtype = np.dtype("<" + code)
+        if self.dtype.kind not in "fiub":
+            raise ValueError(f"it holds a NumPy scalar of type {code!a:.20}")
+
+    def __setstate__(self, state: tuple) -> None:
+        if state[1] == ">":
+            raise ValueError("it holds big-endian NumPy numbers")
+
+
+def _scalar(kind: _NumpyType, raw: bytes | str) -> Any:
+    (value,) = np.frombuffer(raw.encode("latin-1") if isinstance(raw, str) else raw, kind.dtype)
+    return value.item()
+
+
+ADMITTED = {
+    "collections.OrderedDict": collections.OrderedDict,
+    "collections.Counter": dict,
+    "torch.Size": tuple,
+    "torch.device": lambda kind, *_: kind,
+    "_codecs.encode": lambda text, _: text.encode("latin-1"),  # how protocol 2 spells bytes
+    "numpy.dtype": _NumpyType,
+    "numpy.core.multiarray.scalar": _scalar,
+    "numpy._core.multiarray.scalar": _scalar,
+    **_CODES,
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, stream: io.BytesIO) -> None:
+        super().__init__(stream, encoding="latin-1")  # the byte texts of Python 2
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return what stands for an admitted name, and refuse all others."""
+        known = f"{module}.{name}"
+        rebuild = {"_rebuild_tensor": self.tensor, "_rebuild_tensor_v2": self.tensor, "_rebuild_tensor_v3": self.typed}
+        rebuild |= dict.fromkeys(("_rebuild_parameter", "_rebuild_parameter_with_state"), lambda tensor, *_: tensor)
+        if module == "torch._utils" and name in rebuild:
+            return rebuild[name]
+        if known not in ADMITTED:
+            raise ValueError(
+                f"it holds {known!a:.100}, and only tensors, numbers, texts and plain containers are read; "
+                "save its state_dict() alone, in PyTorch, to get such a file"
+            )
+        return ADMITTED[known]
+
+    def typed(self, storage: _Storage, offset: int, size: tuple, stride: tuple, *more: Any) -> Any:
+        return self.tensor(storage._replace(code=more[2]), offset, size, stride)
+
+    def tensor(self, storage: _Storage, offset: int, size: tuple, stride: tuple, *_: Any) -> Any:
+        """Return the tensor; requires_grad and hooks are left out."""
+
+    def persistent_load(self, identifier: Any) -> Any:
+        match identifier:
+            case ("storage", str(code), str(key), _, int(count), *more) if more in ([], [None]):
+                return _Storage(key, code, 0, count)
+            case ("storage", str(code), str(key), _, _, (_, int(start), int(count))):  # a piece, before PyTorch 0.4
+                return _Storage(key, code, start, count)
+        raise ValueError("it holds something else than tensors, perhaps a whole network")
+
+
+class _Finder(_Unpickler):
+    """Finds the storages that a pickle mentions."""
+
+    def find(self) -> dict[str, str]:
+        """Return the type of each storage."""
+        self.storages: dict[str, str] = {}
+        self.load()
+        return self.storages
+
+    def persistent_load(self, identifier: Any) -> Any:
+        storage = super().persistent_load(identifier)
+        if self.storages.setdefault(storage.key, storage.code) != storage.code:
+            raise ValueError("one of its storages is described in two ways")
+        return storage
+
+
+class _Maker(_Unpickler):
+    """Makes the arrays.
+
+    Args:
+        blocks: storage key -> its bytes.
+        order: their byte order, "<" or ">".
+        limit: bytes that all arrays together may take; views overlap, so it is more than the file has.
+    """
+
+    def __init__(self, stream: io.BytesIO, blocks: Mapping[str, bytes], order: str, limit: int) -> None:
+        super().__init__(stream)
+        self.blocks, self.order, self.left = blocks, order, limit
+
+    def tensor(self, storage: _Storage, offset: int, size: tuple, stride: tuple, *_: Any) -> np.ndarray:
+        """Return a C-contiguous copy, so transposed, sliced, expanded and tied views are what they were."""
+        if not all(isinstance(n, int) and n >= 0 for n in (offset, storage.start, storage.count, *size, *stride)):
+            raise ValueError("a tensor in it has a negative size, or one that is no number")
+        code, count = storage.code, math.prod(size)
+        dtype = np.dtype({"bf16": "u2", "b1": "u1"}.get(code, code)).newbyteorder(self.order)
+        self.left -= count * dtype.itemsize
+        if self.left < 0:
+            raise ValueError("its tensors claim absurdly more numbers than it has")
+        view = np.empty(size, dtype)
+        if count:
+            block = memoryview(self.blocks[storage.key])[storage.start * _size(code) :]
+            flat = np.frombuffer(block, dtype, len(block) // dtype.itemsize)[: storage.count]
+            if offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True)) >= len(flat):
+                raise ValueError("a tensor in it reaches outside its storage")
+            strides = [step * dtype.itemsize if n > 1 else 0 for n, step in zip(size, stride, strict=True)]
+            view = np.lib.stride_tricks.as_strided(flat[offset:], size, strides)
+        array = view.astype(dtype.newbyteorder("="), order="C")
+        return widen_bfloat16(array) if code == "bf16" else np.asarray(array != 0) if code == "b1" else array
+
+
+def _size(code: str) -> int:
+    return 2 if code == "bf16" else np.dtype(code).itemsize

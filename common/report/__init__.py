@@ -137,8 +137,9 @@ class Report:
         conventions = ["All figures are of 8-bit pictures.", *meanings]
         before, after = page.frame(f"{self.title} on {sets}", self.facts | {"Data": sets}, conventions)
         try:
-            with replacing(self.path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
-                file.writelines([before, *self.sections, after])
+            with replacing(self.path) as temporary:
+                whole = "".join([before, *self.sections, after])
+                temporary.write_bytes(whole.encode(errors="backslashreplace"))  # a name need not be UTF-8
         except OSError as error:
             raise UserError(f"cannot write {self.path}: {error.strerror}") from None
 

@@ -9,6 +9,7 @@ from common.checkpoint import CheckpointError
 
 from .Invnet import HAAR, Hyper
 
+ROOTS = ("operations",)
 LAYER = re.compile(r"operations\.(\d+)\.(haar_weights|conv_weights|F\.conv1\.weight)")
 
 

@@ -180,4 +180,5 @@ def latent(seed: int, name: str, draw: int, hyper: Hyper, lr: np.ndarray, gaussi
     Returns:
         (1, 3 s^2 - 3, H, W) float32, normal with this standard deviation.
     """
-    return draw_z([seed, zlib.crc32(name.encode()), draw], hyper, lr.shape) * np.float32(gaussian_scale)
+    own = zlib.crc32(name.encode(errors="surrogateescape"))
+    return draw_z([seed, own, draw], hyper, lr.shape) * np.float32(gaussian_scale)

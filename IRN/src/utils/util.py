@@ -18,7 +18,7 @@ from common.training import Plan
 from ..data.util import find_hr_folder, find_pictures, read_with_reference
 from ..network.Invnet import COLORS, Hyper, InvRescaleNet
 from ..network.net_with_loss import FIT_WEIGHT, IRNLoss
-from ..network.official import hyper_of, refuse_other_transforms
+from ..network.official import ROOTS, hyper_of, refuse_other_transforms
 from ..optim.warmup_cosine_annealing_lr import cosine_rate
 from ..optim.warmup_multisteplr import multistep_rate
 from ..options.options import TrainConfig, TrainedOptions
@@ -72,12 +72,12 @@ def learning_rate(options: TrainConfig, scaled: Callable[[int], int], niter: int
 
 
 def load_weights(network: InvRescaleNet, path: str) -> None:
-    """Put the weights of a checkpoint, ours or the authors', into a network of the same shape.
+    """Put the weights of a checkpoint, ours or the authors', into a network, see `trained.start_from`.
 
     Raises:
         UserError: no such file, not IRN's, or weights that do not fit.
     """
-    checkpoint.load_into(network, read(path).weights, source=path)
+    trained.start_from(network, read(path), path)
 
 
 def load_network(options: TrainedOptions) -> tuple[InvRescaleNet, Checkpoint, str]:
@@ -108,7 +108,7 @@ def read(path: str) -> Checkpoint:
     Raises:
         UserError: no such file, another model's, or one with another transform than Haar's.
     """
-    saved = trained.read(path, MODEL)
+    saved = trained.read(path, MODEL, ROOTS)
     refuse_other_transforms(saved.weights, path)
     return saved
 

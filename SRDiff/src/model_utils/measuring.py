@@ -178,7 +178,8 @@ def write_summary(summary: str, lost: Sequence[str], path: Path) -> None:
     """The summary, and the samples that were lost."""
     listed = "".join(f"- {line}\n" for line in lost)
     with replacing(path) as temporary:
-        temporary.write_text(summary + (f"\nLost samples:\n\n{listed}" if lost else ""), encoding="utf-8")
+        text = summary + (f"\nLost samples:\n\n{listed}" if lost else "")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def path_of(folder: Path, name: str, way: Way, number: int, several: bool) -> Path:

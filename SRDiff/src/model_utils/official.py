@@ -28,6 +28,8 @@ CONSTANTS = (
     "posterior_mean_coef1",
     "posterior_mean_coef2",
 )
+OF_ENCODER = "conv_first", "RRDB_trunk", "trunk_conv", "upconv1", "upconv2", "upconv3", "HRconv", "conv_last"
+ROOTS = ("rrdb", "denoise_fn", *OF_ENCODER)  # the latter in a file with the encoder alone
 ENCODER, PREDICTOR = "rrdb.", "denoise_fn."  # open the names of the two networks' parameters
 BLOCK = re.compile(r"rrdb\.RRDB_trunk\.(\d+)\.RDB1\.conv1\.weight")
 LEVEL = re.compile(r"denoise_fn\.downs\.(\d+)\.0\.block1\.block\.1\.weight")

@@ -172,7 +172,7 @@ class TrainConfig(
         StartOptions,
         "ckpt_path",
         help="weights to start from, of a whole network, or at --stage rrdb of an encoder (the run starts at step 0)",
-        aliases=("pre_trained",),
+        aliases=("checkpoint", "pre_trained"),
     )
     ckpt_save_max: int = again(RunOptions, "ckpt_save_max", 3)
 

@@ -21,16 +21,18 @@ def describe(hyper: Hyper, config: Mapping[str, Any], stage: str = "diffusion") 
 
 
 def load_weights(network: SRDiffNet, path: str) -> None:
-    """Put the weights of a checkpoint, ours or the authors', into a network of the same shape.
+    """Put the weights of a checkpoint, ours or the authors', into a network, see `trained.start_from`.
 
     Raises:
         UserError: no such file, not SRDiff's, or weights that do not fit.
     """
-    put_weights(network, read(path), path)
+    saved = read(path)
+    weights = official.network_weights(saved.weights, network.hyper, path)
+    trained.start_from(network, Checkpoint(weights, saved.meta), path)
 
 
 def put_weights(network: SRDiffNet, saved: Checkpoint, source: str) -> None:
-    """The same with what a file holds.
+    """Put what a file holds into the network that it describes.
 
     Raises:
         UserError: weights that do not fit, or a chain that is not the network's.
@@ -44,7 +46,8 @@ def load_encoder(network: SRDiffNet, path: str) -> None:
     Raises:
         UserError: no such file, not SRDiff's, or weights that do not fit.
     """
-    load_into(network.rrdb, official.encoder_weights(trained.read(path, MODEL).weights, path), source=path)
+    weights = trained.read(path, MODEL, official.ROOTS).weights
+    load_into(network.rrdb, official.encoder_weights(weights, path), source=path)
 
 
 def load_network(options: TrainedOptions) -> tuple[SRDiffNet, Checkpoint, str]:
@@ -79,7 +82,7 @@ def read(path: str) -> Checkpoint:
     Raises:
         UserError: no such file, another model's, or the encoder alone.
     """
-    saved = trained.read(path, MODEL)
+    saved = trained.read(path, MODEL, official.ROOTS)
     if saved.meta.get("stage", "diffusion") != "diffusion":
         raise UserError(
             f"{path} holds the encoder alone (--stage rrdb): train the noise predictor with --rrdb_path {path}"

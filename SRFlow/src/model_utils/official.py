@@ -11,6 +11,8 @@ from common.checkpoint import CheckpointError
 from ..model.SRFlowNet import Hyper
 from .options import NAMED
 
+OF_ENCODER = "conv_first", "RRDB_trunk", "trunk_conv", "upconv1", "upconv2", "upconv3", "HRconv", "conv_last"
+ROOTS = ("RRDB", "flowUpsamplerNet", *OF_ENCODER)  # the latter in a file with the encoder alone
 BLOCK = re.compile(r"RRDB\.RRDB_trunk\.(\d+)\.RDB1\.conv1\.weight")
 STEP = re.compile(r"flowUpsamplerNet\.layers\.(\d+)\.affine\.fAffine\.0\.weight")
 UPCONV = re.compile(r"RRDB\.upconv(\d)\.weight")

@@ -212,7 +212,7 @@ class TrainConfig(
         StartOptions,
         "ckpt_path",
         help="weights to start from, of a whole network, or at --stage rrdb of an encoder (the run starts at step 0)",
-        aliases=("pre_trained",),
+        aliases=("checkpoint", "pre_trained"),
     )
     save_checkpoint_freq: int = again(StepOptions, "save_checkpoint_freq", 1000)
 

@@ -155,7 +155,7 @@ class Sampler:
         others. Those of another heat are the same but for their size.
         """
         sides = (-(-length // self.hyper.lr_multiple) * self.hyper.lr_multiple for length in lr.shape[:2])
-        rng = np.random.default_rng([seed, zlib.crc32(name.encode()), number])
+        rng = np.random.default_rng([seed, zlib.crc32(name.encode(errors="surrogateescape")), number])
         return draw_latents(self.hyper, (1, *sides), heat, rng)
 
     def _fill(

@@ -19,6 +19,7 @@ from common.options import (
 from .options import DataOptions, EngineOptions, TrainedOptions
 
 GRAPHS = ("decode", "encode")
+HEAT = 0.9  # the authors'
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class EvalConfig(TableOptions, BorderOptions, EngineOptions, DataOptions, Traine
         "auto: patches for a .mindrecord, else the table",
         choices=("auto", "table", "patches"),
     )
-    heat: float = option(0.9, "standard deviation of the latents", at_least=0)
+    heat: float = option(HEAT, "standard deviation of the latents", at_least=0)
     heats: tuple[float, ...] = option((), "several of them, as 0,0.5,0.9; default: heat alone", instead_of=("heat",))
     samples: int = option(1, FIGURES_OF_SAMPLES, aliases=("draws",), at_least=1)
     seed: int = option(10, SEED_OF_RESULTS, at_least=0, below=2**32)
@@ -69,7 +70,12 @@ class InferOptions(InputOptions, EngineOptions, TrainedOptions):
 class EnlargeConfig(NamingOptions, InferOptions):
     """Options of infer.py without a command: pictures are enlarged."""
 
-    heat: float = option(0.9, "standard deviation of the latents; 0: no chance, and a smoother picture", at_least=0)
+    heat: float | None = option(
+        None,
+        "standard deviation of the latents; 0: no chance, and a smoother picture; default: the checkpoint's, else "
+        f"{HEAT}",
+        at_least=0,
+    )
     samples: int = option(1, "pictures to make of each, name_1, name_2 ..., and a sheet of them", at_least=1)
     seed: int = option(10, SEED_OF_RESULTS, at_least=0, below=2**32)
     save_latents: bool = option(False, "write the latents of each sample as well, for infer.py interpolate")
@@ -91,7 +97,7 @@ class DecodeConfig(NamingOptions, InferOptions):
         "input",
         help="a file of latents (.npz), or a folder of them; --input may be left out, and several typed",
     )
-    format: str = again(NamingOptions, "format", "png", help="of the results", choices=("png", "jpg", "bmp"))
+    format: str = again(NamingOptions, "format", "png", help="of the results", choices=("png", "jpg", "bmp", "webp"))
 
 
 @dataclass(frozen=True)
@@ -113,5 +119,7 @@ class ExportConfig(ExportOptions, TrainedOptions):
 class ConvertConfig(DeviceOptions):
     """Options of train2test.py."""
 
-    train_path: str = option("", "checkpoint that training wrote, or the authors' .pth", aliases=("ckpt_path",))
+    train_path: str = option(
+        "", "checkpoint that training wrote, or the authors' .pth", aliases=("ckpt_path", "checkpoint")
+    )
     test_path: str = option("", "file to write: .ckpt or .safetensors")

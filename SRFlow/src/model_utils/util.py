@@ -77,7 +77,7 @@ def read(path: str) -> Checkpoint:
     Raises:
         UserError: no such file, another model's, or the encoder alone.
     """
-    saved = trained.read(path, MODEL)
+    saved = trained.read(path, MODEL, official.ROOTS)
     if saved.meta.get("stage", "flow") != "flow":
         raise UserError(f"{path} holds the encoder alone (--stage rrdb): train the flow with --rrdb_path {path}")
     return saved
@@ -89,6 +89,6 @@ def read_encoder(path: str) -> dict[str, np.ndarray]:
     Raises:
         UserError: no such file, or another model's.
     """
-    weights = trained.read(path, MODEL).weights
+    weights = trained.read(path, MODEL, official.ROOTS).weights
     inside = {name.removeprefix(ENCODER): array for name, array in weights.items() if name.startswith(ENCODER)}
     return inside or dict(weights)

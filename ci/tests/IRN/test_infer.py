@@ -84,6 +84,7 @@ def test_any_picture_goes_both_ways(tiny, tmp_path, name, pixels, scale):
     assert lr.rgb.dtype == hr.rgb.dtype == np.uint8
     found = texts(lr_path)
     assert len(found.pop("irn_weights")) == 16
+    assert found.pop("irn_gray", "no") == ("yes" if pixels.ndim == 2 else "no")
     assert found == {"irn_original_size": f"{width}x{height}", "irn_scale": str(scale)}
     if pixels.ndim == 3 and pixels.shape[2] == 4:
         continued = np.pad(pixels[..., 3], [(0, -height % scale), (0, -width % scale)], mode="reflect")
@@ -349,7 +350,7 @@ def test_pictures_may_be_typed_in_both_ways(tiny, tmp_path):
 
 def test_demo_weights_are_the_default(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(util, "DEMO_WEIGHTS", tmp_path)
-    with pytest.raises(UserError, match=r"no demo weights for x2 in .*: give --ckpt_path, or try --random_weights"):
+    with pytest.raises(UserError, match=r"no demo weights for x2 .*, or give --ckpt_path FILE"):
         util.load_network(EvalConfig())
     path = nets.save(tmp_path / "some_x2.ckpt", nets.make(nets.TINY[2]))
     with caplog.at_level(logging.INFO):

@@ -427,7 +427,7 @@ def test_network_from_a_checkpoint(tmp_path):
         util.load_network(parse(SomeEvaluation, "--ckpt_path", str(encoder)))
     with pytest.raises(UserError, match=r"other\.ckpt holds WDSR, not SRFlow"):
         util.load_network(parse(SomeEvaluation, "--ckpt_path", str(other)))
-    with pytest.raises(UserError, match=r"no demo weights for x2 in .*: give --ckpt_path, or try --random_weights"):
+    with pytest.raises(UserError, match=r"no demo weights for x2 .*, or give --ckpt_path FILE"):
         util.load_network(parse(SomeEvaluation, "--scale", "2"))
     words = "--random_weights --nf 4 --nb 1 --gc 2 --stack 0 --L 1 --K 1 --hidden_channels 4"
     network, saved, source = util.load_network(parse(SomeEvaluation, *words.split()))

@@ -10,7 +10,7 @@ from mindspore import Tensor
 from ci.tests.common.test_pth import dict_of, storage, tensor, text, write_legacy, write_zip
 from common.checkpoint import CheckpointError, load_into
 from WDSR.src.args import InferConfig
-from WDSR.src.model import WDSR, Hyper, hyper_of, official_names
+from WDSR.src.model import WDSR, Hyper, hyper_of, to_ours
 from WDSR.src.utils import load_network
 
 NTIRE_B = Hyper(num_features=10, num_blocks=2, scale=3)
@@ -138,21 +138,68 @@ def test_what_shapes_do_not_tell_comes_from_the_flags(tmp_path, x):
     assert not np.allclose(scaled, load(path)(Tensor(x)).asnumpy())
 
 
+def folded(weights):
+    """The filters themselves, as torch.nn.utils.remove_weight_norm leaves them."""
+    plain = {name: array for name, array in weights.items() if name.endswith("bias")}
+    for name, v in weights.items():
+        if name.endswith("_v"):
+            length = np.sqrt((v.astype(np.float64) ** 2).sum((1, 2, 3), keepdims=True))
+            plain[name[:-2]] = (weights[name[:-1] + "g"] * v / length).astype(np.float32)
+    return plain
+
+
+def parametrized(weights):
+    """The names of torch.nn.utils.parametrizations.weight_norm."""
+    ends = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
+    return {re.sub("weight_[gv]$", lambda match: ends[match[0]], name): array for name, array in weights.items()}
+
+
+def ports(weights):
+    """The names of ports of the challenge code: `module` within a block."""
+    return {re.sub(r"^(body\.\d+)\.body", r"\1.module", name): array for name, array in weights.items()}
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.module.", "model.net."])
+@pytest.mark.parametrize("spelled", [folded, parametrized, ports, lambda weights: folded(ports(weights))])
+@pytest.mark.parametrize("kind", SHAPES)
+def test_files_of_other_programs_compute_the_same(tmp_path, x, kind, spelled, prefix):
+    weights = weights_of(kind)
+    network = load(write_pth(tmp_path / "theirs.pth", spelled(weights), prefix=prefix))
+    assert network.hyper == HYPERS[kind]
+    expected = expected_output(kind, weights, x)
+    np.testing.assert_allclose(network(Tensor(x)).asnumpy(), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_a_filter_of_zeros_stays_one(tmp_path, x):
+    weights = {name: np.zeros(shape, np.float32) for name, shape in SHAPES["ntire2018 B"].items() if "_g" not in name}
+    plain = {name.replace("_v", ""): array for name, array in weights.items()}
+    mean = np.float32(HYPERS["ntire2018 B"].shift_and_width[0])
+    found = load(write_pth(tmp_path / "zeros.pth", plain))(Tensor(x)).asnumpy()
+    np.testing.assert_allclose(found, np.broadcast_to(mean, found.shape))
+
+
+def test_normalization_is_typed_where_names_do_not_tell(tmp_path, x):
+    weights = weights_of("ntire2018 A")
+    network = load(write_pth(tmp_path / "theirs.pth", weights), normalization="ychfan")
+    expected = expected_output("ntire2018 A", weights, x, normalization="ychfan")
+    np.testing.assert_array_equal(network(Tensor(x)).asnumpy(), expected)
+
+
 @pytest.mark.parametrize(("features", "wide", "low_rank"), [(10, 60, 8), (11, 15, 8), (49, 50, 3), (13, 63, 12)])
 def test_every_width_is_read_off_the_shapes(features, wide, low_rank):
     """Channels are int(features * ratio) and the quotient of two whole numbers may be truncated to one less."""
     shapes = ntire2018_b(1, features, wide, low_rank, 2)
     weights = {name: np.ones(shape, np.float32) for name, shape in shapes.items()}
-    network = WDSR(hyper_of(weights, "x.pt", Hyper()))
+    network = WDSR(hyper_of(to_ours(weights), "x.pt", Hyper()))
     assert {p.name: p.shape for p in network.get_parameters()} == shapes
-    load_into(network, weights, source="x.pt", names=official_names(weights))
+    load_into(network, weights, source="x.pt")
 
 
 def test_published_sizes(tmp_path):
     """The challenge's WDSR-A with 16 blocks of 32 and 128 channels, and a WDSR-B of 32 blocks of 64."""
     for shapes, variant, scale in ((ntire2018_a(16, 32, 128, 2), "A", 2), (ntire2018_b(32, 64, 384, 51, 4), "B", 4)):
         weights = {name: np.empty(shape, np.float32) for name, shape in shapes.items()}
-        hyper = hyper_of(weights, "x.pt", Hyper())
+        hyper = hyper_of(to_ours(weights), "x.pt", Hyper())
         wanted = replace(Hyper(), num_features=32, num_blocks=16, expand=4.0) if variant == "A" else Hyper()
         assert hyper == replace(wanted, variant=variant, scale=scale)
 
@@ -210,8 +257,8 @@ def test_wrong_shape_is_named(tmp_path, kind, key):
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ({"conv.weight": (3, 3, 3, 3)}, "no WDSR with weight normalisation: it has conv.weight"),
-        ({"head.0.weight": (8, 3, 3, 3), "tail.0.weight": (12, 8, 3, 3)}, "weight normalisation"),  # folded or none
+        ({"conv.weight": (3, 3, 3, 3)}, "no WDSR: it has conv.weight"),
+        ({"head.0.weight": (8, 3, 3, 3), "tail.0.weight": (12, 8, 3, 3)}, r"no WDSR.*not 'body\.0\.body\.0"),
         (ntire2018_b(1, 8, 48, 6, 2) | {"head.0.weight_v": (8, 4, 3, 3)}, "for 4 channels: 1 .luma. or 3 .RGB."),
         ({"head.0.weight_v": (8,), "tail.0.weight_v": (12,)}, "filters are not"),
         ({"head.0.weight_v": (8, 3), "tail.0.weight_v": (12, 8), "body.0.body.0.weight_v": (8, 8)}, "filters are not"),

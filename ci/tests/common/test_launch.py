@@ -44,7 +44,7 @@ def bash(root: Path, code: str, cwd: Path, **changes: str) -> subprocess.Complet
     ids=["HCCL 1.0", "before 1.0", "two servers here", "first server", "second server"],
 )
 def test_rank_table(root, tmp_path, table, node, expected):
-    (tmp_path / "rank table.json").write_text(json.dumps(table))
+    (tmp_path / "rank table.json").write_text(json.dumps(table), encoding="utf-8-sig")  # as Notepad saves it
     code = 'zoo_rank_table "rank table.json"; echo "$DEVICES of ${MS_WORKER_NUM:-none}"'
     done = bash(root, code, tmp_path, **({"NODE_RANK": node} if node else {}))
     assert (done.stdout, done.stderr) == (expected + "\n", "")
@@ -164,6 +164,13 @@ def test_machines_that_would_wait_in_vain(root, tmp_path, changes, message):
         root, "nproc() { echo 2; }; zoo_device auto; zoo_plan_cluster 2", tmp_path, DEVICE_TARGET="CPU", **changes
     )
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"error: {message}\n")
+
+
+@pytest.mark.parametrize("threads", ["1", "64"])
+def test_cores_are_counted_whatever_openmp_is_told(root, tmp_path, threads):
+    code = 'zoo_device auto; zoo_plan_cluster 9999 >/dev/null; echo "$WORKERS"'
+    done = bash(root, code, tmp_path, DEVICE_TARGET="CPU", OMP_NUM_THREADS=threads, OMP_THREAD_LIMIT=threads)
+    assert done.stdout == f"{len(os.sched_getaffinity(0))}\n"
 
 
 @pytest.mark.parametrize("name", ["README.md", "README_CN.md"])

@@ -250,7 +250,10 @@ def test_who_joins(monkeypatch):
         ("return 143", 143, ""),
         ("raise common.UserError('expected this, found that')", 2, "error: expected this, found that\n"),
         ("raise KeyboardInterrupt", 130, "interrupted\n"),
+        ("open('/no/where')", 2, "error: No such file or directory: /no/where\n"),
+        ("'\\udce9t\\xe9'.encode()", 2, "error: \\udce9t\xe9 has no form in utf-8: rename it, or set LC_ALL=C.UTF-8\n"),
         ("raise KeyError('a bug')", 1, "KeyError: 'a bug'\n"),
+        ("raise RuntimeError('another')", 1, "RuntimeError: another\n"),
     ],
 )
 def test_exit_codes(root, body, code, said):
@@ -267,6 +270,12 @@ def test_closed_pipe(root):
         shell=True, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.stdout, done.stderr) == ("0\n", "code 141\n")
+
+
+def test_full_disk_behind_the_output(root):
+    code = "import os, common.runtime as r\nos.dup2(os.open('/dev/full', os.O_WRONLY), 1)\nr.run_main(lambda: print(1))"
+    done = python(code, root)
+    assert (done.returncode, done.stderr) == (2, "error: No space left on device\n")
 
 
 # ----------------------------------------------------------------------------------------------------- log and progress
