@@ -7,11 +7,10 @@ python CSNLN/train.py --resume runs/CSNLN/csnln_x2-20261120-101500     # go on a
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from common import UserError, config, runs, runtime
+from common import UserError, config, runs, runtime, trained
 from CSNLN.src.config import TrainConfig, parse
 
 log = logging.getLogger(__name__)
@@ -23,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options, saved, folder = parse(TrainConfig, argv, __doc__), None, None
     if source := runs.latest(options.save_dir, run_name(options)) if options.resume == "auto" else options.resume:
         options, saved, folder = runs.resumed(TrainConfig, argv, source, __doc__, "CSNLN")
-    options = replace(options, resume="")  # or a new run with its config.yaml would go on with it
+    options = config.merge(options, {"resume": ""}, "train.py")  # or a new run with its config.yaml would go on with it
     here = runtime.start(options.device_target, seed=options.seed, distribute=options.run_distribute)
 
     from common import memory
@@ -43,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     validate = training.make_validation(srdata.evaluation_pairs(options, hyper), hyper) if here.is_main else None
     network = CSNLN(hyper, options.seed)
     if options.pre_trained and not saved:
-        utils.load_weights(network, options.pre_trained)
+        with trained.starting_from(options.pre_trained, options, network):
+            utils.load_weights(network, options.pre_trained)
     work, ways = training.step_work(network, options), "--recompute 1, or --model csnln_small"
     need = memory.checked("CSNLN", work, here, options.batch_size, ways, options.no_memory_check)
     loss = L1Loss(mixed_precision(network, options.amp_level, here.device, options.amp_dtype))

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from common import UserError, config, images, runtime
-from common.picture_jobs import Job, Results, do_all, find_jobs, report, result_names
+from common.picture_jobs import Job, Results, do_all, find_jobs, progress_of, report, result_names
 from common.pixels import reduce_to_8_bit
 from common.resize import imresize
 from common.tiling import pad_to_multiple
@@ -79,21 +79,24 @@ def downscale(job: Job, results: Results, rescaler: Rescaler, digest: str, optio
     scale = rescaler.hyper.scale
     (name,) = result_names(job.source, options.suffix, options.format, scale)
     target = results.reserve(job, name)
-    rgb, alpha, notes = images.read_picture(job.source)
+    rgb, alpha, notes, icc, _ = images.read_picture(job.source)
     height, width = rgb.shape[:2]
     if min(height, width) < scale:
         raise UserError(f"{job.source} is {width}x{height}: x{scale} takes pictures of {scale}x{scale} or more")
     padded = pad_to_multiple(rgb, scale)
-    lr = rescaler.downscale(padded, lambda total: runtime.progress(total, job.source.name, "tile"))
+    lr = rescaler.downscale(padded, progress_of(job.source))
+    gray = bool((rgb == rgb[..., :1]).all())  # made gray here, LR would lose the detail that its colours hold: 10 dB
     said = [*notes, *(["written with 8"] if rgb.dtype == np.uint16 else [])]
     if padded is not rgb:
         undone = "upscale cuts it off" if target.suffix == ".png" else f"upscale --size {width}x{height} cuts it off"
         said.append(f"continued by reflection to {padded.shape[1]}x{padded.shape[0]}, {undone}")
+    if gray:
+        said.append("its colours hold detail, upscale makes it gray again")
     if alpha is not None:
         alpha = imresize(pad_to_multiple(alpha, scale), 1 / scale)
         alpha = reduce_to_8_bit(alpha) if alpha.dtype == np.uint16 else alpha
         said.append("alpha reduced by bicubic")
-    write_lr(target, lr, alpha, Origin(height, width, scale, digest))
+    write_lr(target, lr, alpha, Origin(height, width, scale, digest, gray), icc)
     report(job.source, rgb, target, lr, said)
 
 
@@ -102,9 +105,10 @@ def upscale(job: Job, results: Results, rescaler: Rescaler, digest: str, options
     hyper = rescaler.hyper
     names = result_names(job.source, options.suffix, options.format, hyper.scale, options.samples)
     targets = [results.reserve(job, name) for name in names]
-    lr, alpha, notes = images.read_picture(job.source)
-    origin = read_origin(job.source)
+    lr, alpha, notes, icc, text = picture = images.read_picture(job.source)
+    origin = read_origin(text)
     height, width = original_size(job.source, lr.shape[:2], hyper.scale, origin, options.size)
+    images.check_writable(targets[0], height, width)
     if doubtful := doubt(origin, lr.shape[:2], hyper.scale, digest):
         log.warning("%s %s", job.source, doubtful)
     said = [*notes, *(["alpha enlarged by bicubic"] if alpha is not None else [])]
@@ -112,12 +116,14 @@ def upscale(job: Job, results: Results, rescaler: Rescaler, digest: str, options
         said.append("cut to the original size")
     elif origin is None and not options.size:
         said.append("all of it, since the original size is not known: --size gives it")
+    if origin and origin.gray:
+        picture = picture._replace(rgb=lr[..., [0, 0, 0]])
     if alpha is not None:
         alpha = imresize(alpha, hyper.scale)[:height, :width]
     for draw, target in enumerate(targets):
         z = latent(options.seed, (job.inside / job.source.name).as_posix(), draw, hyper, lr, options.gaussian_scale)
-        hr = rescaler.upscale(lr, z, lambda total: runtime.progress(total, job.source.name, "tile"))[:height, :width]
-        images.write_picture(target, hr, alpha)
+        hr = picture.colored_alike(rescaler.upscale(lr, z, progress_of(job.source))[:height, :width])
+        images.write_picture(target, hr, alpha, icc)
         report(job.source, lr, target, hr, said)
 
 

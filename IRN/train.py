@@ -7,11 +7,10 @@ python IRN/train.py --resume runs/IRN/irn_x4-20261120-101500        # go on afte
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from common import UserError, config, runs, runtime
+from common import UserError, config, runs, runtime, trained
 from IRN.src.options.options import TrainConfig
 
 log = logging.getLogger(__name__)
@@ -23,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options, saved, folder = config.parse(TrainConfig, argv, description=__doc__), None, None
     if source := runs.latest(options.save_dir, run_name(options)) if options.resume == "auto" else options.resume:
         options, saved, folder = runs.resumed(TrainConfig, argv, source, __doc__, "IRN")
-    options = replace(options, resume="")  # or a new run with its config.yaml would go on with it
+    options = config.merge(options, {"resume": ""}, "train.py")  # or a new run with its config.yaml would go on with it
     if not options.dataset_GT_path:
         raise UserError("which pictures? type --dataset_GT_path FOLDER")
     here = runtime.start(options.device_target, seed=options.seed, distribute=options.run_distribute)
@@ -46,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     validate = util.make_validation(util.validation_pictures(options), hyper, options.seed) if here.is_main else None
     network = InvRescaleNet(hyper, options.seed)
     if options.ckpt_path and not saved:
-        util.load_weights(network, options.ckpt_path)
+        with trained.starting_from(options.ckpt_path, options, network):
+            util.load_weights(network, options.ckpt_path)
     work, ways = util.step_work(network, options), "--model irn_small"
     need = memory.checked("IRN", work, here, options.batch_size, ways, options.no_memory_check)
     loss = mixed_precision(util.make_loss(network, options), options.amp_level, here.device, options.amp_dtype)

@@ -1,7 +1,7 @@
 """Enlarge pictures with SRDiff: a file or a folder, of any size, gray, RGBA and 16 bit included.
 
     python SRDiff/infer.py PICTURES --samples 4 --seed 1 --output results             # the demo weights, x4
-    python SRDiff/infer.py PICTURES --sampler dpm --steps 10                          # 10 steps instead of all
+    python SRDiff/infer.py PICTURES --sampler ddpm                                    # all 100 steps instead of 10
     python SRDiff/infer.py PICTURE --interpolate --t 50 --weight 0,0.5,1              # between two samples
     python SRDiff/infer.py FACE --fuse OTHER --box 40,60,32,48 --t 50                 # a part of another HR picture
 
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     runtime.start_log()
     inputs, options = parse(list(sys.argv[1:] if argv is None else argv))
     jobs = find_jobs(inputs, options.output)
-    results = Results(options.output, jobs)
+    results = Results(options.output, jobs, [path for path in (options.fuse, options.mask) if path])
     runtime.start(options.device_target)
 
     from SRDiff.src.model_utils.picture_work import work
@@ -34,8 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from SRDiff.src.model_utils.trained import load_trained
 
     sampler = Sampler(load_trained(options), options.engine, options.tile)
-    options.way(sampler.hyper.timesteps)
-    log.info("%d picture(s), x%d, %s", len(jobs), sampler.hyper.scale, sampler.engine("predictor").name)
+    way = options.way(sampler.hyper.timesteps)
+    log.info("%d picture(s), x%d, %s steps, %s", len(jobs), sampler.hyper.scale, way, sampler.engine("predictor").name)
     runtime.keep_interrupts()
     done = "fused" if options.fuse else "enlarged"
     do_all(jobs, lambda job: work(job, results, sampler, options), options.output, done)

@@ -8,7 +8,6 @@ python SRDiff/train.py --resume runs/SRDiff/diffsr_df2k4x_x4-20261120-101500    
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -29,7 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UserError(f"{source} is a run of --stage {saved.meta['stage']}, not {options.stage}")
     if not options.dataset_GT_path:
         raise UserError("which pictures? type --dataset_GT_path FOLDER, or a .mindrecord")
-    return train(replace(options, resume=""), saved, folder, source)  # or a new run with its config.yaml would go on
+    options = config.merge(options, {"resume": ""}, "train.py")  # or a new run with its config.yaml would go on with it
+    return train(options, saved, folder, source)
 
 
 def train(options: TrainConfig, saved: Checkpoint | None, folder: Path | None, source: str) -> int:

@@ -1,6 +1,6 @@
 """Enlarge pictures with SRFlow: a file or a folder, of any size, gray, RGBA and 16 bit included.
 
-    python SRFlow/infer.py PICTURES --heat 0.9 --samples 4 --seed 1 --output results    # the demo weights, x4
+    python SRFlow/infer.py PICTURES --samples 4 --seed 1 --output results               # the demo weights, x4
     python SRFlow/infer.py encode HR.png --lr LR.png --output latents                   # HR -> latents (.npz)
     python SRFlow/infer.py decode latents/HR.npz --output again                         # and back
     python SRFlow/infer.py interpolate a.npz b.npz --steps 5 --output between           # two samples of one LR picture
@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common import UserError, config, images, runtime
-from common.picture_jobs import Job, Results, do_all, find_jobs, report, result_names
+from common.picture_jobs import Job, Results, do_all, find_jobs, progress_of, report, result_names
 from common.resize import imresize
 from common.values import did_you_mean
 from SRFlow.src.model_utils.use_options import (
+    HEAT,
     DecodeConfig,
     EncodeConfig,
     EnlargeConfig,
@@ -110,17 +111,20 @@ def enlarge(job: Job, results: Results, sampler: "Sampler", options: EnlargeConf
     targets = [results.reserve(job, name) for name in names]
     (grid_name,) = result_names(job.source, f"{options.suffix}_samples", "png", scale)
     grid_target = results.reserve(job, grid_name) if count > 1 else None
-    lr, alpha, notes = images.read_picture(job.source)
-    said = [*notes, *(["alpha enlarged by bicubic"] if alpha is not None else [])]
+    latent_targets = [results.reserve(job, f"{Path(name).stem}.npz") for name in names if options.save_latents]
+    lr, alpha, notes, icc, _ = picture = images.read_picture(job.source)
+    images.check_writable(targets[0], *(scale * side for side in lr.shape[:2]))
+    heat = next(given for given in (options.heat, sampler.trained.heat, HEAT) if given is not None)
+    said = [*notes, f"heat {heat:g}", *(["alpha enlarged by bicubic"] if alpha is not None else [])]
     if alpha is not None:
         alpha = imresize(alpha, scale)
     samples = []
     for number, target in enumerate(targets):
-        latents = sampler.draw(lr, options.heat, options.seed, (job.inside / job.source.name).as_posix(), number)
-        hr = sampler.decode(lr, latents, lambda total: runtime.progress(total, job.source.name, "tile"))
-        images.write_picture(target, hr, alpha)
+        latents = sampler.draw(lr, heat, options.seed, (job.inside / job.source.name).as_posix(), number)
+        hr = picture.colored_alike(sampler.decode(lr, latents, progress_of(job.source)))
+        images.write_picture(target, hr, alpha, icc)
         if options.save_latents:
-            write(target.with_suffix(".npz"), Latents(latents, lr, *hr.shape[:2], sampler.trained.digest))
+            write(latent_targets[number], Latents(latents, lr, *hr.shape[:2], sampler.trained.digest))
         report(job.source, lr, target, hr, said)
         samples += [hr] if grid_target else []
     if grid_target:

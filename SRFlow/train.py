@@ -8,7 +8,6 @@ python SRFlow/train.py --resume runs/SRFlow/srflow_x4-20261120-101500     # go o
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -30,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UserError(f"{source} is a run of --stage {saved.meta['stage']}, not {options.stage}")
     if not options.dataset_GT_path and not options.enable_modelarts:
         raise UserError("which pictures? type --dataset_GT_path FOLDER, or a .mindrecord")
-    with workplace(replace(options, resume="")) as options:
+    with workplace(config.merge(options, {"resume": ""}, "train.py")) as options:
         return train(options, saved, folder, source)
 
 

@@ -7,11 +7,10 @@ python WDSR/train.py --resume runs/WDSR/wdsr_x2-20261120-101500     # go on afte
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from common import config, runs, runtime
+from common import config, runs, runtime, trained
 from WDSR.src.args import TrainConfig
 
 log = logging.getLogger(__name__)
@@ -25,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return test_only(options)
     if source := runs.latest(options.save_dir, run_name(options)) if options.resume == "auto" else options.resume:
         options, saved, folder = runs.resumed(TrainConfig, argv, source, __doc__, "WDSR")
-    options = replace(options, resume="")  # or a new run with its config.yaml would go on with it
+    options = config.merge(options, {"resume": ""}, "train.py")  # or a new run with its config.yaml would go on with it
     here = runtime.start(options.device_target, seed=options.seed, distribute=options.run_distribute)
 
     from common import memory
@@ -42,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     validate = utils.make_validation(srdata.evaluation_pairs(options, hyper), hyper) if here.is_main else None
     network = WDSR(hyper, options.seed)
     if options.ckpt_path and not saved:
-        utils.load_weights(network, options.ckpt_path)
+        with trained.starting_from(options.ckpt_path, options, network):
+            utils.load_weights(network, options.ckpt_path)
     work, ways = utils.step_work(network, options), "--model wdsr_b_small"
     need = memory.checked("WDSR", work, here, options.batch_size, ways, options.no_memory_check)
     loss = L1Loss(mixed_precision(network, options.amp_level, here.device, options.amp_dtype))
@@ -81,10 +81,12 @@ def test_only(options: TrainConfig) -> int:
     from WDSR import eval as evaluation
     from WDSR.src.args import EvalConfig
 
-    plain = config.to_dict(TrainConfig())
-    given = {key: value for key, value in config.to_dict(options).items() if value != plain[key]}
-    shared = {key: value for key, value in given.items() if key in EvalConfig.__dataclass_fields__}
-    return evaluation.run(config.merge(EvalConfig(), shared, "train.py"))
+    found, shared = EvalConfig(), [key for key in config.to_dict(options) if key in EvalConfig.__dataclass_fields__]
+    said = {key: origin.source for key in shared if (origin := config.origin(options, key))}
+    for source in sorted(set(said.values()), key=config.COMMAND_LINE.__eq__):
+        values = {key: getattr(options, key) for key in said if said[key] == source}
+        found = config.merge(found, values, source)
+    return evaluation.run(found)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ import hashlib
 import logging
 import os
 import re
-import tempfile
+import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,7 +22,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """Give a temporary file in the folder of `path`, which becomes `path` when the block ends without an error.
 
     The file and then its folder are synced to the disk; a symbolic link keeps pointing where it does; missing
-    parent folders are made. When the block raises, the temporary file is removed and `path` is what it was.
+    parent folders are made. When the block raises, the temporary file is removed and `path` is what it was. A new file
+    has the rights that the umask leaves, one that is replaced keeps its own.
 
     Raises:
         OSError: the disk is full, the folder cannot be written, `path` is a folder.
@@ -33,8 +35,10 @@ def replacing(path: str | Path) -> Iterator[Path]:
         raise NotADirectoryError(errno.ENOTDIR, "a file is where its folder should be", str(path.parent)) from None
     lock, temporary = _reserve(path)
     try:
+        mode = stat.S_IMODE((path if path.exists() else temporary).stat().st_mode)
+        temporary.chmod(mode | stat.S_IWUSR)  # what only its owner may read is not shown while it is written
         yield temporary
-        temporary.chmod(0o644)  # mkstemp gives 0600, MindSpore 0400; others may want to read the file
+        temporary.chmod(mode)  # also where the writer chose another: MindSpore takes 0400
         sync(temporary)
         os.replace(temporary, path)
     except BaseException as error:
@@ -67,13 +71,15 @@ def remove_leftovers(folder: Path) -> None:
 def _reserve(path: Path) -> tuple[int | None, Path]:
     """A handle that locks a new file beside `path` until it is closed, None where there are no locks; and the file."""
     while True:
-        # The last suffix is kept, since some writers (OpenCV, MindSpore) choose the format by it or add their own.
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=f".tmp{path.suffix}")
+        # The last suffix is kept, since some writers (OpenCV, MindSpore) choose the format by it or add their own. The
+        # stem is cut: a name may have 255 bytes, and those of eCryptfs 143.
+        temporary = path.with_name(f".{path.stem[:20]}.{secrets.token_hex(4)}.tmp{path.suffix}")
+        handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)  # less the umask
         if not _lock(handle, wait=True):
             os.close(handle)
-            return None, Path(name)
-        if os.path.exists(name):
-            return handle, Path(name)
+            return None, temporary
+        if temporary.exists():
+            return handle, temporary
         os.close(handle)  # between these lines another process took it for a leftover
 
 

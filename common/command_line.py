@@ -116,6 +116,7 @@ def _add_options(place: Any, defaults: Any, names: typing.Collection[str], prefi
             metavar=_metavar(field, kind, default),
             help=_with_spellings(text, flags[1:]).replace("%", "%%"),
             **({"nargs": "?", "const": "true"} if kind is bool else {}),
+            **({"action": "append"} if field.metadata.get("repeated") else {}),
         )
 
 

@@ -1,9 +1,10 @@
 """Configuration: YAML file -> frozen dataclass -> command line.
 
 A program describes its options as a frozen dataclass whose fields come from `option(default, help)`. Values are taken,
-in rising order, from the defaults, from `--config FILE.yaml`, and from `--key value`. Nested dataclasses are written as
-nested YAML and as `--section.key value`. Nothing is guessed: an unknown key or a value of the wrong type raises, naming
-the source and the key.
+in rising order, from the defaults, from what a named network (`--model`) has, from `--config FILE.yaml`, and from
+`--key value`. Where several options stand for one thing, the one of the highest source counts: the others are put back
+to their defaults. Nested dataclasses are written as nested YAML and as `--section.key value`. Nothing is guessed: an
+unknown key or a value of the wrong type raises, naming the source and the key.
 
 A class may say how its files are read, by a static method `read_config(path)`, which gives what `read_yaml` gives.
 """
@@ -12,9 +13,9 @@ import argparse
 import dataclasses
 import itertools
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import yaml
 
@@ -24,7 +25,28 @@ from common.command_line import parser_of, spellings
 from common.values import checked, did_you_mean
 
 T = TypeVar("T")
+COMMAND_LINE = "command line"
 MOST_VALUES = 10_000  # of a YAML file whose aliases are put in; ten lines of them can stand for billions
+
+
+class Origin(NamedTuple):
+    """Where the value of an option comes from."""
+
+    source: str  # COMMAND_LINE or a file
+    spelled: str  # how the source calls the option
+
+
+class Translated(dict[str, Any]):
+    """Options by our own names, from a file that calls them otherwise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spelled: dict[str, str] = {}  # our name -> the file's
+
+    def take(self, name: str, value: Any, key: str) -> Any:
+        """Return the value of an option, which is the first that the file gives it, under this dotted key or before."""
+        self.spelled.setdefault(name, key.rpartition(".")[2])
+        return self.setdefault(name, value)
 
 
 def option(
@@ -35,9 +57,21 @@ def option(
     aliases: Sequence[str] = (),
     at_least: float | None = None,
     below: float | None = None,
+    hyper: str = "",
+    presets: Collection[str] = (),
+    instead_of: Sequence[str] = (),
+    repeated: bool = False,
 ) -> Any:
-    """A field of a configuration dataclass: what `--help` says of it, which values it takes, its other names."""
+    """Declare a field of a configuration dataclass: what `--help` says of it, which values it takes, its other names.
+
+    Args:
+        hyper: hyper-parameter of the network that it gives; a default of 0, "" or () leaves it to the named network.
+        presets: values that give the hyper-parameters of other options, unless these are given as well.
+        instead_of: options that say the same in another way.
+        repeated: each `--key value` of a command line is one more value (else the last counts).
+    """
     metadata = {"help": help, "choices": choices, "aliases": aliases, "at_least": at_least, "below": below}
+    metadata |= {"hyper": hyper, "presets": presets, "instead_of": instead_of, "repeated": repeated}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -71,23 +105,25 @@ def parse_inputs(
         base: as for `parse`.
 
     Returns:
-        (inputs, those without a flag first; options).
+        (inputs: those that are typed, those without a flag first, else the file's; options).
 
     Raises:
         UserError: as `parse`.
     """
     inputs, arguments = parser_of(cls, description, usage).parse_inputs(argv)
+    inputs, arguments.input = [*inputs, *(arguments.input or [])], None
     options = _merged(cls, arguments, base)
-    return [*inputs, *([options.input] if options.input else [])], options
+    return inputs or ([options.input] if options.input else []), options
 
 
 def _merged(cls: type[T], arguments: argparse.Namespace, base: T | None) -> T:
-    given = {key: value for key, value in vars(arguments).items() if value is not None}
+    typed = {key: value for key, value in vars(arguments).items() if value is not None}
+    given = {key: value[-1] if isinstance(value, list) else value for key, value in typed.items()}
     path = given.pop("config", None)
     base = cls() if base is None else base
     if path is not None:
         base = merge(base, getattr(cls, "read_config", read_yaml)(path), path)
-    return merge(base, given, "command line")
+    return merge(base, given, COMMAND_LINE)
 
 
 def load(cls: type[T], path: str | Path) -> T:
@@ -103,12 +139,14 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         UserError: no such file, not YAML, not a mapping, a key that is there twice, or aliases without end.
     """
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, "rb") as file:  # of bytes PyYAML tells UTF-8 and UTF-16 apart
             content = yaml.load(file, _Loader)
     except OSError as error:
         raise UserError(f"cannot read the configuration {str(path)!r}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+        coded = getattr(error, "encoding", "unicode") != "unicode"  # else it is in the text itself
+        reason = "its bytes are not UTF-8, save it as UTF-8 text" if coded else " ".join(str(error).split())
+        raise UserError(f"{path} is not valid YAML: {reason}") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -176,10 +214,14 @@ _Loader.yaml_constructors = yaml.SafeLoader.yaml_constructors | {
 
 
 def merge(base: T, values: Mapping[str, Any], source: str) -> T:
-    """`base` with some fields replaced; `values` may be nested or use dotted keys.
+    """Replace some fields of `base`, and put those back to their defaults that the new values stand instead of.
+
+    Args:
+        values: may be nested or use dotted keys.
+        source: what the messages call it; `origin` tells it again.
 
     Raises:
-        UserError: a key that `base` does not have, or a value of the wrong type.
+        UserError: a key that `base` does not have, a value of the wrong type, or two options that say one thing.
     """
     fields = {field.name: field for field in dataclasses.fields(base)}
     hints = typing.get_type_hints(type(base))
@@ -201,16 +243,65 @@ def merge(base: T, values: Mapping[str, Any], source: str) -> T:
             raise UserError(f"{source}: {key} has no key {rest!r} below it")
         else:
             changes[key] = checked(value, hints[key], fields[key], f"{source}: {key}")
-    return dataclasses.replace(base, **changes)
+    merged = dataclasses.replace(base, **changes)
+    reset = _overruled(merged, changes, said, source)
+    merged = dataclasses.replace(merged, **{key: fields[key].default for key in reset})
+    spelled = said | getattr(values, "spelled", {})
+    origins = _origins(base) | {key: Origin(source, spelled[key]) for key in changes}
+    object.__setattr__(merged, "_origins", {key: origins[key] for key in origins if key not in reset})
+    return merged
+
+
+def _overruled(merged: Any, given: Collection[str], said: Mapping[str, str], source: str) -> set[str]:
+    """The options that give way to what a higher source says in another way.
+
+    Args:
+        merged: options, of which `given` come from this source, spelled as in `said`.
+
+    Raises:
+        UserError: one source says one thing in two ways.
+    """
+    fields = {field.name: field for field in dataclasses.fields(merged)}
+    counting = {key for key in given if not left_open(merged, key)}
+    reset: set[str] = set()
+    for pair in (
+        {key, other} & fields.keys() for key in fields for other in fields[key].metadata.get("instead_of", ())
+    ):
+        if len(pair & counting) == 2:
+            both = " and ".join(said[key] for key in given if key in pair)
+            raise UserError(f"{source}: {both} say the same in two ways: give one of them")
+        reset |= pair if pair & counting else set()
+    if any(getattr(merged, key) in fields[key].metadata.get("presets", ()) for key in counting):
+        reset |= {key for key in fields if fields[key].metadata.get("hyper") and not fields[key].default}
+    return reset - set(given)
+
+
+def left_open(options: Any, name: str) -> bool:
+    """Whether an option says nothing: it has its default, and that is 0, "", () or false."""
+    value = getattr(options, name)
+    return not value and value == type(options).__dataclass_fields__[name].default
+
+
+def origin(options: Any, name: str) -> Origin | None:
+    """Where the value of an option comes from; None for its default. What a caller sets himself counts as typed."""
+    field = type(options).__dataclass_fields__[name]
+    given = getattr(options, name) != field.default
+    return _origins(options).get(name, Origin(COMMAND_LINE, name) if given else None)
+
+
+def _origins(options: Any) -> dict[str, Origin]:
+    return vars(options).get("_origins", {})
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """Plain values, as they are written to YAML and into checkpoints."""
-    return {key: _plain(value) for key, value in dataclasses.asdict(config).items()}
+    """Plain values, as they are written to YAML and into checkpoints; without those that others stand instead of."""
+    counting = [field for field in dataclasses.fields(config) if not left_open(config, field.name)]
+    overruled = {name for field in counting for name in field.metadata.get("instead_of", ())}
+    return {key: _plain(value) for key, value in dataclasses.asdict(config).items() if key not in overruled}
 
 
 def save(config: Any, path: str | Path) -> None:
-    """Write every key with its resolved value; `load` reads it back to an equal object.
+    """Write the keys with their resolved values; `load` reads them back to an equal object.
 
     Raises:
         UserError: the file cannot be written.

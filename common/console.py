@@ -4,11 +4,15 @@ import contextlib
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from common import UserError
+
+log = logging.getLogger(__name__)
+PATIENCE = 30  # seconds between lines of the log that say how far a long piece of work is
 
 
 def start_log(file: Path | None = None, *, quiet: bool = False) -> None:
@@ -57,10 +61,16 @@ def shows_bar() -> bool:
 
 
 @contextlib.contextmanager
-def progress(total: int, description: str, unit: str = "it", initial: int = 0) -> Iterator[Any]:
-    """A bar with `update(n)` and `set_postfix_str(text, refresh)`; it does nothing where no bar is shown."""
+def progress(
+    total: int, description: str, unit: str = "it", initial: int = 0, *, in_log: bool = False
+) -> Iterator[Any]:
+    """Show a bar with `update(n)` and `set_postfix_str(text, refresh)`.
+
+    Where no bar is shown it does nothing, or with `in_log` logs how long it will take once it knows, and then how far
+    it is every `PATIENCE` seconds; what takes less is not told.
+    """
     if not shows_bar():
-        yield _NoBar()
+        yield _Lines(total, description, unit) if in_log else _NoBar()
         return
     settings = {"total": total, "desc": description, "unit": unit, "initial": initial}
     with _tqdm()(**settings, dynamic_ncols=True, leave=True) as bar:
@@ -82,6 +92,21 @@ class _NoBar:
 
     def set_postfix_str(self, text: str, refresh: bool = True) -> None:
         pass
+
+
+class _Lines(_NoBar):
+    def __init__(self, total: int, description: str, unit: str) -> None:
+        self.done, self.total, self.description, self.unit = 0, total, description, unit
+        self.start = self.told = time.monotonic()
+
+    def update(self, n: int) -> None:
+        first, now = self.done == 0, time.monotonic()
+        self.done += n
+        left = (now - self.start) / self.done * (self.total - self.done)
+        if left > 0 and (now - self.told >= PATIENCE or (first and left >= PATIENCE)):
+            self.told = now
+            done = f"{self.done} of {self.total} {self.unit}s"
+            log.info("%s: %s, about %s left", self.description, done, duration(left))
 
 
 class _Console(logging.StreamHandler):

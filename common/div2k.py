@@ -5,6 +5,7 @@ DIV2K/DIV2K_train_LR_bicubic/X2/0001x2.png ...
 """
 
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -58,12 +59,12 @@ def parse_ranges(text: str, example: str = "1-800/801-900") -> tuple[range, rang
     Raises:
         UserError: anything else; says the example.
     """
-    parts = [part.split("-") for part in text.split("/")]
-    if len(parts) != 2 or not all(len(part) == 2 and part[0].isdigit() and part[1].isdigit() for part in parts):
-        raise UserError(f"--data_range must look like {example}, not {text!r}")
-    train, test = (range(int(first), int(last) + 1) for first, last in parts)
+    words = re.fullmatch(r"([0-9]{1,6})-([0-9]{1,6})/([0-9]{1,6})-([0-9]{1,6})", text)
+    if not words:
+        raise UserError(f"--data_range must look like {example}, with numbers of at most six digits, not {text!r}")
+    train, test = (range(int(words[first]), int(words[first + 1]) + 1) for first in (1, 3))
     if not train or not test:
         raise UserError(f"--data_range {text} holds an empty range: FIRST-LAST needs FIRST <= LAST")
-    if shared := sorted(set(train) & set(test)):
+    if shared := range(max(train.start, test.start), min(train.stop, test.stop)):
         log.warning("--data_range %s: %d picture(s), %s ..., are trained and tested on", text, len(shared), shared[0])
     return train, test

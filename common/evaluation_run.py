@@ -6,10 +6,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from common import runtime
+from common import UserError, runtime
 from common.atomic import make_writable
 from common.evaluation import Table
 from common.options import TableOptions
+from common.pairs import Pair
 from common.report import Report, Shown
 from common.runtime import make_run_folder
 
@@ -56,7 +57,14 @@ class EvaluationRun:
                 self.folder.rmdir()
 
     def share(self, items: Sequence[T]) -> list[T]:
-        """This worker's part: of n workers, the r-th from 0 has the items r, r + n, r + 2 n ..."""
+        """This worker's part: of n workers, the r-th from 0 has the items r, r + n, r + 2 n ...
+
+        Raises:
+            UserError: a result might be written over one of the files.
+        """
+        for path in (path for item in items if isinstance(item, Pair) for path in (item.hr, item.lr) if path):
+            if self.folder.resolve() in path.resolve().parents:
+                raise UserError(f"{path} is in {self.folder}, where the results go: give another --output")
         return list(items[self._here.rank :: self._here.world_size])
 
     def gather(self, value: Any) -> list[Any]:

@@ -13,7 +13,11 @@ WIDEST = 2000  # pixels of the whole grid; the pictures are made smaller to fit
 
 
 def grid(pictures: Sequence[np.ndarray], columns: int = 0) -> np.ndarray:
-    """Pictures of one size (H, W, 3), uint8 or uint16, row by row in a near square, or in `columns`; uint8."""
+    """Pictures of one size, (H, W, 3) or (H, W), row by row in a near square, or in `columns`.
+
+    Returns:
+        (H', W', 3) uint8, of uint8 or uint16.
+    """
     columns = columns or math.ceil(math.sqrt(len(pictures)))
     rows = math.ceil(len(pictures) / columns)
     pictures = [reduce_to_8_bit(picture) if picture.dtype == np.uint16 else picture for picture in pictures]
@@ -26,5 +30,5 @@ def grid(pictures: Sequence[np.ndarray], columns: int = 0) -> np.ndarray:
     result = np.full(shape, 255, np.uint8)
     for number, picture in enumerate(pictures):
         top, left = number // columns * (height + GUTTER), number % columns * (width + GUTTER)
-        result[top : top + height, left : left + width] = picture
+        result[top : top + height, left : left + width] = np.atleast_3d(picture)
     return result

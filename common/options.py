@@ -4,10 +4,11 @@ Where a model takes an option with another default, or has more to say of it, it
 `common.config.again`. Other spellings are those of the original programs, of one model or another.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from common import UserError
-from common.config import option
+from common.config import left_open, option
 from common.runtime import DEVICE_CHOICES
 
 ENGINES = ("auto", "mindspore", "onnxruntime")
@@ -36,6 +37,25 @@ class NetworkChoice:
     scale: int = option(2, "super resolution scale", aliases=("sr_scale",))
     model: str = option("", "a named network")
 
+    def chosen_scale(self) -> int:
+        """The scale; 0 where it is left open."""
+        return self.scale
+
+    def asked(self) -> dict[str, Any]:
+        """The hyper-parameters that options of their own give."""
+        own, scale = hyper_options(self), self.chosen_scale()
+        given = {key: getattr(self, name) for key, name in own.items() if not left_open(self, name)}
+        return given | ({"scale": scale} if scale else {})
+
+    def named(self, scale: int) -> dict[str, Any]:
+        """The hyper-parameters that --model alone gives at a scale; none where it is left open."""
+        raise NotImplementedError
+
+
+def hyper_options(options: NetworkChoice) -> dict[str, str]:
+    """Hyper-parameter -> the option that gives it; the scale is not among them."""
+    return {field.metadata["hyper"]: field.name for field in fields(options) if field.metadata.get("hyper")}
+
 
 @dataclass(frozen=True)
 class TrainedChoice:
@@ -53,7 +73,9 @@ class TrainedChoice:
             "test_pretrained_model_path",
         ),
     )
-    random_weights: bool = option(False, "go on without trained weights (to try the machinery)")
+    random_weights: bool = option(
+        False, "go on without trained weights (to try the machinery)", instead_of=("ckpt_path", "ckpt_file")
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------ pictures
@@ -175,7 +197,9 @@ class BorderOptions:
 class InputOptions:
     """Pictures and results."""
 
-    input: str = option("", "a picture or a folder of pictures; --input may be left out, and several typed")
+    input: str = option(
+        "", "a picture or a folder of pictures; --input may be left out, and several typed", repeated=True
+    )
     output: str = option("results", "folder for the results")
 
 
@@ -184,7 +208,9 @@ class NamingOptions(InputOptions):
     """Pictures and results: their names."""
 
     suffix: str = option("_x{scale}", "added to each name; {scale} is put in")
-    format: str = option("", "of the results; default: as the input", choices=("", "png", "jpg", "bmp"))
+    format: str = option(
+        "", "of the results; default: as the input, png for TIFF and GIF", choices=("", "png", "jpg", "bmp", "webp")
+    )
 
 
 @dataclass(frozen=True)

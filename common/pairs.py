@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from common import UserError, images
 from common.resize import imresize
@@ -115,7 +114,7 @@ class PairedPictures:
             UserError: none is large enough, or one cannot be read.
         """
         least = lr_patch * self.scale
-        small = [pair for pair in self.pairs if shorter_side(pair.hr) < least]
+        small = [pair for pair in self.pairs if min(images.size_of(pair.hr)) < least]
         if len(small) == len(self.pairs):
             raise UserError(f"every training picture is smaller than the patch of {least}x{least}: take a smaller one")
         if small:
@@ -145,19 +144,6 @@ class PairedPictures:
             _, old = self._cache.popitem(last=False)
             self._cached -= sum(picture.nbytes for picture in old)
         return pictures
-
-
-def shorter_side(path: Path) -> int:
-    """Pixels, by the header alone.
-
-    Raises:
-        UserError: it is no picture.
-    """
-    try:
-        with Image.open(path) as image:
-            return min(image.size)
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path} cannot be read as a picture: {error}") from None
 
 
 def told_apart(title: str, pairs: Iterable[Pair]) -> list[Pair]:

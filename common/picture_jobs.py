@@ -1,6 +1,7 @@
 """What every infer.py does around its network: finds the pictures, names the results, goes on after a bad one."""
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,9 +13,10 @@ from common.atomic import make_writable
 from common.images import find_pictures
 from common.options import EnlargingOptions
 from common.resize import imresize
+from common.tiling import Progress
 
 log = logging.getLogger(__name__)
-OTHER_PICTURES = (".tif", ".tiff", ".webp", ".gif", ".jp2", ".heic", ".avif")  # that users have, and are not read here
+NAME_BYTES = 255  # of a file, on nearly all file systems
 
 
 class Job(NamedTuple):
@@ -30,23 +32,21 @@ class Job(NamedTuple):
 
 
 def find_jobs(inputs: Sequence[str], output: str) -> list[Job]:
-    """The pictures of files and folders, each once; what stands in an output folder below an input is left out.
+    """The pictures of files and folders, without those of an earlier input and of an output folder below an input.
 
     Raises:
         UserError: a path that is missing, a folder without pictures, or one with nothing but results.
     """
-    jobs: dict[Path, Job] = {}
+    jobs: list[Job] = []
     for root in map(Path, inputs):
         found = [path for path in find_pictures(root) if not _is_result(path, root, Path(output))]
-        if others := sorted(path.name for path in root.rglob("*") if path.suffix.lower() in OTHER_PICTURES):
-            named = ", ".join(others[:5]) + (" ..." if len(others) > 5 else "")
-            log.warning("%s: %d left out, neither PNG, JPEG nor BMP: %s", root, len(others), named)
         if not found:
             raise UserError(f"{root} holds nothing but results of {Path(output).resolve()}")
+        before = {job.source.resolve() for job in jobs}
         for path in found:
             inside = path.relative_to(root).parent if root.is_dir() else Path()
-            jobs.setdefault(path.resolve(), Job(path, inside))
-    return list(jobs.values())
+            jobs += [Job(path, inside)] if path.resolve() not in before else []
+    return jobs
 
 
 def _is_result(path: Path, root: Path, output: Path) -> bool:
@@ -57,13 +57,16 @@ def _is_result(path: Path, root: Path, output: Path) -> bool:
 class Results:
     """The folder of the results: tried at once, before anything is computed, and no name in it is given twice.
 
+    Args:
+        others: files that are read besides the jobs' own, which no result may replace either.
+
     Raises:
         UserError: it cannot be made or written.
     """
 
-    def __init__(self, folder: str, jobs: Sequence[Job]) -> None:
+    def __init__(self, folder: str, jobs: Sequence[Job], others: Sequence[str] = ()) -> None:
         self.folder = Path(folder)
-        self._inputs = {job.source.resolve() for job in jobs}
+        self._inputs = {Path(source).resolve() for source in (*(job.source for job in jobs), *others)}
         self._taken: dict[Path, Path] = {}
         make_writable(self.folder)
 
@@ -71,8 +74,10 @@ class Results:
         """Where a result of `job` goes.
 
         Raises:
-            UserError: an input stands there, or another picture's result.
+            UserError: an input stands there, or another picture's result, or the name is too long.
         """
+        if len(os.fsencode(name)) > NAME_BYTES:
+            raise UserError(f"the name {name} has more than {NAME_BYTES} bytes: shorten {job.source}, or --suffix")
         target = self.folder / job.inside / name
         place = target.resolve()
         if place in self._inputs:
@@ -87,10 +92,11 @@ def result_names(source: Path, suffix: str, ending: str, scale: int, count: int 
 
     Args:
         suffix: added to the name; {scale} is put in.
-        ending: of the results, with or without a dot; "" for the picture's own.
+        ending: of the results, with or without a dot; "" for the picture's own, or PNG's where it is not written.
     """
     stem = source.stem + suffix.replace("{scale}", str(scale))
-    ending = f".{ending.lstrip('.')}" if ending else source.suffix
+    own = source.suffix if source.suffix.lower() in images.WRITTEN else ".png"
+    ending = f".{ending.lstrip('.')}" if ending else own
     numbers = [f"_{number}" for number in range(1, count + 1)] if count > 1 else [""]
     return [f"{stem}{number}{ending}" for number in numbers]
 
@@ -99,6 +105,11 @@ def report(source: Path, picture: np.ndarray, target: Path, result: np.ndarray, 
     """One line of the log for a picture that is done, with what there is to say."""
     notes = f" ({'; '.join(said)})" if said else ""
     log.info("%s %dx%d -> %s %dx%d%s", source, *picture.shape[1::-1], target, *result.shape[1::-1], notes)
+
+
+def progress_of(source: Path | str, unit: str = "tile") -> Progress:
+    """Return what shows how far an image is, given the number of its tiles: a bar, or lines of the log."""
+    return lambda total: runtime.progress(total, Path(source).name, unit, in_log=True)
 
 
 def do_all(jobs: Sequence[Job], work: Callable[[Job], None], output: str, done: str) -> None:
@@ -139,15 +150,19 @@ def enlarge_all(
 
     def work(job: Job) -> None:
         (name,) = result_names(job.source, options.suffix, options.format, scale)
-        target, picture = results.reserve(job, name), images.read_picture(job.source)
-        result = enlarge(picture.rgb, lambda total: runtime.progress(total, job.source.name, piece))
+        target, compare = results.reserve(job, name), f"{Path(name).stem}_compare.png"
+        compared = results.reserve(job, compare) if options.compare else None
+        picture = images.read_picture(job.source)
+        images.check_writable(target, *(scale * side for side in picture.rgb.shape[:2]))
+        result = picture.colored_alike(enlarge(picture.rgb, progress_of(job.source, piece)))
         alpha = None if picture.alpha is None else imresize(picture.alpha, scale)
-        images.write_picture(target, result, alpha)
+        images.write_picture(target, result, alpha, picture.icc)
         said = [*picture.notes, *([] if alpha is None else ["alpha enlarged by bicubic"])]
         report(job.source, picture.rgb, target, result, said)
-        if options.compare:
-            small, large = (images.to_uint8(images.to_float(rgb)) for rgb in (picture.rgb, result))
+        if compared:
+            in_color = np.broadcast_to(np.atleast_3d(result), (*result.shape[:2], 3))
+            small, large = (images.to_uint8(images.to_float(rgb)) for rgb in (picture.rgb, in_color))
             strip = images.comparison_strip([("LR", small), ("bicubic", imresize(small, scale)), ("SR", large)])
-            images.write_picture(target.with_name(f"{target.stem}_compare.png"), strip)
+            images.write_picture(compared, strip)
 
     do_all(jobs, work, options.output, "enlarged")

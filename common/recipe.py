@@ -11,6 +11,7 @@ from common.optimizer import Adam
 from common.options import PrecisionOptions
 from common.training import Plan
 from common.training_options import AdamOptions, EpochOptions, RunOptions, StepOptions
+from common.values import counting_number
 
 log = logging.getLogger(__name__)
 Rate = Callable[[int], float]  # step, from 0 -> learning rate
@@ -96,7 +97,7 @@ def epochs_of(decay: str, wanted: str) -> list[int]:
     Raises:
         UserError: not whole numbers from 1 on, joined by -.
     """
-    words = str(decay).split("-")  # a caller in Python may give a number
-    if not all(word.isdigit() and int(word) > 0 for word in words):
+    epochs = [counting_number(word) for word in str(decay).split("-")]  # a caller in Python may give a number
+    if not all(epochs):
         raise UserError(f"--decay must be {wanted}, or cosine, not {decay!r}")
-    return [int(word) for word in words]
+    return [epoch for epoch in epochs if epoch]

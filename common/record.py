@@ -149,7 +149,9 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         lines = file.read().splitlines(keepends=True)
     rows = csv.DictReader(line for line in lines if line.endswith("\n"))
     return [
-        {key: value for key, value in row.items() if key and value} for row in rows if (row.get("step") or "").isdigit()
+        {key: value for key, value in row.items() if key and value}
+        for row in rows
+        if (row.get("step") or "").isdecimal()
     ]
 
 

@@ -112,6 +112,10 @@ def resumed(
         raise UserError(f"{file} was not written by a training run: start from its weights with --ckpt_path {file}")
     # Whether a launcher starts this process is not the old run's to say: a job of several may go on as one.
     kept = {name: value for name, value in saved.meta["config"].items() if name != "run_distribute"}
+    # Runs of before a typed size counted more than --model saved its unused default as well.
+    own = {name: field.metadata.get("hyper") for name, field in cls.__dataclass_fields__.items()}
+    hyper = saved.meta.get("hyper", {})
+    kept = {name: value for name, value in kept.items() if hyper.get(own.get(name), value) == value}
     base = config.merge(cls(), kept, str(file))
     options = config.parse(cls, argv, description=description, base=base)
     # Not kept: a new run with `--config RUN/config.yaml` must not go on with an old one.

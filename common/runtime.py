@@ -217,7 +217,7 @@ def _device_id(device: str) -> tuple[int, ...]:
     number = os.environ.get("DEVICE_ID", "")
     if device == "CPU" or not number or os.environ.get("MS_ROLE"):
         return ()
-    if not number.isdigit():
+    if not (number.isascii() and number.isdigit()):
         raise UserError(f"DEVICE_ID must be the number of a device, not {number!r}")
     return (int(number),)
 

@@ -31,14 +31,16 @@ class Span(NamedTuple):
 
 
 def plan_axis(length: int, tile: int, overlap: int, multiple: int = 1) -> list[Span]:
-    """Cuts an axis into tiles of equal length; what they are trusted for covers [0, length) without a gap.
+    """Cut an axis into as few tiles as possible, of equal length, each as short as their number allows.
+
+    What they are trusted for covers [0, length) without a gap.
 
     The last tile is moved back to end with the axis rather than cut short, so static graphs are compiled once.
     Every tile begins and ends on a multiple of `multiple`, since strided networks work on a grid.
 
     Args:
         length: A multiple of `multiple`.
-        tile: Length of a tile, overlap included.
+        tile: Most length of a tile, overlap included.
         overlap: Least number of pixels not trusted at an edge that lies inside the picture.
         multiple: What the network's input sides must be multiples of.
 
@@ -46,16 +48,17 @@ def plan_axis(length: int, tile: int, overlap: int, multiple: int = 1) -> list[S
         UserError: The tile is too small for the overlap.
     """
     side = tile - tile % multiple
-    step = (side - 2 * overlap) // multiple * multiple
+    shared = -(-2 * overlap // multiple) * multiple
     if length <= side:
         return [Span(0, length, 0, length)]
-    if step < 1:
-        least = -(-(2 * overlap + multiple) // multiple) * multiple
+    if side <= shared:
         raise UserError(
-            f"expected tiles of at least {least} pixels (twice the overlap of {overlap} and something to keep), "
-            f"found {tile}: make the tile larger"
+            f"expected tiles of at least {shared + multiple} pixels (twice the overlap of {overlap} and something to "
+            f"keep), found {tile}: make the tile larger"
         )
-    starts = [*range(0, length - side, step), length - side]
+    count = -(-(length - shared) // (side - shared))
+    side = -(-(length + (count - 1) * shared) // (count * multiple)) * multiple
+    starts = [*range(0, length - side, side - shared), length - side]
     # Neighbours share at least 2 * overlap pixels and meet in the middle of them.
     seams = [0, *((a + side + b) // 2 for a, b in pairwise(starts)), length]
     return [Span(start, start + side, *seams[i : i + 2]) for i, start in enumerate(starts)]
@@ -75,14 +78,15 @@ def refuse_small(tile: int, radius: int) -> None:
         raise UserError(f"--tile {tile} is smaller than what this network sees: take {least} or more, better twice it")
 
 
-def side_that_fits(size: tuple[int, int], pixel_bytes: float, least: int) -> int:
+def side_that_fits(size: tuple[int, int], pixel_bytes: float, least: int, taken: float = 0) -> int:
     """Side of the tiles for a picture of `size` (height, width); 0: the picture as a whole, which is less work.
 
     Args:
         pixel_bytes: what a run takes for each pixel of its tile.
         least: smaller tiles are nearly all overlap, and are not made even where this takes more memory.
+        taken: bytes of `MEMORY` that are taken beside the runs.
     """
-    most = int(MEMORY / pixel_bytes)
+    most = max(0, int((MEMORY - taken) / pixel_bytes))
     return 0 if size[0] * size[1] <= most else max(math.isqrt(most), least)
 
 

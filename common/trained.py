@@ -1,19 +1,21 @@
 """Which trained network a program takes, and what its file says of itself: the demo weights, or one that is named."""
 
+import contextlib
 import hashlib
 import json
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from common import UserError, checkpoint
+from common import UserError, checkpoint, config
 from common.checkpoint import Checkpoint
+from common.options import NetworkChoice, hyper_options
 
 if TYPE_CHECKING:
     from mindspore import nn
@@ -164,18 +166,50 @@ def digest_of(hyper: Any, saved: Checkpoint) -> str:
     return hashlib.sha256(said.encode()).hexdigest()
 
 
-def refuse_contradiction(source: str, found: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    """The network flags that were given must agree with the checkpoint.
+def refuse_contradiction(options: NetworkChoice, hyper: Any, source: str, *, rebuilt: bool = True) -> None:
+    """Refuse a checkpoint of another network than the one that is asked for.
 
     Args:
-        found: the checkpoint's hyper-parameters.
-        asked: those that flags give, by the same names.
+        hyper: what the checkpoint says of its network, a dataclass.
+        source: what the messages call the checkpoint.
+        rebuilt: the network is made from the checkpoint, which counts more than a configuration file; else its weights
+            must fit the one that the options describe.
 
     Raises:
-        UserError: they do not.
+        UserError: an option that is typed (or, unless `rebuilt`, stands in a file) says something else.
     """
-    for key, value in found.items():
-        if asked.get(key, value) != value:
+    found, asked, own = asdict(hyper), options.asked(), {"scale": "scale", **hyper_options(options)}
+    for key, value in (options.named(hyper.scale) | asked).items():
+        name = own[key] if key in asked else "model"
+        said = config.origin(options, name)
+        if said is None or found.get(key, value) == value:
+            continue
+        if said.source == config.COMMAND_LINE:
+            whose = "" if key in asked else f" of --{name} {options.model}"
             raise UserError(
-                f"{source} has {key} {value}, not {asked[key]}: leave the flag out, or give another checkpoint"
+                f"{source} has {key} {found[key]}, not {value}{whose}: leave the flag out, or give another checkpoint"
             )
+        stands = (
+            f"{source} has {key} {found[key]}; the file {said.source} says {said.spelled}: {getattr(options, name)}"
+        )
+        if not rebuilt:
+            raise UserError(f"{stands}: change one of the two")
+        log.info("%s; the checkpoint counts", stands)
+
+
+@contextlib.contextmanager
+def starting_from(path: str, options: NetworkChoice, network: "nn.Cell") -> Iterator[None]:
+    """Say of the weights of a file that do not fit the network which option asks for another one.
+
+    Args:
+        network: as the options describe it; has a `hyper`.
+
+    Raises:
+        UserError: they do not fit.
+    """
+    try:
+        yield
+    except checkpoint.CheckpointError:
+        if hyper := checkpoint.read(path).meta.get("hyper"):
+            refuse_contradiction(options, type(network.hyper)(**hyper), path, rebuilt=False)
+        raise

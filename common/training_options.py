@@ -34,7 +34,10 @@ class RunOptions:
     patch_size: int = option(160, "side of the HR patch", aliases=("GT_size", "HR_size"), at_least=1)
     cache_gb: float = option(4.0, "memory for decoded pictures, in GiB", at_least=0)
     seed: int = option(
-        1, "seed of all that is random, as the first weights, the crops and the order of the pictures", at_least=0
+        1,
+        "seed of all that is random, as the first weights, the crops and the order of the pictures",
+        at_least=0,
+        below=2**32,
     )
     run_distribute: bool | None = option(
         None, "join other workers; default: when a launcher started this process", aliases=("distribute",)
@@ -92,6 +95,7 @@ class StepOptions:
         "passes over the pictures, instead of a number of steps; 0: the number counts",
         aliases=("epoches",),
         at_least=0,
+        instead_of=("niter", "max_updates"),
     )
     schedule_batch: int = option(
         0,

@@ -3,6 +3,8 @@
 import dataclasses
 import difflib
 import math
+import os
+import re
 import types
 import typing
 from collections.abc import Iterable
@@ -25,6 +27,8 @@ def checked(value: Any, hint: Any, field: dataclasses.Field, place: str) -> Any:
     """
     converted = _convert(value, hint, place)
     choices, lowest, bound = (field.metadata.get(key) for key in ("choices", "at_least", "below"))
+    if choices and isinstance(converted, str):  # in any case of letters
+        converted = next((choice for choice in choices if choice.lower() == converted.lower()), converted)
     if choices and converted not in choices:
         near = did_you_mean(str(converted), map(str, choices))
         placeholder = field.default if says_default(field.metadata.get("help", "")) else ""
@@ -63,14 +67,21 @@ def _scalar(value: Any, hint: type, place: str) -> Any:
         return word in TRUE
     if isinstance(value, bool) or not isinstance(value, (int, float, str, Path)):
         raise wrong
+    if isinstance(value, str) and value.startswith("~/"):  # which a shell puts in on the command line, nobody in a file
+        value = os.path.expanduser(value)
     try:
         converted = hint(value)
     except (ValueError, OverflowError, TypeError):
         raise wrong from None
     rounded = hint is int and isinstance(value, float) and converted != value
-    if rounded or (hint is float and not math.isfinite(converted)):
+    if rounded or (hint is int and abs(converted) >= 2**63) or (hint is float and not math.isfinite(converted)):
         raise wrong
     return converted
+
+
+def counting_number(word: str) -> int | None:
+    """Return the number that up to nine decimal digits are; None for anything else, also for `²` and `-1`."""
+    return int(word) if re.fullmatch(r"\s*[0-9]{1,9}\s*", word) else None
 
 
 def _name(hint: type) -> str:

@@ -5,7 +5,7 @@ sizes) is not taken from a file where a trained network is used, only from the c
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -58,9 +58,9 @@ class NetworkOptions(NetworkChoice):
     """What is built."""
 
     scale: int = again(NetworkChoice, "scale", choices=(2, 3, 4))
-    model: str = again(NetworkChoice, "model", "CSNLN", choices=tuple(MODELS))
-    n_feats: int = option(0, "number of feature maps; 0: the model's", at_least=0)
-    depth: int = option(0, "how often the cell is applied; 0: the model's", at_least=0)
+    model: str = again(NetworkChoice, "model", "CSNLN", choices=tuple(MODELS), presets=MODELS)
+    n_feats: int = option(0, "number of feature maps; 0: the model's", at_least=0, hyper="n_feats")
+    depth: int = option(0, "how often the cell is applied; 0: the model's", at_least=0, hyper="depth")
 
     def hyper(self) -> Hyper:
         """The hyper-parameters that the options describe.
@@ -68,8 +68,11 @@ class NetworkOptions(NetworkChoice):
         Raises:
             UserError: there is no such network.
         """
-        asked = {"scale": self.scale, "n_feats": self.n_feats, "depth": self.depth}
-        return replace(MODELS[self.model], **{key: value for key, value in asked.items() if value})
+        return Hyper(**self.named(self.scale) | self.asked())
+
+    def named(self, scale: int) -> dict[str, Any]:
+        """Those that --model alone gives."""
+        return {"n_feats": MODELS[self.model].n_feats, "depth": MODELS[self.model].depth}
 
 
 @dataclass(frozen=True)

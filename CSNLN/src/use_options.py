@@ -13,6 +13,7 @@ from common.options import (
     ExportOptions,
     TableOptions,
 )
+from common.values import counting_number
 
 from .config import SHAPE, DataOptions, TrainConfig, TrainedOptions
 
@@ -72,10 +73,10 @@ class InferConfig(EnlargingOptions, EngineOptions, TrainedOptions):
         Raises:
             UserError: not two whole numbers.
         """
-        words = self.attention.split(",")
-        if len(words) != 2 or not all(word.strip().isdecimal() for word in words):
+        place = [counting_number(word) for word in self.attention.split(",")]
+        if len(place) != 2 or place[0] is None or place[1] is None:
             raise UserError(f"--attention must be ROW,COLUMN of a pixel of the LR picture, not {self.attention!r}")
-        return int(words[0]), int(words[1])
+        return place[0], place[1]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """What the programs have in common: what a checkpoint says of itself, and the network that it holds."""
 
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -39,17 +38,7 @@ def load_network(options: TrainedOptions, rows: int = 0) -> tuple[CSNLN, Checkpo
     source = options.ckpt_file or str(trained.demo_weights(DEMO_WEIGHTS, options.scale or 2, "--ckpt_file"))
     saved = trained.read(source, MODEL, ROOTS)
     hyper = Hyper(**saved.meta["hyper"]) if "hyper" in saved.meta else hyper_of(saved.weights, source)
-    refuse_contradiction(options, hyper, source)
+    trained.refuse_contradiction(options, hyper, source)
     network = CSNLN(hyper, rows=rows)
     checkpoint.load_into(network, saved.weights, source=source, names=official_name)
     return network, saved, source
-
-
-def refuse_contradiction(options: TrainedOptions, hyper: Hyper, source: str) -> None:
-    """A network flag that was given must agree with the checkpoint.
-
-    Raises:
-        UserError: it does not.
-    """
-    found = asdict(hyper)
-    trained.refuse_contradiction(source, found, {key: asked for key in found if (asked := getattr(options, key))})

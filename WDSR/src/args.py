@@ -3,7 +3,8 @@
 Each program's configuration is put together from the groups below; every option is also a YAML key (`--config FILE`).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 from common import UserError
 from common.config import again, option
@@ -25,6 +26,8 @@ from common.options import (
 from common.training_options import AdamOptions, EpochOptions, RunOptions, StartOptions
 
 from .model import EXPANSION, PRESETS, RGB_MEAN, Hyper
+
+SIZES = ("variant", "num_features", "num_blocks", "expand", "linear")  # of a named network
 
 
 @dataclass(frozen=True)
@@ -49,59 +52,57 @@ class NetworkOptions(NetworkChoice):
         NetworkChoice,
         "model",
         "WDSR",
-        help="a named network: WDSR or WDSR-B (1x1, 1x1, 3x3 in a block) and WDSR-A (3x3, 3x3) have the sizes that "
-        "the options below give, the others their own",
+        help="a named network: WDSR or WDSR-B (1x1, 1x1, 3x3 in a block) and WDSR-A (3x3, 3x3) have 32 blocks of 64 "
+        "feature maps, the others their own sizes",
         choices=("WDSR", "WDSR-B", "WDSR-A", *PRESETS),
+        presets=PRESETS,
     )
-    n_resblocks: int = option(32, "number of residual blocks", at_least=1)
-    n_feats: int = option(64, "number of feature maps", at_least=1)
-    expand: float = option(0.0, "width of the activation over n_feats; 0 takes the paper's: B 6, A 4")
-    res_scale: float = option(1.0, "residual scaling; 0.1 steadies nets of 64 blocks and more")
+    n_resblocks: int = option(0, "number of residual blocks; 0: the model's", at_least=0, hyper="num_blocks")
+    n_feats: int = option(0, "number of feature maps; 0: the model's", at_least=0, hyper="num_features")
+    expand: float = option(
+        0.0, "width of the activation over n_feats; 0 takes the paper's: B 6, A 4", at_least=0, hyper="expand"
+    )
+    res_scale: float = option(1.0, "residual scaling; 0.1 steadies nets of 64 blocks and more", hyper="res_scale")
     n_colors: int = option(
-        3, "number of color channels to use: 3 (RGB) or 1 (luma; colours are enlarged by bicubic)", choices=(1, 3)
+        3,
+        "number of color channels to use: 3 (RGB) or 1 (luma; colours are enlarged by bicubic)",
+        choices=(1, 3),
+        hyper="num_colors",
     )
-    rgb_range: float = option(255.0, "maximum value of RGB, in the network's input and output")
-    rgb_mean: tuple[float, float, float] = option(RGB_MEAN, "mean colour that the network subtracts, in 0..1")
+    rgb_range: float = option(255.0, "maximum value of RGB, in the network's input and output", hyper="rgb_range")
+    rgb_mean: tuple[float, float, float] = option(
+        RGB_MEAN, "mean colour that the network subtracts, in 0..1", hyper="rgb_mean"
+    )
     normalization: str = option(
-        "ntire2018", "input convention of the authors' two code bases", choices=("ntire2018", "ychfan")
+        "ntire2018",
+        "input convention of the authors' two code bases",
+        choices=("ntire2018", "ychfan"),
+        hyper="normalization",
     )
 
     def hyper(self) -> Hyper:
-        """The hyper-parameters that the flags describe; a named size overrides n_resblocks, n_feats and expand."""
-        scale = self.chosen_scale()
-        settings = {
-            "scale": scale,
-            "res_scale": self.res_scale,
-            "num_colors": self.n_colors,
-            "rgb_range": self.rgb_range,
-            "rgb_mean": self.rgb_mean,
-            "normalization": self.normalization,
-        }
+        """The hyper-parameters that the flags describe."""
+        named = self.named(self.chosen_scale())
+        return Hyper(**{"expand": EXPANSION[named["variant"]]} | named | self.asked())
+
+    def named(self, scale: int) -> dict[str, Any]:
+        """Those that --model alone gives: WDSR, WDSR-A and WDSR-B are kinds of blocks, of any number and width."""
         if self.model in PRESETS:
-            return replace(PRESETS[self.model], **settings)
-        variant = "A" if self.model == "WDSR-A" else "B"
-        return Hyper(
-            variant=variant,
-            num_features=self.n_feats,
-            num_blocks=self.n_resblocks,
-            expand=self.expand or EXPANSION[variant],
-            **settings,
-        )
+            return {key: getattr(PRESETS[self.model], key) for key in SIZES}
+        return {"variant": self.model.removeprefix("WDSR").removeprefix("-") or "B"}
 
     def chosen_scale(self) -> int:
-        """The one scale that --task_id takes from --scale; 2 when none is given.
+        """The one scale that --task_id takes from --scale; 0 when none is given.
 
         Raises:
-            UserError: not whole numbers joined by +, or task_id beyond them.
+            UserError: not 2, 3 or 4, or several joined by +, or task_id beyond them.
         """
-        words = str(self.scale or 2).split("+")  # a caller in Python may give a number
-        if not all(word.isdigit() for word in words):
-            raise UserError(f"--scale must be 2, 3, 4 or several as 2+3+4, not {self.scale!r}")
+        words = str(self.scale).split("+")
         if not 0 <= self.task_id < len(words):
             raise UserError(f"--task_id {self.task_id} is beyond the {len(words)} scale(s) of --scale {self.scale}")
-        if words[self.task_id] not in ("2", "3", "4"):
+        if words[self.task_id] not in ("", "2", "3", "4"):
             raise UserError(f"--scale must be 2, 3, 4 or several as 2+3+4, not {self.scale!r}")
-        return int(words[self.task_id])
+        return int(words[self.task_id] or 0)
 
 
 @dataclass(frozen=True)

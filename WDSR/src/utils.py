@@ -1,7 +1,6 @@
 """What train.py, eval.py, infer.py and export.py put together: rate, network from a checkpoint, upscaler."""
 
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -81,24 +80,13 @@ def load_network(options: TrainedOptions) -> tuple[WDSR, Checkpoint, str]:
     """
     if options.random_weights and not options.ckpt_path:
         return trained.untrained(WDSR(options.hyper()), describe, "the pictures will mean nothing")
-    source = options.ckpt_path or str(trained.demo_weights(DEMO_WEIGHTS, options.chosen_scale()))
+    source = options.ckpt_path or str(trained.demo_weights(DEMO_WEIGHTS, options.chosen_scale() or 2))
     saved = read(source)
     hyper = Hyper(**saved.meta["hyper"]) if "hyper" in saved.meta else hyper_of(saved, source, options.hyper())
-    refuse_contradiction(options, hyper, source)
+    trained.refuse_contradiction(options, hyper, source)
     network = WDSR(hyper)
     checkpoint.load_into(network, saved.weights, source=source)
     return network, saved, source
-
-
-def refuse_contradiction(options: TrainedOptions, hyper: Hyper, source: str) -> None:
-    """A network flag that was given must agree with the checkpoint.
-
-    Raises:
-        UserError: it does not.
-    """
-    asked, plain = asdict(options.hyper()), asdict(type(options)().hyper())
-    given = {key: asked[key] for key in asked if asked[key] != plain[key] or (key == "scale" and options.scale)}
-    trained.refuse_contradiction(source, asdict(hyper), given)
 
 
 def make_validation(pairs: list[Pair], hyper: Hyper) -> Validation:

@@ -11,7 +11,8 @@ from ci.tests.clone import ROOT
 def unused_options(model: Path, classes: Iterable[type]) -> set[str]:
     """Fields of the configurations that nothing in the model's folder or common/ reads as an attribute.
 
-    Attributes count of what is called `options` or `config`, and of `self` where the configurations are defined.
+    Attributes count of what is called `options` or `config`, and of `self` where the configurations are defined. Those
+    that give a hyper-parameter are read all together: a name that the network does not have would be refused.
     """
     classes = list(classes)
     modules = {cls.__module__ for cls in classes}
@@ -22,5 +23,10 @@ def unused_options(model: Path, classes: Iterable[type]) -> set[str]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load) and isinstance(node.value, ast.Name):
                 used |= {node.attr} if node.value.id in holders else set()
-    fields = {f"{cls.__name__}.{field.name}" for cls in classes for field in dataclasses.fields(cls)}
+    fields = {
+        f"{cls.__name__}.{field.name}"
+        for cls in classes
+        for field in dataclasses.fields(cls)
+        if not field.metadata.get("hyper")
+    }
     return {field for field in fields if field.rpartition(".")[2] not in used}

@@ -422,7 +422,7 @@ def test_the_zoos_own_tests_see_the_model(followed):
     assert passed >= {
         "test_common_imports_no_model",
         "test_a_model_imports_no_other[Sixth]",
-        "test_length[Sixth/src/use.py]",
+        "test_length[Sixth/train.py]",
         "test_environment_is_set_before_mindspore[Sixth/src/model.py]",
         "test_programs_set_the_environment_before_mindspore[Sixth.train]",
         "test_both_languages_print_the_same_commands[Sixth-Sixth]",

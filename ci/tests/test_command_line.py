@@ -216,6 +216,45 @@ def test_pictures_may_be_typed_without_a_flag(model, tmp_path):
 
 
 @pytest.mark.parametrize("model", MODELS)
+def test_input_may_be_typed_several_times(model, tmp_path):
+    """The last of any other option counts; what is typed, instead of what a file names."""
+    cls = options_of(model, "infer")
+    (tmp_path / "some.yaml").write_text("input: filed\noutput: x\n")
+    words = ["--config", str(tmp_path / "some.yaml")]
+    assert config.parse_inputs(cls, words, description="", usage="")[0] == ["filed"]
+    inputs, options = config.parse_inputs(
+        cls, [*words, "--input", "a", "--input=b", "c", "--output", "y", "--output", "z"], description="", usage=""
+    )
+    assert (inputs, options.output) == (["c", "a", "b"], "z")
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_choices_in_any_case(model):
+    options = config.parse(
+        options_of(model, "export"), ["--file_format", "onnx", "--device_target", "cpu"], description=""
+    )
+    assert (options.file_format, options.device_target) == ("ONNX", "CPU")
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_seeds_are_of_32_bits(model):
+    with pytest.raises(UserError, match="seed must be below 4294967296, not '4294967296'"):
+        config.parse(options_of(model, "train"), ["--seed", str(2**32)], description="")
+
+
+@pytest.mark.parametrize(("model", "key"), [("IRN", "-opt"), ("SRFlow", "--opt")])
+def test_tensorboard_is_written_as_the_authors_ask(model, key, tmp_path):
+    for value, refused in (("true", False), ("false", True)):
+        (tmp_path / "some.yml").write_text(f"use_tb_logger: {value}\ntrain: {{niter: 3}}\n")
+        words = [key, str(tmp_path / "some.yml")]
+        if refused:
+            with pytest.raises(UserError, match="use_tb_logger must be true, not 'false': TensorBoard's events are"):
+                config.parse(options_of(model, "train"), words, description="")
+        else:
+            assert config.parse(options_of(model, "train"), words, description="").niter == 3
+
+
+@pytest.mark.parametrize("model", MODELS)
 def test_resume_auto_takes_the_last_run_of_the_name(model, tmp_path):
     """The newer of two, neither of which a training run wrote: that is what is said of the one that is taken."""
     main = importlib.import_module(f"{model}.train").main

@@ -79,9 +79,10 @@ def seal(output: Path, manifest: Manifest) -> None:
     """Makes the new set in the aside folder durable and leaves the journal: from here on it only has to be moved."""
     aside = aside_path(output)
     write_manifest(aside / manifest_path(output).name, manifest)
-    mode = (aside / manifest_path(output).name).stat().st_mode & 0o777
-    for name in manifest.files:
-        (aside / name).chmod(mode)  # MindSpore leaves 0600: nobody else could read a shared set
+    old, new = manifest_path(output), aside / manifest_path(output).name
+    mode = (old if old.exists() else new).stat().st_mode & 0o777
+    for name in (*manifest.files, new.name):
+        (aside / name).chmod(mode)  # as the old set or the umask has it; MindSpore leaves 0600
         with (aside / name).open("rb") as file:
             os.fsync(file.fileno())
     stale = sorted(_owned(output) - set(manifest.files) - {manifest_path(output).name})

@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from common import UserError
-from common.images import find_pictures
+from common.images import find_pictures, size_of
 from common.mindrecord.manifest import Manifest, data_names, describe_files, index_names
 from common.mindrecord.move import aside_folder, check_output, publish, seal
 from common.mindrecord.writer import COLUMNS, Writer, largest_record
@@ -168,9 +167,8 @@ def _sizes_to_come(pairs: list[Pair], options: PackOptions, scale: int) -> tuple
     rng, bound, largest = np.random.default_rng(0), 0, 0
     for pair in pairs:
         try:
-            with Image.open(pair.hr) as image:
-                width, height = image.size
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+            height, width = size_of(pair.hr)
+        except UserError:
             continue  # reported when its turn comes
         count = 1
         if options.patch:

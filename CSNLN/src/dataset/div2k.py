@@ -10,6 +10,7 @@ from pathlib import Path
 from common import div2k
 from common.div2k import require_root, require_some
 from common.pairs import Pair, find_pairs
+from common.values import counting_number
 
 SPLITS = ("train", "valid")
 parse_ranges = partial(div2k.parse_ranges, example="1-800/801-810")
@@ -24,7 +25,7 @@ def find_div2k(data_path: Path, numbers: range, scale: int) -> list[Pair]:
     root = require_root(data_path)
     folders = [(root / f"DIV2K_{split}_HR", lr_folder(root, split, scale)) for split in SPLITS]
     pairs = [pair for hr, lr in folders if hr.is_dir() for pair in find_pairs(hr, lr, scale)]
-    found = [pair for pair in pairs if pair.name.isdigit() and int(pair.name) in numbers]
+    found = [pair for pair in pairs if counting_number(pair.name) in numbers]
     require_some(found, numbers, root)
     return found
 

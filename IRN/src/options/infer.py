@@ -28,4 +28,4 @@ class UpscaleConfig(LatentOptions, InferOptions):
     samples: int = option(1, "pictures to make of each, name_1, name_2 ..., each with its own z", at_least=1)
     size: str = option("", "of the results, as 511x333; default: what the LR picture's file says, else all of it")
     suffix: str = again(NamingOptions, "suffix", "_hr")
-    format: str = again(NamingOptions, "format", "png", help="of the results", choices=("png", "jpg", "bmp"))
+    format: str = again(NamingOptions, "format", "png", help="of the results", choices=("png", "jpg", "bmp", "webp"))

@@ -4,7 +4,7 @@ Each program's configuration is put together from the groups below. A file (`-op
 options under their own names, or in the sections of the authors' files, which `yml.py` translates.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from common import UserError
@@ -45,22 +45,37 @@ class NetworkOptions(NetworkChoice):
         NetworkChoice,
         "model",
         "IRN",
-        help="a named network: IRN has the sizes that the options below give, the others their own",
+        help="a named network: IRN has the authors' sizes, the others their own",
         choices=("IRN", *PRESETS),
+        presets=PRESETS,
     )
-    block_num: tuple[int, ...] = option((), "couplings of each level, as 8,8; default: the authors' (8; at x3 12)")
-    growth: int = option(32, "channels that each convolution of a dense block adds", aliases=("gc",), at_least=1)
-    clamp: float = option(1.0, "bound of the logarithm of each coupling's factor")
+    block_num: tuple[int, ...] = option(
+        (), "couplings of each level, as 8,8; default: the model's, IRN 8 (at x3 12)", hyper="block_num"
+    )
+    growth: int = option(
+        0,
+        "channels that each convolution of a dense block adds; 0: the model's, IRN 32",
+        aliases=("gc",),
+        at_least=0,
+        hyper="growth",
+    )
+    clamp: float = option(
+        0.0, "bound of the logarithm of each coupling's factor; 0: the model's, IRN 1", at_least=0, hyper="clamp"
+    )
     init: str = option("xavier", "distribution of the first filters", choices=("xavier", "kaiming"))
 
     def hyper(self) -> Hyper:
-        """The hyper-parameters that the options describe; a named size overrides block_num, growth and clamp."""
-        levels = BLOCKS_PER_LEVEL[self.scale]
-        hyper = Hyper(self.scale, self.block_num or levels, self.growth, self.clamp, self.init)
+        """The hyper-parameters that the options describe."""
+        scale = self.scale or DEMO_SCALE
+        sizes = {"scale": scale, "block_num": BLOCKS_PER_LEVEL[scale], "init": self.init}
+        return Hyper(**sizes | self.named(scale) | self.asked())
+
+    def named(self, scale: int) -> dict[str, Any]:
+        """Those that --model alone gives: IRN is of any size."""
         if self.model not in PRESETS:
-            return hyper
-        blocks, *others = PRESETS[self.model]
-        return Hyper(self.scale, (blocks,) * len(levels), *others, self.init)
+            return {}
+        blocks, growth, clamp = PRESETS[self.model]
+        return {"block_num": (blocks,) * len(BLOCKS_PER_LEVEL[scale]), "growth": growth, "clamp": clamp}
 
     @staticmethod
     def read_config(path: str) -> dict[str, Any]:
@@ -92,10 +107,6 @@ class TrainedOptions(TrainedChoice, NetworkOptions, DeviceOptions):
 
     scale: int = again(NetworkChoice, "scale", 0, help=SCALE_OF_CHECKPOINT, choices=(0, *SCALES))
 
-    def hyper(self) -> Hyper:
-        """What the options describe; at the scale of the demo weights when none is given."""
-        return NetworkOptions.hyper(replace(self, scale=self.scale or DEMO_SCALE))
-
 
 @dataclass(frozen=True)
 class EngineOptions(TileChoice, EngineChoice):
@@ -107,7 +118,7 @@ class LatentOptions:
     """Which z the LR picture is enlarged with."""
 
     gaussian_scale: float = option(1.0, "standard deviation of z; 0: the mean picture of all z", at_least=0)
-    seed: int = option(10, SEED_OF_RESULTS, at_least=0)
+    seed: int = option(10, SEED_OF_RESULTS, at_least=0, below=2**32)
 
 
 @dataclass(frozen=True)

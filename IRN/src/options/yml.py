@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from common import UserError
-from common.config import read_yaml
+from common.config import Translated, read_yaml
 from common.values import did_you_mean
 
 
@@ -38,7 +38,7 @@ KEYS: dict[str, str | Only | Refused] = {
     "scale": "scale",
     "suffix": "suffix",
     "crop_border": "crop",
-    "use_tb_logger": Refused("metrics.csv and curve.png are always written; there is no TensorBoard"),
+    "use_tb_logger": Only("true", "TensorBoard's events are always written where tensorboardX is installed"),
     "gpu_ids": Refused("DEVICE_ID=0 chooses a device, scripts/run_distribute_train.sh takes several"),
     **{f"datasets.train.{key}": value for key, value in _DATA.items()},
     "datasets.train.use_shuffle": Only("true", "the order is always shuffled"),
@@ -93,7 +93,7 @@ def read(path: str) -> dict[str, Any]:
     content = read_yaml(path)
     if not any(section in content for section in SECTIONS):
         return content
-    options: dict[str, Any] = {}
+    options = Translated()
     faults, learned = [], False
     for key, value in leaves(content):
         meaning = KEYS.get(key)
@@ -107,7 +107,7 @@ def read(path: str) -> dict[str, Any]:
             if str(value).lower() != meaning.value.lower():
                 faults.append(f"{key} must be {meaning.value}, not {value!r}: {meaning.otherwise}")
             learned |= key == CONV_DOWN
-        elif options.setdefault(meaning, value) != value:
+        elif options.take(meaning, value, key) != value:
             faults.append(f"{key} is {value!r}, but {meaning} has been given as {options[meaning]!r} above")
     if learned and str(options.get("scale", 3)) != "3":
         faults.append(f"{CONV_DOWN}: the down-sampling is learned at x3, and only there")

@@ -1,5 +1,6 @@
 """The file between the two directions: an 8-bit LR picture that says what it was made of and by which weights."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,8 +10,9 @@ from PIL import Image, PngImagePlugin
 from common import UserError
 from common.atomic import replacing
 from common.images import write_picture
+from common.values import counting_number
 
-SIZE, SCALE, WEIGHTS = "irn_original_size", "irn_scale", "irn_weights"  # keys of a PNG's text
+SIZE, SCALE, WEIGHTS, GRAY = "irn_original_size", "irn_scale", "irn_weights", "irn_gray"  # keys of a PNG's text
 DIGITS = 16  # of the weights' digest
 
 
@@ -21,12 +23,14 @@ class Origin(NamedTuple):
         height, width: of the HR picture, before it was continued to multiples of the scale.
         scale: HR over LR.
         weights: digest of the network, see `rescaling.digest_of`; its first 16 digits are kept.
+        gray: whether the HR image has no colour, while the LR image's colours hold its detail.
     """
 
     height: int
     width: int
     scale: int
     weights: str
+    gray: bool = False
 
 
 def check_format(word: str) -> str:
@@ -45,35 +49,37 @@ def check_format(word: str) -> str:
     return f".{word}"
 
 
-def write_lr(path: Path, lr: np.ndarray, alpha: np.ndarray | None, origin: Origin) -> None:
+def write_lr(path: Path, lr: np.ndarray, alpha: np.ndarray | None, origin: Origin, icc: bytes | None = None) -> None:
     """Write an LR picture (H, W, 3) uint8 and its transparency (H, W); a PNG says where it comes from.
+
+    Args:
+        icc: ICC profile of the colours.
 
     Raises:
         UserError: the file cannot be written.
     """
     if path.suffix.lower() != ".png":
-        write_picture(path, lr, alpha)
+        write_picture(path, lr, alpha, icc)
         return
     text = PngImagePlugin.PngInfo()
     text.add_text(SIZE, f"{origin.width}x{origin.height}")
     text.add_text(SCALE, str(origin.scale))
     text.add_text(WEIGHTS, origin.weights[:DIGITS])
+    if origin.gray:
+        text.add_text(GRAY, "yes")
     picture = Image.fromarray(lr if alpha is None else np.dstack([lr, alpha]))
     try:
         with replacing(path) as temporary:
-            picture.save(temporary, format="PNG", pnginfo=text)
+            picture.save(temporary, format="PNG", pnginfo=text, icc_profile=icc)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
 
 
-def read_origin(path: Path) -> Origin | None:
-    """What a picture that can be read says of its origin; None when it says nothing."""
-    with Image.open(path) as picture:
-        picture.load()  # texts may also stand behind the pixels
-        text = getattr(picture, "text", {})
+def read_origin(text: Mapping[str, str]) -> Origin | None:
+    """What the texts of an image say of its origin; None when they say nothing."""
     try:
         width, height = parse_size(text[SIZE])
-        return Origin(height, width, int(text[SCALE]), text[WEIGHTS])
+        return Origin(height, width, int(text[SCALE]), text[WEIGHTS], GRAY in text)
     except (KeyError, ValueError, UserError):
         return None
 
@@ -84,10 +90,10 @@ def parse_size(text: str) -> tuple[int, int]:
     Raises:
         UserError: anything else.
     """
-    words = text.lower().split("x")
-    if len(words) != 2 or not all(word.isdecimal() and int(word) > 0 for word in words):
+    sides = [counting_number(word) for word in text.lower().split("x")]
+    if len(sides) != 2 or not sides[0] or not sides[1]:
         raise UserError(f"a size is written as WIDTHxHEIGHT, 511x333, not {text!r}")
-    return int(words[0]), int(words[1])
+    return sides[0], sides[1]
 
 
 def original_size(

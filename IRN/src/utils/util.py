@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -110,7 +109,7 @@ def load_network(options: TrainedOptions) -> tuple[InvRescaleNet, Checkpoint, st
     saved = read(source)
     meta = saved.meta.get("hyper")
     hyper = Hyper(**meta) if meta else hyper_of(saved.weights, source, options.hyper().clamp)
-    refuse_contradiction(options, hyper, source)
+    trained.refuse_contradiction(options, hyper, source)
     network = InvRescaleNet(hyper)
     checkpoint.load_into(network, saved.weights, source=source)
     return network, saved, source
@@ -125,18 +124,6 @@ def read(path: str) -> Checkpoint:
     saved = trained.read(path, MODEL, ROOTS)
     refuse_other_transforms(saved.weights, path)
     return saved
-
-
-def refuse_contradiction(options: TrainedOptions, hyper: Hyper, source: str) -> None:
-    """A network flag that was given must agree with the checkpoint.
-
-    Raises:
-        UserError: it does not.
-    """
-    asked = asdict(replace(options, scale=options.scale or hyper.scale).hyper())
-    plain = asdict(type(options)(scale=asked["scale"]).hyper())
-    given = {key: asked[key] for key in asked if key == "scale" or (key != "init" and asked[key] != plain[key])}
-    trained.refuse_contradiction(source, asdict(hyper), given)
 
 
 def validation_pictures(options: TrainConfig) -> list[Pair]:

@@ -10,10 +10,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
-
 from common import UserError
-from common.images import write_picture
+from common.images import size_of, write_picture
 from common.pairs import Pair, read_pair
 from common.runtime import progress
 
@@ -121,17 +119,11 @@ def cut(job: Job) -> int:
 
 def is_whole(path: Path, shape: tuple[int, int]) -> bool:
     """Whether a PNG file of this (height, width) is there, to its end."""
-    if not path.exists() or size_of(path) != shape:
+    try:
+        if not path.exists() or size_of(path) != shape:
+            return False
+    except UserError:
         return False
     with path.open("rb") as file:
         file.seek(-len(PNG_END), os.SEEK_END)
         return file.read() == PNG_END
-
-
-def size_of(path: Path) -> tuple[int, int] | None:
-    """(height, width) by the header; None of what is no picture."""
-    try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except (OSError, ValueError):
-        return None

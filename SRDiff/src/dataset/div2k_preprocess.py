@@ -25,10 +25,10 @@ from pathlib import Path
 from common import UserError, config
 from common.atomic import replacing
 from common.config import option
-from common.images import SUFFIXES
+from common.images import SUFFIXES, size_of
 from common.pairs import find_pairs
 from common.runtime import run_main, start_log
-from SRDiff.src.dataset.crops import Job, remove_remains, run, size_of
+from SRDiff.src.dataset.crops import Job, remove_remains, run
 from SRDiff.src.dataset.folders import lr_beside
 
 log = logging.getLogger(__name__)
@@ -115,8 +115,8 @@ def plan(options: PreprocessOptions, folder: Path, split: str) -> list[Job]:
     jobs, first = [], 0
     for pair in find_pairs(folder, lr_beside(folder, options.scale), options.scale):
         size = size_of(pair.hr)
-        if size is None or min(size) < options.scale:
-            raise UserError(f"{pair.hr} is damaged, no picture, or smaller than {options.scale} pixels")
+        if min(size) < options.scale:
+            raise UserError(f"{pair.hr} is smaller than {options.scale} pixels")
         height, width = (length - length % options.scale for length in size)
         crop = options.crop_size if split == "train" else 0
         jobs.append(Job(pair, (height, width), Path(options.output) / split, first, options.scale, crop))

@@ -5,7 +5,7 @@ Each program's configuration is put together from the groups below; every option
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from common import UserError
@@ -39,23 +39,35 @@ class NetworkOptions(NetworkChoice):
         NetworkChoice, "scale", 0, help="super resolution scale; default: the model's", choices=(0, 2, 4, 8)
     )
     model: str = again(
-        NetworkChoice, "model", help="a named network; default: the authors' of the scale, x4", choices=("", *PRESETS)
+        NetworkChoice,
+        "model",
+        help="a named network; default: the authors' of the scale, x4",
+        choices=("", *PRESETS),
+        presets=PRESETS,
     )
-    hidden_size: int = option(0, "channels of the U-Net's first level; 0: the model's", at_least=0)
+    hidden_size: int = option(0, "channels of the U-Net's first level; 0: the model's", at_least=0, hyper="hidden_size")
     unet_dim_mults: tuple[int, ...] = option(
-        (), "their multiples in each level, as 1,2,3,4; default: the model's", aliases=("dim_mults",)
+        (),
+        "their multiples in each level, as 1,2,3,4; default: the model's",
+        aliases=("dim_mults",),
+        hyper="dim_mults",
     )
-    rrdb_num_feat: int = option(0, "channels of the encoder; 0: the model's", at_least=0)
-    rrdb_num_block: int = option(0, "blocks of the encoder; 0: the model's", at_least=0)
-    timesteps: int = option(0, "steps of the chain; 0: the model's, 100", at_least=0)
+    rrdb_num_feat: int = option(0, "channels of the encoder; 0: the model's", at_least=0, hyper="rrdb_num_feat")
+    rrdb_num_block: int = option(0, "blocks of the encoder; 0: the model's", at_least=0, hyper="rrdb_num_block")
+    timesteps: int = option(0, "steps of the chain; 0: the model's, 100", at_least=0, hyper="timesteps")
     beta_schedule: str = option(
-        "", "how the noise grows; default: the model's, cosine", choices=("", "cosine", "linear")
+        "",
+        "how the noise grows; default: the model's, cosine",
+        choices=("", "cosine", "linear"),
+        hyper="beta_schedule",
     )
-    beta_s: float = option(0.0, "offset of the cosine schedule; 0: the model's, 0.008", at_least=0)
+    beta_s: float = option(0.0, "offset of the cosine schedule; 0: the model's, 0.008", at_least=0, hyper="beta_s")
     beta_end: float = option(
-        0.0, "last but one noise of the linear schedule; 0: the model's, 0.02", at_least=0, below=1
+        0.0, "last but one noise of the linear schedule; 0: the model's, 0.02", at_least=0, below=1, hyper="beta_end"
     )
-    res_rescale: float = option(0.0, "factor of the residual before it is clipped; 0: the model's, 2", at_least=0)
+    res_rescale: float = option(
+        0.0, "factor of the residual before it is clipped; 0: the model's, 2", at_least=0, hyper="res_rescale"
+    )
 
     def hyper(self) -> Hyper:
         """The hyper-parameters that the options describe.
@@ -67,21 +79,11 @@ class NetworkOptions(NetworkChoice):
             raise UserError(f"{self.model} enlarges x{PRESETS[self.model].scale}, not x{self.scale}")
         return replace(PRESETS[self.model or OF_SCALE[self.scale]], **self.asked())
 
-    def asked(self) -> dict[str, Any]:
-        """The hyper-parameters that options of their own give."""
-        given = {
-            "scale": self.scale,
-            "hidden_size": self.hidden_size,
-            "dim_mults": self.unet_dim_mults,
-            "rrdb_num_feat": self.rrdb_num_feat,
-            "rrdb_num_block": self.rrdb_num_block,
-            "timesteps": self.timesteps,
-            "beta_schedule": self.beta_schedule,
-            "beta_s": self.beta_s,
-            "beta_end": self.beta_end,
-            "res_rescale": self.res_rescale,
-        }
-        return {name: value for name, value in given.items() if value}
+    def named(self, scale: int) -> dict[str, Any]:
+        """Those that --model alone gives; the authors' are of one scale each."""
+        return (
+            {} if not self.model else asdict(PRESETS[self.model]) | ({} if self.model in AUTHORS else {"scale": scale})
+        )
 
 
 @dataclass(frozen=True)

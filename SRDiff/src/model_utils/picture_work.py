@@ -1,15 +1,14 @@
 """What infer.py does with a picture: samples of it, pictures between two samples, and a part of another in it."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
-from common import UserError, images, runtime
+from common import UserError, images
 from common.grid import grid
-from common.picture_jobs import Job, Results, report, result_names
+from common.picture_jobs import Job, Results, progress_of, report, result_names
 from common.resize import imresize
-from common.tiling import Progress, pad_to_multiple
+from common.tiling import pad_to_multiple
 
 from ..model.sampling import blend
 from .sampling import Sampler
@@ -31,14 +30,16 @@ def work(job: Job, results: Results, sampler: Sampler, options: InferConfig) -> 
     several = "row" if options.interpolate else "samples"
     (sheet_name,) = result_names(job.source, f"{suffix}_{several}", "png", scale)
     sheet = results.reserve(job, sheet_name) if count > 1 else None
-    rgb, alpha, notes = images.read_picture(job.source)
+    rgb, alpha, notes, icc, _ = picture = images.read_picture(job.source)
+    images.check_writable(targets[0], *(side * (1 if options.fuse else scale) for side in rgb.shape[:2]))
     if alpha is not None and not options.fuse:
         alpha, notes = imresize(alpha, scale), (*notes, "alpha enlarged by bicubic")
     name = (job.inside / job.source.name).as_posix()
     make = fuse if options.fuse else interpolate if options.interpolate else enlarge
     shown = []
     for target, hr in zip(targets, make(rgb, name, sampler, options), strict=True):
-        images.write_picture(target, hr, alpha)
+        hr = hr if options.fuse else picture.colored_alike(hr)
+        images.write_picture(target, hr, alpha, icc)
         report(job.source, rgb, target, hr, notes)
         shown += [hr] if sheet else []
     if sheet:
@@ -50,7 +51,7 @@ def enlarge(lr: np.ndarray, name: str, sampler: Sampler, options: InferConfig) -
     look, way = sampler.look_at(lr), options.way(sampler.hyper.timesteps)
     for number in range(options.samples):
         draw = look.noise(options.seed, name, number)
-        yield look.picture(look.draw(draw, way, progress_of(name)))
+        yield look.picture(look.draw(draw, way, progress_of(name, "step")))
 
 
 def interpolate(lr: np.ndarray, name: str, sampler: Sampler, options: InferConfig) -> Iterator[np.ndarray]:
@@ -60,7 +61,7 @@ def interpolate(lr: np.ndarray, name: str, sampler: Sampler, options: InferConfi
     same for all weights, so that nothing else makes the pictures differ.
     """
     look, t, way = sampler.look_at(lr), options.step(sampler.hyper.timesteps), options.way(sampler.hyper.timesteps)
-    schedule, progress = sampler.hyper.schedule(), progress_of(name)
+    schedule, progress = sampler.hyper.schedule(), progress_of(name, "step")
     ends = [look.draw(look.noise(options.seed, name, number), way, progress).clip(-1, 1) for number in (0, 1)]
     for weight in options.weight:
         draw = look.noise(options.seed, name, 2)
@@ -88,12 +89,13 @@ def fuse(hr: np.ndarray, name: str, sampler: Sampler, options: InferConfig) -> I
     mixed = (1 - share) * images.to_float(hr) + share * images.to_float(part)
     hr, mixed = (pad_to_multiple(picture, scale * sampler.multiple) for picture in (hr, mixed))
     lr = imresize(hr, 1 / scale)
-    look, progress = sampler.look_at(lr), progress_of(name)
+    look, progress = sampler.look_at(lr), progress_of(name, "step")
     residual = look.residual(mixed)
     for number in range(options.samples):
         draw = look.noise(options.seed, name, number)
         x = sampler.hyper.schedule().q_sample(residual, t, draw())
-        yield look.picture(look.chain(x, draw, way, t, progress))[:height, :width]
+        result = look.picture(look.chain(x, draw, way, t, progress))[:height, :width]
+        yield images.Picture(mixed, None, ()).colored_alike(result)
 
 
 def share_of(options: InferConfig, height: int, width: int) -> np.ndarray:
@@ -120,8 +122,3 @@ def share_of(options: InferConfig, height: int, width: int) -> np.ndarray:
 def size_of(picture: np.ndarray) -> str:
     """`640x480`."""
     return f"{picture.shape[1]}x{picture.shape[0]}"
-
-
-def progress_of(name: str) -> Progress:
-    """A bar for the steps of the chain, times the tiles."""
-    return lambda total: runtime.progress(total, Path(name).name, "step")

@@ -18,11 +18,14 @@ from common.tiling import Progress, plan_axis, side_that_fits
 from ..dataset.pictures import enlarged, from_network, to_network
 from ..model.sampling import Draw, sample, to_image
 from ..model.srdiff import Hyper
+from ..model.unet import COLORS
 from .graphs import graph_of, lr_multiple
 from .trained import Trained
 
 OVERLAP = 64  # HR pixels at the inner edges of a tile, beyond which its neighbour counts for more
 COPIES = {"onnxruntime": 8, "mindspore": 68}  # of the first level's features that it takes, measured
+ARRAYS = 7  # images of HR size, float32, that a step of the chain holds at once
+PROCESS = 2**29  # bytes of a process that has loaded the network
 KEPT = 2**30  # bytes of the encoder's features that are kept; those of further tiles are found anew at each step
 
 
@@ -59,7 +62,7 @@ class Sampler:
     Args:
         trained: the network.
         engine: what runs it, see `common.engine.make_engine`; a graph is prepared when it is first asked for.
-        tile: side of the tiles in LR pixels; 0 takes the whole picture as long as that takes less than 2.5 GiB.
+        tile: side of the tiles in LR pixels; 0 takes the whole picture as long as the process takes less than 2.5 GiB.
 
     Raises:
         UserError: the tile is too small for the overlap.
@@ -221,7 +224,12 @@ def pieces(length: int, tile: int, overlap: int, multiple: int, scale: int) -> S
 
 
 def default_tile(hyper: Hyper, size: tuple[int, int], engine: Engine) -> int:
-    """Side of the tiles for a picture of `size` LR pixels; 0: the picture as a whole, which is less work."""
+    """Side of the tiles for a picture of `size` LR pixels; 0: the picture as a whole, which is less work.
+
+    The arrays of the whole picture and the features that are kept take their part of the memory, tiles get the rest.
+    """
     copies = COPIES["onnxruntime" if isinstance(engine, OnnxEngine) else "mindspore"]
-    pixel_bytes = copies * hyper.hidden_size * hyper.scale**2 * np.dtype(np.float32).itemsize
-    return side_that_fits(size, pixel_bytes, 4 * OVERLAP // hyper.scale)
+    value = hyper.scale**2 * np.dtype(np.float32).itemsize  # bytes of a channel for each LR pixel
+    pixels = size[0] * size[1]
+    taken = PROCESS + pixels * ARRAYS * COLORS * value + min(KEPT, pixels * hyper.hidden_size * value)
+    return side_that_fits(size, copies * hyper.hidden_size * value, 4 * OVERLAP // hyper.scale, taken)

@@ -6,7 +6,7 @@ from typing import Any
 
 from mindspore import nn
 
-from common import UserError, memory, recipe
+from common import UserError, memory, recipe, trained
 from common.optimizer import Adam
 from common.training import Plan, Trainer
 
@@ -32,7 +32,8 @@ def make_network(options: TrainConfig, hyper: Hyper, *, from_start: bool) -> SRD
     if not from_start:
         return network
     if options.ckpt_path:
-        (load_encoder if options.stage == "rrdb" else load_weights)(network, options.ckpt_path)
+        with trained.starting_from(options.ckpt_path, options, network):
+            (load_encoder if options.stage == "rrdb" else load_weights)(network, options.ckpt_path)
     if options.rrdb_path:
         load_encoder(network, options.rrdb_path)
     if options.stage == "diffusion" and not options.ckpt_path and not options.rrdb_path:

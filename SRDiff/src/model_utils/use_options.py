@@ -22,6 +22,8 @@ from .graphs import GRAPHS
 from .options import DataOptions, TrainedOptions
 from .sampling import Way
 
+FEW = 10  # steps that infer.py makes of the chain, where the sampler allows it
+
 
 @dataclass(frozen=True)
 class TileOptions(TileChoice, EngineChoice):
@@ -45,7 +47,7 @@ class EvalConfig(TableOptions, BorderOptions, TileOptions, DataOptions, TrainedO
     )
     steps: tuple[int, ...] = option((0,), "steps that are made of the chain, as 100,20,10,5; 0: all")
     samples: int = option(1, FIGURES_OF_SAMPLES, aliases=("draws",), at_least=1)
-    seed: int = option(10, SEED_OF_RESULTS, at_least=0)
+    seed: int = option(10, SEED_OF_RESULTS, at_least=0, below=2**32)
     cut_to: int = option(
         8, "HR pictures are cut to sides that are multiples of it, 8 as the authors' (and of the scale)", at_least=1
     )
@@ -88,14 +90,16 @@ class InferConfig(NamingOptions, TileOptions, TrainedOptions):
     """Options of infer.py."""
 
     samples: int = option(1, "pictures to make of each, name_1, name_2 ..., and a sheet of them", at_least=1)
-    seed: int = option(10, SEED_OF_RESULTS, at_least=0)
+    seed: int = option(10, SEED_OF_RESULTS, at_least=0, below=2**32)
     sampler: str = option(
-        "ddpm",
+        "ddim",
         "way through the chain: ddpm, the paper's, takes all of its steps for the finest detail; ddim and dpm are made "
-        "for few, as --steps 20",
+        "for few",
         choices=SAMPLERS,
     )
-    steps: int = option(0, "steps that are made of the chain; 0: all", at_least=0)
+    steps: int | None = option(
+        None, f"steps that are made of the chain; 0: all; default: {FEW} for ddim and dpm, all for ddpm", at_least=0
+    )
     interpolate: bool = option(False, "make pictures between two samples of each picture, and a row of them")
     weight: tuple[float, ...] = option(
         (0.0, 0.25, 0.5, 0.75, 1.0), "share of the second sample in each of these pictures, as 0.3, or 0,0.5,1"
@@ -104,7 +108,7 @@ class InferConfig(NamingOptions, TileOptions, TrainedOptions):
         "", "HR picture of which a part (--box or --mask) is put into the given ones, which are then HR of its size"
     )
     box: tuple[int, ...] = option((), "that part: top,left,height,width in pixels")
-    mask: str = option("", "that part: a picture, white where it is, black elsewhere")
+    mask: str = option("", "that part: a picture, white where it is, black elsewhere", instead_of=("box",))
     t: int = option(
         -1,
         "step to which --interpolate and --fuse bring the pictures before they are made anew: the higher, the more is "
@@ -124,6 +128,8 @@ class InferConfig(NamingOptions, TileOptions, TrainedOptions):
         Raises:
             UserError: it has not so many steps.
         """
+        if self.steps is None:
+            return Way(self.sampler, timesteps if self.sampler == "ddpm" else min(FEW, timesteps))
         if self.steps > timesteps:
             raise UserError(f"the chain has {timesteps} steps, not {self.steps}")
         return Way(self.sampler, self.steps or timesteps)

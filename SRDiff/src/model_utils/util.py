@@ -1,14 +1,13 @@
 """What train.py, eval.py, infer.py and export.py put together: a network from a checkpoint, and what one says."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from common import UserError, trained
 from common.checkpoint import Checkpoint, load_into
 
-from ..model.srdiff import PRESETS, Hyper, SRDiffNet
+from ..model.srdiff import Hyper, SRDiffNet
 from . import official
 from .options import DEMO_SCALE, TrainedOptions
 
@@ -65,7 +64,7 @@ def load_network(options: TrainedOptions) -> tuple[SRDiffNet, Checkpoint, str]:
     source = options.ckpt_path or str(trained.demo_weights(DEMO_WEIGHTS, options.scale or DEMO_SCALE))
     saved = read(source)
     hyper = hyper_of(saved, source, options)
-    refuse_contradiction(options, hyper, source)
+    trained.refuse_contradiction(options, hyper, source)
     network = SRDiffNet(hyper)
     put_weights(network, saved, source)
     return network, saved, source
@@ -89,13 +88,3 @@ def read(path: str) -> Checkpoint:
             f"{path} holds the encoder alone (--stage rrdb): train the noise predictor with --rrdb_path {path}"
         )
     return saved
-
-
-def refuse_contradiction(options: TrainedOptions, hyper: Hyper, source: str) -> None:
-    """A network flag that was given must agree with the checkpoint.
-
-    Raises:
-        UserError: it does not.
-    """
-    asked = {**(asdict(PRESETS[options.model]) if options.model else {}), **options.asked()}
-    trained.refuse_contradiction(source, asdict(hyper), asked)

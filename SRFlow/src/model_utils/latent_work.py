@@ -1,14 +1,13 @@
 """The commands of infer.py that work on latents: pictures into them, back, and from one sample to another."""
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from common import UserError, images, runtime
+from common import UserError, images
 from common.grid import grid
-from common.picture_jobs import Job, Results
+from common.picture_jobs import Job, Results, progress_of
 from common.resize import imresize
 from common.tiling import Progress, pad_to_multiple
 
@@ -28,8 +27,9 @@ def encode(job: Job, results: Results, sampler: Sampler, options: EncodeConfig) 
         UserError: the LR picture is missing or does not fit.
     """
     target = results.reserve(job, f"{job.source.stem}.npz")
-    picture, alpha, notes = images.read_picture(job.source)
+    picture, alpha, notes, icc, _ = images.read_picture(job.source)
     said = [*notes, *(["transparency is not kept"] if alpha is not None else [])]
+    said += ["ICC profile is not kept"] if icc else []
     if options.lr:
         hr, lr = with_lr(job.source, picture, find_lr(options.lr, job, sampler.hyper.scale), sampler.hyper)
         said += ["cut to the LR picture"] if hr.shape[:2] < picture.shape[:2] else []
@@ -88,7 +88,8 @@ def read_latents(path: Path, sampler: Sampler) -> Latents:
 
 def picture_of(latents: Latents, parts: list[np.ndarray], sampler: Sampler, progress: Progress) -> np.ndarray:
     """What other latents of the same LR picture give, of the original size."""
-    return sampler.decode(latents.lr, parts, progress)[: latents.height, : latents.width]
+    result = sampler.decode(latents.lr, parts, progress)[: latents.height, : latents.width]
+    return images.Picture(latents.lr, None, ()).colored_alike(result)
 
 
 def with_bicubic(hr: np.ndarray, hyper: Hyper) -> tuple[np.ndarray, np.ndarray]:
@@ -132,8 +133,3 @@ def find_lr(given: str, job: Job, scale: int) -> Path:
 def result_name(stem: str, options: DecodeConfig, hyper: Hyper, number: str = "") -> str:
     """`baby` -> `baby_x4.png`."""
     return f"{stem}{options.suffix.replace('{scale}', str(hyper.scale))}{number}.{options.format}"
-
-
-def progress_of(path: Path) -> Callable:
-    """A bar for the tiles of a picture."""
-    return lambda total: runtime.progress(total, path.name, "tile")

@@ -3,6 +3,7 @@
 import os
 
 from common import UserError
+from common.values import counting_number
 
 
 def get_device_id() -> int:
@@ -22,6 +23,7 @@ def number(name: str) -> int:
         UserError: it is no number.
     """
     text = os.environ.get(name) or "0"
-    if not text.isdigit():
+    found = counting_number(text)
+    if found is None:
         raise UserError(f"{name} must be a number, not {text!r}")
-    return int(text)
+    return found

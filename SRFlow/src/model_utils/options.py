@@ -6,7 +6,7 @@ serves training and evaluation: each program takes from it what concerns it (`CO
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 from common import UserError
@@ -56,19 +56,38 @@ class NetworkOptions(NetworkChoice):
         NetworkChoice, "scale", 0, help="super resolution scale; default: the model's", choices=(0, 2, 4, 8)
     )
     model: str = again(
-        NetworkChoice, "model", help="a named network; default: the authors' of the scale, x4", choices=("", *NAMED)
+        NetworkChoice,
+        "model",
+        help="a named network; default: the authors' of the scale, x4",
+        choices=("", *NAMED),
+        presets=NAMED,
     )
-    num_features: int = option(0, "channels of the encoder; 0: the model's", aliases=("nf",), at_least=0)
-    num_blocks: int = option(0, "blocks of the encoder; 0: the model's", aliases=("nb",), at_least=0)
+    num_features: int = option(
+        0, "channels of the encoder; 0: the model's", aliases=("nf",), at_least=0, hyper="num_features"
+    )
+    num_blocks: int = option(
+        0, "blocks of the encoder; 0: the model's", aliases=("nb",), at_least=0, hyper="num_blocks"
+    )
     growth: int = option(
-        0, "channels that each convolution of a dense block adds; 0: the model's", aliases=("gc",), at_least=0
+        0,
+        "channels that each convolution of a dense block adds; 0: the model's",
+        aliases=("gc",),
+        at_least=0,
+        hyper="growth",
     )
-    stack: tuple[int, ...] = option((), "encoder's blocks, from 0, that the flow reads, as 1,3; default: the model's")
-    flow_levels: int = option(0, "levels of the flow; 0: the model's", aliases=("L",), at_least=0)
-    flow_steps: int = option(0, "flow steps in each level; 0: the model's", aliases=("K",), at_least=0)
-    hidden_channels: int = option(0, "channels inside the couplings; 0: the model's", at_least=0)
-    eps: float = option(0.0, "smallest scale of a coupling; 0: the model's, 1e-4", at_least=0, below=1)
-    bound: float = option(0.0, "limit of the values inside the flow when it samples; 0: the model's", at_least=0)
+    stack: tuple[int, ...] = option(
+        (), "encoder's blocks, from 0, that the flow reads, as 1,3; default: the model's", hyper="stack"
+    )
+    # "levels" and "steps" alone might be taken for something of the training
+    flow_levels: int = option(0, "levels of the flow; 0: the model's", aliases=("L",), at_least=0, hyper="levels")
+    flow_steps: int = option(0, "flow steps in each level; 0: the model's", aliases=("K",), at_least=0, hyper="steps")
+    hidden_channels: int = option(
+        0, "channels inside the couplings; 0: the model's", at_least=0, hyper="hidden_channels"
+    )
+    eps: float = option(0.0, "smallest scale of a coupling; 0: the model's, 1e-4", at_least=0, below=1, hyper="eps")
+    bound: float = option(
+        0.0, "limit of the values inside the flow when it samples; 0: the model's", at_least=0, hyper="bound"
+    )
 
     def hyper(self) -> Hyper:
         """The hyper-parameters that the options describe.
@@ -80,21 +99,12 @@ class NetworkOptions(NetworkChoice):
             raise UserError(f"{self.model} enlarges x{PRESETS[self.model].scale}, not x{self.scale}")
         return replace(rescaled(self.model or OF_SCALE[self.scale], self.scale), **self.asked())
 
-    def asked(self) -> dict[str, Any]:
-        """The hyper-parameters that options of their own give."""
-        given = {
-            "scale": self.scale,
-            "num_features": self.num_features,
-            "num_blocks": self.num_blocks,
-            "growth": self.growth,
-            "stack": self.stack,
-            "levels": self.flow_levels,  # "levels" and "steps" alone might be taken for something of the training
-            "steps": self.flow_steps,
-            "hidden_channels": self.hidden_channels,
-            "eps": self.eps,
-            "bound": self.bound,
-        }
-        return {name: value for name, value in given.items() if value}
+    def named(self, scale: int) -> dict[str, Any]:
+        """Those that --model alone gives; the authors' are of one scale each. The bound may be another each time."""
+        if not self.model:
+            return {}
+        named = asdict(rescaled(self.model, scale if self.model in SMALL else 0))
+        return {key: value for key, value in named.items() if key != "bound"}
 
     @classmethod
     def read_config(cls, path: str) -> dict[str, Any]:
@@ -156,11 +166,15 @@ class RecipeOptions(StepCount, StepOptions, AdamOptions):
         help="learning rate; default: the authors', 2.5e-4, at x8 5e-4, of stage rrdb 2e-4",
     )
     lr_steps_rel: tuple[float, ...] = option((0.5, 0.75, 0.9, 0.95), "shares of niter at which the rate falls")
-    lr_steps: tuple[int, ...] = option((), "steps at which the rate falls, instead of lr_steps_rel")
+    lr_steps: tuple[int, ...] = option(
+        (), "steps at which the rate falls, instead of lr_steps_rel", instead_of=("lr_steps_rel",)
+    )
     lr_steps_inverse_rel: tuple[float, ...] = option((), "shares of niter at which the rate rises again")
     lr_gamma: float = option(0.5, "factor of each fall of the rate", aliases=("gamma",), at_least=0)
     train_RRDB: bool = option(  # noqa: N815
-        False, "train the encoder from the first step, as the authors' released code does; false: it waits"
+        False,
+        "train the encoder from the first step, as the authors' released code does; false: it waits",
+        instead_of=("train_RRDB_delay",),
     )
     train_RRDB_delay: float = option(  # noqa: N815
         0.5, "share of niter after which a waiting encoder is trained as well; 1: never", at_least=0

@@ -25,12 +25,14 @@ class Trained(NamedTuple):
         arrays: its weights as `folding.fold` leaves them.
         source: name of the file.
         digest: tells the function of these weights from all others; that of a converted checkpoint is its original's.
+        heat: what its file recommends for samples of it, if it does.
     """
 
     hyper: Hyper
     arrays: dict[str, np.ndarray]
     source: str
     digest: str
+    heat: float | None = None
 
     @property
     def cache(self) -> Path | None:
@@ -49,7 +51,7 @@ def load_trained(options: TrainedOptions) -> Trained:
     saved, hyper, source = util.find(options)
     if saved.meta.get(FORM) == INFERENCE:
         check_arrays(saved.weights, hyper, source)
-        return Trained(hyper, saved.weights, source, saved.meta["digest"])
+        return Trained(hyper, saved.weights, source, saved.meta["digest"], saved.meta.get("heat"))
     network = SRFlowNet(hyper)
     util.put_weights(network, saved.weights, source)
     return from_network(network, saved, source)
@@ -66,12 +68,12 @@ def from_network(network: SRFlowNet, saved: Checkpoint, source: str) -> Trained:
         arrays = fold(weights_of(network), hyper)
     except UserError as error:
         raise UserError(f"{source}: {error}") from None
-    return Trained(hyper, arrays, source, digest_of(hyper, saved))
+    return Trained(hyper, arrays, source, digest_of(hyper, saved), saved.meta.get("heat"))
 
 
 def to_checkpoint(trained: Trained, saved: Checkpoint) -> Checkpoint:
     """The inference form of the checkpoint that `trained` came from."""
-    kept = {key: saved.meta[key] for key in ("step", "epoch", "config") if key in saved.meta}
+    kept = {key: saved.meta[key] for key in ("step", "epoch", "heat", "config") if key in saved.meta}
     meta = {**kept, **util.describe(trained.hyper, saved.meta.get("config", {}))}
     return Checkpoint(trained.arrays, {**meta, FORM: INFERENCE, "digest": trained.digest})
 

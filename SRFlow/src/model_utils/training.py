@@ -9,7 +9,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn
 
-from common import memory, recipe
+from common import memory, recipe, trained
 from common.checkpoint import Checkpoint, load_into
 from common.gradient import GradientStep
 from common.optimizer import Adam, MovingAverage
@@ -54,7 +54,8 @@ def make_network(options: TrainConfig, hyper: Hyper, from_start: bool) -> SRFlow
         return encoder
     network = SRFlowNet(hyper, options.seed)
     if options.ckpt_path and from_start:
-        load_weights(network, options.ckpt_path)
+        with trained.starting_from(options.ckpt_path, options, network):
+            load_weights(network, options.ckpt_path)
     if options.rrdb_path and from_start:
         weights = {ENCODER + name: array for name, array in read_encoder(options.rrdb_path).items()}
         load_into(network.RRDB, weights, source=options.rrdb_path)

@@ -19,6 +19,7 @@ from common.options import (
 from .options import DataOptions, EngineOptions, TrainedOptions
 
 GRAPHS = ("decode", "encode")
+HEAT = 0.9  # the authors'
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,9 @@ class EvalConfig(TableOptions, BorderOptions, EngineOptions, DataOptions, Traine
     """Options of eval.py."""
 
     val_GT_path: str = option(  # noqa: N815
-        "", "what is measured when dataset_GT_path is not given: the patches of a yml file's datasets.val"
+        "",
+        "what is measured when dataset_GT_path is not given: the patches of a yml file's datasets.val",
+        instead_of=("dataset_GT_path",),
     )
     val_LQ_path: str = option("", "their LR pictures; default: MATLAB's bicubic of HR")  # noqa: N815
     data_test: str = option("", TEST_SETS)
@@ -36,10 +39,10 @@ class EvalConfig(TableOptions, BorderOptions, EngineOptions, DataOptions, Traine
         "auto: patches for a .mindrecord, else the table",
         choices=("auto", "table", "patches"),
     )
-    heat: float = option(0.9, "standard deviation of the latents", at_least=0)
-    heats: tuple[float, ...] = option((), "several of them, as 0,0.5,0.9; default: heat alone")
+    heat: float = option(HEAT, "standard deviation of the latents", at_least=0)
+    heats: tuple[float, ...] = option((), "several of them, as 0,0.5,0.9; default: heat alone", instead_of=("heat",))
     samples: int = option(1, FIGURES_OF_SAMPLES, aliases=("draws",), at_least=1)
-    seed: int = option(10, SEED_OF_RESULTS, at_least=0)
+    seed: int = option(10, SEED_OF_RESULTS, at_least=0, below=2**32)
     nll: bool = option(True, "measure the likelihood of the HR pictures as well")
     output: str = again(
         TableOptions, "output", help="folder for the tables and pictures; default: a new one under runs/SRFlow"
@@ -67,9 +70,14 @@ class InferOptions(InputOptions, EngineOptions, TrainedOptions):
 class EnlargeConfig(NamingOptions, InferOptions):
     """Options of infer.py without a command: pictures are enlarged."""
 
-    heat: float = option(0.9, "standard deviation of the latents; 0: no chance, and a smoother picture", at_least=0)
+    heat: float | None = option(
+        None,
+        "standard deviation of the latents; 0: no chance, and a smoother picture; default: the checkpoint's, else "
+        f"{HEAT}",
+        at_least=0,
+    )
     samples: int = option(1, "pictures to make of each, name_1, name_2 ..., and a sheet of them", at_least=1)
-    seed: int = option(10, SEED_OF_RESULTS, at_least=0)
+    seed: int = option(10, SEED_OF_RESULTS, at_least=0, below=2**32)
     save_latents: bool = option(False, "write the latents of each sample as well, for infer.py interpolate")
 
 
@@ -89,7 +97,7 @@ class DecodeConfig(NamingOptions, InferOptions):
         "input",
         help="a file of latents (.npz), or a folder of them; --input may be left out, and several typed",
     )
-    format: str = again(NamingOptions, "format", "png", help="of the results", choices=("png", "jpg", "bmp"))
+    format: str = again(NamingOptions, "format", "png", help="of the results", choices=("png", "jpg", "bmp", "webp"))
 
 
 @dataclass(frozen=True)

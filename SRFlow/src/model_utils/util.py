@@ -1,7 +1,7 @@
 """What train.py, eval.py, infer.py and export.py put together: a network from a checkpoint, and what one says."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,9 @@ from common.checkpoint import Checkpoint
 from ..model.SRFlowNet import Hyper, SRFlowNet
 from ..model.SRFlowNet import load_weights as put_weights
 from . import official
-from .options import DEMO_SCALE, SMALL, TrainedOptions, rescaled
+from .options import DEMO_SCALE, TrainedOptions
 
 MODEL = "SRFlow"
-NOT_IN_THE_WEIGHTS = "bound"  # may be another one each time
 DEMO_WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
 ENCODER = "RRDB."  # opens the names of the encoder's parameters in a whole network
 
@@ -66,7 +65,7 @@ def find(options: TrainedOptions) -> tuple[Checkpoint, Hyper, str]:
     source = options.ckpt_path or str(trained.demo_weights(DEMO_WEIGHTS, options.scale or DEMO_SCALE))
     saved = read(source)
     hyper = hyper_of(saved, source, options)
-    refuse_contradiction(options, hyper, source)
+    trained.refuse_contradiction(options, hyper, source)
     return saved, hyper, source
 
 
@@ -98,15 +97,3 @@ def read_encoder(path: str) -> dict[str, np.ndarray]:
     weights = trained.read(path, MODEL, official.ROOTS).weights
     inside = {name.removeprefix(ENCODER): array for name, array in weights.items() if name.startswith(ENCODER)}
     return inside or dict(weights)
-
-
-def refuse_contradiction(options: TrainedOptions, hyper: Hyper, source: str) -> None:
-    """A network flag that was given must agree with the checkpoint.
-
-    Raises:
-        UserError: it does not.
-    """
-    scale = options.scale or (hyper.scale if options.model in SMALL else 0)
-    asked = {**(asdict(rescaled(options.model, scale)) if options.model else {}), **options.asked()}
-    asked.pop(NOT_IN_THE_WEIGHTS, None)
-    trained.refuse_contradiction(source, asdict(hyper), asked)

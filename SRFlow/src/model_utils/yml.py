@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from common import UserError
-from common.config import read_yaml
+from common.config import Translated, read_yaml
 from common.values import did_you_mean
 
 from .config import find_config
@@ -52,7 +52,7 @@ KEYS: dict[str, str | By | Only | Refused] = {
     "model": Only("SRFlow", "there is no other model here"),
     "distortion": Only("sr", "SRFlow enlarges pictures"),
     "scale": "scale",
-    "use_tb_logger": Refused("metrics.csv and curve.png are always written; there is no TensorBoard"),
+    "use_tb_logger": Only("true", "TensorBoard's events are always written where tensorboardX is installed"),
     "gpu_ids": Refused("DEVICE_ID=0 chooses a device, scripts/run_distribute_train_gpu.sh takes several"),
     "dataroot_GT": By(trained="dataset_GT_path"),
     "dataroot_LR": By(trained="dataset_LQ_path"),
@@ -125,6 +125,7 @@ KEYS: dict[str, str | By | Only | Refused] = {
     "logger.print_freq": By(train="log_every"),
     "logger.save_checkpoint_freq": By(train="save_checkpoint_freq"),
 }
+INSTEAD = (("heats", "heat"), ("dataset_GT_path", "val_GT_path"))  # of which the authors' files have both
 SECTIONS = ("datasets", "network_G", "path", "train", "val", "test", "logger")
 PATHS = ("dataset_GT_path", "dataset_LQ_path", "val_GT_path", "val_LQ_path", "ckpt_path", "rrdb_path", "resume")
 
@@ -142,7 +143,7 @@ def read(path: str, program: type) -> dict[str, Any]:
     content = read_yaml(file)
     if not any(section in content for section in SECTIONS):
         return content
-    options: dict[str, Any] = {}
+    options = Translated()
     faults = []
     for key, value in leaves(content):
         meaning = KEYS.get(key)
@@ -157,10 +158,13 @@ def read(path: str, program: type) -> dict[str, Any]:
                 faults.append(f"{key} must be {meaning.value}, not {value!r}: {meaning.otherwise}")
         elif (name := option_of(meaning, program)) and not is_without_effect(key, value):
             value = located(value, file) if name in PATHS else value
-            if options.setdefault(name, value) != value:
+            if options.take(name, value, key) != value:
                 faults.append(f"{key} is {value!r}, but {name} has been given as {options[name]!r} above")
     if faults:
         raise UserError(f"{file}: " + "; ".join(faults))
+    for name, other in INSTEAD if program.CONFIG_PART == "trained" else ():
+        if name in options:
+            options.pop(other, None)
     return options
 
 

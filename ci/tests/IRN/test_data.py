@@ -263,7 +263,7 @@ def test_pictures_that_are_all_too_small(tmp_path):
     ("changes", "message"),
     [
         ({"data": "nope"}, "--dataset_GT_path is not a folder: .*nope"),
-        ({"data": "empty"}, r"expected pictures \(.png, .jpg, .jpeg, .bmp\) in .*empty, found none"),
+        ({"data": "empty"}, r"expected pictures \(.png, .jpg, .* in .*empty, found none"),
         ({"dataset_LQ_path": "nope"}, "--dataset_LQ_path is not a folder: .*nope"),
         ({"dataset_LQ_path": "empty"}, "expected pictures .* in .*empty, found none"),
         ({"dataset_LQ_path": "one"}, r"1 of 2 pictures of .*hr have no x2 picture in .*one: 1\.png"),
@@ -294,5 +294,5 @@ def test_truncated_picture_is_named(tmp_path, kept):
     images.write_picture(tmp_path / "cut.png", noise(1))
     data = (tmp_path / "cut.png").read_bytes()
     (tmp_path / "cut.png").write_bytes(data[: int(kept * len(data)) if kept < 1 else kept])
-    with pytest.raises(UserError, match=r"cut\.png (is damaged or cut off|cannot be read as a picture)"):
+    with pytest.raises(UserError, match=r"cut\.png is damaged or cut off"):
         list(stream(tmp_path).prefetched(0, 1))

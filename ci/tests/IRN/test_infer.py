@@ -84,6 +84,7 @@ def test_any_picture_goes_both_ways(tiny, tmp_path, name, pixels, scale):
     assert lr.rgb.dtype == hr.rgb.dtype == np.uint8
     found = texts(lr_path)
     assert len(found.pop("irn_weights")) == 16
+    assert found.pop("irn_gray", "no") == ("yes" if pixels.ndim == 2 else "no")
     assert found == {"irn_original_size": f"{width}x{height}", "irn_scale": str(scale)}
     if pixels.ndim == 3 and pixels.shape[2] == 4:
         continued = np.pad(pixels[..., 3], [(0, -height % scale), (0, -width % scale)], mode="reflect")

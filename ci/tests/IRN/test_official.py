@@ -201,7 +201,7 @@ def test_files_of_other_networks_are_refused(tmp_path, shapes, message):
     [
         ({"scale": 2}, "has scale 4, not 2"),
         ({"growth": 16}, "has growth 1, not 16"),
-        ({"scale": 4, "block_num": (8, 8)}, None),  # the default, as the yml of the authors' test has it
+        ({"scale": 4, "block_num": (8, 8)}, r"has block_num \(1, 2\), not \(8, 8\)"),  # typed, be it the default
         ({"scale": 4, "block_num": (2, 2)}, r"has block_num \(1, 2\), not \(2, 2\)"),
         ({"model": "irn_small"}, "leave the flag out, or give another checkpoint"),
         ({"scale": 4}, None),

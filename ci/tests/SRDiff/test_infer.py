@@ -15,9 +15,10 @@ from common.resize import imresize
 from SRDiff import infer
 from SRDiff.src.model_utils.sampling import Sampler, Way, default_tile
 from SRDiff.src.model_utils.trained import load_trained
-from SRDiff.src.model_utils.use_options import InferConfig
+from SRDiff.src.model_utils.use_options import EvalConfig, InferConfig
 
 FEW = ("--sampler", "ddim", "--steps", 2)
+PAPER = ("--sampler", "ddpm")
 
 
 def run(*arguments):
@@ -68,7 +69,8 @@ def test_the_files_hold_what_the_formulas_give(saved, used, tmp_path, dtype):  #
     """The whole chain of the second of three samples, of a picture whose sides are no multiples of two."""
     lr = picture(5, 7, dtype=dtype)
     images.write_picture(tmp_path / "in" / "a.png", lr)
-    run(tmp_path / "in", "--ckpt_path", saved[4], "--samples", 3, "--seed", 5, "--output", tmp_path / "out")
+    words = ("--ckpt_path", saved[4], "--samples", 3, "--seed", 5, *PAPER)
+    run(tmp_path / "in", *words, "--output", tmp_path / "out")
     samples = [images.read_picture(tmp_path / "out" / f"a_x4_{number}.png").rgb for number in (1, 2, 3)]
     chain = Chain(used[4], lr, (6, 8))
     close(samples[1], chain.picture(chain.sample(promised_noise("a.png", chain.size, 5, 1)), dtype))
@@ -153,12 +155,28 @@ def test_no_seam_even_where_tiles_disagree(sampler):
 
 
 def test_tiles_of_a_large_picture(sampler):
-    """By default as large as memory allows, which the engine decides."""
+    """By default as large as the memory allows that the arrays of the picture leave, which the engine decides."""
     hyper = SimpleNamespace(hidden_size=64, scale=4)
     own = sampler.engine("predictor")
-    assert default_tile(hyper, (280, 280), own) == 0
-    assert default_tile(hyper, (1000, 300), own) == pytest.approx(286, abs=1)
-    assert 64 <= default_tile(hyper, (1000, 300), SimpleNamespace()) < 120
+    assert default_tile(hyper, (200, 200), own) == 0
+    assert default_tile(hyper, (1000, 300), own) == pytest.approx(143, abs=1)
+    assert default_tile(hyper, (1000, 300), SimpleNamespace()) == 64
+
+
+@pytest.mark.parametrize(
+    ("given", "way"),
+    [
+        ({}, Way("ddim", 10)),
+        ({"sampler": "dpm"}, Way("dpm", 10)),
+        ({"sampler": "ddpm"}, Way("ddpm", 100)),
+        ({"steps": 0}, Way("ddim", 100)),
+        ({"sampler": "ddpm", "steps": 20}, Way("ddpm", 20)),
+    ],
+)
+def test_ten_steps_unless_the_paper_is_asked_for(given, way):
+    """Of infer.py; eval.py measures the paper's chain."""
+    assert InferConfig(**given).way(100) == way
+    assert EvalConfig().ways(100) == [Way("ddpm", 100)]
 
 
 # ------------------------------------------------------------------------------------------ between and within pictures
@@ -167,7 +185,7 @@ def test_tiles_of_a_large_picture(sampler):
 def test_between_two_samples(saved, used, tmp_path):  # noqa: F811
     lr = picture(4, 6)
     images.write_picture(tmp_path / "a.png", lr)
-    words = ("--ckpt_path", saved[4], "--output", tmp_path / "out", "--seed", 2)
+    words = ("--ckpt_path", saved[4], "--output", tmp_path / "out", "--seed", 2, *PAPER)
     run(tmp_path / "a.png", "--interpolate", "--weight", "0,0.25,1", "--t", 6, *words)
     chain = Chain(used[4], lr, (4, 6))
     ends = [chain.sample(promised_noise("a.png", chain.size, 2, number)) for number in (0, 1)]
@@ -193,6 +211,7 @@ def test_a_part_of_another_picture(saved, used, tmp_path):  # noqa: F811
     mask[4:14, 8:20] = 255
     images.write_picture(tmp_path / "mask.png", mask)
     words = (tmp_path / "face.png", "--fuse", tmp_path / "other.png", "--ckpt_path", saved[4], "--t", 4, "--seed", 1)
+    words += PAPER
     run(*words, "--box", "4,8,10,12", "--output", tmp_path / "box")
     run(*words, "--mask", tmp_path / "mask.png", "--output", tmp_path / "mask")
     found = images.read_picture(tmp_path / "box" / "face_fused.png")

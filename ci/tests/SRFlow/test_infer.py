@@ -18,6 +18,7 @@ from common.resize import imresize
 from common.runtime import graph_mode
 from SRFlow import infer
 from SRFlow.src.model_utils import sampling
+from SRFlow.src.model_utils.converting import convert
 from SRFlow.src.model_utils.sampling import Sampler, default_tile, slerp
 from SRFlow.src.model_utils.trained import load_trained
 from SRFlow.src.model_utils.use_options import EnlargeConfig
@@ -115,6 +116,27 @@ def test_heat_0_leaves_nothing_to_chance(tiny, tmp_path):
         run(tmp_path / "a.png", "--ckpt_path", tiny[4], "--heat", 0, "--seed", seed, "--output", tmp_path / f"o{seed}")
     one, other = ((tmp_path / f"o{seed}" / "a_x4.png").read_bytes() for seed in (1, 2))
     assert one == other
+
+
+def test_the_heat_is_what_the_checkpoint_recommends(tiny, tmp_path):
+    """Also in the form that train2test.py writes; without a recommendation it is the authors'."""
+    images.write_picture(tmp_path / "a.png", picture(4, 6))
+    saved = checkpoint.read(tiny[4])
+    saved.meta["heat"] = 0.25
+    checkpoint.save(tmp_path / "calm.ckpt", saved)
+    list(convert(str(tmp_path / "calm.ckpt"), str(tmp_path / "form.ckpt")))
+    files = {"calm": tmp_path / "calm.ckpt", "form": tmp_path / "form.ckpt", "none": tiny[4]}
+    for name, path in files.items():
+        run(tmp_path / "a.png", "--ckpt_path", path, "--output", tmp_path / name)
+    for heat in (0.25, 0.9):
+        run(tmp_path / "a.png", "--ckpt_path", tiny[4], "--heat", heat, "--output", tmp_path / f"{heat}")
+    made = {path.parent.name: path.read_bytes() for path in tmp_path.glob("*/a_x4.png")}
+    assert made["calm"] == made["form"] == made["0.25"]
+    assert made["none"] == made["0.9"] != made["0.25"]
+
+
+def test_the_demo_weights_recommend_a_heat():
+    assert load_trained(EnlargeConfig()).heat == 0.5
 
 
 def test_a_grid_is_at_most_as_wide_as_a_screen():

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from ci.tests.options import unused_options
-from common import UserError, config
+from common import UserError, config, trained
 from common.checkpoint import Checkpoint, CheckpointError
 from common.config import option
 from SRFlow.src.model.SRFlowNet import PRESETS, Hyper
 from SRFlow.src.model_utils import official, util, yml
 from SRFlow.src.model_utils.config import MODEL_FOLDER
 from SRFlow.src.model_utils.options import NAMED, DataOptions, NetworkOptions, TrainConfig, TrainedOptions
+from SRFlow.src.model_utils.use_options import EvalConfig
 from SRFlow.src.model_utils.yml import KEYS, By, Only, Refused, leaves, read
 
 SHIPPED = {f"{name}.yml": hyper for name, hyper in PRESETS.items()}
@@ -200,7 +201,10 @@ def test_the_authors_file(write, caplog):
     assert (found.ckpt_path, found.heat) == ("../pretrained_models/SRFlow_DF2K_4X.pth", 0.9)
     assert found.heats == (0.0, 0.7, 0.8, 0.9)
     assert (found.dataset_GT_path, found.dataset_LQ_path) == ("../datasets/div2k-gt", "../datasets/div2k-x4")
-    assert (found.val_GT_path, found.limit, found.hyper()) == ("../datasets/DF2K-va", 0, Hyper())
+    assert (found.val_GT_path, found.limit, found.hyper()) == ("", 0, Hyper())  # whole pictures are measured
+    assert parse(EvalConfig, "--opt", path).all_heats() == (0.0, 0.7, 0.8, 0.9)
+    typed = parse(EvalConfig, "--opt", path, "--val_GT_path", "patches", "--heat", "0")
+    assert (typed.dataset_GT_path, typed.val_GT_path, typed.all_heats()) == ("", "patches", (0.0,))
 
 
 def test_defaults_of_training_are_the_authors():
@@ -386,19 +390,19 @@ FOUND = Hyper(4, 32, 4, 16, (1, 3), 3, 6, 32)
 )
 def test_flag_that_contradicts_the_checkpoint(words, message):
     with pytest.raises(UserError, match=message):
-        util.refuse_contradiction(parse(SomeEvaluation, *words.split()), FOUND, "x")
+        trained.refuse_contradiction(parse(SomeEvaluation, *words.split()), FOUND, "x")
 
 
 @pytest.mark.parametrize("words", ["", "--scale 4", "--K 6 --nf 32 --stack 1,3"])
 def test_flag_that_agrees_with_the_checkpoint(words):
-    util.refuse_contradiction(parse(SomeEvaluation, *words.split()), FOUND, "x")
+    trained.refuse_contradiction(parse(SomeEvaluation, *words.split()), FOUND, "x")
 
 
 def test_named_network_that_a_checkpoint_has_at_another_scale():
     small = parse(SomeEvaluation, "--model", "srflow_small", "--scale", "8").hyper()
-    util.refuse_contradiction(parse(SomeEvaluation, "--model", "srflow_small"), small, "x")
+    trained.refuse_contradiction(parse(SomeEvaluation, "--model", "srflow_small"), small, "x")
     with pytest.raises(UserError, match="x has scale 8, not 4"):
-        util.refuse_contradiction(parse(SomeEvaluation, "--model", "srflow_small", "--scale", "4"), small, "x")
+        trained.refuse_contradiction(parse(SomeEvaluation, "--model", "srflow_small", "--scale", "4"), small, "x")
 
 
 def test_network_from_a_checkpoint(tmp_path):

@@ -164,7 +164,7 @@ def test_decay():
     np.testing.assert_allclose([rates["cosine"](step) for step in (0, 200, 400, 500)], [0.5, 0.25, 0, 0], atol=1e-12)
     tenth = utils.learning_rate(options(decay="20-25", gamma=0.1))
     np.testing.assert_allclose([tenth(step) for step in (199, 200, 250)], [0.5, 0.05, 0.005])
-    for wrong in ("", "0", "2-", "2.5", "-3", "20-x", "linear"):
+    for wrong in ("", "0", "2-", "2.5", "-3", "20-x", "linear", "²", "9" * 5000):
         with pytest.raises(
             UserError, match=r"--decay must be a number of epochs, epochs joined by - \(20-25\), or cosine"
         ):

@@ -74,6 +74,8 @@ def from_yaml(tmp_path, text, *words):
         ("decay.gamma: 0.25", "decay", Decay(0.25)),
         ("decay:", "decay", Decay()),
         ("decay: {<<: {gamma: 0.3}, epochs: [1]}", "decay", Decay(0.3, (1,))),
+        ("track: Bicubic", "track", "bicubic"),
+        ("name: ~/data", "name", str(Path.home() / "data")),
     ],
 )
 def test_values_from_yaml(tmp_path, text, key, value):
@@ -161,6 +163,9 @@ def test_order_of_the_sources(tmp_path):
         ("scale: 5", "FILE: scale must be one of 2, 3, 4, not '5'"),
         ("mean: [1, 2]", "FILE: mean needs 3 values, not ['1', '2']"),
         ("mean: [1, 2, x]", "FILE: mean must be a number, not 'x'"),
+        ("lr: 1,5", "FILE: lr must be a number, not '1,5'"),
+        ("epochs: 99999999999999999999", "FILE: epochs must be a whole number, not '99999999999999999999'"),
+        ("epochs: ²", "FILE: epochs must be a whole number, not '²'"),
         ("decay: {epochs: [1, 2.5]}", "FILE: decay: epochs must be a whole number, not '2.5'"),
     ],
 )
@@ -202,6 +207,9 @@ def test_mistakes_on_the_command_line(words, message):
         (b"\xff\xfe\x00", "is not valid YAML"),
         (b"a: &a [*a]\n", "or one that contains itself"),
         (b"{[1]: 2}\n", "is not valid YAML"),
+        ("# 中文\nlr: 1\n".encode("gbk"), "is not valid YAML: its bytes are not UTF-8, save it as UTF-8 text"),
+        (b"lr: 1\n\tepochs: 1\n", "is not valid YAML: .* line 2, column 1"),
+        (b"lr: 1\n---\nlr: 2\n", "is not valid YAML: expected a single document"),
     ],
 )
 def test_files_that_are_no_configuration(tmp_path, content, message):
@@ -211,6 +219,12 @@ def test_files_that_are_no_configuration(tmp_path, content, message):
         config.load(Options, path)
     with pytest.raises(UserError, match="cannot read the configuration"):
         config.load(Options, tmp_path)
+
+
+@pytest.mark.parametrize("coded", ["utf-8-sig", "utf-16"])
+def test_files_of_windows(tmp_path, coded):
+    (tmp_path / "some.yaml").write_bytes("# 中文\r\nlr: 1e-3\r\nname: 超\r\n".encode(coded))
+    assert config.load(Options, tmp_path / "some.yaml") == dataclasses.replace(Options(), lr=1e-3, name="超")
 
 
 def test_empty_file_changes_nothing(tmp_path):

@@ -3,16 +3,19 @@
 import io
 import itertools
 import logging
+import os
+import stat
 import struct
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from common import UserError, images
+from common import UserError, checkpoint, config, images
 from common.images import read_picture, read_rgb, write_picture
-from common.picture_jobs import find_jobs
+from common.options import DeviceOptions
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
 GRAY, RGB, PALETTE, GRAY_ALPHA, RGBA = 0, 2, 3, 4, 6  # PNG's colour types
@@ -185,6 +188,110 @@ def test_read_rgb_says_what_it_drops(stored, caplog):
     np.testing.assert_array_equal(rgb, expected)
 
 
+def saved(kind: str, pixels: np.ndarray | None = None, **options) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(noise((16, 24, 3)) if pixels is None else pixels).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "WEBP", "GIF"])
+@pytest.mark.parametrize("name", ["photo.jpg", "photo.png", "photo.webp", "photo.tif"])
+def test_content_decides_not_the_name(stored, kind, name):
+    pixels = np.repeat(noise((4, 3, 1)), 3, axis=2)  # few colours, which a GIF holds as well
+    path = stored(saved(kind, pixels, **({"lossless": True} if kind == "WEBP" else {})), name)
+    np.testing.assert_array_equal(read_picture(path).rgb, pixels)
+    assert images.size_of(path) == (4, 3)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_tiff_with_16_bits(stored, channels):
+    pixels = noise((9, 11, channels), np.uint16)
+    order = [0] if channels == 1 else [2, 1, 0, 3][:channels]
+    picture = read_picture(stored(cv2.imencode(".tif", pixels[..., order])[1].tobytes(), "deep.tif"))
+    np.testing.assert_array_equal(picture.rgb, np.broadcast_to(pixels[..., :3], (9, 11, 3)))
+    assert (picture.alpha is None) == (channels < 4)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_tiff_in_which_0_is_white(stored, dtype):
+    pixels = noise((9, 11), dtype)
+    photometric = struct.pack("<HHIHH", 262, 3, 1, 1, 0)
+    data = saved("TIFF", pixels).replace(photometric, photometric[:8] + bytes(4))
+    np.testing.assert_array_equal(read_rgb(stored(data, "a.tif"))[..., 0], reduced(np.iinfo(dtype).max - pixels))
+
+
+def reduced(pixels: np.ndarray) -> np.ndarray:
+    return pixels if pixels.dtype == np.uint8 else np.rint(pixels / 257)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
+def test_size_is_that_of_the_upright_picture(stored, kind):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = stored(saved(kind, exif=exif.tobytes() if kind != "TIFF" else exif))
+    assert images.size_of(path) == read_picture(path).rgb.shape[:2] == (24, 16)
+
+
+@pytest.mark.parametrize("mode", ["F", "I", "LAB"])
+def test_tiff_of_other_values_is_refused(stored, mode):
+    buffer = io.BytesIO()
+    Image.new(mode, (8, 8)).save(buffer, "TIFF")
+    with pytest.raises(UserError, match=r"another kind than 8 or 16 bits .*: save it as PNG"):
+        read_picture(stored(buffer.getvalue(), "a.tif"))
+
+
+def app(number: int, body: bytes) -> bytes:
+    return bytes([0xFF, 0xE0 + number]) + struct.pack(">H", len(body) + 2) + body
+
+
+BIG = zlib.compress(bytes(3 * 2**20))
+BROKEN = {
+    "text of 3 MiB": chunk(b"zTXt", b"workflow\0\0" + BIG),
+    "international text of 3 MiB": chunk(b"iTXt", b"workflow\0\1\0\0\0" + BIG),
+    "profile of 3 MiB": chunk(b"iCCP", b"ICC\0\0" + BIG),
+    "profile packed by an unknown method": chunk(b"iCCP", b"ICC\0\1" + zlib.compress(b"abc")),
+    "altered checksum": chunk(b"tEXt", b"a\0b")[:-1] + b"?",
+    "EXIF that is none": chunk(b"eXIf", b"b'Exif\\x00'"),
+    "EXIF of two bytes": chunk(b"eXIf", b"MM"),
+    "raw EXIF that is none": chunk(b"tEXt", b"Raw profile type exif\0\nexif\n   8\nzzzz"),
+    "resolution cut off": chunk(b"pHYs", b"\0"),
+    "Photoshop's cut off": app(13, b"Photoshop 3.0\x008BIM\x04\x04"),
+    "JPEG's EXIF cut off": app(1, b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<HHHII", 3, 0x0110, 3, 1, 6)),
+    "index of further pictures": app(2, b"MPF\0II*\0\x08\0\0\0\x01\0\xff\xff"),
+}
+
+
+@pytest.mark.filterwarnings("error")  # Pillow's own do not reach the terminal
+@pytest.mark.parametrize("what", BROKEN)
+def test_broken_metadata_is_ignored(stored, caplog, what):
+    """Said once; what is whole beside it, such as the orientation, still counts; so do missing pixels."""
+    is_png, pixels = "JPEG" not in what and "Photoshop" not in what and "index" not in what, noise((16, 24, 3))
+    whole = png(pixels, RGB) if is_png else jpeg(pixels)
+    exif = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01" + struct.pack(">HHI", 3, 0, 0)
+    turned = b"" if "EXIF" in what else chunk(b"eXIf", exif) if is_png else app(1, b"Exif\0\0" + exif)
+    place = 33 if is_png else 2
+    data = whole[:place] + BROKEN[what] + turned + whole[place:]
+    path = stored(data)
+    found, _ = read_picture(path), read_picture(path)
+    expected = read_picture(stored(whole, "whole")).rgb
+    np.testing.assert_array_equal(found.rgb, expected[::-1, ::-1] if turned else expected)
+    assert images.size_of(path) == (16, 24)
+    assert [record.getMessage().partition(" (")[0] for record in caplog.records] == [
+        f"{path}: metadata that cannot be read is ignored"
+    ]
+    with pytest.raises(UserError, match="damaged or cut off"):
+        read_picture(stored(data[:-100], "cut"))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "MPO", "WEBP", "GIF", "TIFF"])
+def test_further_frames_are_named(stored, caplog, kind):
+    first = np.repeat(noise((4, 3, 1)), 3, axis=2)
+    data = saved(kind, first, save_all=True, append_images=[Image.fromarray(255 - first)])
+    assert read_rgb(stored(data)).shape == (4, 3, 3)
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.endswith(": only the first of its 2 images is read")
+
+
 # ------------------------------------------------------------------ damaged files and wrong paths
 
 
@@ -229,7 +336,7 @@ def test_wrong_paths(tmp_path, stored):
         read_picture(tmp_path / "nothing.png")
     with pytest.raises(UserError, match="is a folder"):
         read_picture(tmp_path)
-    with pytest.raises(UserError, match=r"text\.png is not a picture: expected a PNG, JPEG or BMP file"):
+    with pytest.raises(UserError, match=r"text\.png is not a picture, .* expected a PNG, JPEG, BMP, WebP or TIFF file"):
         read_picture(stored(b"these are words, not pixels" * 10, "text.png"))
     with pytest.raises(UserError, match="is not a picture"):
         read_picture(stored(b"", "empty.png"))
@@ -296,11 +403,73 @@ def test_bad_writes(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(UserError, match="cannot write"):
         write_picture(tmp_path / "file" / "a.png", noise((4, 4, 3)))
-    for wrong in (noise((4, 4)), noise((4, 4, 4)), noise((4, 4, 3)).astype(np.float32)):
+    for wrong in (noise((4,)), noise((4, 4, 4)), noise((4, 4, 3)).astype(np.float32)):
         with pytest.raises(ValueError, match="rgb must be"):
             write_picture(tmp_path / "a.png", wrong)
     with pytest.raises(ValueError, match="alpha must be"):
         write_picture(tmp_path / "a.png", noise((4, 4, 3)), noise((4, 5)))
+
+
+def profile(colours: bytes = b"RGB ") -> bytes:
+    """What says that it is an ICC profile, of such colours."""
+    return struct.pack(">I12x", 400) + colours + bytes(16) + b"acsp" + noise((360,)).tobytes()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
+def test_icc_profile_comes_back(tmp_path, suffix, dtype):
+    path = tmp_path / f"a{suffix}"
+    write_picture(path, noise((9, 11, 3), dtype), noise((9, 11), dtype), profile())
+    assert read_picture(path).icc == profile()
+    with Image.open(path) as other:
+        assert other.info["icc_profile"] == profile()
+
+
+def test_icc_profile_that_cannot_be_kept_is_named(tmp_path, stored, caplog):
+    gray = saved("PNG", noise((9, 11)), icc_profile=profile(b"GRAY"))
+    picture = read_picture(stored(gray))
+    assert picture.icc is None
+    assert picture.notes[-1] == "ICC profile dropped, it is not of RGB"
+    write_picture(tmp_path / "a.bmp", picture.rgb, None, profile())
+    assert "a.bmp: ICC profile dropped, BMP does not keep it" in caplog.text
+
+
+@pytest.mark.parametrize(("name", "side"), [("a.jpg", 65_501), ("a.JPEG", 65_501), ("a.webp", 16_384)])
+def test_more_pixels_than_the_format_holds(tmp_path, name, side):
+    for shape in ((2, side, 3), (side, 2, 3)):
+        with pytest.raises(UserError, match=rf"{name}: it has .* and \w+ at most {side - 1} a side: type --format png"):
+            write_picture(tmp_path / name, np.zeros(shape, np.uint8))
+    write_picture(tmp_path / name, np.zeros((2, side - 1, 3), np.uint8))
+
+
+WRITERS = {
+    "a.png": lambda path: write_picture(path, noise((4, 4, 3))),
+    "a.jpg": lambda path: write_picture(path, noise((4, 4, 3))),
+    "a.ckpt": lambda path: checkpoint.save(path, checkpoint.Checkpoint({"w": np.zeros(3, np.float32)}, {})),
+    "a.yaml": lambda path: config.save(DeviceOptions(), path),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_umask_and_the_rights_of_what_is_replaced(tmp_path, name):
+    path = tmp_path / name
+    for mask, rights in ((0o077, 0o600), (0o002, 0o664), (0o022, 0o644), (0o027, 0o640)):
+        before = os.umask(mask)
+        try:
+            path.unlink(missing_ok=True)
+            WRITERS[name](path)
+            assert stat.S_IMODE(path.stat().st_mode) == rights
+            path.chmod(0o606)
+            WRITERS[name](path)
+            assert stat.S_IMODE(path.stat().st_mode) == 0o606
+        finally:
+            os.umask(before)
+
+
+@pytest.mark.parametrize("stem", ["n" * 251, "长" * 83])
+def test_names_as_long_as_they_may_be(tmp_path, stem):
+    write_picture(tmp_path / f"{stem}.png", noise((4, 4, 3)))
+    assert [path.stem for path in tmp_path.iterdir()] == [stem]
 
 
 # ------------------------------------------------------------------ finding
@@ -315,6 +484,31 @@ def test_find_pictures(tmp_path):
     found = [path.relative_to(tmp_path).as_posix() for path in images.find_pictures(tmp_path)]
     assert found == ["b/03.bmp", "b/3.jpeg", "b/20.png", "Img1.jpg", "img2.PNG", "img10.png"]
     assert images.find_pictures(tmp_path / "img10.png") == [tmp_path / "img10.png"]
+
+
+def test_links_are_followed_and_what_is_left_out_is_named(tmp_path, caplog):
+    """A text is no picture and not worth a word; links that lead in circles end."""
+    for name in ("real/a.png", "pics/b.png", "pics/scan.TIF", "pics/photo.webp", "pics/c.gif", "pics/notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    for name, target in {
+        "pics/more": "../real",
+        "pics/again": "../real",
+        "pics/b2.png": "b.png",
+        "pics/gone.png": "../nowhere.png",
+        "pics/loop": ".",
+        "pics/up": "..",
+        "real/round": "../pics/sub",
+    }.items():
+        (tmp_path / name).symlink_to(target)
+    (tmp_path / "pics" / "sub").mkdir()
+    (tmp_path / "pics" / "sub" / "back").symlink_to("../../real")
+    found = [path.relative_to(tmp_path / "pics").as_posix() for path in images.find_pictures(tmp_path / "pics")]
+    assert sorted(found) == ["again/a.png", "b.png", "b2.png", "more/a.png", "photo.webp", "scan.TIF", "sub/back/a.png"]
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "left out" in said
+    for name in ("c.gif", "gone.png", "loop"):
+        assert name in said
 
 
 def test_pictures_in_a_folder_below_a_hidden_one(tmp_path):
@@ -469,13 +663,3 @@ def test_strip_refuses_wrong_pictures():
         images.comparison_strip([])
     with pytest.raises(ValueError, match=r"'SR' must be \(h, w, 3\) uint8"):
         images.comparison_strip([("SR", np.zeros((4, 4, 3), np.float32))])
-
-
-def test_pictures_that_are_not_read_are_named(tmp_path, caplog):
-    """Of a folder, by infer.py; a text is no picture and not worth a word."""
-    images.write_picture(tmp_path / "a.png", np.zeros((4, 4, 3), np.uint8))
-    for name in ("scan.TIF", "photo.webp", "notes.txt"):
-        (tmp_path / name).touch()
-    assert [job.source.name for job in find_jobs([str(tmp_path)], str(tmp_path / "results"))] == ["a.png"]
-    (said,) = [record.getMessage() for record in caplog.records]
-    assert said == f"{tmp_path}: 2 left out, neither PNG, JPEG nor BMP: photo.webp, scan.TIF"

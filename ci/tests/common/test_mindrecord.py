@@ -659,3 +659,16 @@ def test_a_misplaced_record_is_told(packed, monkeypatch):
     monkeypatch.setattr(mindrecord_read, "_rows", lambda manifest, indices: [(i + 1) % 13 for i in indices])
     with pytest.raises(UserError, match="gave record 1 for 0"):
         next(PatchRecords(packed).read())
+
+
+def test_umask_and_the_rights_of_a_set_that_is_replaced(hr_folder, tmp_path):
+    before = os.umask(0o027)
+    try:
+        for rights in (0o640, 0o664):  # of a new set, of one that was there
+            pack(options(hr_folder, tmp_path / "x.mindrecord"))
+            files = [path for path in tmp_path.iterdir() if path.is_file()]
+            assert {path.stat().st_mode & 0o777 for path in files} == {rights}
+            for path in files:
+                path.chmod(0o664)
+    finally:
+        os.umask(before)
