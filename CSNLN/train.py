@@ -38,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.recompute and options.batch_size % options.recompute:
         raise UserError(f"--batch_size {options.batch_size} must be a multiple of --recompute {options.recompute}")
     stream = dataset.training_stream(options, hyper, here)
-    validate = training.make_validation(srdata.evaluation_pairs(options, hyper), hyper) if here.is_main else None
+    typed = config.typed(TrainConfig, argv)
+    validate = training.make_validation(srdata.evaluation_pairs(options, hyper, typed), hyper) if here.is_main else None
     network = CSNLN(hyper, options.seed)
     if options.pre_trained and not saved:
         utils.load_weights(network, options.pre_trained)

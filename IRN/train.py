@@ -41,7 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     hyper = options.hyper()
     stream = training_stream(options, hyper, here)
-    validate = util.make_validation(util.validation_pictures(options), hyper, options.seed) if here.is_main else None
+    typed = config.typed(TrainConfig, argv)
+    pairs = util.validation_pictures(options, typed) if here.is_main else []
+    validate = util.make_validation(pairs, hyper, options.seed)
     network = InvRescaleNet(hyper, options.seed)
     if options.ckpt_path and not saved:
         util.load_weights(network, options.ckpt_path)

@@ -7,7 +7,7 @@ python SRDiff/train.py --resume runs/SRDiff/diffsr_df2k4x_x4-20261120-101500    
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,10 +28,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UserError(f"{source} is a run of --stage {saved.meta['stage']}, not {options.stage}")
     if not options.dataset_GT_path:
         raise UserError("which pictures? type --dataset_GT_path FOLDER, or a .mindrecord")
-    return train(replace(options, resume=""), saved, folder, source)  # or a new run with its config.yaml would go on
+    # `resume` goes, or a new run with its config.yaml would go on.
+    return train(replace(options, resume=""), saved, folder, source, config.typed(TrainConfig, argv))
 
 
-def train(options: TrainConfig, saved: Checkpoint | None, folder: Path | None, source: str) -> int:
+def train(options: TrainConfig, saved: Checkpoint | None, folder: Path | None, source: str, typed: Set[str]) -> int:
     """Train, from the start or from what was saved."""
     here = runtime.start(options.device_target, seed=options.seed, distribute=options.run_distribute)
     if options.device_num not in (0, here.world_size):
@@ -47,7 +48,7 @@ def train(options: TrainConfig, saved: Checkpoint | None, folder: Path | None, s
 
     hyper = options.hyper()
     stream = training_stream(options, hyper, here)
-    patches = patches_to_look_at(options, hyper) if here.is_main else []
+    patches = patches_to_look_at(options, hyper, typed) if here.is_main else []
     network = training.make_network(options, hyper, from_start=not saved)
     folder = runs.open_run(options, here, Path(options.save_dir), run_name(options), folder=folder, saved=saved)
     trainer = training.make_trainer(

@@ -7,7 +7,7 @@ python SRFlow/train.py --resume runs/SRFlow/srflow_x4-20261120-101500     # go o
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,10 +30,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not options.dataset_GT_path and not options.enable_modelarts:
         raise UserError("which pictures? type --dataset_GT_path FOLDER, or a .mindrecord")
     with workplace(replace(options, resume="")) as options:
-        return train(options, saved, folder, source)
+        return train(options, saved, folder, source, config.typed(TrainConfig, argv))
 
 
-def train(options: TrainConfig, saved: Checkpoint | None, folder: Path | None, source: str) -> int:
+def train(options: TrainConfig, saved: Checkpoint | None, folder: Path | None, source: str, typed: Set[str]) -> int:
     """Train, from the start or from what was saved."""
     here = runtime.start(options.device_target, seed=options.seed, distribute=options.run_distribute)
     if options.device_num not in (0, here.world_size):
@@ -49,7 +49,8 @@ def train(options: TrainConfig, saved: Checkpoint | None, folder: Path | None, s
 
     hyper = options.hyper()
     stream = training_stream(options, hyper, here)
-    validate = validating.make_validation(patches_to_look_at(options, hyper), options) if here.is_main else None
+    patches = patches_to_look_at(options, hyper, typed) if here.is_main else None
+    validate = validating.make_validation(patches, options)
     network = training.make_network(options, hyper, from_start=not saved)
     plan = training.plan(options, hyper, here.world_size, len(stream.pictures))
     name = run_name(options)

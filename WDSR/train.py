@@ -37,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     hyper = options.hyper()
     stream = srdata.training_stream(options, hyper, here)
-    validate = utils.make_validation(srdata.evaluation_pairs(options, hyper), hyper) if here.is_main else None
+    typed = config.typed(TrainConfig, argv)
+    validate = utils.make_validation(srdata.evaluation_pairs(options, hyper, typed), hyper) if here.is_main else None
     network = WDSR(hyper, options.seed)
     if options.ckpt_path and not saved:
         utils.load_weights(network, options.ckpt_path)

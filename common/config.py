@@ -90,6 +90,11 @@ def _merged(cls: type[T], arguments: argparse.Namespace, base: T | None) -> T:
     return merge(base, given, "command line")
 
 
+def typed(cls: type, argv: Sequence[str] | None) -> set[str]:
+    """Return the options that the command line gives, by their own names."""
+    return {key for key, value in vars(parser_of(cls, "").parse_args(argv)).items() if value is not None}
+
+
 def load(cls: type[T], path: str | Path) -> T:
     """Build `cls` from a YAML file; keys that it leaves out keep their defaults."""
     return merge(cls(), getattr(cls, "read_config", read_yaml)(path), str(path))

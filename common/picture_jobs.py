@@ -12,6 +12,7 @@ from common.atomic import make_writable
 from common.images import find_pictures
 from common.options import EnlargingOptions
 from common.resize import imresize
+from common.values import refuse_path
 
 log = logging.getLogger(__name__)
 OTHER_PICTURES = (".tif", ".tiff", ".webp", ".gif", ".jp2", ".heic", ".avif")  # that users have, and are not read here
@@ -73,6 +74,7 @@ class Results:
         Raises:
             UserError: an input stands there, or another picture's result.
         """
+        refuse_path(name, "a result's name with its --suffix")
         target = self.folder / job.inside / name
         place = target.resolve()
         if place in self._inputs:

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import math
+import os
 import types
 import typing
 from collections.abc import Iterable
@@ -12,6 +13,16 @@ from typing import Any
 from common import UserError
 
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+
+
+def refuse_path(name: str, option: str) -> None:
+    """Refuse what leads to another folder where a file name, or a part of one, is wanted.
+
+    Raises:
+        UserError: it does.
+    """
+    if os.path.basename(name) != name or name in (os.curdir, os.pardir):
+        raise UserError(f"{option} must be a part of a file name, not a path: {name!r}")
 
 
 def checked(value: Any, hint: Any, field: dataclasses.Field, place: str) -> Any:

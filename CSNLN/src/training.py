@@ -35,13 +35,15 @@ def plan(options: TrainConfig) -> Plan:
     return recipe.plan_in_epochs(options, learning_rate(options))
 
 
-def make_validation(pairs: list[Pair], hyper: Hyper) -> Callable[[CSNLN], dict[str, float]]:
-    """Mean PSNR-Y of the network, eager, over some pairs; these are decoded once and chopped as the authors do."""
+def make_validation(pairs: list[Pair], hyper: Hyper) -> Callable[[CSNLN], dict[str, float]] | None:
+    """Return network -> its mean PSNR-Y, eager, of images chopped as the authors do; None without pairs."""
 
     def upscaler(network: CSNLN) -> Callable[[np.ndarray], np.ndarray]:
         return chopped(Upscaler(lambda batch: network(Tensor(batch)).asnumpy(), hyper), hyper.scale)
 
     measure = psnr_validation(pairs, hyper.scale, Convention("y", hyper.scale), upscaler)
+    if measure is None:
+        return None
 
     def validate(network: CSNLN) -> dict[str, float]:
         network.set_train(False)

@@ -86,8 +86,8 @@ def refuse_contradiction(options: TrainedOptions, hyper: Hyper, source: str) -> 
     trained.refuse_contradiction(source, asdict(hyper), given)
 
 
-def make_validation(pairs: list[Pair], hyper: Hyper) -> Callable[[WDSR], dict[str, float]]:
-    """Mean PSNR-Y of the network, eager, over some pairs; these are decoded once."""
+def make_validation(pairs: list[Pair], hyper: Hyper) -> Callable[[WDSR], dict[str, float]] | None:
+    """Return network -> its mean PSNR-Y, eager, see `common.validation.psnr_validation`."""
 
     def upscaler(network: WDSR) -> Upscaler:
         form = network.inference_form()

@@ -1,5 +1,7 @@
 """Patches to look at while training."""
 
+from collections.abc import Container
+
 from common import picture_sets
 from common.picture_sets import Patch
 
@@ -8,11 +10,11 @@ from ..model_utils.options import TrainConfig
 from .folders import find_pictures, what_belongs_to
 
 
-def patches_to_look_at(options: TrainConfig, hyper: Hyper) -> list[Patch]:
+def patches_to_look_at(options: TrainConfig, hyper: Hyper, typed: Container[str] = ()) -> list[Patch]:
     """(hr, lr) uint8 HWC, see `common.picture_sets.patches_to_look_at`.
 
     Raises:
         UserError: pictures that are named are not there, or none is large enough.
     """
     side = options.lr_patch(hyper)
-    return picture_sets.patches_to_look_at(options, find_pictures, what_belongs_to, hyper.scale, side)
+    return picture_sets.patches_to_look_at(options, find_pictures, what_belongs_to, hyper.scale, side, typed)

@@ -1,5 +1,6 @@
 """Patches to look at while training."""
 
+from collections.abc import Container
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +14,16 @@ from ..model_utils.options import TrainConfig
 from .pictures import find_hr_folders, find_pictures
 
 
-def patches_to_look_at(options: TrainConfig, hyper: Hyper) -> tuple[np.ndarray, np.ndarray] | None:
+def patches_to_look_at(
+    options: TrainConfig, hyper: Hyper, typed: Container[str] = ()
+) -> tuple[np.ndarray, np.ndarray] | None:
     """(hr_image, lr_image) in [0, 1], NCHW, see `common.picture_sets.patches_to_look_at`; None for nothing.
 
     Raises:
         UserError: pictures that are named are not there, or none is large enough.
     """
-    side, hint = options.lr_patch(hyper), " (--val_GT_path '' does without)"
-    patches = picture_sets.patches_to_look_at(options, find_pictures, beside, hyper.scale, side, hint)
+    side = options.lr_patch(hyper)
+    patches = picture_sets.patches_to_look_at(options, find_pictures, beside, hyper.scale, side, typed)
     if not patches:
         return None
     hr_image, lr_image = (to_nchw([to_float(patch) for patch in of_all]) for of_all in zip(*patches, strict=True))

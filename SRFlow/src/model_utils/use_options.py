@@ -16,7 +16,7 @@ from common.options import (
     TableOptions,
 )
 
-from .options import DataOptions, EngineOptions, TrainedOptions
+from .options import DataOptions, EngineOptions, TrainedOptions, ValidationFolders
 
 GRAPHS = ("decode", "encode")
 
@@ -28,7 +28,7 @@ class EvalConfig(TableOptions, BorderOptions, EngineOptions, DataOptions, Traine
     val_GT_path: str = option(  # noqa: N815
         "", "what is measured when dataset_GT_path is not given: the patches of a yml file's datasets.val"
     )
-    val_LQ_path: str = option("", "their LR pictures; default: MATLAB's bicubic of HR")  # noqa: N815
+    val_LQ_path: str = again(ValidationFolders, "val_LQ_path")  # noqa: N815
     data_test: str = option("", TEST_SETS)
     protocol: str = option(
         "auto",
