@@ -31,17 +31,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     scale = network.hyper.scale
     sets = evaluation_sets(options.data_path, options.data_test, scale, options.data_range)
     figures = inference.figures(scale, options.crop, options.lpips_weights)
-    run_name, means = f"eval_{options.data_test.replace('/', '-')}_x{scale}", []
-    with EvaluationRun("CSNLN", run_name, source, scale, options, here) as run:
+    means = []
+    with EvaluationRun("CSNLN", source, scale, sets, options, here) as run:
         upscale, engine = inference.make_upscaler(network, options)
         runtime.keep_interrupts()
         for name, pairs in sets.items():
             ways = "".join(f", {word}" for word in ("chop", "self_ensemble") if getattr(options, word))
-            title, stem = f"{name} x{scale}, CSNLN {source}, {engine}{ways}", name.replace("/", "-").strip("-")
-            pictures = run.folder / stem if options.save_results else None
+            title = f"{name} x{scale}, CSNLN {source}, {engine}{ways}"
+            pictures = run.folder / name if options.save_results else None
             pairs = pairs[: options.limit or None]
             table = run.whole(evaluate(title, pairs, upscale, figures, scale, pictures, run.share))
-            run.add(name, table, of_pairs(pairs, scale, pictures), stem=stem)
+            run.add(name, table, of_pairs(pairs, scale, pictures))
             run.say(table.console())
             for number, row in enumerate(table.rows.values()):
                 run.say(f"{number} : current psnr: {row[figures[0].name][1]:.4f} [{figures[0].name}]")

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Sequence
 
 from common import UserError, config, runtime
+from common.atomic import refuse_path
 from IRN.src.options.options import EvalConfig
 
 log = logging.getLogger(__name__)
@@ -22,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = config.parse(EvalConfig, argv, description=__doc__)
     if not options.dataset_GT_path:
         raise UserError("which pictures? type --dataset_GT_path FOLDER")
+    refuse_path(options.suffix, "--suffix")
     here = runtime.start(options.device_target, distribute=options.run_distribute)
 
     from common.evaluation_run import EvaluationRun
@@ -33,8 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     sets = measuring.evaluation_sets(options, hyper.scale)
     columns = measuring.figures(hyper.scale, options.crop, options.lpips_weights)
     digest = rescaling.digest_of(hyper, saved)
-    run_name = options.name or f"eval_{'+'.join(sets)}_x{hyper.scale}"
-    with EvaluationRun("IRN", run_name, source, hyper.scale, options, here) as run:
+    with EvaluationRun("IRN", source, hyper.scale, sets, options, here, options.name) as run:
         rescaler = rescaling.make_rescaler(network, saved, source, options)
         runtime.keep_interrupts()
         for name, pairs in sets.items():

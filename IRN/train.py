@@ -42,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     hyper = options.hyper()
     stream = training_stream(options, hyper, here)
-    validate = util.make_validation(util.validation_pictures(options), hyper, options.seed) if here.is_main else None
+    pairs = util.validation_pictures(options) if here.is_main else []
+    validate = util.make_validation(pairs, hyper, options.seed)
     network = InvRescaleNet(hyper, options.seed)
     if options.ckpt_path and not saved:
         with trained.starting_from(options.ckpt_path, options, network):

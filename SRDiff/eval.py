@@ -34,8 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     scale, ways = trained.hyper.scale, options.ways(trained.hyper.timesteps)
     sets = data_sets.evaluation_sets(options, scale)
     columns = measuring.figures(options, scale, ways)
-    run_name = options.name or f"eval_{'+'.join(sets)}_x{scale}"
-    with EvaluationRun("SRDiff", run_name, trained.source, scale, options, here) as run:
+    with EvaluationRun("SRDiff", trained.source, scale, sets, options, here, options.name) as run:
         sampler = Sampler(trained, options.engine, options.tile)
         sampler.engine("encoder")  # before the clock runs
         runner = sampler.engine("predictor").name

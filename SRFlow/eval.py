@@ -34,8 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     scale = trained.hyper.scale
     sets = data_sets.evaluation_sets(options, scale)
     columns = measuring.figures(options, scale)
-    run_name = options.name or f"eval_{'+'.join(sets)}_x{scale}"
-    with EvaluationRun("SRFlow", run_name, trained.source, scale, options, here) as run:
+    with EvaluationRun("SRFlow", trained.source, scale, sets, options, here, options.name) as run:
         sampler = Sampler(trained, options.engine, options.tile)
         runner = sampler.engine("decode").name
         runtime.keep_interrupts()

@@ -50,7 +50,8 @@ def train(options: TrainConfig, saved: Checkpoint | None, folder: Path | None, s
 
     hyper = options.hyper()
     stream = training_stream(options, hyper, here)
-    validate = validating.make_validation(patches_to_look_at(options, hyper), options) if here.is_main else None
+    patches = patches_to_look_at(options, hyper) if here.is_main else None
+    validate = validating.make_validation(patches, options)
     network = training.make_network(options, hyper, from_start=not saved)
     work, ways = training.step_work(network, options, hyper), "--model srflow_small"
     need = memory.checked("SRFlow", work, here, options.batch_size, ways, options.no_memory_check)

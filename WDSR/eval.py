@@ -39,8 +39,7 @@ def run(options: EvalConfig) -> int:
         options.dir_data, options.data_test, scale, data_range=options.data_range, track=options.track
     )
     figures = utils.figures(scale, options.crop, options.lpips_weights)
-    run_name = f"eval_{options.data_test.replace('/', '-')}_x{scale}"
-    with EvaluationRun("WDSR", run_name, source, scale, options, here) as run:
+    with EvaluationRun("WDSR", source, scale, sets, options, here) as run:
         upscale, engine = utils.make_upscaler(network, saved, source, options)
         runtime.keep_interrupts()
         for name, pairs in sets.items():

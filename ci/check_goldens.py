@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # so that the script also runs uninstalled
 
 from ci.golden_runners import folder, registry  # noqa: E402
-from ci.golden_runners.core import FAIL, NO_RUNNER, NOT_COMPARED, PASS, Golden, Row  # noqa: E402
+from ci.golden_runners.core import FAIL, NO_RUNNER, NOT_COMPARED, PASS, Golden, MissingError, Row  # noqa: E402
 from common import config, runtime  # noqa: E402
 from common.config import option  # noqa: E402
 
@@ -75,6 +75,9 @@ def run_fixture(fixture: folder.Fixture, every_array: bool = False, only_mode: s
         try:
             with runtime.graph_mode(mode == registry.GRAPH):
                 runner.function(golden)
+        except MissingError as error:
+            finished, detail = False, f"the file has no {error.args[0]}; its runner ended there"
+            yield Row(fixture.name, mode, "the rest", NOT_COMPARED, detail=detail)
         except Exception as error:  # a network that breaks is a failed check; the other files are still run
             finished = False
             yield broken(fixture.name, mode, error)

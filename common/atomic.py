@@ -134,3 +134,13 @@ def make_writable(folder: Path) -> None:
         raise UserError(f"cannot write to {folder}: {error.strerror}") from None
     if folder.exists() and not os.access(folder, os.W_OK):
         raise UserError(f"cannot write to {folder}: permission denied")
+
+
+def refuse_path(name: str, option: str) -> None:
+    """Refuse what leads to another folder where a file name, or a part of one, is wanted.
+
+    Raises:
+        UserError: it does.
+    """
+    if os.path.basename(name) != name or name in (os.curdir, os.pardir):
+        raise UserError(f"{option} must be a part of a file name, not a path: {name!r}")

@@ -289,6 +289,12 @@ def origin(options: Any, name: str) -> Origin | None:
     return _origins(options).get(name, Origin(COMMAND_LINE, name) if given else None)
 
 
+def typed(options: Any, name: str) -> bool:
+    """Whether an option stands on the command line."""
+    said = origin(options, name)
+    return said is not None and said.source == COMMAND_LINE
+
+
 def _origins(options: Any) -> dict[str, Origin]:
     return vars(options).get("_origins", {})
 

@@ -1,18 +1,19 @@
 """DIV2K: the folders of its numbered pictures, and the numbers that are trained and tested on.
 
 DIV2K/DIV2K_train_HR/0001.png ... 0900.png           (0801 ... may also stand in DIV2K_valid_HR, as published)
-DIV2K/DIV2K_train_LR_bicubic/X2/0001x2.png ...
+DIV2K/DIV2K_train_LR_bicubic/X2/0001x2.png ...       (made by bicubic where there is no such folder)
+DIV2K/DIV2K_train_LR_unknown/X2/0001x2.png ...       (another track)
 """
 
 import logging
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 from common import UserError
-from common.pairs import Pair
+from common.pairs import NoSuchSetError, Pair, pairs_of
 
 log = logging.getLogger(__name__)
+SPLITS = "train", "valid", "test"
 HR = {"train": "DIV2K_train_HR", "test": "DIV2K_valid_HR"}
 
 
@@ -22,14 +23,10 @@ def find_root(folder: Path) -> Path | None:
 
 
 def require_root(folder: Path) -> Path:
-    """The same.
-
-    Raises:
-        UserError: there is no DIV2K.
-    """
+    """Return what `find_root` finds, or raise NoSuchSetError."""
     if root := find_root(folder):
         return root
-    raise UserError(f"no DIV2K in {folder}: expected {folder / 'DIV2K' / HR['train']} with 0001.png ...")
+    raise NoSuchSetError(f"no DIV2K in {folder}: expected {folder / 'DIV2K' / HR['train']} with 0001.png ...")
 
 
 def find_split(folder: Path, split: str) -> Path | None:
@@ -38,19 +35,26 @@ def find_split(folder: Path, split: str) -> Path | None:
     return next((place for place in places if place.is_dir()), None)
 
 
-def require_some(found: Sequence[Pair], numbers: range, root: Path) -> None:
-    """Whether there is any of the pictures that were asked for; a line of the log where some are missing.
+def find_numbered(folder: Path, numbers: range, scale: int, track: str = "bicubic") -> list[Pair]:
+    """Return the pairs of the numbers that are there, in their order, and log how many are missing.
 
     Raises:
-        UserError: there is none.
+        NoSuchSetError: no DIV2K, or none of the numbers.
+        UserError: an LR image is missing.
     """
+    root, found = require_root(folder), {}
+    for split in SPLITS:
+        if (hr := root / f"DIV2K_{split}_HR").is_dir():
+            for pair in pairs_of(hr, None, scale, track, numbers):
+                found.setdefault(int(pair.name), pair)
     asked = f"{numbers.start}-{numbers.stop - 1}"
     if not found:
-        raise UserError(
-            f"{root} has none of the pictures {asked}; type --data_range FIRST-LAST/FIRST-LAST for what it has"
+        raise NoSuchSetError(
+            f"{root} has none of the images {asked}; type --data_range FIRST-LAST/FIRST-LAST for what it has"
         )
     if len(found) < len(numbers):
-        log.warning("%s has %d of the %d pictures %s", root, len(found), len(numbers), asked)
+        log.warning("%s has %d of the %d images %s", root, len(found), len(numbers), asked)
+    return [found[number] for number in sorted(found)]
 
 
 def parse_ranges(text: str, example: str = "1-800/801-900") -> tuple[range, range]:

@@ -1,10 +1,11 @@
 """Runs a network that is ready for inference: in ONNX Runtime, which is faster on CPU, or in MindSpore.
 
-For ONNX Runtime the network is exported once, compared with MindSpore and kept beside its checkpoint as
-`<checkpoint>.<first 12 of the digest>.onnx` (in the user's cache folder where that place is not writable). These files
-may be deleted at any time.
+For ONNX Runtime the network is exported once, compared with MindSpore and cached in the user's cache folder as
+`mindspore-sr-zoo/<checkpoint>.<first 12 of the digest>.onnx`: the `CACHED` that were used last; where that folder
+cannot be written, it is exported in each run. These files may be deleted at any time.
 """
 
+import contextlib
 import logging
 import os
 from abc import ABC, abstractmethod
@@ -23,6 +24,7 @@ from common.proof import TOLERANCE, ExportError, Port, Proof, Sizes, as_arrays, 
 if TYPE_CHECKING:
     from mindspore import nn
 
+CACHED = 16
 log = logging.getLogger(__name__)
 
 
@@ -139,7 +141,7 @@ def make_engine(
         kind: "mindspore", "onnxruntime", or "auto": ONNX Runtime when MindSpore runs on CPU, the `onnx` extra is
             installed and the network can be exported, else MindSpore.
         network, inputs, outputs, sizes, tolerance: as for `common.export.export`.
-        cache: the checkpoint that the weights came from; None keeps no export.
+        cache: the checkpoint that the weights came from; None caches no export.
         digest: tells the weights and the form of the network from all others; an export serves only the same again.
 
     Raises:
@@ -158,7 +160,7 @@ def make_engine(
     ports = " ".join(f"{port.name}{port.shape}" for port in inputs)
     stamp = {"digest": digest, "zoo": __version__, "ports": f"{ports} -> {' '.join(outputs)}"}
     try:
-        return _onnx_engine(proof, _places(cache, digest), stamp)
+        return _onnx_engine(proof, _place(cache, digest), stamp)
     except ExportError as error:
         if kind == "onnxruntime":
             raise
@@ -173,31 +175,27 @@ def _prefers_onnx() -> bool:
     return get_context("device_target") == "CPU" and all(package is not None for package in packages)
 
 
-def _places(cache: str | Path | None, digest: str) -> list[Path]:
-    """Where an export may be kept, best first."""
-    if cache is None:
-        return []
-    name = f"{Path(cache).name}.{digest[:12]}.onnx"
+def _place(cache: str | Path | None, digest: str) -> Path | None:
+    """Return where an export is cached; None for nowhere."""
     personal = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
-    places = [Path(cache).parent / name, personal / "mindspore-sr-zoo" / name]
-    return places if personal.is_absolute() else places[:1]  # not absolute: a user without a home
+    if cache is None or not personal.is_absolute():  # not absolute: a user without a home
+        return None
+    return personal / "mindspore-sr-zoo" / f"{Path(cache).name}.{digest[:12]}.onnx"
 
 
-def _onnx_engine(proof: Proof, places: Sequence[Path], stamp: Mapping[str, str]) -> OnnxEngine:
-    for place in places:
-        engine = _kept(place, proof, stamp)
-        if engine is not None:
-            return engine
+def _onnx_engine(proof: Proof, place: Path | None, stamp: Mapping[str, str]) -> OnnxEngine:
+    if place is not None and (engine := _kept(place, proof, stamp)):
+        return engine
     data, report = draft(proof, "ONNX", stamp)
-    for place in places:
+    if place is not None:
         try:
             with replacing(place) as temporary:
                 temporary.write_bytes(data)
+            log.info("exported once for ONNX Runtime, %s: %s", report, place)
+            for old in sorted(place.parent.glob("*.onnx"), key=lambda path: path.stat().st_mtime_ns)[:-CACHED]:
+                old.unlink()
         except OSError as error:
             log.debug("%s: %s", place, error)
-        else:
-            log.info("exported once for ONNX Runtime, %s: %s", report, place)
-            break
     return OnnxEngine(data, proof.inputs, proof.outputs)
 
 
@@ -213,6 +211,8 @@ def _kept(place: Path, proof: Proof, stamp: Mapping[str, str]) -> OnnxEngine | N
         model = onnx.load_model_from_string(data)
         found = onnx_file.read_stamp(model) or {}
         if found.items() >= stamp.items():
+            with contextlib.suppress(OSError):
+                os.utime(place)  # the last used are those that stay
             return OnnxEngine(data, proof.inputs, proof.outputs)
     except Exception as error:  # protobuf and ONNX Runtime have exceptions of their own
         log.debug("%s: %s", place, error)

@@ -127,13 +127,21 @@ class Table:
             widths[last] += max(0, len(figure.name) - room)
             above += "  " + figure.name.rjust(room)
         texts = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
-        return "\n".join([title or self.title, above, *texts])
+        return "\n".join([title or self.title, above, *texts, *filter(None, [self.remark(figures)])])
+
+    def remark(self, figures: Sequence[Figure] | None = None) -> str:
+        """Return what explains an infinite mean of all figures or some; "" where there is none."""
+        figures = self.figures if figures is None else figures
+        exact = [name for name, row in self.rows.items() if any(np.inf in row[figure.name] for figure in figures)]
+        named = ", ".join(exact[:5]) + (" ..." if len(exact) > 5 else "")
+        return f"inf: reproduced exactly ({named}); one such image makes the mean inf" if exact else ""
 
     def markdown(self) -> str:
         """A Markdown table below the title."""
         head, *body = self.lines()
         rows = [head, ["---", *["---:"] * (len(head) - 1)], *body]
-        return f"## {self.title}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows)
+        remark = f"\n{self.remark()}\n" if self.remark() else ""
+        return f"## {self.title}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows) + remark
 
     def write(self, folder: Path, stem: str) -> None:
         """`stem.csv` (full precision) and `stem.md`."""

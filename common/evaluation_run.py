@@ -1,7 +1,8 @@
 """One call of eval.py: its folder, its report, and the workers that share its pictures."""
 
 import contextlib
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -28,20 +29,30 @@ class EvaluationRun:
 
     Args:
         model, source, scale: what is evaluated; `source` is the checkpoint.
-        name: of a new folder in runs/`model`; `options.output` is taken instead when it is given.
+        sets: what the results of the data sets are called.
+        name: of a new folder in runs/`model`, `sets` by default; `options.output` is taken instead when it is given.
 
     Raises:
-        UserError: the folder cannot be made or written.
+        UserError: the folder cannot be made or written, or has results already.
     """
 
     def __init__(
-        self, model: str, name: str, source: str, scale: int, options: TableOptions, here: runtime.Runtime
+        self,
+        model: str,
+        source: str,
+        scale: int,
+        sets: Collection[str],
+        options: TableOptions,
+        here: runtime.Runtime,
+        name: str = "",
     ) -> None:
         self._here, self._made = here, False
         folder = options.output
         if folder:
+            refuse_results(Path(folder), sets)
             make_writable(Path(folder))
         elif here.is_main:
+            name = name or f"eval_{'+'.join(sets)}_x{scale}"
             folder, self._made = str(make_run_folder(Path("runs") / model, name)), True
         self.folder = Path(self.gather(folder)[0])
         self._report = Report(self.folder, model, source, scale, options)
@@ -104,6 +115,16 @@ class EvaluationRun:
         """Rank 0 prints at once."""
         if self._here.is_main:
             print(text, flush=True)  # noqa: T201
+
+
+def refuse_results(folder: Path, sets: Iterable[str]) -> None:
+    """Refuse a folder with results of another evaluation, which would stay between the new ones.
+
+    Raises:
+        UserError: it has tables, or a folder of a set.
+    """
+    if folder.is_dir() and (old := [*folder.glob("*.csv"), *filter(os.path.lexists, (folder / one for one in sets))]):
+        raise UserError(f"--output {folder} has {old[0].name} already: type a new folder, or remove the old results")
 
 
 def in_turn(parts: Sequence[Sequence[T]]) -> list[T]:

@@ -101,7 +101,12 @@ class Picture(NamedTuple):
         if (self.rgb != self.rgb[..., :1]).any():
             return result
         luma = cv2.cvtColor(np.ascontiguousarray(result), cv2.COLOR_RGB2GRAY)
-        return luma if _GRAY_NOTES.intersection(self.notes) else np.dstack([luma] * 3)
+        return luma if self.is_gray else np.dstack([luma] * 3)
+
+    @property
+    def is_gray(self) -> bool:
+        """Whether the file has no colours."""
+        return bool(_GRAY_NOTES.intersection(self.notes))
 
 
 def read_picture(path: str | Path) -> Picture:
@@ -161,13 +166,27 @@ def read_rgb(path: str | Path) -> np.ndarray:
     Raises:
         UserError: As `read_picture`.
     """
-    rgb, alpha = read_picture(path)[:2]
-    if alpha is not None:
+    return _as_rgb(path, read_picture(path))
+
+
+def read_measured(path: str | Path) -> np.ndarray:
+    """Read as `read_rgb`; a gray file as one plane seen three times (stride 0), which `common.metrics` measures alone.
+
+    Raises:
+        UserError: As `read_picture`.
+    """
+    picture = read_picture(path)
+    rgb = _as_rgb(path, picture)
+    return np.broadcast_to(rgb[..., :1], rgb.shape) if picture.is_gray else rgb
+
+
+def _as_rgb(path: str | Path, picture: Picture) -> np.ndarray:
+    if picture.alpha is not None:
         _warn_once(f"{path}: transparency (alpha channel) dropped")
-    if rgb.dtype == np.uint16:
+    if picture.rgb.dtype == np.uint16:
         _warn_once(f"{path}: 16 bits per channel, reduced to 8")
-        return reduce_to_8_bit(rgb)
-    return rgb
+        return reduce_to_8_bit(picture.rgb)
+    return picture.rgb
 
 
 def check_writable(path: Path, height: int, width: int) -> None:

@@ -4,6 +4,9 @@ The same pair of pictures gives 36.0 dB on RGB and 40.9 dB on Y. Published figur
 
 - channels: RGB, or the luma Y, which is never rounded here (MATLAB's `rgb2ycbcr` of a uint8 picture does round it);
 - luma: three sets of weights are in use, see `LUMA`. They move PSNR-Y by up to 1e-4 dB;
+- gray ground truth: measured as it is, from 0 to 255, as MATLAB's scripts do, where it is one plane seen as RGB, which
+  is how `common.pairs.read_hr` gives a gray file; Y of an RGB copy (16 to 235) has 1.32 dB more (Set14's bridge: 0.09
+  dB on the mean);
 - crop: pixels cut from each side: none, the scale (benchmarks), or the scale + 6 (DIV2K);
 - SSIM window: 11x11 gaussian with population moments (Wang et al. 2004), or scikit-image's default.
 
@@ -173,7 +176,7 @@ class Convention:
         """The whole convention as a line below a table."""
         if self.channels == "y":
             weights = ", ".join(f"{weight:.6f}" for weight in LUMA[self.luma])
-            planes = f"un-rounded Y = 16 + ({weights}) . RGB"
+            planes = f"un-rounded Y = 16 + ({weights}) . RGB (gray files as they are)"
         else:
             planes = "RGB"
         window = _WINDOWS[self.ssim_window].text
@@ -203,11 +206,13 @@ def _prepare(
     if min(height, width) - 2 * crop < smallest:
         side = smallest + 2 * crop
         raise UserError(f"{name} with crop {crop} needs pictures of at least {side}x{side}, found {height}x{width}")
-    weights = _lookup(LUMA, luma, "luma")
-    return _planes(sr, channels, crop, weights), _planes(hr, channels, crop, weights)
+    weights, offset = _lookup(LUMA, luma, "luma"), LUMA_OFFSET
+    if hr.ndim == 3 and hr.strides[2] == 0:  # one plane seen as RGB: a gray image, measured as it is
+        weights, offset = weights / weights.sum(), 0.0
+    return _planes(sr, channels, crop, weights, offset), _planes(hr, channels, crop, weights, offset)
 
 
-def _planes(image: np.ndarray, channels: str, crop: int, weights: np.ndarray) -> np.ndarray:
+def _planes(image: np.ndarray, channels: str, crop: int, weights: np.ndarray, offset: float) -> np.ndarray:
     if image.dtype != np.uint8 and image.dtype.kind != "f":
         raise ValueError(f"pictures must be uint8, or float in [0, 255], got {image.dtype}")
     is_plane = image.ndim == 2 and channels == "y"
@@ -216,7 +221,7 @@ def _planes(image: np.ndarray, channels: str, crop: int, weights: np.ndarray) ->
     kept = image[crop : image.shape[0] - crop, crop : image.shape[1] - crop].astype(np.float64)
     if is_plane:
         return kept[None]
-    return (kept @ weights + LUMA_OFFSET)[None] if channels == "y" else kept.transpose(2, 0, 1)
+    return (kept @ weights + offset)[None] if channels == "y" else kept.transpose(2, 0, 1)
 
 
 def _ssim_plane(x: np.ndarray, y: np.ndarray, window: _Window) -> float:

@@ -104,7 +104,9 @@ class PictureFolders:
         aliases=("dir_data", "data_path", "dataroot_GT", "dataroot"),
     )
     dataset_LQ_path: str = option(  # noqa: N815
-        "", "folder of LR pictures; default: MATLAB's bicubic of HR", aliases=("dataroot_LQ", "dataroot_LR")
+        "",
+        "folder of LR pictures; default: what is beside HR (as LR_bicubic/X4), else MATLAB's bicubic",
+        aliases=("dataroot_LQ", "dataroot_LR"),
     )
     data_name: str = option("", "name of the data set, for the log and the tables; default: the folder's")
 

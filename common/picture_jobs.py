@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from common import UserError, images, runtime
-from common.atomic import make_writable
+from common.atomic import make_writable, refuse_path
 from common.images import find_pictures
 from common.options import EnlargingOptions
 from common.resize import imresize
@@ -78,6 +78,7 @@ class Results:
         """
         if len(os.fsencode(name)) > NAME_BYTES:
             raise UserError(f"the name {name} has more than {NAME_BYTES} bytes: shorten {job.source}, or --suffix")
+        refuse_path(name, "a result's name with its --suffix")
         target = self.folder / job.inside / name
         place = target.resolve()
         if place in self._inputs:

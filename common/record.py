@@ -78,12 +78,14 @@ class Record:
         return [step for step, _ in kept], [value for _, value in kept]
 
     def draw(self) -> Path | None:
-        """Write `curve.png`: the loss, and below it each score of the validation.
+        """Write `curve.png`: the loss, and below it the scores of the validation, one at several heats in one panel.
 
         A picture is not worth a run: without matplotlib, or where it cannot be written, there is none.
         """
-        panels = ["loss", *(name for name in self.columns if name not in FIRST_COLUMNS)]
-        panels = [name for name in panels if self.series(name)[0]]
+        panels: dict[str, list[str]] = {}
+        for name in ("loss", *(name for name in self.columns if name not in FIRST_COLUMNS)):
+            if self.series(name)[0]:
+                panels.setdefault(name.partition(", heat ")[0], []).append(name)
         if not panels:
             return None
         try:
@@ -92,8 +94,8 @@ class Record:
             return None
         figure = Figure(figsize=(8, 1 + 2.4 * len(panels)), layout="constrained")
         axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
-        for axis, name in zip(axes, panels, strict=True):
-            self._draw_panel(axis, name)
+        for axis, (title, names) in zip(axes, panels.items(), strict=True):
+            self._draw_panel(axis, title, names)
         axes[-1].set_xlabel("step")
         path = self.folder / "curve.png"
         try:
@@ -104,25 +106,29 @@ class Record:
             return None
         return path
 
-    def _draw_panel(self, axis: Any, name: str) -> None:
-        """One curve; a long one pale, with its running mean over a fiftieth of it."""
+    def _draw_panel(self, axis: Any, title: str, names: list[str]) -> None:
+        """Draw one curve or several; a long one pale, with its running mean over a fiftieth of it."""
         from matplotlib.ticker import LogFormatter
 
         class Plain(LogFormatter):  # labels the ticks that matplotlib would, as 20 rather than 2 x 10^1
             def __call__(self, value: float, place: int | None = None) -> str:
                 return f"{value:.3g}" if super().__call__(value, place) else ""
 
-        steps, values = self.series(name)
-        window = len(values) // 50
-        axis.plot(steps, values, color=GRAY if window > 1 else ORANGE, marker="." if len(steps) < 60 else None, lw=1)
-        if window > 1:
-            means = [sum(values[i : i + window]) / window for i in range(len(values) - window + 1)]
-            axis.plot(steps[window // 2 :][: len(means)], means, color=ORANGE, lw=1.5)
-        if name == "loss" and min(values) > 0:
+        for number, name in enumerate(names):
+            steps, values = self.series(name)
+            window, color = len(values) // 50, ORANGE if len(names) == 1 else f"C{number}"
+            label, marker = name.removeprefix(f"{title}, "), "." if len(steps) < 60 else None
+            axis.plot(steps, values, color=GRAY if window > 1 else color, marker=marker, lw=1, label=label)
+            if window > 1:
+                means = [sum(values[i : i + window]) / window for i in range(len(values) - window + 1)]
+                axis.plot(steps[window // 2 :][: len(means)], means, color=color, lw=1.5)
+        if len(names) > 1:
+            axis.legend(fontsize="small")
+        if title == "loss" and min(values) > 0:
             axis.set_yscale("log")
             axis.yaxis.set_major_formatter(Plain(minor_thresholds=(2, 0.5)))
             axis.yaxis.set_minor_formatter(Plain(minor_thresholds=(2, 0.5)))
-        axis.set_ylabel(name)
+        axis.set_ylabel(title)
         axis.grid(alpha=0.3, which="both")
         axis.spines[["top", "right"]].set_visible(False)
 

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from common import UserError
+from common.atomic import refuse_path
 from common.console import duration, open_streams, progress, shows_bar, start_log
 
 __all__ = ["DEVICES", "DEVICE_CHOICES", "Runtime", "choose_device", "gather", "graph_mode", "run_main", "start"]
@@ -238,6 +239,7 @@ def _join(device: str) -> Runtime:
 
 def make_run_folder(parent: Path, name: str) -> Path:
     """A new folder `parent/name-YYYYmmdd-HHMMSS` (with -2, -3 ... when taken); nothing is ever overwritten."""
+    refuse_path(name, "--name")
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     for count in range(1, 1000):
         folder = parent / (f"{name}-{stamp}" + (f"-{count}" if count > 1 else ""))

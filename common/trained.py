@@ -152,7 +152,7 @@ def start_from(network: "nn.Cell", saved: Checkpoint, source: str, names: Names 
 
 
 def cache_of(source: str) -> Path | None:
-    """The file of the weights, beside which exports are kept; None where they are of no file."""
+    """Return the file of the weights, by which exports are cached; None where they are of no file."""
     return Path(source) if Path(source).is_file() else None
 
 

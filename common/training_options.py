@@ -136,4 +136,6 @@ class ValidationFolders:
     val_GT_path: str = option(  # noqa: N815
         "", "HR pictures to look at while training; default: what belongs to the training pictures"
     )
-    val_LQ_path: str = option("", "their LR pictures; default: MATLAB's bicubic of HR")  # noqa: N815
+    val_LQ_path: str = option(  # noqa: N815
+        "", "their LR pictures; default: what is beside HR, else MATLAB's bicubic"
+    )

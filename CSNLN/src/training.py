@@ -56,13 +56,15 @@ def step_work(network: CSNLN, options: TrainConfig) -> memory.Work:
     return work._replace(tables=images * depth * tables)
 
 
-def make_validation(pairs: list[Pair], hyper: Hyper) -> Validation:
-    """Mean PSNR-Y of the network, eager, over some pairs; these are decoded once and chopped as the authors do."""
+def make_validation(pairs: list[Pair], hyper: Hyper) -> Validation | None:
+    """Return network -> its mean PSNR-Y, eager, of images chopped as the authors do; None without pairs."""
 
     def upscaler(network: CSNLN) -> Callable[[np.ndarray], np.ndarray]:
         return chopped(Upscaler(lambda batch: network(Tensor(batch)).asnumpy(), hyper), hyper.scale)
 
     measure = psnr_validation(pairs, hyper.scale, Convention("y", hyper.scale), upscaler)
+    if measure is None:
+        return None
 
     def validate(network: CSNLN) -> Mapping[str, float]:
         network.set_train(False)

@@ -89,8 +89,8 @@ def load_network(options: TrainedOptions) -> tuple[WDSR, Checkpoint, str]:
     return network, saved, source
 
 
-def make_validation(pairs: list[Pair], hyper: Hyper) -> Validation:
-    """Mean PSNR-Y of the network, eager, over some pairs; these are decoded once."""
+def make_validation(pairs: list[Pair], hyper: Hyper) -> Validation | None:
+    """Return network -> its mean PSNR-Y, eager, see `common.validation.psnr_validation`."""
 
     def upscaler(network: WDSR) -> Upscaler:
         form = network.inference_form()

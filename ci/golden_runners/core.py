@@ -40,6 +40,10 @@ class Comparison(NamedTuple):
     detail: str = ""
 
 
+class MissingError(KeyError):
+    """The fixture does not have an array that a runner needs."""
+
+
 class Golden:
     """A fixture for one run of its runner.
 
@@ -64,6 +68,8 @@ class Golden:
         self._set_aside: dict[str, tuple[str, str]] = {}  # key -> (verdict, reason)
 
     def __getitem__(self, key: str) -> np.ndarray:
+        if key not in self.arrays:
+            raise MissingError(key)
         return self.arrays[key]
 
     def under(self, prefix: str) -> dict[str, np.ndarray]:
@@ -71,7 +77,7 @@ class Golden:
         return {key[len(prefix) :]: array for key, array in self.arrays.items() if key.startswith(prefix)}
 
     def compare(self, key: str, value: Any, *, bounds: Mapping[str, float] | None = None, quantity: str = "") -> None:
-        """Compares one array.
+        """Compare one array, if the fixture has it.
 
         Args:
             key: of the reference.
@@ -79,6 +85,8 @@ class Golden:
             bounds: as for `judge`; None takes the manifest's for the group of the key.
             quantity: row that the array counts in; "" is the group of the key.
         """
+        if key not in self.arrays:
+            return
         group = key.split("/")[0] + "/"
         bounds = self.tolerance.get(group) if bounds is None else bounds
         value = value.asnumpy() if hasattr(value, "asnumpy") else np.asarray(value)

@@ -53,11 +53,11 @@ def compare_pictures(golden: Golden, upscale: Upscaler) -> None:
             if name != "sr":
                 golden.leave_out(f"out/{name}", "compared in PyNative mode")
         return
-    scale, picture = golden.config["scale"], golden["in/chop_lr"][0].transpose(1, 2, 0)
     sizes = {"minsize3600": CHOP_LEAST, "minsize_recursive": golden.config.get("rec_min")}
     for name, least in sizes.items():
         if f"out/chop_shave2_{name}" in golden.arrays:
-            enlarge = chopped(upscale, scale, CHOP_SHAVE, least)
+            enlarge = chopped(upscale, golden.config["scale"], CHOP_SHAVE, least)
+            picture = golden["in/chop_lr"][0].transpose(1, 2, 0)
             golden.compare(f"out/chop_shave2_{name}", enlarge(picture).transpose(2, 0, 1)[None])
     ensemble = self_ensemble(upscale)(golden["in/lr"][0].transpose(1, 2, 0))
     golden.compare("out/self_ensemble_x8", ensemble.transpose(2, 0, 1)[None])

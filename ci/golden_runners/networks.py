@@ -47,7 +47,7 @@ def train_l1(golden: Golden, network: nn.Cell, loss: nn.Cell, batch: Sequence[Te
     parameters = network.trainable_params()
     step, adam = gradient_function(golden, loss, parameters), Adam(parameters)
     losses = []
-    for number in range(len(golden["adam/l1"])):
+    for number in range(len(golden.arrays.get("adam/l1", [0]))):
         values, gradients = step(*batch)
         losses.append(float(values[0].asnumpy()))
         if number == 0:

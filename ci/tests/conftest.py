@@ -1,5 +1,6 @@
 """Fixtures for every test: where things are, and fixed random seeds."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,11 @@ import pytest
 import common  # noqa: F401  (sets the environment before mindspore is imported)
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Cache exports here instead of in the home of the user."""
+    os.environ["XDG_CACHE_HOME"] = str(config.cache.mkdir("user"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,6 +3,7 @@
 import collections
 import hashlib
 import itertools
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from common.mindrecord.manifest import Manifest, check_set, data_names
 from common.mindrecord.writer import hash_record, mindspore_reason
 from common.runtime import progress
 
+log = logging.getLogger(__name__)
 _CHUNK = 1024  # records asked of MindSpore at a time: an endless iterator of indices can be followed
 
 
@@ -75,6 +77,7 @@ def open_patches(path: str | Path, scale: int, patch: int = 0) -> PatchRecords:
         raise UserError(f"{path} was packed for x{records.scale}, not x{scale}")
     if 0 < records.manifest.patch < patch:
         raise UserError(f"{path} holds patches of {records.manifest.patch}, smaller than --patch_size {patch}")
+    log.info("%d images or patches of %s, LR read from it", len(records), path)
     return records
 
 

@@ -32,7 +32,7 @@ CONVENTIONS = {
     "LR-PSNR": "LR-PSNR: PSNR in dB between the result made small again by bicubic and the LR picture.",
     "LR PSNR": "LR PSNR, LR SSIM: between the LR picture that the model made and bicubic's.",
     "LPIPS": "LPIPS: a distance of what a trained network sees; the lower, the nearer to HR.",
-    "-Y (": "-Y: on luma, not rounded; ITU-R BT.601 unless another is named.",
+    "-Y (": "-Y: on luma, not rounded; ITU-R BT.601 unless another is named. A gray file is measured as it is.",
     "-RGB (": "-RGB: on the three colours together.",
     "(crop ": "crop N: a border of N pixels is left out.",
 }
@@ -113,7 +113,7 @@ class Report:
                     continue
                 viewers[shown.name] = viewer
                 self.room -= len(viewer)
-        notes = self._notes(name, len(viewers), left_out, samples)
+        notes = [*self._notes(name, len(viewers), left_out, samples), *filter(None, [table.remark()])]
         self.sections.append(page.section(name, table, notes, number, viewers))
         self._write()
 

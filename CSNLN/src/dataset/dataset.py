@@ -2,7 +2,7 @@
 
 from common.data import BatchStream, PictureSet
 from common.pairs import Pair
-from common.picture_sets import training_pictures
+from common.picture_sets import split_names, training_pictures
 from common.runtime import Runtime
 
 from ..config import TrainConfig
@@ -28,7 +28,7 @@ def training_set(
 
     def pairs() -> list[Pair]:
         numbers = parse_ranges(data_range)[0]
-        return [pair for name in names.split("+") for pair in find_set(root, name, numbers, scale)]
+        return [pair for name in split_names(names, root).values() for pair in find_set(root, name, numbers, scale)]
 
     path = str(root / names) if (root / names).exists() else names
     return training_pictures(path, pairs, scale, lr_patch, cache_gb)

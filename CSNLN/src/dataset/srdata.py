@@ -2,30 +2,34 @@
 
 from pathlib import Path
 
-from common.div2k import find_root
+from common.config import typed
 from common.pairs import Pair
-from common.picture_sets import existing_folder
+from common.picture_sets import existing_folder, split_names, validation_pairs
 
 from ..config import TrainConfig
 from ..CSNLN import Hyper
 from .benchmark import find_benchmark
-from .div2k import find_div2k, parse_ranges
+from .div2k import find_div2k, find_root, parse_ranges
 
 
 def evaluation_sets(data_path: str, names: str, scale: int, data_range: str) -> dict[str, list[Pair]]:
-    """The pairs of each set in `Set5+Set14+DIV2K`.
+    """Return the pairs of each set in `Set5+Set14+DIV2K`, by what its results are called.
 
     Raises:
         UserError: a set that is not there, or LR pictures that do not match.
     """
     root, numbers = data_folder(data_path), parse_ranges(data_range)[1]
-    return {name: find_set(root, name, numbers, scale) for name in names.split("+")}
+    return {stem: find_set(root, name, numbers, scale) for stem, name in split_names(names, root).items()}
 
 
 def evaluation_pairs(options: TrainConfig, hyper: Hyper) -> list[Pair]:
-    """The first --test_pictures pairs of the test sets."""
-    sets = evaluation_sets(options.data_path, options.data_test, hyper.scale, options.data_range)
-    return [pair for pairs in sets.values() for pair in pairs][: options.test_pictures or None]
+    """Return the first --test_pictures pairs of the test sets; none where a set that nobody typed is not there."""
+
+    def find() -> list[Pair]:
+        sets = evaluation_sets(options.data_path, options.data_test, hyper.scale, options.data_range)
+        return [pair for pairs in sets.values() for pair in pairs]
+
+    return validation_pairs(find, typed(options, "data_test"), options.test_pictures)
 
 
 def find_set(root: Path, name: str, numbers: range, scale: int) -> list[Pair]:

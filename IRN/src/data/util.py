@@ -6,7 +6,7 @@ import numpy as np
 
 from common import div2k
 from common.images import to_float
-from common.pairs import Pair, find_pairs, read_hr, read_pair
+from common.pairs import Pair, pairs_of, read_hr, read_pair
 from common.picture_sets import existing_folder, hr_inside, lr_folder
 from common.resize import imresize
 
@@ -33,7 +33,7 @@ def find_pictures(hr_path: str, lr_path: str, scale: int, split: str) -> list[Pa
         UserError: no such folder, no picture in it, or an HR picture without its LR picture.
     """
     lr_pictures = lr_folder(lr_path)
-    return find_pairs(find_hr_folder(hr_path, split), lr_pictures, scale)
+    return pairs_of(find_hr_folder(hr_path, split), lr_pictures, scale)
 
 
 def read_with_reference(pair: Pair, scale: int) -> tuple[np.ndarray, np.ndarray]:

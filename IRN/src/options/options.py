@@ -97,7 +97,9 @@ class DataOptions(PictureFolders):
         help="folder of HR pictures (sub-folders too), or one that holds DIV2K_train_HR/",
     )
     dataset_LQ_path: str = again(  # noqa: N815
-        PictureFolders, "dataset_LQ_path", help="folder of LR pictures to come near; default: MATLAB's bicubic of HR"
+        PictureFolders,
+        "dataset_LQ_path",
+        help="folder of LR pictures to come near; default: what is beside HR (as LR_bicubic/X4), else MATLAB's bicubic",
     )
 
 

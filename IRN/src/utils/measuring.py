@@ -14,7 +14,7 @@ from common.evaluation import Figure, Table, captioned_strip, psnr_figure, ssim_
 from common.images import write_picture
 from common.metrics import Convention
 from common.pairs import Pair, told_apart
-from common.picture_sets import named_sets
+from common.picture_sets import named_sets, stem_of
 from common.pixels import to_uint8
 from common.report import Shown
 from common.resize import imresize
@@ -37,15 +37,12 @@ def evaluation_sets(options: EvalConfig, scale: int) -> dict[str, list[Pair]]:
     root, lr_path = Path(options.dataset_GT_path), options.dataset_LQ_path
     if not options.data_test:
         folder = hr_folder(root).resolve()
-        name = options.data_name or (folder.parent if folder.name == "HR" else folder).name
+        name = stem_of(options.data_name or (folder.parent if folder.name == "HR" else folder))
         return {name: find_pictures(str(folder), lr_path, scale, "test")}
-
-    def is_root(name: str) -> bool:
-        return root.name == name or (name == "DIV2K" and (root / "DIV2K_valid_HR").is_dir())
 
     return {
         name: find_pictures(str(hr_folder(place)), beside, scale, "test")
-        for name, place, beside in named_sets(options.data_test, root, lr_path, is_root)
+        for name, place, beside in named_sets(options.data_test, root, lr_path)
     }
 
 

@@ -12,9 +12,10 @@ from common import UserError, checkpoint, memory, recipe, trained
 from common.checkpoint import Checkpoint
 from common.metrics import Convention
 from common.pairs import Pair
+from common.picture_sets import validation_folders
 from common.pixels import to_float, to_uint8
 from common.training import Plan
-from common.validation import Validation, digest_of
+from common.validation import Validation, digest_of, mean_psnr
 
 from ..data.util import find_hr_folder, find_pictures, read_with_reference
 from ..network.Invnet import COLORS, Hyper, InvBlockExp, InvRescaleNet
@@ -127,25 +128,22 @@ def read(path: str) -> Checkpoint:
 
 
 def validation_pictures(options: TrainConfig) -> list[Pair]:
-    """The first --test_pictures of what to look at while training; none when there is nothing to look at.
+    """Return the first --test_pictures of the validation images; none where there are none.
 
     Raises:
-        UserError: pictures that are named are not there, or LR pictures do not belong to them.
+        UserError: images that were typed are not there, or LR images do not belong to them.
     """
-    for flag, named in {"val_GT_path": options.val_GT_path, "val_LQ_path": options.val_LQ_path}.items():
-        if named and not Path(named).exists():
-            raise UserError(f"--{flag} is not there: {named}")
-    path = options.val_GT_path
-    if not path:
-        beside = Path(options.dataset_GT_path)
-        found = find_hr_folder(str(beside), "test")
-        if found == find_hr_folder(str(beside), "train"):
-            found = find_hr_folder(str(beside.parent), "test") if beside.name.startswith("DIV2K_train") else beside
-        if not found.name.startswith("DIV2K_valid"):
-            log.info("no --val_GT_path and no DIV2K_valid_HR: the run is not validated, last.ckpt is its result")
-            return []
-        path = str(found)
-    return find_pictures(path, options.val_LQ_path, options.scale, "test")[: options.test_pictures or None]
+    path, lr_path = validation_folders(options, beside)
+    return find_pictures(path, lr_path, options.scale, "test")[: options.test_pictures or None] if path else []
+
+
+def beside(training: str) -> str:
+    """Return the DIV2K_valid_HR that belongs to training images; "" for none."""
+    path = Path(training)
+    found = find_hr_folder(training, "test")
+    if found == find_hr_folder(training, "train"):
+        found = find_hr_folder(str(path.parent), "test") if path.name.startswith("DIV2K_train") else path
+    return str(found) if found.name.startswith("DIV2K_valid") else ""
 
 
 def make_validation(pairs: list[Pair], hyper: Hyper, seed: int) -> Validation | None:
@@ -169,7 +167,7 @@ def make_validation(pairs: list[Pair], hyper: Hyper, seed: int) -> Validation | 
             restored = to_uint8(restored.asnumpy()[0].transpose(1, 2, 0))
             scores.append((of_y.psnr(restored, hr), of_rgb.psnr(restored, hr), of_y.psnr(lr, to_uint8(reference))))
         names = of_y.label("PSNR"), of_rgb.label("PSNR"), "LR " + of_y.label("PSNR")
-        return dict(zip(names, np.mean(scores, 0).tolist(), strict=True))
+        return dict(zip(names, map(mean_psnr, zip(*scores, strict=True)), strict=True))
 
     return Validation(validate, digest_of((image for pair in pictures for image in pair), seed))
 

@@ -26,10 +26,9 @@ from common import UserError, config
 from common.atomic import replacing
 from common.config import option
 from common.images import SUFFIXES, size_of
-from common.pairs import find_pairs
+from common.pairs import pairs_of
 from common.runtime import run_main, start_log
 from SRDiff.src.dataset.crops import Job, remove_remains, run
-from SRDiff.src.dataset.folders import lr_beside
 
 log = logging.getLogger(__name__)
 SETTINGS = ".div2k_preprocess.json"  # in the output folder: what the files there were made of
@@ -113,7 +112,7 @@ def plan(options: PreprocessOptions, folder: Path, split: str) -> list[Job]:
         UserError: no picture, or one without its LR picture, or smaller than the scale.
     """
     jobs, first = [], 0
-    for pair in find_pairs(folder, lr_beside(folder, options.scale), options.scale):
+    for pair in pairs_of(folder, None, options.scale):
         size = size_of(pair.hr)
         if min(size) < options.scale:
             raise UserError(f"{pair.hr} is smaller than {options.scale} pixels")

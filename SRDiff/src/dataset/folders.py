@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from common import UserError
-from common.pairs import Pair, find_pairs
+from common.pairs import Pair, folder_like, pairs_of
 from common.picture_sets import lr_folder
 
 OF_SPLIT = {"train": ("train/X1", "DIV2K_train_HR", "Flickr2K_HR"), "test": ("val/X1", "DIV2K_valid_HR")}
@@ -30,9 +30,9 @@ def _hr_folders(root: Path, split: str) -> list[Path]:
         raise UserError(f"--dataset_GT_path is not there: {root} (folder of HR pictures, or .mindrecord)")
     if found := named_folders(root, split):
         return found
-    if others := [] if (root / "HR").is_dir() else named_folders(root, "test" if split == "train" else "train"):
+    if others := [] if folder_like(root, "HR") else named_folders(root, "test" if split == "train" else "train"):
         raise UserError(f"{root} has none of {', '.join(OF_SPLIT[split])}; it has {others[0].relative_to(root)}")
-    return [root / name for name in OF_ANY if (root / name).is_dir()][:1] or [root]
+    return [found for name in OF_ANY if (found := folder_like(root, name))][:1] or [root]
 
 
 def named_folders(root: Path, split: str) -> list[Path]:
@@ -41,14 +41,6 @@ def named_folders(root: Path, split: str) -> list[Path]:
         return []
     sets = [root, *sorted(child for child in root.iterdir() if child.is_dir() and not child.name.startswith("."))]
     return [one / name for one in sets for name in OF_SPLIT[split] if (one / name).is_dir()]
-
-
-def lr_beside(hr_folder: Path, scale: int) -> Path | None:
-    """The LR pictures that belong to a folder: X4 to X1, DIV2K_train_LR_bicubic/X4 to DIV2K_train_HR, or none."""
-    name = hr_folder.name
-    place = f"X{scale}" if name == "X1" else f"{name.removesuffix('HR')}LR_bicubic/X{scale}"
-    known = name in OF_ANY or name.endswith("_HR")
-    return hr_folder.parent / place if known and (hr_folder.parent / place).is_dir() else None
 
 
 def find_pictures(hr_path: str, lr_path: str, scale: int, split: str) -> list[Pair]:
@@ -64,7 +56,7 @@ def find_pictures(hr_path: str, lr_path: str, scale: int, split: str) -> list[Pa
     beside = lr_folder(lr_path)
     if beside and len(folders) > 1:
         raise UserError(f"--dataset_LQ_path is one folder, but HR is in {', '.join(map(str, folders))}")
-    return [pair for folder in folders for pair in find_pairs(folder, beside or lr_beside(folder, scale), scale)]
+    return [pair for folder in folders for pair in pairs_of(folder, beside, scale)]
 
 
 def what_belongs_to(training: str) -> str:

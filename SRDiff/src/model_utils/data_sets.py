@@ -7,7 +7,7 @@ from pathlib import Path
 from common import UserError, picture_sets
 from common.mindrecord import PatchRecords
 from common.pairs import Pair
-from common.picture_sets import Picture, named_sets, packed_set
+from common.picture_sets import Picture, named_sets, packed_set, stem_of
 from common.resize import imresize
 
 from ..dataset.folders import find_pictures
@@ -25,10 +25,10 @@ def evaluation_sets(options: EvalConfig, scale: int) -> dict[str, Sequence[Pair]
         return packed
     root = Path(path)
     if not options.data_test:
-        return {options.data_name or root.resolve().name: find_pictures(path, lr_path, scale, "test")}
+        return {stem_of(options.data_name or root.resolve()): find_pictures(path, lr_path, scale, "test")}
     return {
         name: find_pictures(str(place), lr_of_set, scale, "test")
-        for name, place, lr_of_set in named_sets(options.data_test, root, lr_path, lambda name: root.name == name)
+        for name, place, lr_of_set in named_sets(options.data_test, root, lr_path)
     }
 
 

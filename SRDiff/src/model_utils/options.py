@@ -96,12 +96,6 @@ class DataOptions(PictureFolders):
         help="the folder that div2k_preprocess.py has filled, or one above several of them (data/ with div2k/ and "
         "flickr2k/); or a folder of HR pictures, or with DIV2K_train_HR/; several: A,B; or a .mindrecord with patches",
     )
-    dataset_LQ_path: str = again(  # noqa: N815
-        PictureFolders,
-        "dataset_LQ_path",
-        help="folder of LR pictures; default: what lies beside HR (X4/, DIV2K_train_LR_bicubic/X4), else MATLAB's "
-        "bicubic",
-    )
 
 
 @dataclass(frozen=True)
@@ -153,11 +147,6 @@ class TrainConfig(
         "val_GT_path",
         help="HR pictures to look at while training, or a .mindrecord; default: what belongs to the training pictures "
         "(val/, DIV2K_valid_HR/)",
-    )
-    val_LQ_path: str = again(  # noqa: N815
-        ValidationFolders,
-        "val_LQ_path",
-        help="their LR pictures; default: what lies beside HR, else MATLAB's bicubic",
     )
     batch_size: int = again(RunOptions, "batch_size", 64)
     val_noises: int = option(

@@ -8,7 +8,7 @@ from mindspore import Tensor
 
 from common.metrics import PROTOCOLS, lr_psnr
 from common.pixels import to_uint8
-from common.validation import Validation, digest_of
+from common.validation import Validation, digest_of, mean_psnr
 
 from ..dataset.pictures import enlarged, from_network, to_network
 from ..dataset.validation import Patch
@@ -62,8 +62,8 @@ class EncoderScores:
             sr = to_uint8(from_network(picture))
             of_lr = lr_psnr(sr, lr, self.hyper.scale, channels="rgb", crop=0, rounding="half_even")
             scores.append((self.convention.psnr(sr, hr), of_lr))
-        means = np.mean(scores, 0)
-        return {self.convention.label("PSNR"): float(means[0]), LR_PSNR: float(means[1])}
+        means = map(mean_psnr, zip(*scores, strict=True))
+        return dict(zip((self.convention.label("PSNR"), LR_PSNR), means, strict=True))
 
 
 class NoiseScores(EncoderScores):

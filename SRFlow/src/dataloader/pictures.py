@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from common import UserError, div2k
-from common.pairs import Pair, find_pairs
+from common.pairs import Pair, pairs_of
 from common.picture_sets import RECORDS, hr_inside, lr_folder
 
 FLICKR2K = ("Flickr2K/Flickr2K_HR", "Flickr2K_HR", "Flickr2K")
@@ -47,4 +47,4 @@ def find_pictures(hr_path: str, lr_path: str, scale: int, split: str) -> list[Pa
         UserError: no such folder, no picture in it, or an HR picture without its LR picture.
     """
     beside = lr_folder(lr_path)
-    return [pair for folder in find_hr_folders(hr_path, split) for pair in find_pairs(folder, beside, scale)]
+    return [pair for folder in find_hr_folders(hr_path, split) for pair in pairs_of(folder, beside, scale)]

@@ -19,8 +19,8 @@ def patches_to_look_at(options: TrainConfig, hyper: Hyper) -> tuple[np.ndarray, 
     Raises:
         UserError: pictures that are named are not there, or none is large enough.
     """
-    side, hint = options.lr_patch(hyper), " (--val_GT_path '' does without)"
-    patches = picture_sets.patches_to_look_at(options, find_pictures, beside, hyper.scale, side, hint)
+    side = options.lr_patch(hyper)
+    patches = picture_sets.patches_to_look_at(options, find_pictures, beside, hyper.scale, side)
     if not patches:
         return None
     hr_image, lr_image = (to_nchw([to_float(patch) for patch in of_all]) for of_all in zip(*patches, strict=True))

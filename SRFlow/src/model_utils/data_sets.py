@@ -6,7 +6,7 @@ from pathlib import Path
 from common import UserError, div2k
 from common.mindrecord import PatchRecords
 from common.pairs import Pair
-from common.picture_sets import Picture, named_sets, packed_set, pictures_of
+from common.picture_sets import Picture, named_sets, packed_set, pictures_of, stem_of
 
 from ..dataloader.pictures import find_hr_folders, find_pictures, require_packed
 from .use_options import EvalConfig
@@ -29,15 +29,12 @@ def evaluation_sets(options: EvalConfig, scale: int) -> dict[str, Sequence[Pair]
     root = Path(path)
     if not options.data_test:
         folder = hr_folder(root)
-        name = options.data_name or (folder.parent if folder.name == "HR" else folder).resolve().name
+        name = stem_of(options.data_name or (folder.parent if folder.name == "HR" else folder).resolve())
         return {name: find_pictures(str(folder), lr_path, scale, "test")}
-
-    def is_root(name: str) -> bool:
-        return root.name == name or (name == "DIV2K" and (root / div2k.HR["test"]).is_dir())
 
     return {
         name: find_pictures(str(hr_folder(place)), lr_of_set, scale, "test")
-        for name, place, lr_of_set in named_sets(options.data_test, root, lr_path, is_root)
+        for name, place, lr_of_set in named_sets(options.data_test, root, lr_path)
     }
 
 

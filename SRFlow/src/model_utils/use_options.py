@@ -16,7 +16,7 @@ from common.options import (
     TableOptions,
 )
 
-from .options import DataOptions, EngineOptions, TrainedOptions
+from .options import DataOptions, EngineOptions, TrainedOptions, ValidationFolders
 
 GRAPHS = ("decode", "encode")
 HEAT = 0.9  # the authors'
@@ -31,7 +31,7 @@ class EvalConfig(TableOptions, BorderOptions, EngineOptions, DataOptions, Traine
         "what is measured when dataset_GT_path is not given: the patches of a yml file's datasets.val",
         instead_of=("dataset_GT_path",),
     )
-    val_LQ_path: str = option("", "their LR pictures; default: MATLAB's bicubic of HR")  # noqa: N815
+    val_LQ_path: str = again(ValidationFolders, "val_LQ_path")  # noqa: N815
     data_test: str = option("", TEST_SETS)
     protocol: str = option(
         "auto",

@@ -7,7 +7,7 @@ from mindspore import Tensor
 
 from common.metrics import Convention
 from common.pixels import to_uint8
-from common.validation import Validation, digest_of
+from common.validation import Validation, digest_of, mean_psnr
 
 from ..model.RRDBNet import RRDBNet
 from ..model.SRFlow import NegativeLogLikelihood
@@ -40,7 +40,7 @@ def make_validation(patches: tuple[np.ndarray, np.ndarray] | None, options: Trai
 
     def of_encoder(network: RRDBNet) -> dict[str, float]:
         found = [score for hr, lr in batches() for score in psnr(network(Tensor(lr)).asnumpy(), hr)]
-        return {convention.label("PSNR"): float(np.mean(found))}
+        return {convention.label("PSNR"): mean_psnr(found)}
 
     def of_flow(network: SRFlowNet) -> dict[str, float]:
         likelihood = NegativeLogLikelihood(network, options.quant)
@@ -54,7 +54,7 @@ def make_validation(patches: tuple[np.ndarray, np.ndarray] | None, options: Trai
                     latents = draw_latents(network.hyper, (len(lr), *lr.shape[2:]), heat, rng)
                     sample = network.sample([Tensor(latent) for latent in latents], Tensor(lr))
                     found.extend(psnr(sample.asnumpy(), hr))
-        named = {f"{convention.label('PSNR')}, heat {heat:g}": float(np.mean(found)) for heat, found in scores.items()}
+        named = {f"{convention.label('PSNR')}, heat {heat:g}": mean_psnr(found) for heat, found in scores.items()}
         return {LIKELIHOOD: float(np.mean(values)), **named}
 
     measure = of_encoder if options.stage == "rrdb" else of_flow

@@ -6,27 +6,34 @@ benchmark/Set5/LR_bicubic/X2/babyx2.png    (made by bicubic where there are none
 
 from pathlib import Path
 
+from common.config import typed
 from common.data import BatchStream, PictureSet, stack_nchw
-from common.div2k import find_root, parse_ranges
 from common.pairs import Pair, read_pair
-from common.picture_sets import benchmark_pairs, existing_folder, find_place, training_pictures
+from common.picture_sets import (
+    benchmark_pairs,
+    existing_folder,
+    find_place,
+    split_names,
+    training_pictures,
+    validation_pairs,
+)
 from common.runtime import Runtime
 
 from ..args import TrainConfig
 from ..model import Hyper
 from .common import PatchMaker
 from .decoded import DecodedFiles
-from .div2k import find_div2k
+from .div2k import find_div2k, find_root, parse_ranges
 
 
 def evaluation_sets(dir_data: str, names: str, scale: int, *, data_range: str, track: str) -> dict[str, list[Pair]]:
-    """The pairs of each set in `Set5+Set14+DIV2K`.
+    """Return the pairs of each set in `Set5+Set14+DIV2K`, by what its results are called.
 
     Raises:
         UserError: a set that is not there, or LR pictures that do not match.
     """
     root, numbers = existing_folder(dir_data, "--dir_data"), parse_ranges(data_range)[1]
-    return {name: find_set(root, name, numbers, scale, track) for name in names.split("+")}
+    return {stem: find_set(root, name, numbers, scale, track) for stem, name in split_names(names, root).items()}
 
 
 def training_set(
@@ -53,7 +60,8 @@ def training_set(
 
     def pairs() -> list[Pair]:
         numbers = parse_ranges(data_range)[0]
-        return [pair for name in names.split("+") for pair in find_set(root, name, numbers, scale, track)]
+        found = split_names(names, root).values()
+        return [pair for name in found for pair in find_set(root, name, numbers, scale, track)]
 
     path = str(root / names) if (root / names).exists() else names
     return training_pictures(path, pairs, scale, lr_patch, cache_gb, load)
@@ -76,18 +84,20 @@ def training_stream(options: TrainConfig, hyper: Hyper, here: Runtime) -> BatchS
 
 
 def evaluation_pairs(options: TrainConfig, hyper: Hyper) -> list[Pair]:
-    """The first --test_pictures pairs of the test sets."""
-    sets = evaluation_sets(
-        options.dir_data, options.data_test, hyper.scale, data_range=options.data_range, track=options.track
-    )
-    return [pair for pairs in sets.values() for pair in pairs][: options.test_pictures or None]
+    """Return the first --test_pictures pairs of the test sets; none where a set that nobody typed is not there."""
+
+    def find() -> list[Pair]:
+        where = {"data_range": options.data_range, "track": options.track}
+        sets = evaluation_sets(options.dir_data, options.data_test, hyper.scale, **where)
+        return [pair for pairs in sets.values() for pair in pairs]
+
+    return validation_pairs(find, typed(options, "data_test") or typed(options, "data_range"), options.test_pictures)
 
 
 def find_set(root: Path, name: str, numbers: range, scale: int, track: str) -> list[Pair]:
-    """The pairs of one set, looked for as DIV2K, below `benchmark/`, below `root`, and as a path of its own."""
+    """Return the pairs of one set: DIV2K's of these numbers, or those of `common.picture_sets.find_place`."""
     if name == "DIV2K":
         if find_root(root) is None and (root / "HR").is_dir():
             return benchmark_pairs(root, scale)
         return find_div2k(root, numbers, scale, track)
-    places = [root / "benchmark" / name, root / name, Path(name), *([root] if root.name == name else [])]
-    return benchmark_pairs(find_place(name, places), scale)
+    return benchmark_pairs(find_place(name, root), scale)

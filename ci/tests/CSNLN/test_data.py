@@ -48,14 +48,14 @@ def test_lr_is_made_where_there_is_none(data):
 
 def test_missing_lr_pictures_are_named(data):
     next((data / "DIV2K").glob("*_train_LR_bicubic/X2/0002x2.png")).unlink()
-    with pytest.raises(UserError, match=r"1 of 4 pictures of .* have no x2 picture in .*: 0002\.png"):
+    with pytest.raises(UserError, match=r"1 of 3 images of .* have no x2 image in .*: 0002\.png"):
         find_set(data, "DIV2K", range(1, 4), 2)
 
 
 def test_a_partial_set_is_said(data, caplog):
     assert len(find_set(data, "DIV2K", range(1, 801), 2)) == 5
-    assert "5 of the 800 pictures 1-800" in caplog.text
-    with pytest.raises(UserError, match="none of the pictures 900-910"):
+    assert "5 of the 800 images 1-800" in caplog.text
+    with pytest.raises(UserError, match="none of the images 900-910"):
         find_set(data, "DIV2K", range(900, 911), 2)
 
 

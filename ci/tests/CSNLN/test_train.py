@@ -99,7 +99,7 @@ def test_start_weights(whole, run, tmp_path):
         ({"scale": 5}, "scale must be one of 2, 3, 4"),
         ({"data_path": "/nope"}, "data_path is not a folder: /nope"),
         ({"data_train": "Set99"}, "no data set 'Set99': looked for "),
-        ({"data_range": "20-30/9-10"}, "has none of the pictures 20-30; type --data_range"),
+        ({"data_range": "20-30/9-10"}, "has none of the images 20-30; type --data_range"),
         ({"resume": "/nope"}, "checkpoint not found: /nope"),
     ],
 )

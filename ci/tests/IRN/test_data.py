@@ -266,7 +266,7 @@ def test_pictures_that_are_all_too_small(tmp_path):
         ({"data": "empty"}, r"expected pictures \(.png, .jpg, .* in .*empty, found none"),
         ({"dataset_LQ_path": "nope"}, "--dataset_LQ_path is not a folder: .*nope"),
         ({"dataset_LQ_path": "empty"}, "expected pictures .* in .*empty, found none"),
-        ({"dataset_LQ_path": "one"}, r"1 of 2 pictures of .*hr have no x2 picture in .*one: 1\.png"),
+        ({"dataset_LQ_path": "one"}, r"1 of 2 images of .*hr have no x2 image in .*one: 1\.png"),
         ({"patch_size": 25}, r"--patch_size 25 \(HR pixels\) must be a multiple of the scale, 2"),
     ],
 )

@@ -5,9 +5,10 @@ import pytest
 
 from common import UserError, images
 from common.mindrecord import PackOptions, pack
+from common.pairs import lr_beside
 from common.resize import imresize
 from common.runtime import Runtime
-from SRDiff.src.dataset.folders import find_hr_folders, find_pictures, lr_beside, what_belongs_to
+from SRDiff.src.dataset.folders import find_hr_folders, find_pictures, what_belongs_to
 from SRDiff.src.dataset.patches import PatchMaker, collate, training_stream
 from SRDiff.src.dataset.pictures import enlarged, from_network, to_network
 from SRDiff.src.dataset.validation import patches_to_look_at
@@ -282,4 +283,4 @@ def test_validation_pictures_that_are_not_there(prepared):
     ):
         chosen = options(prepared, **changes)
         with pytest.raises(UserError, match=message):
-            patches_to_look_at(chosen, chosen.hyper())
+            patches_to_look_at(chosen, chosen.hyper(), changes)

@@ -253,7 +253,7 @@ def test_mistakes_are_one_sentence(div2k, tmp_path, here):
         assert "\n" not in str(raised.value)
     assert not (tmp_path / "out").exists()
     (div2k / "DIV2K_train_LR_bicubic" / "X4" / "0002x4.png").unlink()
-    with pytest.raises(UserError, match=r"1 of 2 pictures of .*DIV2K_train_HR have no x4 picture in .*: 0002\.png"):
+    with pytest.raises(UserError, match=r"1 of 2 images of .*DIV2K_train_HR have no x4 image in .*: 0002\.png"):
         make(div2k, tmp_path / "out")
 
 

@@ -191,7 +191,7 @@ def test_what_is_looked_at(df2k, packed, caplog):
 
     def patches(path, **changes):
         chosen = options(path, **changes)
-        return patches_to_look_at(chosen, chosen.hyper())
+        return patches_to_look_at(chosen, chosen.hyper(), changes)
 
     hr, lr = patches(df2k)
     assert (hr.shape, lr.shape, hr.dtype) == ((2, 3, 16, 16), (2, 3, 4, 4), np.float32)
@@ -206,7 +206,7 @@ def test_what_is_looked_at(df2k, packed, caplog):
     assert len(patches(df2k, test_pictures=1)[0]) == 1
     assert len(patches(df2k, val_GT_path=str(df2k / "Flickr2K"))[0]) == 2
     assert patches(df2k / "Flickr2K") is None
-    assert "no --val_GT_path and none beside the training pictures: the run is not validated" in caplog.text
+    assert "no --val_GT_path and none beside the training images: the run is not validated" in caplog.text
     with pytest.raises(UserError, match=r"every picture of .*DIV2K_valid_HR is smaller than --patch_size 80"):
         patches(df2k, patch_size=80)
     with pytest.raises(UserError, match=r"--val_GT_path is not there: /nope .--val_GT_path '' does without."):

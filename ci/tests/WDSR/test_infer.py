@@ -179,7 +179,7 @@ def test_eval_writes_tables_and_the_seeds_lines(tiny, tmp_path, sample_dir, caps
         (evaluation, ["--dir_data", "EMPTY", "--ckpt_path", "TINY"], "no DIV2K in"),
         (evaluation, ["--dir_data", "SAMPLE", "--data_test", "Set99", "--ckpt_path", "TINY"], "no data set 'Set99'"),
         (evaluation, ["--dir_data", "SAMPLE", "--data_range", "1-8", "--ckpt_path", "TINY"], "1-800/801-900"),
-        (evaluation, ["--dir_data", "SAMPLE", "--ckpt_path", "TINY"], "none of the pictures 801-900"),
+        (evaluation, ["--dir_data", "SAMPLE", "--ckpt_path", "TINY"], "none of the images 801-900"),
         (export, ["--ckpt_file", "TINY", "--file_format", "ONX"], "did you mean 'ONNX'"),
         (export, ["--ckpt_file", "TINY", "--file_name", "/proc/nope/x"], "cannot write"),
     ],

@@ -245,8 +245,21 @@ def test_missing_lr_pictures(tmp_path):
     with pytest.raises(UserError) as raised:
         find_pairs(*folders, SCALE)
     assert str(raised.value) == (
-        f"7 of 8 pictures of {folders[0]} have no x2 picture in {folders[1]}: 1.png, 2.png, 3.png, 4.png, 5.png ..."
+        f"7 of 8 images of {folders[0]} have no x2 image in {folders[1]}: 1.png, 2.png, 3.png, 4.png, 5.png ...; "
+        "of 1.png looked for 1x2, 1, 1_x2, 1x2_x2, the folder has 0x2.png"
     )
+
+
+@pytest.mark.parametrize("name", ["babyx2", "baby", "baby_x2", "babyx2_x2"])
+def test_names_that_infer_writes_are_paired(tmp_path, name):
+    (pair,) = find_pairs(*write_pairs(tmp_path, ["baby"], [name]), SCALE)
+    assert (pair.name, pair.lr.stem) == ("baby", name)
+
+
+@pytest.mark.parametrize("name", ["baby_bicLRx2", "BABYX2", "babyx02"])
+def test_other_names_are_told(tmp_path, name):
+    with pytest.raises(UserError, match=rf"looked for babyx2, baby, baby_x2, babyx2_x2, the folder has {name}\.png"):
+        find_pairs(*write_pairs(tmp_path, ["baby"], [name]), SCALE)
 
 
 def test_two_pictures_of_one_name(tmp_path):

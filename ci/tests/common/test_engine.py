@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import time
 
 import mindspore as ms
 import numpy as np
@@ -208,12 +209,12 @@ def test_a_cache_needs_a_digest(tmp_path):
 
 @pytest.fixture
 def kept(tmp_path, caplog):
-    """A network, its checkpoint's path, and the export kept beside it."""
+    """A network, its checkpoint's path, and the export that is cached."""
     caplog.set_level(logging.INFO)
     network, checkpoint = Upscale(), tmp_path / "run" / "best.ckpt"
     checkpoint.parent.mkdir()
     make("onnxruntime", network, cache=checkpoint, digest="0123456789abcdef")
-    (file,) = checkpoint.parent.iterdir()
+    (file,) = (tmp_path / "xdg" / "mindspore-sr-zoo").iterdir()
     assert file.name == "best.ckpt.0123456789ab.onnx"
     assert "exported once for ONNX Runtime, loaded again and compared at 8x6" in caplog.text
     caplog.clear()
@@ -256,7 +257,7 @@ def test_a_damaged_export_is_made_again(kept, damage, caplog):
     np.testing.assert_allclose(runner.run(image(4, 7)), network(Tensor(image(4, 7))).asnumpy(), atol=2e-6)
     assert "is damaged or of another version: exporting again" in caplog.text
     assert len(file.read_bytes()) == len(good)
-    assert list(checkpoint.parent.iterdir()) == [file]
+    assert list(file.parent.iterdir()) == [file]
 
 
 def test_an_export_of_other_weights_is_not_taken(kept):
@@ -284,14 +285,18 @@ def test_an_export_of_another_version_or_port_is_not_taken(kept, no_export, monk
         make("onnxruntime", network, cache=checkpoint, digest="0123456789abcdef")
 
 
-def test_the_users_cache_serves_where_the_checkpoint_is_read_only(tmp_path, monkeypatch):
-    """A folder that cannot hold files, for root too: it is a file."""
-    (tmp_path / "readonly").touch()
-    checkpoint, network = tmp_path / "readonly" / "best.ckpt", Upscale()
-    make("onnxruntime", network, cache=checkpoint, digest="0123456789abcdef")
-    assert (tmp_path / "xdg" / "mindspore-sr-zoo" / "best.ckpt.0123456789ab.onnx").is_file()
-    monkeypatch.setattr(engine, "draft", lambda *_: pytest.fail("exported again"))
-    make("onnxruntime", network, cache=checkpoint, digest="0123456789abcdef")
+def test_the_last_used_exports_are_cached(tmp_path, kept, monkeypatch):
+    """The folder of the weights stays as it is; an export that is used again outlives one that is not."""
+    network, checkpoint, first = kept
+    monkeypatch.setattr(engine, "CACHED", 3)
+    for number in range(4):
+        time.sleep(0.01)  # time stamps of files are no finer everywhere
+        make("onnxruntime", network, cache=checkpoint, digest="0123456789abcdef")
+        make("onnxruntime", Upscale(), cache=checkpoint, digest=f"{number}" * 16)
+    assert {path.name for path in first.parent.iterdir()} == {
+        first.name, "best.ckpt.222222222222.onnx", "best.ckpt.333333333333.onnx",
+    }  # fmt: skip
+    assert list(checkpoint.parent.iterdir()) == []
 
 
 def test_no_place_for_a_cache_is_no_error(tmp_path, monkeypatch):

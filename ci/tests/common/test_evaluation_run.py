@@ -21,7 +21,7 @@ def test_each_item_is_one_workers(count, workers, tmp_path, monkeypatch):
     items, parts = list("abcdefg"[:count]), []
     for rank in range(workers):
         here = runtime.Runtime("CPU", rank, workers)
-        parts.append(EvaluationRun("M", "x", "w", 2, EvalConfig(output=str(tmp_path)), here).share(items))
+        parts.append(EvaluationRun("M", "w", 2, [], EvalConfig(output=str(tmp_path)), here).share(items))
     assert sorted(itertools.chain(*parts)) == items
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
     assert in_turn(parts) == items
@@ -30,7 +30,7 @@ def test_each_item_is_one_workers(count, workers, tmp_path, monkeypatch):
 def fail_in(run_folders, table=None):
     """An evaluation that fails, before or after a table is written."""
     here = runtime.Runtime("CPU")
-    with EvaluationRun("M", "eval", "w", 2, EvalConfig(), here) as evaluation:
+    with EvaluationRun("M", "w", 2, ["Set5"], EvalConfig(), here) as evaluation:
         assert evaluation.folder.resolve() in run_folders.iterdir()
         if table:
             evaluation.add("Set5", table)

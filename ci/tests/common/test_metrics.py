@@ -93,6 +93,17 @@ def test_psnr_by_hand():
     assert psnr(sr, hr, channels="rgb", crop=3) == pytest.approx(10 * np.log10(255**2 * 72 / 100), abs=1e-12)
 
 
+def test_gray_is_measured_as_it_is():
+    """One plane seen as RGB, as a gray file is read: of 0 to 255, whatever the weights; a copy in RGB has 219 steps."""
+    plane = np.random.default_rng(3).integers(0, 256, (16, 16), np.uint8)
+    hr, sr = np.broadcast_to(plane[..., None], (16, 16, 3)), np.dstack([plane ^ 4] * 3)
+    for luma in LUMA:
+        assert psnr(sr, hr, channels="y", crop=2, luma=luma) == pytest.approx(10 * np.log10(255**2 / 16), abs=1e-9)
+        assert psnr(hr, hr, channels="y", crop=2, luma=luma) == np.inf
+    copied = psnr(sr, hr.copy(), channels="y", crop=2)
+    assert copied == pytest.approx(10 * np.log10(255**2 / 16) + 20 * np.log10(255 / 219), abs=1e-9)
+
+
 def test_subtracts_without_wrapping():
     black, white = np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 255, np.uint8)
     assert psnr(black, white, channels="rgb", crop=0) == psnr(white, black, channels="rgb", crop=0) == 0

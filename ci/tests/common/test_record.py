@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from common import UserError
@@ -113,6 +114,21 @@ def test_curve_shows_the_loss_above_the_score(tmp_path):
     assert fall[0] > 0.15, "falls (y points down)"
     assert np.abs(np.polyval(fall, upper[:, 1]) - upper[:, 0]).max() < 6, "straight: the scale is logarithmic"
     assert rise[0] < -0.15, "rises"
+
+
+def test_heats_share_a_panel(tmp_path, monkeypatch):
+    """SRFlow's PSNR at several heats: a line each in one panel, below that of the loss."""
+    drawn = []
+    save = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *rest, **more: drawn.append(self) or save(self, *rest, **more))
+    with Record(tmp_path) as record:
+        for step in range(3):
+            heats = {f"PSNR-RGB (crop 4), heat {heat}": 30 + step - heat for heat in (0, 0.5, 0.9)}
+            record.add(step, {"loss": 1.0, "log-likelihood": 2.0, **heats})
+    *_, psnr = drawn[-1].axes
+    assert [axis.get_ylabel() for axis in drawn[-1].axes] == ["loss", "log-likelihood", "PSNR-RGB (crop 4)"]
+    assert [line.get_ydata()[0] for line in psnr.get_lines()] == [30, 29.5, 29.1]
+    assert [text.get_text() for text in psnr.get_legend().get_texts()] == ["heat 0", "heat 0.5", "heat 0.9"]
 
 
 def test_long_noisy_curve_has_its_mean_on_top(tmp_path):
