@@ -97,10 +97,11 @@ class Program:
     def words(self, kind: str) -> list[str]:
         """The whole command line of a mistake."""
         case, good = self.case(kind), shlex.split(self.good)
-        for name in case.without:
+        wrong = shlex.split(case.words)
+        for name in (*case.without, *({"--input"} & set(good) & set(wrong))):  # of two --input both would be taken
             place = good.index(name)
             del good[place : place + 2]
-        return [*shlex.split(self.command), *good, *shlex.split(case.words)]
+        return [*shlex.split(self.command), *good, *wrong]
 
 
 # What the options of all programs have in common: where they come from, and the device.
