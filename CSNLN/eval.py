@@ -20,10 +20,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parse(EvalConfig, argv, __doc__)
     here = runtime.start(options.device_target, distribute=options.run_distribute)
 
-    from common.evaluation import evaluate
-    from common.evaluation_run import EvaluationRun
+    from common.evaluation import EvaluationRun, evaluate, of_pairs
     from common.metrics import LPIPS_NOT_COMPUTED
-    from common.report import of_pairs
     from CSNLN.src import inference, utils
     from CSNLN.src.dataset.srdata import evaluation_sets
 

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from common import UserError, images, runtime
-from common.picture_jobs import Job, Results, do_all, enlarge_all, find_jobs
+from common.evaluation import Job, Results, do_all, enlarge_all, find_jobs
 from CSNLN.src.config import parse_inputs
 from CSNLN.src.use_options import InferConfig
 

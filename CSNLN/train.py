@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from common import UserError, config, runs, runtime, trained
+from common import UserError, config, runtime
+from common.checkpoint import trained
+from common.training import runs
 from CSNLN.src.config import TrainConfig, parse
 
 log = logging.getLogger(__name__)
@@ -25,11 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = config.merge(options, {"resume": ""}, "train.py")  # or a new run with its config.yaml would go on with it
     here = runtime.start(options.device_target, seed=options.seed, distribute=options.run_distribute)
 
-    from common import memory
-    from common.gradient import mixed_precision
-    from common.losses import L1Loss
-    from common.recipe import adam
-    from common.training import Trainer
+    from common.training import L1Loss, Trainer, adam, memory, mixed_precision
     from CSNLN.src import training, utils
     from CSNLN.src.CSNLN import CSNLN, count_parameters
     from CSNLN.src.dataset import dataset, srdata

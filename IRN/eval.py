@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     refuse_path(options.suffix, "--suffix")
     here = runtime.start(options.device_target, distribute=options.run_distribute)
 
-    from common.evaluation_run import EvaluationRun
+    from common.evaluation import EvaluationRun
     from common.metrics import LPIPS_NOT_COMPUTED
     from IRN.src.utils import measuring, rescaling, util
 

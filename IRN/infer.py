@@ -15,11 +15,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from common import UserError, config, images, runtime
-from common.picture_jobs import Job, Results, do_all, find_jobs, progress_of, report, result_names
-from common.pixels import reduce_to_8_bit
-from common.resize import imresize
-from common.tiling import pad_to_multiple
-from common.values import did_you_mean
+from common.config import did_you_mean
+from common.evaluation import Job, Results, do_all, find_jobs, progress_of, report, result_names
+from common.export import pad_to_multiple
+from common.images import imresize, reduce_to_8_bit
 from IRN.src.options.infer import DownscaleConfig, InferOptions, UpscaleConfig
 from IRN.src.utils import util
 from IRN.src.utils.lr_file import Origin, check_format, doubt, original_size, parse_size, read_origin, write_lr

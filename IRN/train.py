@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from common import UserError, config, runs, runtime, trained
+from common import UserError, config, runtime
+from common.checkpoint import trained
+from common.training import runs
 from IRN.src.options.options import TrainConfig
 
 log = logging.getLogger(__name__)
@@ -32,9 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "scripts/run_distribute_train.sh starts several"
         )
 
-    from common import memory
-    from common.gradient import mixed_precision
-    from common.training import Trainer
+    from common.training import Trainer, memory, mixed_precision
     from IRN.src.data.LQGT_dataset import training_stream
     from IRN.src.network.Invnet import InvRescaleNet, count_parameters
     from IRN.src.optim.adam_clip import adam

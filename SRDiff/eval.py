@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = config.parse(EvalConfig, argv, description=__doc__)
     here = runtime.start(options.device_target, distribute=options.run_distribute)
 
-    from common.evaluation_run import EvaluationRun
+    from common.evaluation import EvaluationRun
     from common.metrics import LPIPS_NOT_COMPUTED
     from SRDiff.src.model_utils import data_sets, measuring
     from SRDiff.src.model_utils.sampling import Sampler

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common import UserError, config, runtime
-from common.picture_jobs import Results, do_all, find_jobs
+from common.evaluation import Results, do_all, find_jobs
 from SRDiff.src.model_utils.use_options import InferConfig
 
 log = logging.getLogger(__name__)

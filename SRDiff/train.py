@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from common import UserError, config, runs, runtime
+from common import UserError, config, runtime
 from common.checkpoint import Checkpoint
+from common.training import runs
 from SRDiff.src.model_utils.options import TrainConfig
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ def train(options: TrainConfig, saved: Checkpoint | None, folder: Path | None, s
             "scripts/run_distribute_train_gpu.sh starts several"
         )
 
-    from common import memory
+    from common.training import memory
     from SRDiff.src.dataset.patches import training_stream
     from SRDiff.src.dataset.validation import patches_to_look_at
     from SRDiff.src.model.srdiff import count_parameters

@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     heats = options.all_heats()
     here = runtime.start(options.device_target, distribute=options.run_distribute)
 
-    from common.evaluation_run import EvaluationRun
+    from common.evaluation import EvaluationRun
     from common.metrics import LPIPS_NOT_COMPUTED
     from SRFlow.src.model_utils import data_sets, measuring
     from SRFlow.src.model_utils.sampling import Sampler

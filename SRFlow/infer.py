@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common import UserError, config, images, runtime
-from common.picture_jobs import Job, Results, do_all, find_jobs, progress_of, report, result_names
-from common.resize import imresize
-from common.values import did_you_mean
+from common.config import did_you_mean
+from common.evaluation import Job, Results, do_all, find_jobs, progress_of, report, result_names
+from common.images import imresize
 from SRFlow.src.model_utils.use_options import (
     HEAT,
     DecodeConfig,
@@ -103,7 +103,7 @@ def files_of_latents(path: Path) -> list[Path]:
 
 def enlarge(job: Job, results: Results, sampler: "Sampler", options: EnlargeConfig) -> None:
     """LR file -> HR files, one for each sample, and a grid of several; alpha is enlarged by bicubic."""
-    from common.grid import grid
+    from common.images import grid
     from SRFlow.src.model_utils.latent_file import Latents, write
 
     scale, count = sampler.hyper.scale, options.samples

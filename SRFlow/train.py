@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from common import UserError, config, runs, runtime
+from common import UserError, config, runtime
 from common.checkpoint import Checkpoint
+from common.training import runs
 from SRFlow.src.model_utils.device_adapter import get_device_id, workplace
 from SRFlow.src.model_utils.options import TrainConfig
 
@@ -42,7 +43,7 @@ def train(options: TrainConfig, saved: Checkpoint | None, folder: Path | None, s
             "scripts/run_distribute_train_gpu.sh starts several"
         )
 
-    from common import memory
+    from common.training import memory
     from SRFlow.src.dataloader.init import first_batch, training_stream
     from SRFlow.src.dataloader.validation import patches_to_look_at
     from SRFlow.src.model.SRFlowNet import count_parameters

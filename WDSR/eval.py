@@ -26,10 +26,8 @@ def run(options: EvalConfig) -> int:
     """Evaluate with parsed options."""
     here = runtime.start(options.device_target, distribute=options.run_distribute)
 
-    from common.evaluation import evaluate
-    from common.evaluation_run import EvaluationRun
+    from common.evaluation import EvaluationRun, evaluate, of_pairs
     from common.metrics import LPIPS_NOT_COMPUTED
-    from common.report import of_pairs
     from WDSR.src import utils
     from WDSR.src.data.srdata import evaluation_sets
 

@@ -18,7 +18,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = config.parse(ExportConfig, argv, description=__doc__)
     runtime.start(options.device_target)
 
-    from common import export, trained
+    from common import export
+    from common.checkpoint import trained
     from WDSR.src import utils
 
     network, saved, source = utils.load_network(options)

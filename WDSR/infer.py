@@ -8,7 +8,7 @@ import logging
 from collections.abc import Sequence
 
 from common import UserError, config, runtime
-from common.picture_jobs import Results, enlarge_all, find_jobs
+from common.evaluation import Results, enlarge_all, find_jobs
 from WDSR.src.args import InferConfig
 
 log = logging.getLogger(__name__)

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # so that the script also runs uninstalled
 
 from common import UserError, images  # noqa: E402
-from common.resize import imresize  # noqa: E402
+from common.images import imresize  # noqa: E402
 from common.runtime import run_main  # noqa: E402
 
 SCALES = (2, 4)  # x3 is made on the fly, which keeps the sample under 4 MB

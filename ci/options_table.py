@@ -14,8 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
-from common.command_line import groups  # noqa: E402
-from common.values import says_default  # noqa: E402
+from common.config import groups, says_default  # noqa: E402
 
 PLACES = ("src/args.py", "src/options/options.py", "src/model_utils/options.py", "src/config.py")  # as each seed has it
 MARKED = re.compile(r"(<!-- options: (\w+) -->\n)(.*?)(<!-- end of options -->)", re.DOTALL)

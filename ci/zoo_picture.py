@@ -16,8 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 import common  # noqa: F401  (sets the environment)
 from common import images
-from common.grid import grid
-from common.resize import imresize
+from common.images import grid, imresize
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / "ci" / "sample" / "DIV2K"

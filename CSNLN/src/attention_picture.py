@@ -8,8 +8,8 @@ from mindspore import Tensor, ops
 from PIL import Image, ImageDraw, ImageFont
 
 from common import UserError
-from common.pixels import to_float
-from common.tiling import pad_to_multiple
+from common.export import pad_to_multiple
+from common.images import to_float
 
 from .attention import SHARPNESS, attend
 from .CSNLN import CSNLN

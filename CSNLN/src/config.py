@@ -10,17 +10,21 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from common import UserError, config
-from common.command_line import spellings
-from common.config import again, option
-from common.options import (
+from common.config import (
     SCALE_OF_CHECKPOINT,
+    AdamOptions,
     DeviceOptions,
+    EpochOptions,
     NamedSets,
     NetworkChoice,
     PrecisionOptions,
+    RunOptions,
+    StartOptions,
     TrainedChoice,
+    again,
+    option,
+    spellings,
 )
-from common.training_options import AdamOptions, EpochOptions, RunOptions, StartOptions
 
 from . import seed_yaml
 from .CSNLN import Hyper

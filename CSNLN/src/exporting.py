@@ -5,11 +5,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from common import UserError, export, onnx_file
-from common.checkpoint import Checkpoint
-from common.export import Port
-from common.proof import Proof
-from common.trained import digest_of, weights_of
+from common import UserError, export
+from common.checkpoint import Checkpoint, digest_of, weights_of
+from common.export import Port, Proof, onnx_file
 
 from .CSNLN import COLORS, CSNLN, Hyper
 

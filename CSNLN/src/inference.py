@@ -8,12 +8,11 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor
 
-from common import UserError, onnx_file
-from common.engine import Engine, OnnxEngine
+from common import UserError
 from common.evaluation import Figure, lr_psnr_figure, psnr_figure, ssim_figure, with_lpips
+from common.export import Engine, OnnxEngine, onnx_file, self_ensemble
+from common.images import to_float, to_uint8, to_uint16
 from common.metrics import Convention
-from common.pixels import to_float, to_uint8, to_uint16
-from common.tiling import self_ensemble
 
 from .attention import HALO, CrossScaleAttention, NonLocalAttention
 from .chop import chopped

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import mindspore as ms
 from mindspore import Tensor, mutable, nn, ops
 
-from common.gradient import GradientStep, for_each
+from common.training import GradientStep, for_each
 
 from .CSNLN import CSNLN
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from common import UserError
-from common.values import FALSE
+from common.config import FALSE
 
 log = logging.getLogger(__name__)
 

@@ -6,11 +6,9 @@ from dataclasses import replace
 import numpy as np
 from mindspore import Tensor
 
-from common import memory, recipe
+from common.images import Pair
 from common.metrics import Convention
-from common.pairs import Pair
-from common.training import Plan
-from common.validation import Validation, psnr_validation
+from common.training import Plan, Validation, memory, psnr_validation, recipe
 
 from .chop import chopped
 from .config import TrainConfig

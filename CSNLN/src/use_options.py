@@ -4,16 +4,17 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from common import UserError
-from common.config import again, option
-from common.options import (
+from common.config import (
     BorderOptions,
     EngineChoice,
     EnlargingOptions,
     EnsembleChoice,
     ExportOptions,
     TableOptions,
+    again,
+    counting_number,
+    option,
 )
-from common.values import counting_number
 
 from .config import SHAPE, DataOptions, TrainConfig, TrainedOptions
 

@@ -3,8 +3,8 @@
 from functools import partial
 from pathlib import Path
 
-from common import checkpoint, trained
-from common.checkpoint import Checkpoint
+from common import checkpoint
+from common.checkpoint import Checkpoint, trained
 
 from .config import TrainedOptions
 from .CSNLN import CSNLN, Hyper

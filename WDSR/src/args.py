@@ -7,23 +7,27 @@ from dataclasses import dataclass
 from typing import Any
 
 from common import UserError
-from common.config import again, option
-from common.options import (
+from common.config import (
     SCALE_OF_CHECKPOINT,
+    AdamOptions,
     BorderOptions,
     DeviceOptions,
     EngineChoice,
     EnlargingOptions,
     EnsembleChoice,
+    EpochOptions,
     ExportOptions,
     NamedSets,
     NetworkChoice,
     PrecisionOptions,
+    RunOptions,
+    StartOptions,
     TableOptions,
     TileChoice,
     TrainedChoice,
+    again,
+    option,
 )
-from common.training_options import AdamOptions, EpochOptions, RunOptions, StartOptions
 
 from .model import EXPANSION, PRESETS, RGB_MEAN, Hyper
 

@@ -7,15 +7,12 @@ from pathlib import Path
 import numpy as np
 from mindspore import Tensor
 
-from common import checkpoint, memory, recipe, trained
-from common.checkpoint import Checkpoint
-from common.engine import make_engine
+from common import checkpoint
+from common.checkpoint import Checkpoint, trained
 from common.evaluation import Figure, lr_psnr_figure, psnr_figure, ssim_figure, with_lpips
-from common.export import Port
-from common.pairs import Pair
-from common.tiling import refuse_small, self_ensemble, tile_apply
-from common.training import Plan
-from common.validation import Validation, psnr_validation
+from common.export import Port, make_engine, refuse_small, self_ensemble, tile_apply
+from common.images import Pair
+from common.training import Plan, Validation, memory, psnr_validation, recipe
 
 from . import metrics
 from .args import EngineOptions, TrainConfig, TrainedOptions

@@ -5,10 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from mindspore import ParameterTuple, Tensor
 
-from common.gradient import GradientStep
-from common.losses import L1Loss
-from common.optimizer import Adam
 from common.runtime import graph_mode
+from common.training import Adam, GradientStep, L1Loss
 from CSNLN.src.config import LR_PATCH, MODELS, TrainConfig
 from CSNLN.src.CSNLN import CSNLN, Hyper, count_parameters
 from CSNLN.src.inference import make_engine

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from mindspore import ParameterTuple, Tensor
 
-from common.gradient import GradientStep
+from common.training import GradientStep
 from IRN.src.network.Invnet import Hyper, InvRescaleNet, count_parameters
 from IRN.src.optim.adam_clip import adam
 from IRN.src.options.options import TrainConfig

@@ -5,8 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from mindspore import ParameterTuple, Tensor
 
-from common.gradient import GradientStep
-from common.optimizer import Adam
+from common.training import Adam, GradientStep
 from SRDiff.src.model.objective import NoiseLoss
 from SRDiff.src.model.srdiff import PRESETS, SRDiffNet, count_parameters
 from SRDiff.src.model_utils.graphs import prepare

@@ -5,9 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from mindspore import ParameterTuple, Tensor
 
-from common.engine import make_engine
-from common.gradient import GradientStep
-from common.optimizer import Adam
+from common.export import make_engine
+from common.training import Adam, GradientStep
 from SRFlow.src.model.folding import fold, is_read
 from SRFlow.src.model.SRFlow import NegativeLogLikelihood
 from SRFlow.src.model.SRFlowNet import PRESETS, SRFlowNet, count_parameters, draw_latents

@@ -5,10 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from mindspore import ParameterTuple, Tensor
 
-from common.engine import make_engine
-from common.gradient import GradientStep
-from common.losses import L1Loss
-from common.optimizer import Adam
+from common.export import make_engine
+from common.training import Adam, GradientStep, L1Loss
 from WDSR.src.model import PRESETS, WDSR, count_parameters
 from WDSR.src.utils import CHECK_SIZES, OUTPUTS, ports
 

@@ -5,9 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from common.images import imresize, modcrop, rgb_to_ycbcr, to_uint8, ycbcr_to_rgb
 from common.metrics import PROTOCOLS, Convention, lr_psnr
-from common.pixels import modcrop, rgb_to_ycbcr, to_uint8, ycbcr_to_rgb
-from common.resize import imresize
 
 from .core import Golden
 from .registry import find_schedule, fixture

@@ -6,8 +6,8 @@ import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
 from common.checkpoint import load_into
-from common.losses import L1Loss
-from common.tiling import self_ensemble
+from common.export import self_ensemble
+from common.training import L1Loss
 from CSNLN.src.attention import CrossScaleAttention, NonLocalAttention, neighbourhoods, reduced
 from CSNLN.src.chop import chopped
 from CSNLN.src.config import TrainConfig

@@ -10,7 +10,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from common.gradient import GradientStep
+from common.training import GradientStep
 from IRN.src.network.inference import Downscale, Upscale
 from IRN.src.network.Invnet import BLOCKS_PER_LEVEL, COLORS, Hyper, InvRescaleNet, Quantization
 from IRN.src.optim.adam_clip import adam

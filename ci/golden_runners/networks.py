@@ -6,8 +6,7 @@ import mindspore as ms
 from mindspore import Tensor, nn
 
 from common.checkpoint import load_into
-from common.gradient import GradientStep
-from common.optimizer import Adam
+from common.training import Adam, GradientStep
 
 from .core import Golden
 from .registry import GRAPH

@@ -7,7 +7,7 @@ import numpy as np
 from mindspore import Tensor, nn
 
 from common.checkpoint import load_into
-from common.optimizer import Adam
+from common.training import Adam
 from SRDiff.src.model.objective import NoiseLoss, to_residual
 from SRDiff.src.model.sampling import sample, to_image
 from SRDiff.src.model.schedule import make_schedule

@@ -8,7 +8,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
-from common.optimizer import Adam
+from common.training import Adam
 from SRFlow.src.model.Flow import Condition, SqueezeLayer, joined, standard_normal_log_density
 from SRFlow.src.model.FlowStep import FlowStep
 from SRFlow.src.model.FlowUpsamplerNet import FlowUpsamplerNet

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from common.losses import L1Loss
+from common.training import L1Loss
 from WDSR.src.args import TrainConfig
 from WDSR.src.common import WeightNormConv2d
 from WDSR.src.model import EXPANSION, WDSR, Hyper

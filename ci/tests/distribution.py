@@ -11,7 +11,7 @@ from typing import Any
 
 from ci.tests import clone, faults, training
 from ci.tests.training import Job
-from common import images
+from common.images import files as images
 
 MODELS = tuple(sorted(path.parent.name for path in clone.ROOT.glob("*/train.py")))
 SPY = Path(__file__).parent / "spy"  # see sitecustomize.py in it

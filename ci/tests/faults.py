@@ -36,9 +36,12 @@ from typing import Any, BinaryIO, NoReturn
 import numpy as np
 
 from ci.tests import training
-from common import UserError, atomic, checkpoint, images, runtime
-from common.checkpoint import Checkpoint, ckpt_format
-from common.record import Record
+from common import UserError, atomic, runtime
+from common.checkpoint import ckpt as ckpt_format
+from common.checkpoint import files as checkpoint
+from common.checkpoint.files import Checkpoint
+from common.images import files as images
+from common.training.record import Record
 
 STEPS, SAVE_EVERY, LOOK_EVERY = 10, 2, 5
 PATIENCE = 1200  # seconds until a process that says nothing is given up; a busy machine compiles for minutes
@@ -499,7 +502,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="where the runs stay [a temporary one, kept if something is wrong]")
     options = parser.parse_args(argv)
-    importlib.import_module("common.training")  # and with it MindSpore, once for all children
+    importlib.import_module("common.training.loop")  # and with it MindSpore, once for all children
     folder = options.folder or Path(tempfile.mkdtemp(prefix="faults-"))
     data = make_data(folder / "data", Path(__file__).resolve().parents[1] / "sample")
     wrong = 0

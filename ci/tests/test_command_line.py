@@ -10,9 +10,11 @@ import typing
 import pytest
 
 from ci import bad_input_table as table
-from common import UserError, checkpoint, config
-from common.checkpoint import Checkpoint
-from common.command_line import WIDEST, spellings
+from common import UserError
+from common.checkpoint import files as checkpoint
+from common.checkpoint.files import Checkpoint
+from common.config import options as config
+from common.config.command_line import WIDEST, spellings
 from common.mindrecord import __main__ as mindrecord
 
 MODELS = ("WDSR", "IRN", "SRFlow", "SRDiff", "CSNLN")

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from common import UserError
-from common.resize import imresize
+from common.images.resize import imresize
 
 SCALES = {"WDSR": 2, "CSNLN": 2, "IRN": 2, "SRFlow": 4, "SRDiff": 4}
 TINY = {
@@ -123,7 +123,7 @@ def test_names_of_runs_and_results_are_no_paths(model, tmp_path, monkeypatch, tr
 def train_without_steps(monkeypatch):
     """Call a training on DATA with DIV2K's training images alone; the trainer is returned instead of run."""
     found = []
-    monkeypatch.setattr("common.training.Trainer.fit", lambda self: found.append(self) or 0)
+    monkeypatch.setattr("common.training.loop.Trainer.fit", lambda self: found.append(self) or 0)
 
     def train(model, folder, *words):
         write(folder / "DATA" / "DIV2K" / "DIV2K_train_HR" / "0001.png", np.tile(image(1), (5, 5, 1)))
@@ -159,7 +159,7 @@ def test_exact_images_do_not_decide_the_best_checkpoint(model, tmp_path, monkeyp
     """A mean that is infinite could never be exceeded."""
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "DATA" / "flat" / "black.png", np.zeros((SIDE, SIDE, 3), np.uint8))
-    monkeypatch.setattr("common.metrics.psnr", lambda *_, **__: float("inf"))
+    monkeypatch.setattr("common.metrics.fidelity.psnr", lambda *_, **__: float("inf"))
     flag = "--data_test" if model in VALIDATION else "--val_GT_path"
     trainer = train_without_steps(model, tmp_path, flag, tmp_path / "DATA" / "flat")
     assert np.isfinite(list(trainer.validate(trainer.network).values())).all()

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from ci.tests import clone, faults
-from common import checkpoint
-from common.checkpoint import Checkpoint
+from common.checkpoint import files as checkpoint
+from common.checkpoint.files import Checkpoint
 
 SEED = 1
 MODELS = ("WDSR", "SRDiff")

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image, ImageCms
 
 from ci.bad_input.workspace import tiny_networks
-from common import UserError, images
-from common.checkpoint import Checkpoint, save
+from common import UserError
+from common.checkpoint.files import Checkpoint, save
+from common.images import files as images
 
 MODELS = ("WDSR", "IRN", "SRFlow", "SRDiff", "CSNLN")
 UPSCALE = {"IRN": ["upscale"]}  # the command, where one must be typed

@@ -6,8 +6,11 @@ import pytest
 
 from ci.tests import training
 from ci.tests.faults import COMMON, DATA_OPTION, TINY
-from common import UserError, checkpoint, config, memory, runs, runtime
-from common.checkpoint import Checkpoint
+from common import UserError, runtime
+from common.checkpoint import files as checkpoint
+from common.checkpoint.files import Checkpoint
+from common.config import options as config
+from common.training import memory, runs
 
 REFUSED = {"WDSR": "n_feats", "CSNLN": "n_feats", "IRN": "growth", "SRFlow": "nf", "SRDiff": "hidden_size"}
 STAGES = {"SRFlow": "flow", "SRDiff": "diffusion"}

@@ -16,7 +16,7 @@ import pytest
 from ci.tests import script_table as table
 from ci.tests.clone import PROGRAM, arguments, make_clone, run, start, wait_for
 from ci.tests.script_table import SCRIPTS, Script
-from common.config import parse
+from common.config.options import parse
 
 # Also tells the devices that it was given.
 VISIBLE = "CUDA_VISIBLE_DEVICES", "ASCEND_RT_VISIBLE_DEVICES"

@@ -14,7 +14,8 @@ import pytest
 from ci import bad_input_table as table
 from ci.tests.clone import ROOT
 from ci.tests.test_command_line import MODELS, options_of
-from common import UserError, config
+from common import UserError
+from common.config import options as config
 
 
 class Network(NamedTuple):

@@ -11,9 +11,9 @@ import pytest
 
 from ci.bad_input.workspace import tiny_networks
 from ci.tests.clone import environment
-from common import config
-from common.checkpoint import Checkpoint, save
-from common.images import write_picture
+from common.checkpoint.files import Checkpoint, save
+from common.config import options as config
+from common.images.files import write_picture
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ("WDSR", "IRN", "SRFlow", "SRDiff", "CSNLN")

@@ -12,9 +12,12 @@ from safetensors.numpy import save_file
 
 from ci.bad_input.workspace import tiny_networks
 from ci.tests.test_command_line import ENTRIES, options_of
-from common import UserError, checkpoint, config, trained
-from common.checkpoint import Checkpoint
-from common.command_line import spellings
+from common import UserError
+from common.checkpoint import files as checkpoint
+from common.checkpoint import trained
+from common.checkpoint.files import Checkpoint
+from common.config import options as config
+from common.config.command_line import spellings
 
 UTILITIES = {
     "WDSR": "utils",

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from ci.tests import clone
-from common import checkpoint
-from common.checkpoint import Checkpoint
+from common.checkpoint import files as checkpoint
+from common.checkpoint.files import Checkpoint
 
 
 def words(settings: Mapping[str, Any]) -> list[str]:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from common import evaluation_run, runtime
+from common import runtime
+from common.evaluation import run as evaluation_run
 
 
 def evaluate_as_two(

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from common import UserError
-from common.checkpoint.ckpt_format import widen_bfloat16
+from common.checkpoint.ckpt import widen_bfloat16
 
 _LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 _CONTAINERS = ("params_ema", "model_ema", "ema", "params", "state_dict", "model_state_dict", "model")  # in this order

@@ -15,15 +15,15 @@ or without this package, shuffled unless told otherwise (a sharded set by its fi
     MindDataset("X.mindrecord", ["HR", "LR", "name"]).map(vision.Decode(), "HR").map(vision.Decode(), "LR")
 """
 
-from common.mindrecord.manifest import Manifest, read_manifest
-from common.mindrecord.move import repair
-from common.mindrecord.packing import PackOptions, pack
+from common.mindrecord.manifest import Manifest, manifest_path, read_manifest
+from common.mindrecord.pack import PackOptions, pack, repair
 from common.mindrecord.read import PatchRecords, open_dataset, open_patches, unpack, verify
 
 __all__ = [
     "Manifest",
     "PackOptions",
     "PatchRecords",
+    "manifest_path",
     "open_dataset",
     "open_patches",
     "pack",

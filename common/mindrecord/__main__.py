@@ -6,10 +6,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.command_line import Parser
+from common.config import Parser
 from common.mindrecord.manifest import Manifest, read_manifest
-from common.mindrecord.move import repair
-from common.mindrecord.packing import ENCODINGS, ON_ERROR, PackOptions, pack
+from common.mindrecord.pack import ENCODINGS, ON_ERROR, PackOptions, pack, repair
 from common.mindrecord.read import unpack, verify
 from common.runtime import run_main, start_log
 

@@ -13,7 +13,7 @@ import numpy as np
 from common import UserError
 from common.images import write_picture
 from common.mindrecord.manifest import Manifest, check_set, data_names
-from common.mindrecord.writer import hash_record, mindspore_reason
+from common.mindrecord.pack import hash_record, mindspore_reason
 from common.runtime import progress
 
 log = logging.getLogger(__name__)

@@ -6,8 +6,8 @@ benchmark/Set5/LR_bicubic/X2/babyx2.png    (made by bicubic where there is no su
 
 from pathlib import Path
 
-from common.pairs import Pair
-from common.picture_sets import benchmark_pairs, find_place
+from common.data import benchmark_pairs, find_place
+from common.images import Pair
 
 
 def find_benchmark(data_path: Path, name: str, scale: int) -> list[Pair]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from common.data import random_patch, stack_nchw
-from common.tiling import pad_to_multiple
+from common.export import pad_to_multiple
 
 from ..CSNLN import Hyper
 

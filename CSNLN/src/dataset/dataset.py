@@ -1,8 +1,7 @@
 """The training set: pictures, patches, and the order in which they are shown."""
 
-from common.data import BatchStream, PictureSet
-from common.pairs import Pair
-from common.picture_sets import split_names, training_pictures
+from common.data import BatchStream, PictureSet, split_names, training_pictures
+from common.images import Pair
 from common.runtime import Runtime
 
 from ..config import TrainConfig

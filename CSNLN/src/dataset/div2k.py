@@ -2,9 +2,8 @@
 
 from functools import partial
 
-from common import div2k
-from common.div2k import find_numbered as find_div2k
-from common.div2k import find_root
+from common.data import div2k, find_root
+from common.data import find_numbered as find_div2k
 
 __all__ = ["find_div2k", "find_root", "parse_ranges"]
 parse_ranges = partial(div2k.parse_ranges, example="1-800/801-810")

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from common.config import typed
-from common.pairs import Pair
-from common.picture_sets import existing_folder, split_names, validation_pairs
+from common.data import existing_folder, split_names, validation_pairs
+from common.images import Pair
 
 from ..config import TrainConfig
 from ..CSNLN import Hyper

@@ -5,8 +5,7 @@ import logging
 import numpy as np
 
 from common.data import BatchStream, random_patch, stack_nchw
-from common.pairs import PairedPictures
-from common.pixels import to_float
+from common.images import PairedPictures, to_float
 from common.runtime import Runtime
 
 from ..network.Invnet import Hyper

@@ -4,11 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from common import div2k
-from common.images import to_float
-from common.pairs import Pair, pairs_of, read_hr, read_pair
-from common.picture_sets import existing_folder, hr_inside, lr_folder
-from common.resize import imresize
+from common.data import div2k, existing_folder, hr_inside, lr_folder
+from common.images import Pair, imresize, pairs_of, read_hr, read_pair, to_float
 
 
 def find_hr_folder(path: str, split: str) -> Path:

@@ -6,8 +6,7 @@ decay is added after the clip. The clip itself happens in the compiled step (`co
 
 from mindspore import nn
 
-from common import recipe
-from common.optimizer import Adam
+from common.training import Adam, recipe
 
 from ..options.options import TrainConfig
 

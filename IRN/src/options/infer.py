@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from common.config import again, option
-from common.options import NamingOptions
+from common.config import NamingOptions, again, option
 
 from .options import EngineOptions, LatentOptions, TrainedOptions
 

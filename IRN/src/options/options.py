@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from common import UserError
-from common.config import again, option
-from common.options import (
+from common.config import (
     FIGURES_OF_SAMPLES,
     SCALE_OF_CHECKPOINT,
     SEED_OF_RESULTS,
     TEST_SETS,
+    AdamOptions,
     BorderOptions,
     DeviceOptions,
     EngineChoice,
@@ -21,11 +21,17 @@ from common.options import (
     NetworkChoice,
     PictureFolders,
     PrecisionOptions,
+    RunOptions,
+    StartOptions,
+    StepCount,
+    StepOptions,
     TableOptions,
     TileChoice,
     TrainedChoice,
+    ValidationFolders,
+    again,
+    option,
 )
-from common.training_options import AdamOptions, RunOptions, StartOptions, StepCount, StepOptions, ValidationFolders
 
 from ..network.Invnet import BLOCKS_PER_LEVEL, Hyper
 from . import yml

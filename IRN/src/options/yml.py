@@ -4,8 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from common import UserError
-from common.config import Translated, read_yaml
-from common.values import did_you_mean
+from common.config import Translated, did_you_mean, read_yaml
 
 
 class Only(NamedTuple):

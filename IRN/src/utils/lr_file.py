@@ -9,8 +9,8 @@ from PIL import Image, PngImagePlugin
 
 from common import UserError
 from common.atomic import replacing
+from common.config import counting_number
 from common.images import write_picture
-from common.values import counting_number
 
 SIZE, SCALE, WEIGHTS, GRAY = "irn_original_size", "irn_scale", "irn_weights", "irn_gray"  # keys of a PNG's text
 DIGITS = 16  # of the weights' digest

@@ -10,14 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from common import UserError
-from common.evaluation import Figure, Table, captioned_strip, psnr_figure, ssim_figure, with_lpips
-from common.images import write_picture
+from common.data import named_sets, stem_of
+from common.evaluation import Figure, Shown, Table, captioned_strip, psnr_figure, ssim_figure, with_lpips
+from common.images import Pair, imresize, to_uint8, told_apart, write_picture
 from common.metrics import Convention
-from common.pairs import Pair, told_apart
-from common.picture_sets import named_sets, stem_of
-from common.pixels import to_uint8
-from common.report import Shown
-from common.resize import imresize
 
 from ..data.util import find_hr_folder, find_pictures, read_with_reference
 from ..options.options import EvalConfig

@@ -9,12 +9,20 @@ from typing import Any
 import numpy as np
 
 from common import UserError, checkpoint
-from common.checkpoint import Checkpoint
-from common.engine import Engine, OnnxEngine, make_engine
-from common.export import Graph, Port
-from common.pixels import to_float
-from common.tiling import Progress, Span, fill_tiles, refuse_small, side_that_fits
-from common.trained import cache_of
+from common.checkpoint import Checkpoint, cache_of
+from common.export import (
+    Engine,
+    Graph,
+    OnnxEngine,
+    Port,
+    Progress,
+    Span,
+    fill_tiles,
+    make_engine,
+    refuse_small,
+    side_that_fits,
+)
+from common.images import to_float
 
 from ..network.inference import Downscale, Upscale
 from ..network.Invnet import COLORS, Hyper, InvRescaleNet

@@ -8,14 +8,12 @@ from pathlib import Path
 import numpy as np
 from mindspore import Tensor, ops
 
-from common import UserError, checkpoint, memory, recipe, trained
-from common.checkpoint import Checkpoint
+from common import UserError, checkpoint
+from common.checkpoint import Checkpoint, trained
+from common.data import validation_folders
+from common.images import Pair, to_float, to_uint8
 from common.metrics import Convention
-from common.pairs import Pair
-from common.picture_sets import validation_folders
-from common.pixels import to_float, to_uint8
-from common.training import Plan
-from common.validation import Validation, digest_of, mean_psnr
+from common.training import Plan, Validation, digest_of, mean_psnr, memory, recipe
 
 from ..data.util import find_hr_folder, find_pictures, read_with_reference
 from ..network.Invnet import COLORS, Hyper, InvBlockExp, InvRescaleNet

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from common import UserError
-from common.images import size_of, write_picture
-from common.pairs import Pair, read_pair
+from common.images import Pair, read_pair, size_of, write_picture
 from common.runtime import progress
 
 log = logging.getLogger(__name__)

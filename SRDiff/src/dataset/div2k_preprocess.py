@@ -25,8 +25,7 @@ from pathlib import Path
 from common import UserError, config
 from common.atomic import replacing
 from common.config import option
-from common.images import SUFFIXES, size_of
-from common.pairs import pairs_of
+from common.images import SUFFIXES, pairs_of, size_of
 from common.runtime import run_main, start_log
 from SRDiff.src.dataset.crops import Job, remove_remains, run
 

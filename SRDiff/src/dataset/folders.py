@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from common import UserError
-from common.pairs import Pair, folder_like, pairs_of
-from common.picture_sets import lr_folder
+from common.data import lr_folder
+from common.images import Pair, folder_like, pairs_of
 
 OF_SPLIT = {"train": ("train/X1", "DIV2K_train_HR", "Flickr2K_HR"), "test": ("val/X1", "DIV2K_valid_HR")}
 OF_ANY = ("X1", "HR")

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from common.data import BatchStream, random_patch
-from common.pairs import Pair
-from common.picture_sets import training_pictures
+from common.data import BatchStream, random_patch, training_pictures
+from common.images import Pair
 from common.runtime import Runtime
 
 from ..model.srdiff import Hyper

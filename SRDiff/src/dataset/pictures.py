@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from common.pixels import to_float
-from common.resize import imresize
+from common.images import imresize, to_float
 
 
 def to_network(image: np.ndarray) -> np.ndarray:

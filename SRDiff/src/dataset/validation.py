@@ -1,7 +1,7 @@
 """Patches to look at while training."""
 
-from common import picture_sets
-from common.picture_sets import Patch
+from common.data import Patch
+from common.data import sets as picture_sets
 
 from ..model.srdiff import Hyper
 from ..model_utils.options import TrainConfig

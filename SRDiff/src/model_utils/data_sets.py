@@ -4,11 +4,11 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from common import UserError, picture_sets
+from common import UserError
+from common.data import Picture, named_sets, packed_set, stem_of
+from common.data import sets as picture_sets
+from common.images import Pair, imresize
 from common.mindrecord import PatchRecords
-from common.pairs import Pair
-from common.picture_sets import Picture, named_sets, packed_set, stem_of
-from common.resize import imresize
 
 from ..dataset.folders import find_pictures
 from .use_options import EvalConfig

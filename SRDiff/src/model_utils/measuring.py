@@ -11,7 +11,9 @@ import numpy as np
 from common import UserError
 from common.atomic import replacing
 from common.evaluation import (
+    EvaluationRun,
     Figure,
+    Shown,
     Table,
     diversity,
     lr_psnr_figure,
@@ -20,11 +22,8 @@ from common.evaluation import (
     ssim_figure,
     with_lpips,
 )
-from common.evaluation_run import EvaluationRun
-from common.images import comparison_strip, write_picture
+from common.images import comparison_strip, imresize, write_picture
 from common.metrics import PROTOCOLS, Convention
-from common.report import Shown
-from common.resize import imresize
 
 from .data_sets import Picture
 from .sampling import Look, NoNumbersError, Sampler, Way

@@ -9,16 +9,21 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from common import UserError
-from common.config import again, option
-from common.options import SCALE_OF_CHECKPOINT, DeviceOptions, NetworkChoice, PictureFolders, TrainedChoice
-from common.training_options import (
+from common.config import (
+    SCALE_OF_CHECKPOINT,
+    DeviceOptions,
     EncoderStart,
+    NetworkChoice,
     OptimizerOptions,
+    PictureFolders,
     RunOptions,
     StartOptions,
     StepCount,
     StepOptions,
+    TrainedChoice,
     ValidationFolders,
+    again,
+    option,
 )
 
 from ..model.sampling import SAMPLERS

@@ -5,10 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from common import UserError, images
-from common.grid import grid
-from common.picture_jobs import Job, Results, progress_of, report, result_names
-from common.resize import imresize
-from common.tiling import pad_to_multiple
+from common.evaluation import Job, Results, progress_of, report, result_names
+from common.export import pad_to_multiple
+from common.images import grid, imresize
 
 from ..model.sampling import blend
 from .sampling import Sampler

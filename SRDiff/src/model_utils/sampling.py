@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from common import UserError
-from common.engine import Engine, OnnxEngine, make_engine
-from common.pixels import to_uint8, to_uint16
-from common.tiling import Progress, plan_axis, side_that_fits
+from common.export import Engine, OnnxEngine, Progress, make_engine, plan_axis, side_that_fits
+from common.images import to_uint8, to_uint16
 
 from ..dataset.pictures import enlarged, from_network, to_network
 from ..model.sampling import Draw, sample, to_image

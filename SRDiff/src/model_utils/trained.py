@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from common.trained import cache_of, digest_of
+from common.checkpoint import cache_of, digest_of
 
 from ..model.srdiff import Hyper, SRDiffNet
 from . import util

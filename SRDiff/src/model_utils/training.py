@@ -6,9 +6,9 @@ from typing import Any
 
 from mindspore import nn
 
-from common import UserError, memory, recipe, trained
-from common.optimizer import Adam
-from common.training import Plan, Trainer
+from common import UserError
+from common.checkpoint import trained
+from common.training import Adam, Plan, Trainer, memory, recipe
 
 from ..model.objective import EncoderLoss, NoiseLoss
 from ..model.srdiff import Hyper, SRDiffNet

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 from common import UserError
-from common.config import again, option
-from common.options import (
+from common.config import (
     FIGURES_OF_SAMPLES,
     SEED_OF_RESULTS,
     TEST_SETS,
@@ -14,8 +13,10 @@ from common.options import (
     NamingOptions,
     TableOptions,
     TileChoice,
+    again,
+    did_you_mean,
+    option,
 )
-from common.values import did_you_mean
 
 from ..model.sampling import SAMPLERS
 from .graphs import GRAPHS

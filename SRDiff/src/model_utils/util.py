@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from common import UserError, trained
-from common.checkpoint import Checkpoint, load_into
+from common import UserError
+from common.checkpoint import Checkpoint, load_into, trained
 
 from ..model.srdiff import Hyper, SRDiffNet
 from . import official

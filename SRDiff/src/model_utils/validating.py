@@ -6,9 +6,9 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor
 
+from common.images import to_uint8
 from common.metrics import PROTOCOLS, lr_psnr
-from common.pixels import to_uint8
-from common.validation import Validation, digest_of, mean_psnr
+from common.training import Validation, digest_of, mean_psnr
 
 from ..dataset.pictures import enlarged, from_network, to_network
 from ..dataset.validation import Patch

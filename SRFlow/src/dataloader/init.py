@@ -2,10 +2,8 @@
 
 import numpy as np
 
-from common.data import BatchStream, random_patch, stack_nchw
-from common.pairs import Pair
-from common.picture_sets import training_pictures
-from common.pixels import to_float
+from common.data import BatchStream, random_patch, stack_nchw, training_pictures
+from common.images import Pair, to_float
 from common.runtime import Runtime
 
 from ..model.SRFlowNet import Hyper

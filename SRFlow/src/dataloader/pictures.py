@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from common import UserError, div2k
-from common.pairs import Pair, pairs_of
-from common.picture_sets import RECORDS, hr_inside, lr_folder
+from common import UserError
+from common.data import RECORDS, div2k, hr_inside, lr_folder
+from common.images import Pair, pairs_of
 
 FLICKR2K = ("Flickr2K/Flickr2K_HR", "Flickr2K_HR", "Flickr2K")
 

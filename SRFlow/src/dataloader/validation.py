@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from common import div2k, picture_sets
-from common.data import to_nchw
-from common.pixels import to_float
+from common.data import div2k, to_nchw
+from common.data import sets as picture_sets
+from common.images import to_float
 
 from ..model.SRFlowNet import Hyper
 from ..model_utils.options import TrainConfig

@@ -23,8 +23,7 @@ from pathlib import Path
 from common import UserError, config
 from common.config import option
 from common.images import find_pictures
-from common.mindrecord import Manifest, PackOptions, pack, read_manifest
-from common.mindrecord.manifest import manifest_path
+from common.mindrecord import Manifest, PackOptions, manifest_path, pack, read_manifest
 from common.runtime import run_main, start_log
 from SRFlow.src.dataloader.pictures import find_hr_folders
 

@@ -9,9 +9,9 @@ import numpy as np
 from mindspore import Tensor
 
 from common import UserError, checkpoint
-from common.resize import imresize
+from common.checkpoint import trained
+from common.images import imresize
 from common.runtime import graph_mode
-from common.trained import read
 
 from ..model.folding import Arrays
 from ..model.inference import Decode, Encode
@@ -31,21 +31,21 @@ def convert(source: str, target: str) -> Iterator[str]:
     Raises:
         UserError: not a checkpoint of training, or the two forms differ, or the file cannot be written.
     """
-    if read(source, util.MODEL).meta.get(FORM) == INFERENCE:
+    if trained.read(source, util.MODEL).meta.get(FORM) == INFERENCE:
         raise UserError(f"{source} is in the inference form already")
     (network, saved, _), training_load = timed(lambda: util.load_network(ExportConfig(ckpt_path=source)))
-    trained = from_network(network, saved, source)
-    difference, training_run, inference_run = compare(network, trained.arrays)
+    inference = from_network(network, saved, source)
+    difference, training_run, inference_run = compare(network, inference.arrays)
     if not difference <= TOLERANCE:
         raise UserError(
             f"{source} is not converted: the two forms differ by {difference:.1e} of the largest value, and "
             f"{TOLERANCE:.0e} is allowed"
         )
-    checkpoint.save(target, to_checkpoint(trained, saved))
+    checkpoint.save(target, to_checkpoint(inference, saved))
     again, inference_load = timed(lambda: load_trained(ExportConfig(ckpt_path=target)))
-    if checkpoint.digest(again.arrays) != checkpoint.digest(trained.arrays):
+    if checkpoint.digest(again.arrays) != checkpoint.digest(inference.arrays):
         raise UserError(f"{target} does not hold what was written: is the disk in order?")
-    values = [sum(array.size for array in arrays.values()) for arrays in (saved.weights, trained.arrays)]
+    values = [sum(array.size for array in arrays.values()) for arrays in (saved.weights, inference.arrays)]
     yield f"converted {checkpoint.describe(source, saved.meta)}: both directions differ by {difference:.1e} at most"
     yield f"values: {values[1]:,} instead of {values[0]:,}"
     yield f"loaded in {inference_load:.1f} s instead of {training_load:.1f} s"

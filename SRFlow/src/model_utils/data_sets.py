@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from common import UserError, div2k
+from common import UserError
+from common.data import Picture, div2k, named_sets, packed_set, pictures_of, stem_of
+from common.images import Pair
 from common.mindrecord import PatchRecords
-from common.pairs import Pair
-from common.picture_sets import Picture, named_sets, packed_set, pictures_of, stem_of
 
 from ..dataloader.pictures import find_hr_folders, find_pictures, require_packed
 from .use_options import EvalConfig

@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from common import UserError, images
-from common.grid import grid
-from common.picture_jobs import Job, Results, progress_of
-from common.resize import imresize
-from common.tiling import Progress, pad_to_multiple
+from common.evaluation import Job, Results, progress_of
+from common.export import Progress, pad_to_multiple
+from common.images import grid, imresize
 
 from ..model.SRFlowNet import Hyper
 from . import latent_file

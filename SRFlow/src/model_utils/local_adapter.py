@@ -3,7 +3,7 @@
 import os
 
 from common import UserError
-from common.values import counting_number
+from common.config import counting_number
 
 
 def get_device_id() -> int:

@@ -10,24 +10,23 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 from common import UserError
-from common.config import again, option
-from common.options import (
+from common.config import (
     SCALE_OF_CHECKPOINT,
+    AdamOptions,
     DeviceOptions,
+    EncoderStart,
     EngineChoice,
     NetworkChoice,
     PictureFolders,
-    TileChoice,
-    TrainedChoice,
-)
-from common.training_options import (
-    AdamOptions,
-    EncoderStart,
     RunOptions,
     StartOptions,
     StepCount,
     StepOptions,
+    TileChoice,
+    TrainedChoice,
     ValidationFolders,
+    again,
+    option,
 )
 
 from ..model.SRFlowNet import PRESETS, Hyper

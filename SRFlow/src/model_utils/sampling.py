@@ -9,10 +9,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from common import UserError
-from common.engine import Engine, OnnxEngine, make_engine
-from common.export import Graph, Port
-from common.pixels import to_float
-from common.tiling import Progress, Span, fill_tiles, pad_to_multiple, side_that_fits
+from common.export import (
+    Engine,
+    Graph,
+    OnnxEngine,
+    Port,
+    Progress,
+    Span,
+    fill_tiles,
+    make_engine,
+    pad_to_multiple,
+    side_that_fits,
+)
+from common.images import to_float
 
 from ..model.FlowUpsamplerNet import COLORS
 from ..model.folding import Arrays

@@ -6,8 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from common import UserError
-from common.checkpoint import Checkpoint, CheckpointError
-from common.trained import cache_of, digest_of, weights_of
+from common.checkpoint import Checkpoint, CheckpointError, cache_of, digest_of, weights_of
 
 from ..model.folding import fold, shapes
 from ..model.SRFlowNet import Hyper, SRFlowNet

@@ -9,11 +9,8 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn
 
-from common import memory, recipe, trained
-from common.checkpoint import Checkpoint, load_into
-from common.gradient import GradientStep
-from common.optimizer import Adam, MovingAverage
-from common.training import Plan, Trainer
+from common.checkpoint import Checkpoint, load_into, trained
+from common.training import Adam, GradientStep, MovingAverage, Plan, Trainer, memory, recipe
 
 from ..model.RRDBNet import RRDBNet
 from ..model.SRFlow import NegativeLogLikelihood

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 from common import UserError
-from common.config import again, option
-from common.options import (
+from common.config import (
     FIGURES_OF_SAMPLES,
     SEED_OF_RESULTS,
     TEST_SETS,
@@ -14,6 +13,8 @@ from common.options import (
     InputOptions,
     NamingOptions,
     TableOptions,
+    again,
+    option,
 )
 
 from .options import DataOptions, EngineOptions, TrainedOptions, ValidationFolders

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from common import UserError, trained
-from common.checkpoint import Checkpoint
+from common import UserError
+from common.checkpoint import Checkpoint, trained
 
 from ..model.SRFlowNet import Hyper, SRFlowNet
 from ..model.SRFlowNet import load_weights as put_weights

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 from mindspore import Tensor
 
+from common.images import to_uint8
 from common.metrics import Convention
-from common.pixels import to_uint8
-from common.validation import Validation, digest_of, mean_psnr
+from common.training import Validation, digest_of, mean_psnr
 
 from ..model.RRDBNet import RRDBNet
 from ..model.SRFlow import NegativeLogLikelihood

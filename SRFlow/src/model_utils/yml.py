@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from common import UserError
-from common.config import Translated, read_yaml
-from common.values import did_you_mean
+from common.config import Translated, did_you_mean, read_yaml
 
 from .config import find_config
 

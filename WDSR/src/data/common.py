@@ -5,8 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from common.data import random_patch
-from common.pixels import rgb_to_y, rgb_to_ycbcr, ycbcr_to_rgb
-from common.resize import imresize
+from common.images import imresize, rgb_to_y, rgb_to_ycbcr, ycbcr_to_rgb
 
 from ..model import Hyper
 

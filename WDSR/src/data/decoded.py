@@ -10,7 +10,7 @@ import numpy as np
 
 from common import UserError
 from common.atomic import replacing, sha256
-from common.pairs import Pair, read_pair
+from common.images import Pair, read_pair
 
 log = logging.getLogger(__name__)
 

@@ -7,16 +7,18 @@ benchmark/Set5/LR_bicubic/X2/babyx2.png    (made by bicubic where there are none
 from pathlib import Path
 
 from common.config import typed
-from common.data import BatchStream, PictureSet, stack_nchw
-from common.pairs import Pair, read_pair
-from common.picture_sets import (
+from common.data import (
+    BatchStream,
+    PictureSet,
     benchmark_pairs,
     existing_folder,
     find_place,
     split_names,
+    stack_nchw,
     training_pictures,
     validation_pairs,
 )
+from common.images import Pair, read_pair
 from common.runtime import Runtime
 
 from ..args import TrainConfig

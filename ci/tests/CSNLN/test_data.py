@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from common import UserError, images
-from common.pairs import read_pair
-from common.resize import imresize
+from common import UserError
+from common.images import files as images
+from common.images.pairs import read_pair
+from common.images.resize import imresize
 from CSNLN.src.dataset.common import PatchMaker, collate
 from CSNLN.src.dataset.dataset import training_set
 from CSNLN.src.dataset.div2k import parse_ranges

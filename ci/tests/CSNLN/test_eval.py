@@ -8,8 +8,10 @@ from mindspore import Tensor
 
 from ci.tests.CSNLN.use import batch_of, levels, saved, smooth, used  # noqa: F401
 from ci.tests.workers import assert_two_make_the_table_of_one
-from common import UserError, config, images
-from common.resize import imresize
+from common import UserError
+from common.config import options as config
+from common.images import files as images
+from common.images.resize import imresize
 from CSNLN import eval as evaluation
 
 LUMA = np.array([65.481, 128.553, 24.966]) / 255

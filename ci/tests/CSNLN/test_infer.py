@@ -8,8 +8,9 @@ from mindspore import Tensor
 from ci.tests.CSNLN.nets import batch, shaken
 from ci.tests.CSNLN.use import batch_of, levels, picture, save, saved, used  # noqa: F401
 from ci.tests.options import unused_options
-from common import UserError, images
-from common.resize import imresize
+from common import UserError
+from common.images import files as images
+from common.images.resize import imresize
 from CSNLN import infer
 from CSNLN.src import attention_picture, inference, onnx_graph
 from CSNLN.src.attention import CrossScaleAttention, NonLocalAttention

@@ -9,9 +9,8 @@ from mindspore import Tensor, amp
 
 from ci.tests.CSNLN.nets import TINY, batch, shaken
 from common import UserError
-from common.gradient import GradientStep
-from common.losses import L1Loss
 from common.runtime import graph_mode
+from common.training.step import GradientStep, L1Loss
 from CSNLN.src.attention import CrossScaleAttention, NonLocalAttention, attend, reduced
 from CSNLN.src.chop import chopped
 from CSNLN.src.config import MODELS

@@ -8,7 +8,7 @@ from mindspore import Tensor
 
 from ci.tests.common.test_pth import dict_of, storage, tensor, write_legacy, write_zip
 from common import UserError
-from common.checkpoint import CheckpointError
+from common.checkpoint.fitting import CheckpointError
 from CSNLN.src.CSNLN import CSNLN, Hyper
 from CSNLN.src.official import hyper_of
 from CSNLN.src.use_options import InferConfig

@@ -7,7 +7,8 @@ import pytest
 
 from ci.tests.options import unused_options
 from ci.tests.training import words as training_words
-from common import UserError, config
+from common import UserError
+from common.config import options as config
 from CSNLN.src import training
 from CSNLN.src.config import DEFAULT_CONFIG, SHAPE, TrainConfig, parse
 from CSNLN.src.CSNLN import Hyper

@@ -9,7 +9,9 @@ import pytest
 
 from ci.tests import training
 from ci.tests.training import losses, read, read_csv
-from common import UserError, config, images
+from common import UserError
+from common.config import options as config
+from common.images import files as images
 from CSNLN import train
 from CSNLN.src.config import TrainConfig
 

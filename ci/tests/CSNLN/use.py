@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from ci.tests.CSNLN.nets import shaken
-from common import checkpoint
-from common.resize import imresize
+from common.checkpoint import files as checkpoint
+from common.images.resize import imresize
 from CSNLN.src.CSNLN import Hyper
 from CSNLN.src.utils import describe
 

@@ -6,8 +6,8 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor
 
-from common import checkpoint
-from common.checkpoint import Checkpoint
+from common.checkpoint import files as checkpoint
+from common.checkpoint.files import Checkpoint
 from IRN.src.network.Invnet import Hyper, InvRescaleNet
 from IRN.src.utils.util import describe
 

@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from common import UserError, images
+from common import UserError
+from common.images import files as images
 from common.runtime import Runtime
 from IRN.src.data.LQGT_dataset import training_stream
 from IRN.src.options.options import TrainConfig

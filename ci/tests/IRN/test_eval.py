@@ -12,9 +12,10 @@ from PIL import Image
 
 from ci.tests.IRN import nets
 from ci.tests.workers import assert_two_make_the_table_of_one
-from common import UserError, images
-from common.metrics import Convention
-from common.resize import imresize
+from common import UserError
+from common.images import files as images
+from common.images.resize import imresize
+from common.metrics.fidelity import Convention
 from IRN import eval as evaluation
 from IRN import infer
 from IRN.src.options.options import EvalConfig

@@ -9,9 +9,11 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from ci.tests.IRN import nets
-from common import UserError, checkpoint, images
-from common.checkpoint import Checkpoint
-from common.resize import imresize
+from common import UserError
+from common.checkpoint import files as checkpoint
+from common.checkpoint.files import Checkpoint
+from common.images import files as images
+from common.images.resize import imresize
 from IRN import infer
 from IRN.src.network.Invnet import Hyper
 from IRN.src.options.infer import UpscaleConfig

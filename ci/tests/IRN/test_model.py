@@ -13,8 +13,8 @@ import pytest
 from mindspore import Tensor
 
 from common import UserError
-from common.gradient import GradientStep
 from common.runtime import graph_mode
+from common.training.step import GradientStep
 from IRN.src.network.inference import Downscale, Upscale
 from IRN.src.network.Invnet import (
     BLOCKS_PER_LEVEL,

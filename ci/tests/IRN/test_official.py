@@ -9,8 +9,10 @@ import pytest
 from mindspore import Tensor, ops
 
 from ci.tests.WDSR.test_official import write_pth
-from common import UserError, checkpoint
-from common.checkpoint import Checkpoint, CheckpointError
+from common import UserError
+from common.checkpoint import files as checkpoint
+from common.checkpoint.files import Checkpoint
+from common.checkpoint.fitting import CheckpointError
 from IRN.src.network.inference import Downscale, Upscale
 from IRN.src.network.Invnet import BLOCKS_PER_LEVEL, COLORS, HAAR, Hyper, InvRescaleNet, Quantization
 from IRN.src.network.official import hyper_of

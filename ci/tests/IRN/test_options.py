@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 import yaml
 
-from common import UserError, checkpoint, config, runs
-from common.checkpoint import Checkpoint
+from common import UserError
+from common.checkpoint import files as checkpoint
+from common.checkpoint.files import Checkpoint
+from common.config import options as config
+from common.training import runs
 from IRN.src.network.Invnet import Hyper
 from IRN.src.options.options import EvalConfig, TrainConfig
 from IRN.src.options.yml import KEYS, SECTIONS, Only, Refused, leaves, read

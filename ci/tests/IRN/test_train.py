@@ -11,7 +11,10 @@ from ci.tests import training
 from ci.tests.clone import ROOT
 from ci.tests.options import unused_options
 from ci.tests.training import assert_same, losses, read, read_csv, start
-from common import UserError, checkpoint, config, images
+from common import UserError
+from common.checkpoint import files as checkpoint
+from common.config import options as config
+from common.images import files as images
 from common.runtime import Runtime
 from IRN import train
 from IRN.src.data.LQGT_dataset import training_stream

@@ -6,8 +6,8 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
-from common import checkpoint
-from common.checkpoint import Checkpoint
+from common.checkpoint import files as checkpoint
+from common.checkpoint.files import Checkpoint
 from SRDiff.src.model.srdiff import Hyper, SRDiffNet
 
 SMALL = {"hidden_size": 4, "rrdb_num_feat": 4, "rrdb_num_block": 2, "timesteps": 10}

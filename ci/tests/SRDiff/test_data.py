@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from common import UserError, images
+from common import UserError
+from common.images import files as images
+from common.images.pairs import lr_beside
+from common.images.resize import imresize
 from common.mindrecord import PackOptions, pack
-from common.pairs import lr_beside
-from common.resize import imresize
 from common.runtime import Runtime
 from SRDiff.src.dataset.folders import find_hr_folders, find_pictures, what_belongs_to
 from SRDiff.src.dataset.patches import PatchMaker, collate, training_stream

@@ -10,9 +10,10 @@ import pytest
 
 from ci.tests.SRDiff.use import Chain, close, promised_noise, saved, smooth, used  # noqa: F401
 from ci.tests.workers import assert_two_make_the_table_of_one
-from common import UserError, images
+from common import UserError
+from common.images import files as images
+from common.images.resize import imresize
 from common.mindrecord import PackOptions, pack
-from common.resize import imresize
 from SRDiff import eval as evaluation
 from SRDiff.src.model_utils import sampling
 from SRDiff.src.model_utils.data_sets import evaluation_sets

@@ -9,9 +9,11 @@ import pytest
 
 from ci.tests.SRDiff import nets
 from ci.tests.SRDiff.use import Chain, close, picture, promised_noise, saved, smooth, used  # noqa: F401
-from common import UserError, checkpoint, images
-from common.checkpoint import Checkpoint
-from common.resize import imresize
+from common import UserError
+from common.checkpoint import files as checkpoint
+from common.checkpoint.files import Checkpoint
+from common.images import files as images
+from common.images.resize import imresize
 from SRDiff import infer
 from SRDiff.src.model_utils.sampling import Sampler, Way, default_tile
 from SRDiff.src.model_utils.trained import load_trained

@@ -14,8 +14,9 @@ from mindspore import Tensor
 from ci.tests.common.test_pth import dict_of, number, write_legacy, write_zip
 from ci.tests.SRDiff.nets import TINY, make, weights_of
 from ci.tests.WDSR.test_official import write_pth
-from common import UserError, checkpoint
-from common.checkpoint import CheckpointError, load_into
+from common import UserError
+from common.checkpoint import files as checkpoint
+from common.checkpoint.fitting import CheckpointError, load_into
 from SRDiff.src.model.schedule import make_schedule
 from SRDiff.src.model.srdiff import Hyper, SRDiffNet
 from SRDiff.src.model_utils.official import CONSTANTS, encoder_weights, hyper_of, network_weights

@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 
 from ci.tests.options import unused_options
-from common import UserError, config
+from common import UserError
+from common.config import options as config
 from SRDiff.src.dataset.div2k_preprocess import PreprocessOptions
 from SRDiff.src.model.srdiff import PRESETS, Hyper
 from SRDiff.src.model_utils import training

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from ci.tests import clone
-from common import UserError, images
-from common.resize import imresize
+from common import UserError
+from common.images import files as images
+from common.images.resize import imresize
 from SRDiff.src.dataset import crops, div2k_preprocess
 from SRDiff.src.dataset.folders import find_pictures
 

@@ -11,12 +11,15 @@ from mindspore import Tensor
 
 from ci.tests import training as runs
 from ci.tests.training import assert_same, losses, read, read_csv
-from common import UserError, checkpoint, config, images
-from common.checkpoint import Checkpoint
-from common.record import Record
-from common.resize import imresize
+from common import UserError
+from common.checkpoint import files as checkpoint
+from common.checkpoint.files import Checkpoint
+from common.config import options as config
+from common.images import files as images
+from common.images.resize import imresize
 from common.runtime import Runtime
-from common.training import Trainer
+from common.training.loop import Trainer
+from common.training.record import Record
 from SRDiff import train
 from SRDiff.src.dataset.patches import training_stream
 from SRDiff.src.model.srdiff import Hyper, SRDiffNet

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ci.tests.SRDiff import nets
-from common.resize import imresize
+from common.images.resize import imresize
 from SRDiff.src.model.srdiff import Hyper
 from SRDiff.src.model_utils.util import describe
 

@@ -6,8 +6,8 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
-from common import checkpoint
-from common.checkpoint import Checkpoint
+from common.checkpoint import files as checkpoint
+from common.checkpoint.files import Checkpoint
 from SRFlow.src.model.Flow import SqueezeLayer
 from SRFlow.src.model.FlowActNorms import ActNorm2d
 from SRFlow.src.model.FlowStep import FlowStep, TransitionStep

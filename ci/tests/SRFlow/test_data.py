@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common import UserError, images
+from common import UserError
+from common.data.sets import training_pictures
+from common.images import files as images
+from common.images.resize import imresize
 from common.mindrecord import PackOptions, PatchRecords, pack
-from common.picture_sets import training_pictures
-from common.resize import imresize
 from common.runtime import Runtime
 from SRFlow.src.dataloader.init import PatchMaker, first_batch, training_stream
 from SRFlow.src.dataloader.pictures import find_hr_folders, find_pictures

@@ -9,9 +9,10 @@ import pytest
 from mindspore import Tensor
 
 from ci.tests.workers import assert_two_make_the_table_of_one
-from common import UserError, images
+from common import UserError
+from common.images import files as images
+from common.images.resize import imresize
 from common.mindrecord import PackOptions, PatchRecords, pack
-from common.resize import imresize
 from common.runtime import graph_mode
 from SRFlow import eval as evaluation
 from SRFlow.src.model.SRFlow import NegativeLogLikelihood

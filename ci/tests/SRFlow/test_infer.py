@@ -11,10 +11,12 @@ import pytest
 from mindspore import Tensor
 
 from ci.tests.SRFlow import nets
-from common import UserError, checkpoint, images
-from common.checkpoint import Checkpoint
-from common.grid import grid
-from common.resize import imresize
+from common import UserError
+from common.checkpoint import files as checkpoint
+from common.checkpoint.files import Checkpoint
+from common.images import files as images
+from common.images.resize import imresize
+from common.images.strip import grid
 from common.runtime import graph_mode
 from SRFlow import infer
 from SRFlow.src.model_utils import sampling

@@ -11,8 +11,10 @@ from mindspore import Tensor
 from ci.tests.common.test_pth import write_legacy, write_zip
 from ci.tests.SRFlow.nets import TINY, weights_of
 from ci.tests.WDSR.test_official import write_pth
-from common import UserError, checkpoint
-from common.checkpoint import Checkpoint, CheckpointError, load_into
+from common import UserError
+from common.checkpoint import files as checkpoint
+from common.checkpoint.files import Checkpoint
+from common.checkpoint.fitting import CheckpointError, load_into
 from SRFlow.src.model.RRDBNet import RRDBNet
 from SRFlow.src.model.SRFlowNet import UNREAD, Hyper, SRFlowNet, load_weights
 from SRFlow.src.model_utils.options import TrainConfig, TrainedOptions

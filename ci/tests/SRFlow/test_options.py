@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 from ci.tests.options import unused_options
-from common import UserError, config, trained
-from common.checkpoint import Checkpoint, CheckpointError
-from common.config import option
+from common import UserError
+from common.checkpoint import trained
+from common.checkpoint.files import Checkpoint
+from common.checkpoint.fitting import CheckpointError
+from common.config import options as config
+from common.config.options import option
 from SRFlow.src.model.SRFlowNet import PRESETS, Hyper
 from SRFlow.src.model_utils import official, util, yml
 from SRFlow.src.model_utils.config import MODEL_FOLDER
@@ -407,7 +410,7 @@ def test_named_network_that_a_checkpoint_has_at_another_scale():
 
 def test_network_from_a_checkpoint(tmp_path):
     """Ours with its own words, a file without any, the encoder alone, another model, none at all."""
-    from common import checkpoint
+    from common.checkpoint import files as checkpoint
     from SRFlow.src.model.SRFlowNet import SRFlowNet
 
     hyper = Hyper(4, 4, 1, 2, (0,), 1, 1, 4)

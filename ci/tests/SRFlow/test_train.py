@@ -15,12 +15,14 @@ from mindspore import Tensor
 
 from ci.tests import training as runs
 from ci.tests.training import assert_same, losses, read, read_csv
-from common import UserError, config, images
-from common.checkpoint import Checkpoint
-from common.data import BatchStream
-from common.record import Record
+from common import UserError
+from common.checkpoint.files import Checkpoint
+from common.config import options as config
+from common.data.batches import BatchStream
+from common.images import files as images
 from common.runtime import Runtime
-from common.training import Trainer
+from common.training.loop import Trainer
+from common.training.record import Record
 from SRFlow import train
 from SRFlow.src.dataloader.init import training_stream
 from SRFlow.src.model.RRDBNet import RRDBNet
@@ -213,7 +215,7 @@ def test_validation_shows_likelihood_and_psnr_of_each_heat(flow_run, data):
     for parameter in network.get_parameters():
         parameter.set_data(Tensor(weights[parameter.name]))
     whole = images.read_rgb(data / "DIV2K_valid_HR" / "0005.png")
-    from common.resize import imresize
+    from common.images.resize import imresize
 
     hr, lr = whole[24:40, 28:44], imresize(whole, 1 / 2)[12:20, 14:22]
     zeros = [Tensor(np.zeros((1, *shape), np.float32)) for shape in HYPER.latent_shapes(8, 8)]

@@ -10,8 +10,9 @@ import pytest
 from mindspore import Tensor
 
 from ci.tests.SRFlow import nets
-from common import UserError, checkpoint
-from common.checkpoint import Checkpoint
+from common import UserError
+from common.checkpoint import files as checkpoint
+from common.checkpoint.files import Checkpoint
 from common.runtime import graph_mode
 from SRFlow import train2test
 from SRFlow.src.model.folding import fold, shapes

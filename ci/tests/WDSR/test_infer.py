@@ -5,8 +5,10 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from common import UserError, checkpoint, images
-from common.resize import imresize
+from common import UserError
+from common.checkpoint import files as checkpoint
+from common.images import files as images
+from common.images.resize import imresize
 from WDSR import eval as evaluation
 from WDSR import export, infer
 from WDSR.src import utils

@@ -8,8 +8,8 @@ import pytest
 from mindspore import Tensor
 
 from common import UserError
-from common.losses import L1Loss
 from common.runtime import graph_mode
+from common.training.step import L1Loss
 from WDSR.src.common import WeightNormConv2d
 from WDSR.src.model import EXPANSION, PRESETS, WDSR, Hyper, count_parameters, depth_to_space_order
 

@@ -8,7 +8,7 @@ import pytest
 from mindspore import Tensor
 
 from ci.tests.common.test_pth import dict_of, storage, tensor, text, write_legacy, write_zip
-from common.checkpoint import CheckpointError, load_into
+from common.checkpoint.fitting import CheckpointError, load_into
 from WDSR.src.args import InferConfig
 from WDSR.src.model import WDSR, Hyper, hyper_of, to_ours
 from WDSR.src.utils import load_network

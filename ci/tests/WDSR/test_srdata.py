@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from common import UserError, images
-from common.div2k import parse_ranges
-from common.pairs import PairedPictures
-from common.resize import imresize
+from common import UserError
+from common.data.div2k import parse_ranges
+from common.images import files as images
+from common.images.pairs import PairedPictures
+from common.images.resize import imresize
 from WDSR.src.data import decoded
 from WDSR.src.data.decoded import DecodedFiles
 from WDSR.src.data.srdata import evaluation_sets, find_set, training_set

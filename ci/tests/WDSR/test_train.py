@@ -13,7 +13,9 @@ import pytest
 from ci.tests import training
 from ci.tests.options import unused_options
 from ci.tests.training import assert_same, losses, read, read_csv
-from common import UserError, checkpoint, config
+from common import UserError
+from common.checkpoint import files as checkpoint
+from common.config import options as config
 from common.mindrecord import PackOptions, pack
 from common.runtime import Runtime
 from WDSR import train

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from ci.options_table import options_of
-from common import UserError, config
-from common.config import option
+from common import UserError
+from common.config import options as config
+from common.config.options import option
 
 
 @dataclass(frozen=True)

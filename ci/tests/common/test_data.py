@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from common import UserError
-from common.data import BatchStream, middle_crop, random_crop, random_flip, to_nchw
-from common.images import write_picture
-from common.pairs import Pair, PairedPictures, find_pairs, read_pair
-from common.resize import imresize
+from common.data.batches import BatchStream, middle_crop, random_crop, random_flip, to_nchw
+from common.images.files import write_picture
+from common.images.pairs import Pair, PairedPictures, find_pairs, read_pair
+from common.images.resize import imresize
 
 SCALE, PATCH = 2, 6
 HEIGHT, WIDTH = 40, 56  # of the LR pictures

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from mindspore import Tensor, nn, ops
 
-from common import UserError, engine
-from common.engine import MindSporeEngine, make_engine
-from common.export import ExportError, Port
+from common import UserError
+from common.export import engine
+from common.export.engine import MindSporeEngine, make_engine
+from common.export.export import ExportError, Port
 
 IMAGE = Port("lr_image", (1, 3, "height", "width"))
 SIZES = ({"height": 8, "width": 6}, {"height": 5, "width": 9})

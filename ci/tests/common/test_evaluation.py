@@ -5,11 +5,12 @@ import csv
 import numpy as np
 import pytest
 
-from common import UserError, images
-from common.evaluation import Figure, evaluate, lr_psnr_figure, psnr_figure, ssim_figure
-from common.metrics import Convention
-from common.pairs import find_pairs
-from common.resize import imresize
+from common import UserError
+from common.evaluation.table import Figure, evaluate, lr_psnr_figure, psnr_figure, ssim_figure
+from common.images import files as images
+from common.images.pairs import find_pairs
+from common.images.resize import imresize
+from common.metrics.fidelity import Convention
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 from ci.tests.clone import run
 from ci.tests.workers import rows_of
 from common import UserError, runtime
-from common.evaluation import Figure, Table
-from common.evaluation_run import EvaluationRun, in_turn
+from common.evaluation.run import EvaluationRun, in_turn
+from common.evaluation.table import Figure, Table
 from WDSR.src.args import EvalConfig
 
 

@@ -11,7 +11,7 @@ import pytest
 from mindspore import Tensor, nn, ops
 
 from common import UserError
-from common.export import ExportError, Port, export, with_suffix
+from common.export.export import ExportError, Port, export, with_suffix
 
 IMAGE = Port("lr_image", (1, 3, "height", "width"))
 TWO_SIZES = ({"height": 8, "width": 6}, {"height": 5, "width": 9})

@@ -22,9 +22,12 @@ import pytest
 from PIL import Image
 
 from ci.options_table import options_of
-from common import UserError, atomic, config, images, lpips
+from common import UserError, atomic
+from common.config import options as config
+from common.images import files as images
+from common.images.pairs import Pair
+from common.metrics import lpips
 from common.mindrecord import PackOptions, PatchRecords, pack
-from common.pairs import Pair
 from SRFlow.src.model.SRFlowNet import Hyper
 from SRFlow.src.model_utils import latent_file
 from WDSR.src.data.decoded import DecodedFiles

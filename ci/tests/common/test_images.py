@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common import UserError, checkpoint, config, images
-from common.images import read_picture, read_rgb, write_picture
-from common.options import DeviceOptions
+from common import UserError
+from common.checkpoint import files as checkpoint
+from common.config import options as config
+from common.config.shared import DeviceOptions
+from common.images import files as images
+from common.images.files import read_picture, read_rgb, write_picture
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
 GRAY, RGB, PALETTE, GRAY_ALPHA, RGBA = 0, 2, 3, 4, 6  # PNG's colour types

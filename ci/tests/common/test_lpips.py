@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from common import UserError
-from common.images import read_rgb
-from common.lpips import OFFICIAL_HEADS_SUM, Lpips
-from common.metrics import LPIPS_NOT_COMPUTED
+from common.images.files import read_rgb
+from common.metrics.fidelity import LPIPS_NOT_COMPUTED
+from common.metrics.lpips import OFFICIAL_HEADS_SUM, Lpips
 
 CONVOLUTIONS = {  # torchvision's index: out, in, kernel, stride, padding, max-pooling before it
     0: (64, 3, 11, 4, 2, False),
@@ -152,7 +152,7 @@ def test_other_files_than_the_two(folder, weights, tmp_path):
 
 
 def test_version_is_told_by_the_values(folder, weights, tmp_path, caplog):
-    with caplog.at_level(logging.WARNING, logger="common.lpips"):
+    with caplog.at_level(logging.WARNING, logger="common.metrics.lpips"):
         Lpips.from_files(folder)
     assert [record.args[0] for record in caplog.records] == ["heads", "features"]
     total = sum(float(array.sum()) for array in weights[1].values())

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from common import UserError
-from common.images import modcrop, read_rgb, rgb_to_y
-from common.metrics import LUMA, PROTOCOLS, Convention, lr_psnr, psnr, ssim
-from common.resize import imresize
+from common.images.files import read_rgb
+from common.images.pixels import modcrop, rgb_to_y
+from common.images.resize import imresize
+from common.metrics.fidelity import LUMA, PROTOCOLS, Convention, lr_psnr, psnr, ssim
 
 KEYS_PER_PAIR = 49
 SET5 = ("baby", "bird", "butterfly", "head", "woman")

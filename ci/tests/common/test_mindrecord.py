@@ -18,17 +18,17 @@ import numpy as np
 import pytest
 
 from common import UserError
-from common.images import read_rgb, write_picture
+from common.images.files import read_rgb, write_picture
+from common.images.pairs import find_pairs
+from common.images.resize import imresize
 from common.mindrecord import PackOptions, PatchRecords, open_dataset, open_patches, pack, repair, unpack, verify
 from common.mindrecord import manifest as mindrecord_manifest
-from common.mindrecord import move as mindrecord_move
-from common.mindrecord import packing as mindrecord_pack
+from common.mindrecord import pack as mindrecord_move
+from common.mindrecord import pack as mindrecord_pack
+from common.mindrecord import pack as mindrecord_writer
 from common.mindrecord import read as mindrecord_read
-from common.mindrecord import writer as mindrecord_writer
 from common.mindrecord.__main__ import main
 from common.mindrecord.manifest import read_manifest, write_manifest
-from common.pairs import find_pairs
-from common.resize import imresize
 
 SCALE, PATCH = 4, 24
 SIZES = {"1": (61, 50), "2": (24, 27), "10": (48, 72)}  # natural order: 10 comes last

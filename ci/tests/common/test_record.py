@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from common import UserError
-from common.record import Record, read_rows
+from common.training.record import Record, read_rows
 
 ORANGE, GRAY = (200, 80, 30), (154, 154, 154)
 

@@ -16,13 +16,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common import UserError, config, images, report
-from common.evaluation import Figure, Table, evaluate, psnr_figure
-from common.metrics import Convention
-from common.options import ReportOptions
-from common.pairs import find_pairs
-from common.report import Report, Shown
-from common.resize import imresize
+from common import UserError
+from common.config import options as config
+from common.config.shared import ReportOptions
+from common.evaluation import report
+from common.evaluation.report import Report, Shown
+from common.evaluation.table import Figure, Table, evaluate, psnr_figure
+from common.images import files as images
+from common.images.pairs import find_pairs
+from common.images.resize import imresize
+from common.metrics.fidelity import Convention
 
 ON = SimpleNamespace(report=True)
 EVIL = "<img src=x onerror=alert(1)>\"'&amp;</script><script>alert(2)</script>$title"

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from common import images
-from common.resize import imresize
+from common.images import files as images
+from common.images.resize import imresize
 
 GROUPS = {  # group of the goldens -> (input dtype, arguments, largest difference allowed)
     "irn_np": (np.float32, {"weight_dtype": np.float32}, 2e-6),
@@ -153,7 +153,7 @@ def test_uint16_keeps_its_range():
 def test_blocks_do_not_change_the_result(monkeypatch, dtype):
     image = (np.random.default_rng(4).random((37, 53, 3)) * 255).astype(dtype)
     whole = imresize(image, (1 / 3, 2.0))
-    monkeypatch.setattr("common.resize.BLOCK_VALUES", 500)
+    monkeypatch.setattr("common.images.resize.BLOCK_VALUES", 500)
     np.testing.assert_array_equal(imresize(image, (1 / 3, 2.0)), whole)
 
 

@@ -14,10 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from common import UserError, checkpoint, config, console, runs, runtime
-from common.checkpoint import Checkpoint
-from common.config import option
+from common import UserError, runtime
+from common import runtime as console
+from common.checkpoint import files as checkpoint
+from common.checkpoint.files import Checkpoint
+from common.config import options as config
+from common.config.options import option
 from common.runtime import Runtime
+from common.training import runs
 
 STEERS = ("MS_", "RANK_", "MINDSPORE_HCCL", "OMPI_", "DEVICE_ID", "ZOO_", "DEVICE_TARGET", "ONEDNN", "GLOG")
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ci.make_sample import RACCOON, REGIONS, SCALES, read_source
-from common.images import read_rgb
-from common.resize import imresize
+from common.images.files import read_rgb
+from common.images.resize import imresize
 
 NUMBERS = range(1, 13)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from common import UserError
-from common.tiling import plan_axis, tile_apply
+from common.export.tiling import plan_axis, tile_apply
 
 RADIUS = 3  # of `network`: three layers of 3 x 3
 

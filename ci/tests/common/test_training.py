@@ -18,14 +18,16 @@ import numpy as np
 import pytest
 from mindspore import Parameter, Tensor, nn, ops
 
-from common import UserError, checkpoint, runtime, training
+from common import UserError, runtime
 from common.atomic import replacing
-from common.gradient import GradientStep, mixed_precision
-from common.optimizer import Adam, MovingAverage
+from common.checkpoint import files as checkpoint
 from common.runtime import Runtime
-from common.saving import RunFiles
-from common.training import Plan, Trainer
-from common.validation import Validation
+from common.training import loop as training
+from common.training.loop import Plan, Trainer
+from common.training.optimizer import Adam, MovingAverage
+from common.training.runs import RunFiles
+from common.training.step import GradientStep, mixed_precision
+from common.training.validation import Validation
 
 HERE = Runtime("CPU")
 

@@ -22,7 +22,8 @@ PAUSE = 2.0  # seconds, of a slow step
 def watch_worker() -> None:
     """Patch the trainer of this process."""
     sys.modules["matplotlib"] = None  # no curve: drawing it takes longer than the training
-    from common import checkpoint, training
+    from common.checkpoint import files as checkpoint
+    from common.training import loop as training
 
     rank, folder, written = os.environ["RANK_ID"], os.environ["SPY"], []
     halt, slow = (int(os.environ.get(f"SPY_{name}", sys.maxsize)) for name in ("HALT", "SLOW"))

@@ -1,0 +1,229 @@
+"""The only place that reads or writes weights: MindSpore .ckpt, .safetensors, and the authors' PyTorch files.
+
+A file written here holds three things: the weights under the network's own parameter names (so plain
+`mindspore.load_checkpoint` serves too), JSON metadata that says what the file is, and the state needed to resume.
+Its SHA-256 covers all three and is verified at each read. Reserved entries of a .ckpt: `__meta__` (first),
+`__state__/...`, `__digest__` (last); a file with one of them but not all is a damaged one, never a foreign one.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.atomic import replacing
+from common.checkpoint import ckpt as ckpt_format
+from common.checkpoint.ckpt import plain
+from common.checkpoint.fitting import CheckpointError, describe, load_into
+from common.checkpoint.pth import PthError, read_weights
+
+__all__ = ["Checkpoint", "CheckpointError", "describe", "digest", "load_into", "read", "save"]
+
+
+_META, _STATE, _DIGEST = "__meta__", "__state__/", "__digest__"
+_ZIP, _PICKLE = b"PK\x03\x04", b"\x80"  # PyTorch's files; a MindSpore file starts with 0x0a
+_ARCHIVES = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"7z\xbc\xaf": "7-Zip", b"Rar!": "RAR"}
+_OLD_PYTORCH = (b"sys_info", b"storages", b"tensors", b"pickle")  # members of its tar files
+
+
+@dataclass
+class Checkpoint:
+    """Weights and what belongs to them.
+
+    Attributes:
+        weights: parameter name -> array.
+        meta: JSON values only: model, scale, hyper-parameters, step, best score ...; a tuple returns as a list.
+        state: what resuming needs besides: optimizer moments, moving averages, random states.
+    """
+
+    weights: dict[str, np.ndarray]
+    meta: dict[str, Any] = field(default_factory=dict)
+    state: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def digest(weights: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 (hexadecimal) over name, type, shape and bytes of all arrays; their order does not matter."""
+    result = hashlib.sha256()
+    for name in sorted(weights):
+        array = plain(name, weights[name])
+        result.update(json.dumps([name, array.dtype.name, array.shape]).encode())
+        result.update(array.reshape(-1).view(np.uint8))
+    return result.hexdigest()
+
+
+# ---------------------------------------------------------------------------------------------------------- writing
+
+
+def save(path: str | Path, checkpoint: Checkpoint) -> None:
+    """Write a .ckpt or .safetensors file so that a killed run leaves either the old file or the new one, whole.
+
+    Raises:
+        CheckpointError: another suffix, a type that the format lacks, a full disk, a folder that cannot be written.
+        TypeError: a value in `meta` that JSON cannot hold, or an array that is none.
+    """
+    path = Path(path)
+    write = {".ckpt": _write_ckpt, ".safetensors": _write_safetensors}.get(path.suffix.lower())
+    if write is None:
+        raise CheckpointError(f"{path}: weights are written as .ckpt or .safetensors, not as {path.suffix!r}")
+    _check_json(checkpoint.meta, "meta")
+    text = json.dumps(checkpoint.meta)
+    reserved = [name for name in checkpoint.weights if name in (_META, _DIGEST) or name.startswith(_STATE)]
+    if reserved:
+        raise ValueError(f"{reserved[0]!r} is a reserved name, no parameter may have it")
+    arrays = checkpoint.weights | {_STATE + name: array for name, array in checkpoint.state.items()}
+    try:
+        arrays = {name: plain(name, array) for name, array in arrays.items()}
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not written: {error}") from error
+    try:
+        with replacing(path) as temporary:
+            write(temporary, arrays, text, _content_digest(arrays, text))
+    except OSError as error:
+        raise CheckpointError(f"{path} could not be written ({error.strerror or error}); "
+                              "what was there before is untouched") from error  # fmt: skip
+
+
+def _content_digest(arrays: Mapping[str, np.ndarray], meta_text: str) -> str:
+    return hashlib.sha256((digest(arrays) + meta_text).encode()).hexdigest()
+
+
+def _check_json(value: Any, where: str) -> None:
+    """Refuse what JSON would change without a word (integer keys) or cannot hold."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise TypeError(f"{where} has the key {key!r}: metadata keys are strings")
+            _check_json(item, f"{where}.{key}")
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            _check_json(item, f"{where}[{index}]")
+    elif value is not None and not isinstance(value, str | bool | int | float):
+        raise TypeError(f"{where} is {type(value).__name__}: metadata holds dict, list, str, bool, int, float, None")
+
+
+def _write_ckpt(path: Path, arrays: Mapping[str, np.ndarray], meta_text: str, content_digest: str) -> None:
+    first = (_META, np.frombuffer(meta_text.encode(), np.uint8))
+    last = (_DIGEST, np.frombuffer(bytes.fromhex(content_digest), np.uint8))
+    with path.open("wb") as file:
+        ckpt_format.write_arrays(file, [first, *arrays.items(), last])
+
+
+def _write_safetensors(path: Path, arrays: Mapping[str, np.ndarray], meta_text: str, content_digest: str) -> None:
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    try:
+        save_file(dict(arrays), path, metadata={"format": "np", _META: meta_text, _DIGEST: content_digest})
+    except SafetensorError as error:
+        raise OSError(str(error)) from error  # its only causes here: the disk
+
+
+# ---------------------------------------------------------------------------------------------------------- reading
+
+
+def read(path: str | Path) -> Checkpoint:
+    """Read .ckpt, .safetensors, .pth or .pt. A file that was not written here has no state and no metadata of ours.
+
+    Raises:
+        CheckpointError: missing, truncated, damaged, or something else than weights.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            start = file.read(512)
+        if other := _something_else(start):
+            raise CheckpointError(f"{path} is {other}")
+        kind = path.suffix.lower()
+        # Some authors call their files .ckpt or .tar; the length that opens a .safetensors file may be 0x80.
+        if start.startswith(_ZIP) or (kind != ".safetensors" and start.startswith(_PICKLE)):
+            kind = ".pth"
+        readers = {".ckpt": _read_ckpt, ".safetensors": _read_safetensors, ".pth": _read_pytorch, ".pt": _read_pytorch}
+        if kind not in readers:
+            raise CheckpointError(f"{path} is no checkpoint: expected a name ending in .ckpt, .safetensors or .pth")
+        if not start:
+            raise CheckpointError(f"{path} is empty: expected a checkpoint")
+        checkpoint = readers[kind](path)
+    except FileNotFoundError:
+        raise CheckpointError(f"checkpoint not found: {path}") from None
+    except OSError as error:
+        raise CheckpointError(f"{path} could not be read: {error.strerror or error}") from error
+    if not all(map(str.isprintable, checkpoint.weights)):  # control characters would end up on a terminal
+        raise CheckpointError(f"{path} is damaged: the name of an array in it is no readable text")
+    return checkpoint
+
+
+def _something_else(start: bytes) -> str:
+    """Say what a file is instead of weights, by its first 512 bytes, and what to do; "" for what may be weights."""
+    if start[257:262] == b"ustar":
+        if start.partition(b"\0")[0] in _OLD_PYTORCH:
+            return "a file of PyTorch before 0.1.10 (a tar archive): load it in PyTorch and save its state_dict() anew"
+        return "a tar archive, not weights: unpack it, and give the file in it"
+    if archive := next((name for opening, name in _ARCHIVES.items() if start.startswith(opening)), ""):
+        return f"a {archive} archive, not weights: unpack it, and give the file in it"
+    text = start.decode("utf-8-sig", "ignore").strip()
+    if not text or re.search(rb"[\x00-\x08\x0e-\x1f]", start):
+        return ""
+    if text.startswith("version https://git-lfs"):
+        return "a Git LFS pointer, not the weights themselves: fetch them by `git lfs pull` where it was cloned"
+    if text.startswith("<"):
+        return "a web page (HTML), not weights: download the file itself, by its direct link"
+    kind = "JSON" if text.startswith(("{", "[")) else "a text"
+    return f"{kind} that begins with {text[:30]!a}, not weights: expected a .ckpt, .safetensors or .pth file"
+
+
+def _read_ckpt(path: Path) -> Checkpoint:
+    try:
+        entries = ckpt_format.parse_arrays(path.read_bytes())
+    except ValueError as error:
+        raise CheckpointError(f"{path} is damaged or no MindSpore checkpoint: {error}") from error
+    texts = {name: entry for name, entry in entries.items() if isinstance(entry, str)}
+    arrays = {name: entry for name, entry in entries.items() if not isinstance(entry, str)}
+    meta, stored = arrays.pop(_META, None), arrays.pop(_DIGEST, None)
+    meta_text = None if meta is None else meta.tobytes()
+    return _assemble(path, arrays, meta_text, None if stored is None else stored.tobytes().hex(), texts)
+
+
+def _read_safetensors(path: Path) -> Checkpoint:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            header = file.metadata() or {}
+            arrays = {name: np.array(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged or no safetensors file: {error}") from error
+    except (AttributeError, TypeError, ImportError) as error:  # 8-bit and 4-bit floats; bfloat16 needs ml_dtypes
+        raise CheckpointError(f"{path} is damaged or holds numbers of a type that NumPy lacks: {error}") from error
+    meta_text = header[_META].encode() if _META in header else None
+    return _assemble(path, arrays, meta_text, header.get(_DIGEST), {})
+
+
+def _assemble(
+    path: Path, arrays: dict[str, np.ndarray], meta_text: bytes | None, stored: str | None, texts: dict[str, str]
+) -> Checkpoint:
+    """Verify the digest of a file of ours; a foreign one is taken as it is, its text entries as metadata."""
+    state = {name.removeprefix(_STATE): array for name, array in arrays.items() if name.startswith(_STATE)}
+    try:
+        if meta_text is None and stored is None and not state:
+            return Checkpoint({name: plain(name, array) for name, array in arrays.items()}, dict(texts))
+        intact = meta_text is not None and not texts and _content_digest(arrays, meta_text.decode()) == stored
+        meta = json.loads(meta_text) if intact else None
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is damaged or no checkpoint: {error}") from error
+    if not isinstance(meta, dict):
+        raise CheckpointError(f"{path} is damaged: its content does not match the digest that was saved with it; "
+                              "use another copy")  # fmt: skip
+    weights = {name: array for name, array in arrays.items() if not name.startswith(_STATE)}
+    return Checkpoint(weights, meta, state)
+
+
+def _read_pytorch(path: Path) -> Checkpoint:
+    try:
+        return Checkpoint(read_weights(path), {"format": "pth"})
+    except PthError as error:
+        raise CheckpointError(str(error)) from error

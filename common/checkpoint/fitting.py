@@ -1,0 +1,101 @@
+"""Setting all parameters of a network, or saying exactly why the arrays do not fit.
+
+`mindspore.load_param_into_net` (2.10) returns what it could not load and raises nothing: with another prefix no
+parameter is set at all. So every load goes through `load_into`, which `common.checkpoint.files` hands on.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from common import UserError
+
+if TYPE_CHECKING:
+    import mindspore
+
+
+# Kind of a NumPy type -> MindSpore's name without the width. Casting within a kind is fine, from one to another is not.
+_KINDS = {"f": ("Float", "BFloat"), "i": ("Int",), "u": ("UInt",), "b": ("Bool",)}
+
+
+class CheckpointError(UserError):
+    """A checkpoint cannot be read or written, or does not fit the network."""
+
+
+def describe(path: str | Path, meta: Mapping[str, Any]) -> str:
+    """`x2.ckpt (WDSR x2, step 300)`: the file, and what it says it is."""
+    said = [str(meta["model"])] if meta.get("model") else []
+    said += [f"x{meta['scale']}"] if meta.get("scale") else []
+    said = [" ".join(said)] if said else []
+    said += [f"step {meta['step']}"] if meta.get("step") is not None else []
+    return f"{path} ({', '.join(said)})" if said else str(path)
+
+
+def load_into(
+    network: "mindspore.nn.Cell",
+    weights: Mapping[str, np.ndarray],
+    *,
+    source: str | Path,
+    names: Mapping[str, str | None] | Callable[[str], str | None] | None = None,
+) -> None:
+    """Set every parameter of the network, or raise before any is touched.
+
+    Args:
+        network: all its parameters must be in `weights`, and nothing else may be.
+        weights: arrays by their name in the file; floats are cast to the float type of their parameter.
+        source: what the message calls the file, see `describe`.
+        names: name in the file -> name in the network; None leaves an array out on purpose. A mapping may be partial.
+
+    Raises:
+        CheckpointError: names or shapes differ; counts, the first five of each kind, and `source`.
+    """
+    import mindspore
+
+    arrays = _rename(weights, names, source)
+    parameters = network.parameters_dict()
+    missing = [name for name in parameters if name not in arrays]
+    unknown = [name for name in arrays if name not in parameters]
+    differing = [
+        f"{name}: {_shape(array)} there, {_shape(parameters[name])} here"
+        for name, array in arrays.items()
+        if name in parameters and not _fits(array, parameters[name])
+    ]
+    problems = [
+        _list(missing, f"of the network's {len(parameters)} parameters are missing in it"),
+        _list(unknown, f"of its {len(arrays)} arrays have no place in the network"),
+        _list(differing, "shapes or types differ"),
+    ]
+    if any(problems):
+        raise CheckpointError(
+            f"{source} does not fit this network: {'; '.join(filter(None, problems))}; "
+            "use the model, scale and options that it was saved with, or another file"
+        )
+    for name, parameter in parameters.items():
+        parameter.set_data(mindspore.Tensor(arrays[name], dtype=parameter.dtype))
+
+
+def _rename(weights: Mapping[str, np.ndarray], names: Any, source: str | Path) -> dict[str, np.ndarray]:
+    result: dict[str, np.ndarray] = {}
+    for name, array in weights.items():
+        new = name if names is None else names(name) if callable(names) else names.get(name, name)
+        if new in result:
+            raise CheckpointError(f"{source} does not fit this network: two of its arrays would both be {new}")
+        if new is not None:
+            result[new] = array
+    return result
+
+
+def _fits(array: np.ndarray, parameter: "mindspore.Parameter") -> bool:
+    kind = str(parameter.dtype).rstrip("0123456789")
+    return kind in _KINDS.get(array.dtype.kind, ()) and tuple(array.shape) == tuple(parameter.shape)
+
+
+def _shape(array: "np.ndarray | mindspore.Parameter") -> str:
+    return f"{tuple(array.shape)} {str(array.dtype).lower()}"
+
+
+def _list(items: list[str], what: str) -> str:
+    """`7 of ... are missing in it (a, b, c, d, e, ...)`, or nothing."""
+    return f"{len(items)} {what} ({', '.join(items[:5])}{', ...' if len(items) > 5 else ''})" if items else ""

@@ -1,0 +1,217 @@
+"""Which trained network a program takes, and what its file says of itself: the demo weights, or one that is named."""
+
+import contextlib
+import hashlib
+import json
+import logging
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from common import UserError, config
+from common.checkpoint import files as checkpoint
+from common.checkpoint.files import Checkpoint
+from common.config import NetworkChoice, hyper_options
+
+if TYPE_CHECKING:
+    from mindspore import nn
+
+
+log = logging.getLogger(__name__)
+Network = TypeVar("Network", bound="nn.Cell")
+Describe = Callable[[Any, Mapping[str, Any]], dict[str, Any]]
+Names = Callable[[str], str | None]
+OPTIMIZER = re.compile("moment|adam|accum|mean_|exp_avg|vhat|optim")  # in the prefixes of what an optimizer keeps
+
+
+def describe(model: str, hyper: Any, config: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    """What a checkpoint says of itself.
+
+    Args:
+        hyper: a dataclass, from which the network can be built again; it has a scale.
+        config: the options of the run.
+        more: what else the model must know, such as the stage of its training.
+    """
+    return {"model": model, "scale": hyper.scale, **more, "hyper": asdict(hyper), "config": dict(config)}
+
+
+def weights_of(network: "nn.Cell") -> dict[str, np.ndarray]:
+    """All parameters by their names."""
+    return {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
+
+
+def untrained(network: Network, describe: Describe, meaning: str) -> tuple[Network, Checkpoint, str]:
+    """A network as it was built, where --random_weights asks for it: (network, its checkpoint, name of the source).
+
+    Args:
+        describe: (its hyper-parameters, options) -> what a checkpoint says of itself.
+        meaning: what its pictures are, for the log.
+    """
+    log.warning("random weights: %s", meaning)
+    return network, Checkpoint(weights_of(network), describe(network.hyper, {})), "random weights"
+
+
+def demo_weights(folder: Path, scale: int, flag: str = "--ckpt_path") -> Path:
+    """The weights that come with the repository.
+
+    Args:
+        folder: the model's.
+        flag: names other weights.
+
+    Raises:
+        UserError: none for this scale.
+    """
+    found = sorted(folder.glob(f"*_x{scale}.ckpt"))
+    if not found:
+        model, zoo = folder.parent.name, folder.parent.parent
+        others = sorted({path.parent.parent.name for path in zoo.glob(f"*/weights/*_x{scale}.ckpt")}) or ["none here"]
+        raise UserError(
+            f"{model} has no demo weights for x{scale} (x{scale}: {', '.join(others)}): train some by {model}/train.py "
+            f"--scale {scale}, or give {flag} FILE; --random_weights only tries the machinery"
+        )
+    log.info("no checkpoint named: taking the demo weights %s", found[0])
+    return found[0]
+
+
+def read(path: str, model: str, roots: Collection[str] = ()) -> Checkpoint:
+    """Read a checkpoint of a model: ours, which says so, or another program's, which does not.
+
+    Args:
+        roots: first parts of the names of the network's parameters, by which another program's file is understood.
+
+    Raises:
+        UserError: no such file, another model's, or NaN or Inf in it.
+    """
+    saved = checkpoint.read(path)
+    if saved.meta.get("model", model) != model:
+        raise UserError(f"{path} holds {saved.meta['model']}, not {model}")
+    if not isinstance(saved.meta.get("hyper"), dict):
+        saved = Checkpoint(own_names(saved.weights, roots, path))
+    for name, array in saved.weights.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise UserError(f"{path} has NaN or Inf in {name}: its training diverged, take an earlier checkpoint")
+    return saved
+
+
+def own_names(weights: Mapping[str, np.ndarray], roots: Collection[str], source: str) -> dict[str, np.ndarray]:
+    """Return the arrays of another program's file without the prefix that a wrapper added (module., network. ...).
+
+    Left out is what training programs save besides: optimizer moments and averages, which repeat the network's names
+    behind another prefix, and single numbers (epoch_num, global_step, learning_rate).
+    """
+    plain = {name.replace("_orig_mod.", ""): array for name, array in weights.items()}
+    prefixes = {name: _prefix(name, roots) for name in plain}
+    count = Counter(prefix for prefix in prefixes.values() if prefix is not None)
+    if not count:
+        return dict(weights)
+    first = min(count, key=lambda prefix: (bool(OPTIMIZER.search(prefix)), -count[prefix], "ema" not in prefix))
+    found, left_out = {}, []
+    for name, array in plain.items():
+        prefix = prefixes[name]
+        repeated = prefix not in (None, first) and first + name.removeprefix(prefix) in plain
+        if repeated or (prefix is None and (array.size == 1 or "learning_rate" in name)):
+            left_out.append(name)
+        else:
+            found[name.removeprefix(first)] = array
+    if first or left_out:
+        said = f"; left out, as of its training: {len(left_out)} ({', '.join(left_out[:3])} ...)" if left_out else ""
+        log.info("%s: %d arrays are taken%s%s", source, len(found), first and f" from behind {first!r}", said)
+    return found
+
+
+def _prefix(name: str, roots: Collection[str]) -> str | None:
+    """What comes before the network's own name, with its dot; None where there is no such name."""
+    parts = name.split(".")
+    place = next((place for place, part in enumerate(parts) if part in roots), None)
+    return None if place is None else "".join(part + "." for part in parts[:place])
+
+
+def start_from(network: "nn.Cell", saved: Checkpoint, source: str, names: Names | None = None) -> None:
+    """Set a new network's parameters from a checkpoint; from one of another scale, those whose names and shapes fit.
+
+    Args:
+        network: has a `hyper` with its scale.
+        names: as for `checkpoint.load_into`.
+
+    Raises:
+        CheckpointError: a checkpoint of this scale, or one that does not say its scale, does not fit as a whole.
+    """
+    own, scale = weights_of(network), saved.meta.get("scale", network.hyper.scale)
+    fitting = {name: array for name, array in saved.weights.items() if name in own and own[name].shape == array.shape}
+    if scale == network.hyper.scale or not fitting:
+        return checkpoint.load_into(network, saved.weights, source=source, names=names)
+    parts = dict.fromkeys(".".join(name.split(".")[:2]) for name in own if name not in fitting)
+    log.info(
+        "%s is of x%s: %d of the %d parameters are taken from it; with initial weights begin %s",
+        *(source, scale, len(fitting), len(own), ", ".join(parts)),
+    )
+    return checkpoint.load_into(network, own | fitting, source=source)
+
+
+def cache_of(source: str) -> Path | None:
+    """Return the file of the weights, by which exports are cached; None where they are of no file."""
+    return Path(source) if Path(source).is_file() else None
+
+
+def digest_of(hyper: Any, saved: Checkpoint) -> str:
+    """What tells the function of these weights, in a network of this shape, from all others.
+
+    Args:
+        hyper: a dataclass.
+    """
+    said = f"{checkpoint.digest(saved.weights)} {json.dumps(asdict(hyper))}"
+    return hashlib.sha256(said.encode()).hexdigest()
+
+
+def refuse_contradiction(options: NetworkChoice, hyper: Any, source: str, *, rebuilt: bool = True) -> None:
+    """Refuse a checkpoint of another network than the one that is asked for.
+
+    Args:
+        hyper: what the checkpoint says of its network, a dataclass.
+        source: what the messages call the checkpoint.
+        rebuilt: the network is made from the checkpoint, which counts more than a configuration file; else its weights
+            must fit the one that the options describe.
+
+    Raises:
+        UserError: an option that is typed (or, unless `rebuilt`, stands in a file) says something else.
+    """
+    found, asked, own = asdict(hyper), options.asked(), {"scale": "scale", **hyper_options(options)}
+    for key, value in (options.named(hyper.scale) | asked).items():
+        name = own[key] if key in asked else "model"
+        said = config.origin(options, name)
+        if said is None or found.get(key, value) == value:
+            continue
+        if said.source == config.COMMAND_LINE:
+            whose = "" if key in asked else f" of --{name} {options.model}"
+            raise UserError(
+                f"{source} has {key} {found[key]}, not {value}{whose}: leave the flag out, or give another checkpoint"
+            )
+        stands = (
+            f"{source} has {key} {found[key]}; the file {said.source} says {said.spelled}: {getattr(options, name)}"
+        )
+        if not rebuilt:
+            raise UserError(f"{stands}: change one of the two")
+        log.info("%s; the checkpoint counts", stands)
+
+
+@contextlib.contextmanager
+def starting_from(path: str, options: NetworkChoice, network: "nn.Cell") -> Iterator[None]:
+    """Say of the weights of a file that do not fit the network which option asks for another one.
+
+    Args:
+        network: as the options describe it; has a `hyper`.
+
+    Raises:
+        UserError: they do not fit.
+    """
+    try:
+        yield
+    except checkpoint.CheckpointError:
+        if hyper := checkpoint.read(path).meta.get("hyper"):
+            refuse_contradiction(options, type(network.hyper)(**hyper), path, rebuilt=False)
+        raise

@@ -1,0 +1,342 @@
+"""Configuration: YAML file -> frozen dataclass -> command line.
+
+A program describes its options as a frozen dataclass whose fields come from `option(default, help)`. Values are taken,
+in rising order, from the defaults, from what a named network (`--model`) has, from `--config FILE.yaml`, and from
+`--key value`. Where several options stand for one thing, the one of the highest source counts: the others are put back
+to their defaults. Nested dataclasses are written as nested YAML and as `--section.key value`. Nothing is guessed: an
+unknown key or a value of the wrong type raises, naming the source and the key.
+
+A class may say how its files are read, by a static method `read_config(path)`, which gives what `read_yaml` gives.
+"""
+
+import argparse
+import dataclasses
+import itertools
+import typing
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import yaml
+
+from common import UserError
+from common.atomic import replacing
+from common.config.command_line import parser_of, spellings
+from common.config.values import checked, did_you_mean
+
+T = TypeVar("T")
+COMMAND_LINE = "command line"
+MOST_VALUES = 10_000  # of a YAML file whose aliases are put in; ten lines of them can stand for billions
+
+
+class Origin(NamedTuple):
+    """Where the value of an option comes from."""
+
+    source: str  # COMMAND_LINE or a file
+    spelled: str  # how the source calls the option
+
+
+class Translated(dict[str, Any]):
+    """Options by our own names, from a file that calls them otherwise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spelled: dict[str, str] = {}  # our name -> the file's
+
+    def take(self, name: str, value: Any, key: str) -> Any:
+        """Return the value of an option, which is the first that the file gives it, under this dotted key or before."""
+        self.spelled.setdefault(name, key.rpartition(".")[2])
+        return self.setdefault(name, value)
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    choices: Sequence[Any] | None = None,
+    aliases: Sequence[str] = (),
+    at_least: float | None = None,
+    below: float | None = None,
+    hyper: str = "",
+    presets: Collection[str] = (),
+    instead_of: Sequence[str] = (),
+    repeated: bool = False,
+) -> Any:
+    """Declare a field of a configuration dataclass: what `--help` says of it, which values it takes, its other names.
+
+    Args:
+        hyper: hyper-parameter of the network that it gives; a default of 0, "" or () leaves it to the named network.
+        presets: values that give the hyper-parameters of other options, unless these are given as well.
+        instead_of: options that say the same in another way.
+        repeated: each `--key value` of a command line is one more value (else the last counts).
+    """
+    metadata = {"help": help, "choices": choices, "aliases": aliases, "at_least": at_least, "below": below}
+    metadata |= {"hyper": hyper, "presets": presets, "instead_of": instead_of, "repeated": repeated}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def again(cls: type, name: str, default: Any = dataclasses.MISSING, **changes: Any) -> Any:
+    """The option `name` of `cls` once more, for a class that takes it over with another default or other words."""
+    field = cls.__dataclass_fields__[name]
+    default = field.default if default is dataclasses.MISSING else default
+    return dataclasses.field(default=default, metadata={**field.metadata, **changes})
+
+
+def parse(cls: type[T], argv: Sequence[str] | None, *, description: str, base: T | None = None) -> T:
+    """Build `cls` from the command line (None: the process's own) and the YAML file it may name.
+
+    Args:
+        description: opens `--help`; the program's docstring.
+        base: values to start from instead of the defaults.
+
+    Raises:
+        UserError: unknown key, wrong type, value outside its choices, or unreadable file.
+    """
+    return _merged(cls, parser_of(cls, description).parse_args(argv), base)
+
+
+def parse_inputs(
+    cls: type[T], argv: Sequence[str] | None, *, description: str, usage: str, base: T | None = None
+) -> tuple[list[str], T]:
+    """As `parse`, for a program whose inputs may also be typed without `--input`, before the options or behind them.
+
+    Args:
+        usage: as `common.config.parser_of` has it.
+        base: as for `parse`.
+
+    Returns:
+        (inputs: those that are typed, those without a flag first, else the file's; options).
+
+    Raises:
+        UserError: as `parse`.
+    """
+    inputs, arguments = parser_of(cls, description, usage).parse_inputs(argv)
+    inputs, arguments.input = [*inputs, *(arguments.input or [])], None
+    options = _merged(cls, arguments, base)
+    return inputs or ([options.input] if options.input else []), options
+
+
+def _merged(cls: type[T], arguments: argparse.Namespace, base: T | None) -> T:
+    typed = {key: value for key, value in vars(arguments).items() if value is not None}
+    given = {key: value[-1] if isinstance(value, list) else value for key, value in typed.items()}
+    path = given.pop("config", None)
+    base = cls() if base is None else base
+    if path is not None:
+        base = merge(base, getattr(cls, "read_config", read_yaml)(path), path)
+    return merge(base, given, COMMAND_LINE)
+
+
+def load(cls: type[T], path: str | Path) -> T:
+    """Build `cls` from a YAML file; keys that it leaves out keep their defaults."""
+    return merge(cls(), getattr(cls, "read_config", read_yaml)(path), str(path))
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The mapping in a YAML file. Numbers, words and dates are left as text, which `merge` converts: PyYAML would take
+    1e-4 for text, 010 for eight and `no` for False, whatever the key wants.
+
+    Raises:
+        UserError: no such file, not YAML, not a mapping, a key that is there twice, or aliases without end.
+    """
+    try:
+        with open(path, "rb") as file:  # of bytes PyYAML tells UTF-8 and UTF-16 apart
+            content = yaml.load(file, _Loader)
+    except OSError as error:
+        raise UserError(f"cannot read the configuration {str(path)!r}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        coded = getattr(error, "encoding", "unicode") != "unicode"  # else it is in the text itself
+        reason = "its bytes are not UTF-8, save it as UTF-8 text" if coded else " ".join(str(error).split())
+        raise UserError(f"{path} is not valid YAML: {reason}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UserError(f"{path} must hold `key: value` lines, not {type(content).__name__}")
+    return content
+
+
+class _Loader(yaml.SafeLoader):
+    """Leaves scalars as text, but for null, and refuses a key that is there twice (PyYAML takes the last)."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        if node is not None and _unfolded(node, {}) > MOST_VALUES:
+            raise UserError(
+                f"{self.name} holds more than {MOST_VALUES:,} values, or one that contains itself, once its aliases "
+                "(*name) are put in: write them out"
+            )
+        return node
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen = set()
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():  # else refused below
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is there twice", key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _unfolded(node: yaml.Node, known: dict[yaml.Node, int]) -> int:
+    """How many values there are once each alias is replaced by what it names; `MOST_VALUES` + 1 stands for more."""
+    if isinstance(node, yaml.ScalarNode):
+        return 1
+    if node not in known:
+        known[node] = MOST_VALUES + 1  # should it come back here, it contains itself
+        parts = itertools.chain(*node.value) if isinstance(node, yaml.MappingNode) else node.value
+        known[node] = min(1 + sum(_unfolded(part, known) for part in parts), MOST_VALUES + 1)
+    return known[node]
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [resolver for resolver in resolvers if resolver[0].endswith((":null", ":merge"))]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def _tagged(kind: str) -> Callable[[_Loader, yaml.Node], Any]:
+    """What a value is that its tag calls a number, as `!!float 5e3` in the authors' files."""
+    construct = yaml.SafeLoader.yaml_constructors[f"tag:yaml.org,2002:{kind}"]
+
+    def checked_value(loader: _Loader, node: yaml.Node) -> Any:
+        try:
+            return construct(loader, node)
+        except (ValueError, KeyError, ArithmeticError, AttributeError, IndexError):
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{node.value!r} is no {kind}", node.start_mark
+            ) from None
+
+    return checked_value
+
+
+_Loader.yaml_constructors = yaml.SafeLoader.yaml_constructors | {
+    f"tag:yaml.org,2002:{kind}": _tagged(kind) for kind in ("int", "float", "bool", "timestamp")
+}
+
+
+def merge(base: T, values: Mapping[str, Any], source: str) -> T:
+    """Replace some fields of `base`, and put those back to their defaults that the new values stand instead of.
+
+    Args:
+        values: may be nested or use dotted keys.
+        source: what the messages call it; `origin` tells it again.
+
+    Raises:
+        UserError: a key that `base` does not have, a value of the wrong type, or two options that say one thing.
+    """
+    fields = {field.name: field for field in dataclasses.fields(base)}
+    hints = typing.get_type_hints(type(base))
+    changes: dict[str, Any] = {}
+    names, said = spellings(type(base)), {}
+    for dotted, value in values.items():
+        spelled, _, rest = str(dotted).partition(".")
+        if spelled not in names:
+            raise UserError(f"{source}: unknown key {spelled!r}{did_you_mean(spelled, names)}")
+        key = names[spelled]
+        if said.setdefault(key, spelled) != spelled:
+            raise UserError(f"{source}: {said[key]} and {spelled} are the same option: give one of them")
+        if dataclasses.is_dataclass(hints[key]):
+            nested = {rest: value} if rest else value or {}  # all keys of a section may be commented out
+            if not isinstance(nested, Mapping):
+                raise UserError(f"{source}: {key} is a section of keys, not {value!r}")
+            changes[key] = merge(changes.get(key, getattr(base, key)), nested, f"{source}: {key}")
+        elif rest:
+            raise UserError(f"{source}: {key} has no key {rest!r} below it")
+        else:
+            changes[key] = checked(value, hints[key], fields[key], f"{source}: {key}")
+    merged = dataclasses.replace(base, **changes)
+    reset = _overruled(merged, changes, said, source)
+    merged = dataclasses.replace(merged, **{key: fields[key].default for key in reset})
+    spelled = said | getattr(values, "spelled", {})
+    origins = _origins(base) | {key: Origin(source, spelled[key]) for key in changes}
+    object.__setattr__(merged, "_origins", {key: origins[key] for key in origins if key not in reset})
+    return merged
+
+
+def _overruled(merged: Any, given: Collection[str], said: Mapping[str, str], source: str) -> set[str]:
+    """The options that give way to what a higher source says in another way.
+
+    Args:
+        merged: options, of which `given` come from this source, spelled as in `said`.
+
+    Raises:
+        UserError: one source says one thing in two ways.
+    """
+    fields = {field.name: field for field in dataclasses.fields(merged)}
+    counting = {key for key in given if not left_open(merged, key)}
+    reset: set[str] = set()
+    for pair in (
+        {key, other} & fields.keys() for key in fields for other in fields[key].metadata.get("instead_of", ())
+    ):
+        if len(pair & counting) == 2:
+            both = " and ".join(said[key] for key in given if key in pair)
+            raise UserError(f"{source}: {both} say the same in two ways: give one of them")
+        reset |= pair if pair & counting else set()
+    if any(getattr(merged, key) in fields[key].metadata.get("presets", ()) for key in counting):
+        reset |= {key for key in fields if fields[key].metadata.get("hyper") and not fields[key].default}
+    return reset - set(given)
+
+
+def left_open(options: Any, name: str) -> bool:
+    """Whether an option says nothing: it has its default, and that is 0, "", () or false."""
+    value = getattr(options, name)
+    return not value and value == type(options).__dataclass_fields__[name].default
+
+
+def origin(options: Any, name: str) -> Origin | None:
+    """Where the value of an option comes from; None for its default. What a caller sets himself counts as typed."""
+    field = type(options).__dataclass_fields__[name]
+    given = getattr(options, name) != field.default
+    return _origins(options).get(name, Origin(COMMAND_LINE, name) if given else None)
+
+
+def typed(options: Any, name: str) -> bool:
+    """Whether an option stands on the command line."""
+    said = origin(options, name)
+    return said is not None and said.source == COMMAND_LINE
+
+
+def _origins(options: Any) -> dict[str, Origin]:
+    return vars(options).get("_origins", {})
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Plain values, as they are written to YAML and into checkpoints; without those that others stand instead of."""
+    counting = [field for field in dataclasses.fields(config) if not left_open(config, field.name)]
+    overruled = {name for field in counting for name in field.metadata.get("instead_of", ())}
+    return {key: _plain(value) for key, value in dataclasses.asdict(config).items() if key not in overruled}
+
+
+def save(config: Any, path: str | Path) -> None:
+    """Write the keys with their resolved values; `load` reads them back to an equal object.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    text = yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)
+    try:
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from None
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """One line `section.key: old -> new` for each key in which two configurations differ."""
+    old, new = _flat(old), _flat(new)
+    keys = dict.fromkeys([*old, *new])
+    return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in keys if old.get(key) != new.get(key)]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return flat

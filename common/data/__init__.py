@@ -1,0 +1,49 @@
+"""Which images are trained and tested on, and the order of the batches."""
+
+from common.data.batches import BatchStream, PictureSet, random_patch, stack_nchw, to_nchw
+from common.data.div2k import find_numbered, find_root, parse_ranges
+from common.data.sets import (
+    RECORDS,
+    Patch,
+    Picture,
+    benchmark_pairs,
+    existing_folder,
+    find_place,
+    hr_inside,
+    lr_folder,
+    named_sets,
+    packed_set,
+    pictures_of,
+    split_names,
+    stem_of,
+    training_pictures,
+    validation_folders,
+    validation_pairs,
+)
+
+__all__ = [
+    "RECORDS",
+    "BatchStream",
+    "Patch",
+    "Picture",
+    "PictureSet",
+    "benchmark_pairs",
+    "existing_folder",
+    "find_numbered",
+    "find_place",
+    "find_root",
+    "hr_inside",
+    "lr_folder",
+    "named_sets",
+    "packed_set",
+    "parse_ranges",
+    "pictures_of",
+    "random_patch",
+    "split_names",
+    "stack_nchw",
+    "stem_of",
+    "to_nchw",
+    "training_pictures",
+    "validation_folders",
+    "validation_pairs",
+]

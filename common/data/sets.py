@@ -1,0 +1,289 @@
+"""Which pictures a path or a name means: folders, data sets by name, packed sets of patches (.mindrecord)."""
+
+import itertools
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from common import UserError
+from common.config import typed
+from common.data import div2k
+from common.data.batches import PictureSet, middle_crop
+from common.images import NoSuchSetError, Pair, PairedPictures, folder_like, pairs_of, read_pair, told_apart
+from common.mindrecord import PatchRecords, open_patches
+
+log = logging.getLogger(__name__)
+RECORDS = ".mindrecord"
+NOT_VALIDATED = "the run is not validated, last.ckpt is its result"
+OTHER_NAMES = {"B100": "BSD100", "BSD100": "B100"}
+Find = Callable[[str, str, int, str], list[Pair]]  # path of HR, of LR, scale, "train" or "test" -> a model's pairs
+Patch = tuple[np.ndarray, np.ndarray]
+
+
+class Picture(NamedTuple):
+    """HR (sH, sW, 3) and LR (H, W, 3), uint8, and their name; `made` says that LR was made of HR."""
+
+    name: str
+    hr: np.ndarray
+    lr: np.ndarray
+    made: bool = False
+
+
+class LookOptions(Protocol):
+    """Options about the pictures to look at while training."""
+
+    dataset_GT_path: str  # noqa: N815
+    val_GT_path: str  # noqa: N815
+    val_LQ_path: str  # noqa: N815
+    test_pictures: int
+
+
+# ------------------------------------------------------------------------------------------------------------- folders
+
+
+def existing_folder(path: str, option: str, hint: str = "") -> Path:
+    """The path.
+
+    Args:
+        option: what gave it, as the user knows it.
+        hint: what else to say.
+
+    Raises:
+        UserError: not a folder.
+    """
+    if not Path(path).is_dir():
+        raise UserError(f"{option} is not a folder: {path}{hint}")
+    return Path(path)
+
+
+def lr_folder(path: str) -> Path | None:
+    """The LR pictures that --dataset_LQ_path names; None where it names none.
+
+    Raises:
+        UserError: not there.
+    """
+    if path and not Path(path).exists():
+        raise UserError(f"--dataset_LQ_path is not a folder: {path}")
+    return Path(path) if path else None
+
+
+def stem_of(path: str | Path) -> str:
+    """Return what the results of a set are called that a path or a name stands for: one part of a path."""
+    return Path(os.path.abspath(path)).name or "images"
+
+
+def split_names(names: str, root: Path) -> dict[str, str]:
+    """Return the sets of `Set5+Set14`: {what its results are called: name or path}; two never have one stem.
+
+    A + in a set's name or path is taken for a part of it where there is such a folder.
+
+    Raises:
+        UserError: an empty name.
+    """
+    parts, stems = names.split("+"), {}
+    while parts:
+        joined = ("+".join(parts[:count]) for count in range(len(parts), 1, -1))
+        name = next((name for name in joined if any(map(os.path.exists, _places(name, root)))), parts[0])
+        parts = parts[name.count("+") + 1 :]
+        if not name:
+            raise UserError(f"{names!r} has a set without a name: join data sets by one +, as Set5+Set14")
+        numbered = itertools.chain([stem_of(name)], (f"{stem_of(name)}-{n}" for n in itertools.count(2)))
+        if name not in stems.values():
+            stems[next(stem for stem in numbered if stem.casefold() not in map(str.casefold, stems))] = name
+    return stems
+
+
+def _places(name: str, root: Path) -> list[Path]:
+    names = name, OTHER_NAMES.get(name, name)
+    places = [place for one in names for place in (root / "benchmark" / one, root / one, Path(one))]
+    is_root = root.name == name or (name == "DIV2K" and (root / div2k.HR["test"]).is_dir())
+    return [*places, root] if is_root else places
+
+
+def find_place(name: str, root: Path) -> Path:
+    """Return the folder of a set: in benchmark/ of the root, in the root, a path of its own, or the root itself.
+
+    Raises:
+        NoSuchSetError: none of them is a folder.
+    """
+    places = _places(name, root)
+    if place := next(filter(os.path.isdir, places), None):
+        return place
+    raise NoSuchSetError(f"no data set {name!r}: looked for {', '.join(dict.fromkeys(map(str, places)))}")
+
+
+def named_sets(names: str, root: Path, lr_path: str) -> Iterator[tuple[str, Path, str]]:
+    """Yield (stem, folder, path of the LR images) of each set in `Set5+Set14`, see `split_names` and `find_place`.
+
+    Args:
+        lr_path: LR images, or folders of them by the names of the sets; "" for none.
+    """
+    for stem, name in split_names(names, root).items():
+        beside = Path(lr_path) / stem
+        yield stem, find_place(name, root), str(beside) if lr_path and beside.is_dir() else lr_path
+
+
+def hr_inside(place: Path) -> Path:
+    """Return its HR/, or itself."""
+    return folder_like(place, "HR") or place
+
+
+def benchmark_pairs(place: Path, scale: int) -> list[Pair]:
+    """Return the pairs of a benchmark: HR/ or its own images, and LR_bicubic/X2/, or LR made by bicubic.
+
+    Raises:
+        UserError: LR images that are missing in their folder.
+    """
+    return pairs_of(hr_inside(place), None, scale)
+
+
+def validation_pairs(find: Callable[[], list[Pair]], named: bool, count: int) -> list[Pair]:
+    """Return the first pairs of a validation set; none, with a warning, where one that nobody typed is not there.
+
+    Args:
+        count: 0 takes all.
+
+    Raises:
+        UserError: a set that was typed is not there, or one is not whole.
+    """
+    try:
+        return find()[: count or None]
+    except NoSuchSetError as error:
+        if named:
+            raise
+        log.warning("%s: %s", error, NOT_VALIDATED)
+        return []
+
+
+# ------------------------------------------------------------------------------------------------------------ training
+
+
+def training_pictures(
+    path: str,
+    pairs: Callable[[], list[Pair]],
+    scale: int,
+    lr_patch: int,
+    cache_gb: float,
+    load: Callable[[Pair, int], Patch] = read_pair,
+) -> PictureSet:
+    """What training cuts its patches from: the packed set `path`, or where it is none the pairs that are found.
+
+    Args:
+        lr_patch: side of the LR patches, which the pictures must have.
+        cache_gb, load: memory for decoded pictures, in GiB, and how a pair is read, see `PairedPictures`.
+
+    Raises:
+        UserError: no pictures, or none that is as large as the patch.
+    """
+    if path.endswith(RECORDS):
+        return open_patches(path, scale, lr_patch * scale)
+    pictures = PairedPictures(pairs(), scale, int(cache_gb * 2**30), load)
+    pictures.drop_small(lr_patch)
+    return pictures
+
+
+def patches_to_look_at(
+    options: LookOptions,
+    find: Find,
+    beside: Callable[[str], str],
+    scale: int,
+    lr_patch: int,
+) -> list[Patch]:
+    """(hr, lr) uint8 HWC of the size that is trained on: the middle of each picture.
+
+    Of a packed set, whose patches are sorted by picture, --test_pictures are taken at equal distances; of a folder the
+    first ones. None at all, and a line of the log, when there is nothing to look at.
+
+    Args:
+        beside: path of the training pictures -> of those that are validated on with them; "" for none.
+
+    Raises:
+        UserError: pictures that are named are not there, or none is large enough.
+    """
+    path, lr_path = validation_folders(options, beside)
+    if not path:
+        return []
+    patches = [
+        middle_crop(hr, lr, lr_patch, scale)
+        for hr, lr in _some_pictures(find, path, lr_path, scale, options.test_pictures)
+        if min(lr.shape[:2]) >= lr_patch
+    ]
+    if not patches:
+        raise UserError(f"every picture of {path} is smaller than --patch_size {lr_patch * scale}")
+    return patches
+
+
+def validation_folders(options: LookOptions, beside: Callable[[str], str]) -> tuple[str, str]:
+    """Return the paths of the HR and LR validation images; ("", "") and a line of the log where there are none.
+
+    Args:
+        beside: see `patches_to_look_at`.
+
+    Raises:
+        UserError: a path is not there; one of HR in a file is done without, with a warning.
+    """
+    path, lr_path = options.val_GT_path, options.val_LQ_path
+    if path and not Path(path).exists():
+        if typed(options, "val_GT_path"):
+            raise UserError(f"--val_GT_path is not there: {path} (--val_GT_path '' does without)")
+        log.warning("val_GT_path is not there: %s", path)
+        path = lr_path = ""
+    if lr_path and not Path(lr_path).exists():
+        raise UserError(f"--val_LQ_path is not there: {lr_path}")
+    path = path or beside(options.dataset_GT_path)
+    if not path:
+        log.info("no --val_GT_path and none beside the training images: %s", NOT_VALIDATED)
+    return path, lr_path
+
+
+def _some_pictures(find: Find, path: str, lr_path: str, scale: int, count: int) -> Iterator[Patch]:
+    if path.endswith(RECORDS):
+        records = open_patches(path, scale)
+        count = min(count or len(records), len(records))
+        yield from (pair[:2] for pair in records.read(i * len(records) // count for i in range(count)))
+    else:
+        pairs = find(path, lr_path, scale, "test")
+        yield from (read_pair(pair, scale) for pair in pairs[: count or None])
+
+
+# ---------------------------------------------------------------------------------------------------------- evaluation
+
+
+def packed_set(path: str, name: str, scale: int) -> dict[str, PatchRecords]:
+    """A packed set by its name, or by the file's; nothing for a folder.
+
+    Raises:
+        UserError: no path, or a packed set that cannot be measured on.
+    """
+    if not path:
+        raise UserError("which pictures? type --dataset_GT_path FOLDER, or FILE.mindrecord")
+    if not path.endswith(RECORDS):
+        return {}
+    return {stem_of(name or Path(path).stem): open_patches(path, scale)}
+
+
+def pictures_of(
+    title: str,
+    pairs: Sequence[Pair] | PatchRecords,
+    scale: int,
+    limit: int,
+    share: Callable[[Sequence], Sequence] = list,
+) -> Iterator[Picture]:
+    """The pictures of a set, or a worker's `share` of them, read one by one.
+
+    Args:
+        pairs: or a packed set.
+        limit: only so many; 0: all.
+
+    Raises:
+        UserError: two pictures have one name.
+    """
+    if isinstance(pairs, PatchRecords):
+        count = min(limit or len(pairs), len(pairs))
+        return (Picture(Path(name).name, hr, lr) for hr, lr, name in pairs.read(share(range(count))))
+    pairs = share(told_apart(title, pairs)[: limit or None])
+    return (Picture(pair.name, *read_pair(pair, scale), pair.lr is None) for pair in pairs)

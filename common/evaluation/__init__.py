@@ -1,0 +1,41 @@
+"""Tables of figures, what an evaluation or an inference run writes, the HTML report."""
+
+from common.evaluation.jobs import Job, Results, do_all, enlarge_all, find_jobs, progress_of, report, result_names
+from common.evaluation.report import Shown, of_pairs
+from common.evaluation.run import EvaluationRun
+from common.evaluation.table import (
+    Figure,
+    Table,
+    captioned_strip,
+    diversity,
+    evaluate,
+    lr_psnr_figure,
+    measured_apart,
+    psnr_figure,
+    ssim_figure,
+    with_lpips,
+)
+
+__all__ = [
+    "EvaluationRun",
+    "Figure",
+    "Job",
+    "Results",
+    "Shown",
+    "Table",
+    "captioned_strip",
+    "diversity",
+    "do_all",
+    "enlarge_all",
+    "evaluate",
+    "find_jobs",
+    "lr_psnr_figure",
+    "measured_apart",
+    "of_pairs",
+    "progress_of",
+    "psnr_figure",
+    "report",
+    "result_names",
+    "ssim_figure",
+    "with_lpips",
+]

@@ -1,0 +1,168 @@
+"""What every infer.py does around its network: finds the pictures, names the results, goes on after a bad one."""
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from common import UserError, images, runtime
+from common.atomic import make_writable, refuse_path
+from common.config import EnlargingOptions
+from common.export import Progress
+from common.images import find_pictures, imresize
+
+log = logging.getLogger(__name__)
+NAME_BYTES = 255  # of a file, on nearly all file systems
+
+
+class Job(NamedTuple):
+    """One picture to work on.
+
+    Attributes:
+        source: the file.
+        inside: its folder below the folder that was given, which its results keep.
+    """
+
+    source: Path
+    inside: Path
+
+
+def find_jobs(inputs: Sequence[str], output: str) -> list[Job]:
+    """The pictures of files and folders, without those of an earlier input and of an output folder below an input.
+
+    Raises:
+        UserError: a path that is missing, a folder without pictures, or one with nothing but results.
+    """
+    jobs: list[Job] = []
+    for root in map(Path, inputs):
+        found = [path for path in find_pictures(root) if not _is_result(path, root, Path(output))]
+        if not found:
+            raise UserError(f"{root} holds nothing but results of {Path(output).resolve()}")
+        before = {job.source.resolve() for job in jobs}
+        for path in found:
+            inside = path.relative_to(root).parent if root.is_dir() else Path()
+            jobs += [Job(path, inside)] if path.resolve() not in before else []
+    return jobs
+
+
+def _is_result(path: Path, root: Path, output: Path) -> bool:
+    root, results = root.resolve(), output.resolve()
+    return results != root and root in results.parents and results in path.resolve().parents
+
+
+class Results:
+    """The folder of the results: tried at once, before anything is computed, and no name in it is given twice.
+
+    Args:
+        others: files that are read besides the jobs' own, which no result may replace either.
+
+    Raises:
+        UserError: it cannot be made or written.
+    """
+
+    def __init__(self, folder: str, jobs: Sequence[Job], others: Sequence[str] = ()) -> None:
+        self.folder = Path(folder)
+        self._inputs = {Path(source).resolve() for source in (*(job.source for job in jobs), *others)}
+        self._taken: dict[Path, Path] = {}
+        make_writable(self.folder)
+
+    def reserve(self, job: Job, name: str) -> Path:
+        """Where a result of `job` goes.
+
+        Raises:
+            UserError: an input stands there, or another picture's result, or the name is too long.
+        """
+        if len(os.fsencode(name)) > NAME_BYTES:
+            raise UserError(f"the name {name} has more than {NAME_BYTES} bytes: shorten {job.source}, or --suffix")
+        refuse_path(name, "a result's name with its --suffix")
+        target = self.folder / job.inside / name
+        place = target.resolve()
+        if place in self._inputs:
+            raise UserError(f"{target} would be overwritten: give another --output or --suffix")
+        if (other := self._taken.setdefault(place, job.source)) != job.source:
+            raise UserError(f"{job.source} and {other} would both become {target}: rename one of them")
+        return target
+
+
+def result_names(source: Path, suffix: str, ending: str, scale: int, count: int = 1) -> list[str]:
+    """`photo.jpg` -> `photo_x4.jpg`; of several results `photo_x4_1.jpg`, `photo_x4_2.jpg` ...
+
+    Args:
+        suffix: added to the name; {scale} is put in.
+        ending: of the results, with or without a dot; "" for the picture's own, or PNG's where it is not written.
+    """
+    stem = source.stem + suffix.replace("{scale}", str(scale))
+    own = source.suffix if source.suffix.lower() in images.WRITTEN else ".png"
+    ending = f".{ending.lstrip('.')}" if ending else own
+    numbers = [f"_{number}" for number in range(1, count + 1)] if count > 1 else [""]
+    return [f"{stem}{number}{ending}" for number in numbers]
+
+
+def report(source: Path, picture: np.ndarray, target: Path, result: np.ndarray, said: Sequence[str] = ()) -> None:
+    """One line of the log for a picture that is done, with what there is to say."""
+    notes = f" ({'; '.join(said)})" if said else ""
+    log.info("%s %dx%d -> %s %dx%d%s", source, *picture.shape[1::-1], target, *result.shape[1::-1], notes)
+
+
+def progress_of(source: Path | str, unit: str = "tile") -> Progress:
+    """Return what shows how far an image is, given the number of its tiles: a bar, or lines of the log."""
+    return lambda total: runtime.progress(total, Path(source).name, unit, in_log=True)
+
+
+def do_all(jobs: Sequence[Job], work: Callable[[Job], None], output: str, done: str) -> None:
+    """Work on every picture; one that cannot be worked on is named, and the others are done.
+
+    Args:
+        done: what the work is called, "enlarged".
+
+    Raises:
+        UserError: a picture could not be worked on; after all others.
+    """
+    failed = 0
+    for job in jobs:
+        try:
+            work(job)
+        except UserError as error:
+            if len(jobs) == 1:
+                raise
+            failed += 1
+            log.error("error: %s", error)
+    if failed:
+        others = f"; the others are in {output}" if failed < len(jobs) else ""
+        raise UserError(f"{failed} of {len(jobs)} pictures could not be {done}{others}")
+
+
+def enlarge_all(
+    jobs: Sequence[Job], results: Results, enlarge: Callable, scale: int, options: EnlargingOptions, piece: str
+) -> None:
+    """Enlarge every picture: alpha by bicubic; 16 bit stays 16 bit where the format can hold it.
+
+    Args:
+        enlarge: ((h, w, 3) uint8 or uint16, progress of the number of pieces) -> (h * scale, w * scale, 3) of the type.
+        piece: what progress counts, "tile".
+
+    Raises:
+        UserError: a picture could not be worked on; after all others.
+    """
+
+    def work(job: Job) -> None:
+        (name,) = result_names(job.source, options.suffix, options.format, scale)
+        target, compare = results.reserve(job, name), f"{Path(name).stem}_compare.png"
+        compared = results.reserve(job, compare) if options.compare else None
+        picture = images.read_picture(job.source)
+        images.check_writable(target, *(scale * side for side in picture.rgb.shape[:2]))
+        result = picture.colored_alike(enlarge(picture.rgb, progress_of(job.source, piece)))
+        alpha = None if picture.alpha is None else imresize(picture.alpha, scale)
+        images.write_picture(target, result, alpha, picture.icc)
+        said = [*picture.notes, *([] if alpha is None else ["alpha enlarged by bicubic"])]
+        report(job.source, picture.rgb, target, result, said)
+        if compared:
+            in_color = np.broadcast_to(np.atleast_3d(result), (*result.shape[:2], 3))
+            small, large = (images.to_uint8(images.to_float(rgb)) for rgb in (picture.rgb, in_color))
+            strip = images.comparison_strip([("LR", small), ("bicubic", imresize(small, scale)), ("SR", large)])
+            images.write_picture(compared, strip)
+
+    do_all(jobs, work, options.output, "enlarged")

@@ -1,0 +1,207 @@
+"""Pairs of pictures -> a table of named figures (terminal, CSV, Markdown) and pictures to look at.
+
+A figure is measured on 8-bit RGB pictures, what a user would see, and of bicubic enlargement besides the network.
+"""
+
+import csv
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from common import metrics
+from common.atomic import replacing
+from common.images import Pair, comparison_strip, imresize, read_pair, told_apart, write_picture
+from common.metrics import Convention
+
+log = logging.getLogger(__name__)
+Compare = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of the table, in one column or several.
+
+    Attributes:
+        name: with its convention, "PSNR-Y (crop 2)".
+        measure: (sr, hr, lr), uint8 HWC -> value.
+        digits: after the point.
+        columns: what it is measured of.
+    """
+
+    name: str
+    measure: Compare
+    digits: int = 2
+    columns: tuple[str, ...] = ("bicubic", "SR")
+
+
+def psnr_figure(convention: Convention) -> Figure:
+    """PSNR in dB."""
+    return Figure(convention.label("PSNR"), lambda sr, hr, lr: convention.psnr(sr, hr))
+
+
+def ssim_figure(convention: Convention) -> Figure:
+    """SSIM."""
+    return Figure(convention.label("SSIM"), lambda sr, hr, lr: convention.ssim(sr, hr), 4)
+
+
+def lr_psnr_figure(scale: int, rounding: str = "half_up") -> Figure:
+    """PSNR between the SR picture made small again by bicubic and the LR picture: does SR agree with its input?
+
+    Args:
+        rounding: of the small picture's values, see `common.metrics.lr_psnr`.
+    """
+    name = Convention("rgb", 0).label("LR-PSNR")
+    return Figure(name, lambda sr, hr, lr: metrics.lr_psnr(sr, lr, scale, channels="rgb", crop=0, rounding=rounding))
+
+
+def with_lpips(figures: Sequence[Figure], weights: str) -> list[Figure]:
+    """The figures, and LPIPS (smaller is better) behind them.
+
+    Args:
+        weights: folder of AlexNet's and LPIPS's weights; "" leaves it out.
+
+    Raises:
+        UserError: they are not there.
+    """
+    if not weights:
+        return list(figures)
+    from common.metrics.lpips import Lpips
+
+    distance = Lpips.from_files(weights)
+    return [*figures, Figure("LPIPS (AlexNet v0.1)", lambda sr, hr, lr: distance(sr, hr), 4)]
+
+
+def measured_apart(sr: np.ndarray, hr: np.ndarray, lr: np.ndarray) -> float:
+    """In the place of `Figure.measure`, of figures that take more than one picture."""
+    raise NotImplementedError("this figure is not one of a single picture")
+
+
+def diversity(samples: Sequence[np.ndarray]) -> float:
+    """Standard deviation of each colour value over the samples, in steps of 255; the mean of all values."""
+    return float(np.std(np.stack(samples).astype(np.float64), 0).mean())
+
+
+@dataclass
+class Table:
+    """Figures of all pictures of one set: `rows[name][figure]` has a value for each column of the figure.
+
+    `spreads[name][figure]` is the standard deviation of the last column over several draws of a network that draws;
+    it goes to the CSV file.
+    """
+
+    title: str
+    figures: Sequence[Figure]
+    rows: dict[str, dict[str, tuple[float, ...]]]
+    seconds: dict[str, float]
+    spreads: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def mean(self, figure: str) -> tuple[float, ...]:
+        """Mean over the pictures, of each column."""
+        return tuple(np.mean([row[figure] for row in self.rows.values()], axis=0).tolist())
+
+    def lines(self, figures: Sequence[Figure] | None = None) -> list[list[str]]:
+        """The table, or some of its figures, as text: headings, pictures, mean."""
+        figures = self.figures if figures is None else figures
+        means = {figure.name: self.mean(figure.name) for figure in figures}
+        heads = [f"{figure.name}: {column}" for figure in figures for column in figure.columns]
+        body = [[name, *_texts(row, figures), f"{self.seconds[name]:.2f}"] for name, row in self.rows.items()]
+        last = ["mean", *_texts(means, figures), f"{np.mean(list(self.seconds.values())):.2f}"]
+        return [["picture", *heads, "seconds"], *body, last]
+
+    def console(self, figures: Sequence[Figure] | None = None, title: str = "") -> str:
+        """Aligned columns of all figures or of some, the name of a figure above its own."""
+        figures = self.figures if figures is None else figures
+        columns = [column for figure in figures for column in figure.columns]
+        rows = [["picture", *columns, "seconds"], *self.lines(figures)[1:]]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        above, last = " " * widths[0], 0
+        for figure in figures:
+            first, last = last + 1, last + len(figure.columns)
+            room = sum(widths[first : last + 1]) + 2 * (last - first)
+            widths[last] += max(0, len(figure.name) - room)
+            above += "  " + figure.name.rjust(room)
+        texts = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
+        return "\n".join([title or self.title, above, *texts, *filter(None, [self.remark(figures)])])
+
+    def remark(self, figures: Sequence[Figure] | None = None) -> str:
+        """Return what explains an infinite mean of all figures or some; "" where there is none."""
+        figures = self.figures if figures is None else figures
+        exact = [name for name, row in self.rows.items() if any(np.inf in row[figure.name] for figure in figures)]
+        named = ", ".join(exact[:5]) + (" ..." if len(exact) > 5 else "")
+        return f"inf: reproduced exactly ({named}); one such image makes the mean inf" if exact else ""
+
+    def markdown(self) -> str:
+        """A Markdown table below the title."""
+        head, *body = self.lines()
+        rows = [head, ["---", *["---:"] * (len(head) - 1)], *body]
+        remark = f"\n{self.remark()}\n" if self.remark() else ""
+        return f"## {self.title}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows) + remark
+
+    def write(self, folder: Path, stem: str) -> None:
+        """`stem.csv` (full precision) and `stem.md`."""
+        spread = [figure for figure in self.figures if any(figure.name in row for row in self.spreads.values())]
+        heads = [f"{figure.name}: {figure.columns[-1]}, std over draws" for figure in spread]
+        escaped = {"encoding": "utf-8", "errors": "backslashreplace"}  # a name need not be UTF-8
+        with replacing(folder / f"{stem}.csv") as temporary, open(temporary, "w", newline="", **escaped) as file:
+            writer = csv.writer(file)
+            writer.writerow([*self.lines()[0], *heads])
+            for name, row in self.rows.items():
+                values = [value for figure in self.figures for value in row[figure.name]]
+                spreads = [self.spreads[name][figure.name] for figure in spread]
+                writer.writerow([name, *values, self.seconds[name], *spreads])
+        with replacing(folder / f"{stem}.md") as temporary:
+            temporary.write_text(self.markdown(), **escaped)
+
+
+def _texts(row: Mapping[str, tuple[float, ...]], figures: Sequence[Figure]) -> list[str]:
+    return [f"{value:.{figure.digits}f}" for figure in figures for value in row[figure.name]]
+
+
+def evaluate(
+    title: str,
+    pairs: Iterable[Pair],
+    upscale: Callable[[np.ndarray], np.ndarray],
+    figures: Sequence[Figure],
+    scale: int,
+    pictures: Path | None,
+    share: Callable[[list[Pair]], list[Pair]] = list,
+) -> Table:
+    """Measure every pair.
+
+    Args:
+        title: names the set, the scale and what ran it.
+        pairs: the pictures.
+        upscale: (h, w, 3) uint8 -> (h * scale, w * scale, 3) uint8.
+        figures: columns of the table; the first is written under the pictures of a strip.
+        pictures: folder for SR/name.png and strips/name.png; None writes none.
+        share: picks the pairs that this worker measures; all by default.
+
+    Raises:
+        UserError: two pictures have one name, or a pair cannot be read.
+    """
+    table = Table(title, figures, {}, {})
+    for pair in share(told_apart(title, pairs)):
+        hr, lr = read_pair(pair, scale)
+        bicubic = imresize(lr, scale)
+        start = time.perf_counter()
+        sr = upscale(lr)
+        table.seconds[pair.name] = time.perf_counter() - start
+        table.rows[pair.name] = {f.name: (f.measure(bicubic, hr, lr), f.measure(sr, hr, lr)) for f in figures}
+        before, after = table.rows[pair.name][figures[0].name]
+        log.info("%s: %s %.2f, bicubic %.2f", pair.name, figures[0].name, after, before)
+        if pictures is not None:
+            write_picture(pictures / "SR" / f"{pair.name}.png", sr)
+            strip = {"LR": lr, "bicubic": bicubic, "SR": sr, "HR": hr}
+            write_picture(pictures / "strips" / f"{pair.name}.png", captioned_strip(strip, figures[0], before, after))
+    return table
+
+
+def captioned_strip(pictures: Mapping[str, np.ndarray], figure: Figure, before: float, after: float) -> np.ndarray:
+    """LR | bicubic | SR | HR by their captions; the second and third with their values, the last with their name."""
+    values = "", f"\n{before:.2f}", f"\n{after:.2f}", f"\n{figure.name}"
+    captions = [caption + value for caption, value in zip(pictures, values, strict=True)]
+    return comparison_strip(list(zip(captions, pictures.values(), strict=True)))

@@ -1,0 +1,38 @@
+"""Networks as files (MINDIR, ONNX, AIR), the engines that run them, tiles for large images."""
+
+from common.export.engine import Engine, OnnxEngine, make_engine
+from common.export.export import Graph, Port, Proof, compare_onnx, export, export_graphs, place_for, write
+from common.export.tiling import (
+    Progress,
+    Span,
+    fill_tiles,
+    pad_to_multiple,
+    plan_axis,
+    refuse_small,
+    self_ensemble,
+    side_that_fits,
+    tile_apply,
+)
+
+__all__ = [
+    "Engine",
+    "Graph",
+    "OnnxEngine",
+    "Port",
+    "Progress",
+    "Proof",
+    "Span",
+    "compare_onnx",
+    "export",
+    "export_graphs",
+    "fill_tiles",
+    "make_engine",
+    "pad_to_multiple",
+    "place_for",
+    "plan_axis",
+    "refuse_small",
+    "self_ensemble",
+    "side_that_fits",
+    "tile_apply",
+    "write",
+]

@@ -1,0 +1,209 @@
+"""Runs a network on a large picture tile by tile, with the result of running it on the whole picture.
+
+A pixel of the result depends on input pixels within the network's receptive radius. So of every tile only the pixels at
+least `overlap` away from its inner edges are kept: with `overlap` >= that radius the seams do not exist, bit for bit.
+Networks that look at the whole picture (attention, normalisation over space) have no such radius; tiles change them.
+"""
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from itertools import pairwise, product
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from common import UserError
+from common.images import to_float, to_uint8, to_uint16
+
+MEMORY = 5 * 2**29  # bytes that a run may take, when the side of the tiles is not given
+Progress = Callable[[int], AbstractContextManager[Any]]
+_CONVERSIONS = {np.dtype(np.uint8): to_uint8, np.dtype(np.uint16): to_uint16}
+
+
+class Span(NamedTuple):
+    """One tile on one axis, in input pixels: it reads [start, stop) and is trusted in [first, last)."""
+
+    start: int
+    stop: int
+    first: int
+    last: int
+
+
+def plan_axis(length: int, tile: int, overlap: int, multiple: int = 1) -> list[Span]:
+    """Cut an axis into as few tiles as possible, of equal length, each as short as their number allows.
+
+    What they are trusted for covers [0, length) without a gap.
+
+    The last tile is moved back to end with the axis rather than cut short, so static graphs are compiled once.
+    Every tile begins and ends on a multiple of `multiple`, since strided networks work on a grid.
+
+    Args:
+        length: A multiple of `multiple`.
+        tile: Most length of a tile, overlap included.
+        overlap: Least number of pixels not trusted at an edge that lies inside the picture.
+        multiple: What the network's input sides must be multiples of.
+
+    Raises:
+        UserError: The tile is too small for the overlap.
+    """
+    side = tile - tile % multiple
+    shared = -(-2 * overlap // multiple) * multiple
+    if length <= side:
+        return [Span(0, length, 0, length)]
+    if side <= shared:
+        raise UserError(
+            f"expected tiles of at least {shared + multiple} pixels (twice the overlap of {overlap} and something to "
+            f"keep), found {tile}: make the tile larger"
+        )
+    count = -(-(length - shared) // (side - shared))
+    side = -(-(length + (count - 1) * shared) // (count * multiple)) * multiple
+    starts = [*range(0, length - side, side - shared), length - side]
+    # Neighbours share at least 2 * overlap pixels and meet in the middle of them.
+    seams = [0, *((a + side + b) // 2 for a, b in pairwise(starts)), length]
+    return [Span(start, start + side, *seams[i : i + 2]) for i, start in enumerate(starts)]
+
+
+def refuse_small(tile: int, radius: int) -> None:
+    """Whether the tiles of --tile show a network of this receptive radius more than it looks at for one pixel.
+
+    Args:
+        tile: 0: as large as it takes.
+
+    Raises:
+        UserError: they do not.
+    """
+    if 0 < tile <= 2 * radius:
+        least = 2 * radius + 1
+        raise UserError(f"--tile {tile} is smaller than what this network sees: take {least} or more, better twice it")
+
+
+def side_that_fits(size: tuple[int, int], pixel_bytes: float, least: int, taken: float = 0) -> int:
+    """Side of the tiles for a picture of `size` (height, width); 0: the picture as a whole, which is less work.
+
+    Args:
+        pixel_bytes: what a run takes for each pixel of its tile.
+        least: smaller tiles are nearly all overlap, and are not made even where this takes more memory.
+        taken: bytes of `MEMORY` that are taken beside the runs.
+    """
+    most = max(0, int((MEMORY - taken) / pixel_bytes))
+    return 0 if size[0] * size[1] <= most else max(math.isqrt(most), least)
+
+
+def tile_apply(
+    function: Callable[[np.ndarray], np.ndarray],
+    image: np.ndarray,
+    *,
+    scale: int,
+    tile: int,
+    overlap: int,
+    multiple: int = 1,
+    out_dtype: Any = np.float32,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """Applies `function` to overlapping tiles of `image` and joins the results.
+
+    Only one tile is a float array at a time, so memory is that of the two pictures and one tile's run. A picture
+    whose sides are no multiples of `multiple` is continued by reflection to the right and below, and the result
+    is cut back.
+
+    Args:
+        function: (h, w, 3) float32 -> (h * scale, w * scale, 3) float.
+        image: (H, W, 3); uint8 and uint16 are brought to [0, 1], float32 is handed over as it is.
+        scale, tile, overlap, multiple, progress: As for `fill_tiles`.
+        out_dtype: np.float32, or np.uint8 / np.uint16 to clip and round each tile as `to_uint8` does.
+
+    Returns:
+        (H * scale, W * scale, 3) of `out_dtype`.
+
+    Raises:
+        UserError: The tile is too small for the overlap.
+        ValueError: A number out of its range, or `function` returned another size.
+    """
+    if min(scale, multiple) < 1 or min(tile, overlap) < 0:
+        raise ValueError(f"bad {scale=}, {multiple=} (least 1), {tile=} or {overlap=} (least 0)")
+    padded = pad_to_multiple(image, multiple)
+
+    def run(row: Span, column: Span) -> np.ndarray:
+        piece = padded[row.start : row.stop, column.start : column.stop]
+        return function(np.ascontiguousarray(piece) if piece.dtype == np.float32 else to_float(piece))
+
+    height, width = image.shape[:2]
+    result = np.empty((height * scale, width * scale, image.shape[2]), out_dtype)
+    grid = padded.shape[:2]
+    return fill_tiles(run, grid, result, scale=scale, tile=tile, overlap=overlap, multiple=multiple, progress=progress)
+
+
+def fill_tiles(
+    run: Callable[[Span, Span], np.ndarray],
+    grid: tuple[int, int],
+    result: np.ndarray,
+    *,
+    scale: int,
+    tile: int,
+    overlap: int,
+    multiple: int = 1,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """Fills `result` tile by tile, for networks whatever their inputs are.
+
+    Args:
+        run: (rows, columns), what to read of the grid -> (h * scale, w * scale, C) float; it cuts its inputs itself.
+        grid: (height, width) that is cut into tiles.
+        result: (at most height * scale, at most width * scale, C); uint8 and uint16 are clipped and rounded.
+        scale: Result pixels per grid pixel.
+        tile: Side of a tile in grid pixels, overlap included; 0 means everything at once.
+        overlap: Grid pixels; the result is exact from the network's receptive radius on.
+        multiple: What the sides of the grid are multiples of, and those of each tile must be.
+        progress: Called with the number of tiles, gives a context with `update(1)`, for example
+            `lambda total: runtime.progress(total, "tiles", "tile")`.
+
+    Returns:
+        `result`.
+
+    Raises:
+        UserError: The tile is too small for the overlap.
+        ValueError: `run` returned another size.
+    """
+    rows, columns = (plan_axis(n, tile or n, overlap, multiple) for n in grid)
+    convert = _CONVERSIONS.get(result.dtype, np.asarray)
+    with progress(len(rows) * len(columns)) if progress else nullcontext() as bar:
+        for row, column in product(rows, columns):
+            output = run(row, column)
+            expected = *((span.stop - span.start) * scale for span in (row, column)), result.shape[2]
+            if output.shape != expected:
+                raise ValueError(f"a tile {row}, {column} must become {expected} at x{scale}, got {output.shape}")
+            target = result[row.first * scale : row.last * scale, column.first * scale : column.last * scale]
+            top, left = ((span.first - span.start) * scale for span in (row, column))
+            # The target of the last tiles ends with the picture, before the padding does.
+            target[:] = convert(output[top : top + target.shape[0], left : left + target.shape[1]])
+            if bar is not None:
+                bar.update(1)
+    return result
+
+
+def pad_to_multiple(image: np.ndarray, multiple: int) -> np.ndarray:
+    """The picture (H, W, ...) continued by reflection at its lower and right edge; itself when nothing is missing."""
+    missing = [(0, -n % multiple) for n in image.shape[:2]]
+    if missing == [(0, 0), (0, 0)]:
+        return image
+    return np.pad(image, missing + [(0, 0)] * (image.ndim - 2), mode="reflect")
+
+
+def self_ensemble(function: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+    """Average over the eight flips and quarter turns of the input (EDSR's x8 geometric self-ensemble).
+
+    Args:
+        function: (h, w, 3) -> (h * scale, w * scale, 3).
+    """
+
+    def averaged(image: np.ndarray) -> np.ndarray:
+        total = 0.0
+        for turns in range(4):
+            for mirror in (False, True):
+                seen = np.rot90(image[:, ::-1] if mirror else image, turns)
+                result = np.rot90(function(np.ascontiguousarray(seen)), -turns)
+                total = total + (result[:, ::-1] if mirror else result)
+        return total / np.float32(8)
+
+    return averaged

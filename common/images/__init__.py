@@ -1,0 +1,69 @@
+"""Images: files, pixels, MATLAB's resize, LR-HR pairs, comparison strips."""
+
+from common.images.files import (
+    SUFFIXES,
+    WRITTEN,
+    Picture,
+    check_writable,
+    find_pictures,
+    read_picture,
+    read_rgb,
+    size_of,
+    write_picture,
+)
+from common.images.pairs import (
+    NoSuchSetError,
+    Pair,
+    PairedPictures,
+    find_pairs,
+    folder_like,
+    pairs_of,
+    read_hr,
+    read_pair,
+    told_apart,
+)
+from common.images.pixels import (
+    modcrop,
+    reduce_to_8_bit,
+    rgb_to_y,
+    rgb_to_ycbcr,
+    to_float,
+    to_uint8,
+    to_uint16,
+    ycbcr_to_rgb,
+)
+from common.images.resize import Rounding, imresize
+from common.images.strip import comparison_strip, grid
+
+__all__ = [
+    "SUFFIXES",
+    "WRITTEN",
+    "NoSuchSetError",
+    "Pair",
+    "PairedPictures",
+    "Picture",
+    "Rounding",
+    "check_writable",
+    "comparison_strip",
+    "find_pairs",
+    "find_pictures",
+    "folder_like",
+    "grid",
+    "imresize",
+    "modcrop",
+    "pairs_of",
+    "read_hr",
+    "read_pair",
+    "read_picture",
+    "read_rgb",
+    "reduce_to_8_bit",
+    "rgb_to_y",
+    "rgb_to_ycbcr",
+    "size_of",
+    "to_float",
+    "to_uint8",
+    "to_uint16",
+    "told_apart",
+    "write_picture",
+    "ycbcr_to_rgb",
+]

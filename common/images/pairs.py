@@ -1,0 +1,230 @@
+"""Images in folders, HR and LR paired by name, decoded when they are needed and cached while there is room."""
+
+import logging
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from common import UserError
+from common.images import files as images
+from common.images.resize import imresize
+
+log = logging.getLogger(__name__)
+
+
+class Pair(NamedTuple):
+    """Paths of one picture; `lr` is None where the LR picture is to be made from the HR picture."""
+
+    name: str
+    hr: Path
+    lr: Path | None
+
+
+class NoSuchSetError(UserError):
+    """A data set is not there."""
+
+
+def pairs_of(
+    hr: Path, lr: Path | None, scale: int, track: str = "bicubic", numbers: Container[int] | None = None
+) -> list[Pair]:
+    """Return the pairs of a folder of HR images, and log whether LR is read (from where) or made by bicubic.
+
+    Args:
+        lr: folder of the LR images; None takes what `lr_beside` finds.
+        track: how the LR images were made; only those by bicubic are made here where there are none.
+        numbers: see `find_pairs`.
+
+    Raises:
+        UserError: as `find_pairs`, or there are no LR images of another track than bicubic.
+    """
+    lr = lr or lr_beside(hr, scale, track)
+    if lr is None and track != "bicubic":
+        raise UserError(f"no x{scale} images of the track {track}: expected {Path(*_lr_places(hr, scale, track)[0])}")
+    pairs = find_pairs(hr, lr, scale, numbers)
+    if pairs:
+        log.info("%d images of %s, LR %s", len(pairs), hr, f"read from {lr}" if lr else "made by bicubic")
+    return pairs
+
+
+def lr_beside(hr: Path, scale: int, track: str = "bicubic") -> Path | None:
+    """Return the folder of LR images that belongs to a folder of HR images; None where there is none.
+
+    LR_bicubic/X4 beside HR or in a folder of any name, DIV2K_train_LR_bicubic/X4 beside DIV2K_train_HR, X4 beside X1;
+    in capital or small letters.
+    """
+    return next(filter(None, (folder_like(place, *names) for place, *names in _lr_places(hr, scale, track))), None)
+
+
+def _lr_places(hr: Path, scale: int, track: str) -> list[tuple[Path, str, str] | tuple[Path, str]]:
+    hr = Path(os.path.abspath(hr))
+    if hr.name.upper() == "X1":
+        return [(hr.parent, f"X{scale}")]
+    inside, is_hr = (hr, f"LR_{track}", f"X{scale}"), f"_{hr.name}".upper().endswith("_HR")
+    return [(hr.parent, f"{hr.name[:-2]}LR_{track}", f"X{scale}"), inside] if is_hr else [inside]
+
+
+def folder_like(parent: Path, *names: str) -> Path | None:
+    """Return parent/name/..., each name as it is on the disk in capital or small letters; None where there is none."""
+    for name in names:
+        alike = [one for one in parent.glob("*") if one.name.upper() == name.upper() and one.is_dir()]
+        if not alike:
+            return None
+        parent = parent / name if parent / name in alike else alike[0]
+    return parent
+
+
+def find_pairs(
+    hr_folder: Path, lr_folder: Path | None, scale: int, numbers: Container[int] | None = None
+) -> list[Pair]:
+    """Pair the images of two folders by their place and name, see `lr_names`.
+
+    Args:
+        lr_folder: None when the LR images are to be made by bicubic.
+        numbers: only images whose names are these numbers.
+
+    Raises:
+        UserError: no images, HR images without their LR image, or two images of one name.
+    """
+    hr_paths, lr_paths = _by_place(Path(hr_folder)), _by_place(Path(lr_folder)) if lr_folder else {}
+    # What a flat set has in LR_bicubic/ is no HR image of it.
+    hr_paths = {place: path for place, path in hr_paths.items() if not place.upper().startswith("LR_BICUBIC/")}
+    if numbers is not None:
+        hr_paths = {
+            place: path for place, path in hr_paths.items() if path.stem.isdecimal() and int(path.stem) in numbers
+        }
+    of_place = {place: next(filter(None, map(lr_paths.get, lr_names(place, scale))), None) for place in hr_paths}
+    pairs = [Pair(path.stem, path, of_place[place]) for place, path in hr_paths.items()]
+    missing = [pair for pair in pairs if pair.lr is None]
+    if lr_folder and missing:
+        named = ", ".join(pair.hr.name for pair in missing[:5]) + (" ..." if len(missing) > 5 else "")
+        raise UserError(
+            f"{len(missing)} of {len(pairs)} images of {hr_folder} have no x{scale} image in {lr_folder}: {named}; "
+            f"of {missing[0].hr.name} looked for {', '.join(lr_names(missing[0].name, scale))}, the folder has "
+            f"{', '.join(path.name for path in list(lr_paths.values())[:3])}"
+        )
+    return pairs
+
+
+def lr_names(name: str, scale: int) -> list[str]:
+    """Return the names, without ending, that the x2 image of `0001` may have: 0001x2, 0001, and infer.py's of both."""
+    return [f"{name}x{scale}", name, f"{name}_x{scale}", f"{name}x{scale}_x{scale}"]
+
+
+def _by_place(folder: Path) -> dict[str, Path]:
+    """Return the images by their path below the folder without ending; two endings of one name would leave a choice."""
+    found: dict[str, Path] = {}
+    for path in images.find_pictures(folder):
+        inside = path.relative_to(folder if path != folder else folder.parent)
+        place = inside.with_suffix("").as_posix()
+        if place in found:
+            raise UserError(f"{found[place]} and {path} have one name: remove one of them")
+        found[place] = path
+    return found
+
+
+def read_pair(pair: Pair, scale: int) -> tuple[np.ndarray, np.ndarray]:
+    """(hr, lr) of one pair, uint8 HWC; HR is cut to a multiple of the scale.
+
+    Raises:
+        UserError: the sizes do not match, or HR is smaller than the scale.
+    """
+    hr = read_hr(pair.hr, scale)
+    lr = imresize(hr, 1 / scale) if pair.lr is None else images.read_rgb(pair.lr)
+    expected = (hr.shape[0] // scale, hr.shape[1] // scale)
+    if lr.shape[:2] != expected:
+        raise UserError(
+            f"{pair.lr} is {lr.shape[1]}x{lr.shape[0]}, but x{scale} of {pair.hr} needs {expected[1]}x{expected[0]}"
+        )
+    return hr, lr
+
+
+def read_hr(path: Path, scale: int) -> np.ndarray:
+    """Return uint8 HWC, cut to a multiple of the scale; of a gray file see `read_measured`.
+
+    Raises:
+        UserError: no image, or one that is smaller than the scale.
+    """
+    hr = images.read_measured(path)
+    if min(hr.shape[:2]) < scale:
+        raise UserError(f"{path} is {hr.shape[1]}x{hr.shape[0]}: x{scale} takes pictures of {scale}x{scale} or more")
+    return images.modcrop(hr, scale)
+
+
+class PairedPictures:
+    """Pictures read from files, the latest kept decoded up to `cache_bytes`.
+
+    Args:
+        pairs: what to read.
+        scale: HR over LR.
+        cache_bytes: decoded bytes to keep; a set that fits is decoded once.
+        load: reads one pair as (hr, lr); the default decodes the files.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        scale: int,
+        cache_bytes: int = 2 * 2**30,
+        load: Callable[[Pair, int], tuple[np.ndarray, np.ndarray]] = read_pair,
+    ) -> None:
+        self.pairs, self.scale, self.cache_bytes, self.load = list(pairs), scale, cache_bytes, load
+        self._cache: OrderedDict[int, tuple[np.ndarray, np.ndarray]] = OrderedDict()
+        self._cached = 0
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def drop_small(self, lr_patch: int) -> None:
+        """Leave out, and name, the pictures that are smaller than the training patch; their headers tell.
+
+        Raises:
+            UserError: none is large enough, or one cannot be read.
+        """
+        least = lr_patch * self.scale
+        small = [pair for pair in self.pairs if min(images.size_of(pair.hr)) < least]
+        if len(small) == len(self.pairs):
+            raise UserError(f"every training picture is smaller than the patch of {least}x{least}: take a smaller one")
+        if small:
+            names = ", ".join(pair.name for pair in small[:5]) + (" ..." if len(small) > 5 else "")
+            log.warning(
+                "%d of %d pictures are smaller than the patch of %dx%d and left out: %s",
+                len(small),
+                len(self.pairs),
+                least,
+                least,
+                names,
+            )
+            self.pairs = [pair for pair in self.pairs if pair not in small]
+
+    def read(self, indices: Iterable[int]) -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
+        for index in indices:
+            yield (*self._get(int(index)), self.pairs[index].name)
+
+    def _get(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        if index in self._cache:
+            self._cache.move_to_end(index)
+            return self._cache[index]
+        pictures = self.load(self.pairs[index], self.scale)
+        self._cache[index] = pictures
+        self._cached += sum(picture.nbytes for picture in pictures)
+        while self._cached > self.cache_bytes and len(self._cache) > 1:
+            _, old = self._cache.popitem(last=False)
+            self._cached -= sum(picture.nbytes for picture in old)
+        return pictures
+
+
+def told_apart(title: str, pairs: Iterable[Pair]) -> list[Pair]:
+    """The pairs, each of another name.
+
+    Raises:
+        UserError: two pictures have one name.
+    """
+    pairs = list(pairs)
+    names = [pair.name for pair in pairs]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"two pictures of {title} are named {twice[0]}: results are told apart by name, rename one")
+    return pairs
