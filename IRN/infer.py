@@ -16,7 +16,7 @@ import numpy as np
 
 from common import UserError, config, images, runtime
 from common.config import did_you_mean
-from common.evaluation import Job, Results, do_all, find_jobs, progress_of, report, result_names
+from common.evaluation import Job, Results, do_all, find_jobs, log_result, progress_of, result_names
 from common.export import pad_to_multiple
 from common.images import imresize, reduce_to_8_bit
 from IRN.src.options.infer import DownscaleConfig, InferOptions, UpscaleConfig
@@ -96,7 +96,7 @@ def downscale(job: Job, results: Results, rescaler: Rescaler, digest: str, optio
         alpha = reduce_to_8_bit(alpha) if alpha.dtype == np.uint16 else alpha
         said.append("alpha reduced by bicubic")
     write_lr(target, lr, alpha, Origin(height, width, scale, digest, gray), icc)
-    report(job.source, rgb, target, lr, said)
+    log_result(job.source, rgb, target, lr, said)
 
 
 def upscale(job: Job, results: Results, rescaler: Rescaler, digest: str, options: UpscaleConfig) -> None:
@@ -123,7 +123,7 @@ def upscale(job: Job, results: Results, rescaler: Rescaler, digest: str, options
         z = latent(options.seed, (job.inside / job.source.name).as_posix(), draw, hyper, lr, options.gaussian_scale)
         hr = picture.colored_alike(rescaler.upscale(lr, z, progress_of(job.source))[:height, :width])
         images.write_picture(target, hr, alpha, icc)
-        report(job.source, lr, target, hr, said)
+        log_result(job.source, lr, target, hr, said)
 
 
 if __name__ == "__main__":

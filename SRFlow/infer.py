@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from common import UserError, config, images, runtime
 from common.config import did_you_mean
-from common.evaluation import Job, Results, do_all, find_jobs, progress_of, report, result_names
+from common.evaluation import Job, Results, do_all, find_jobs, log_result, progress_of, result_names
 from common.images import imresize
 from SRFlow.src.model_utils.use_options import (
     HEAT,
@@ -125,7 +125,7 @@ def enlarge(job: Job, results: Results, sampler: "Sampler", options: EnlargeConf
         images.write_picture(target, hr, alpha, icc)
         if options.save_latents:
             write(latent_targets[number], Latents(latents, lr, *hr.shape[:2], sampler.trained.digest))
-        report(job.source, lr, target, hr, said)
+        log_result(job.source, lr, target, hr, said)
         samples += [hr] if grid_target else []
     if grid_target:
         images.write_picture(grid_target, grid(samples))

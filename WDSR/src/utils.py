@@ -87,7 +87,7 @@ def load_network(options: TrainedOptions) -> tuple[WDSR, Checkpoint, str]:
 
 
 def make_validation(pairs: list[Pair], hyper: Hyper) -> Validation | None:
-    """Return network -> its mean PSNR-Y, eager, see `common.validation.psnr_validation`."""
+    """Return network -> its mean PSNR-Y, eager, see `common.training.psnr_validation`."""
 
     def upscaler(network: WDSR) -> Upscaler:
         form = network.inference_form()

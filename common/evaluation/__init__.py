@@ -1,6 +1,6 @@
 """Tables of figures, what an evaluation or an inference run writes, the HTML report."""
 
-from common.evaluation.jobs import Job, Results, do_all, enlarge_all, find_jobs, progress_of, report, result_names
+from common.evaluation.jobs import Job, Results, do_all, enlarge_all, find_jobs, log_result, progress_of, result_names
 from common.evaluation.report import Shown, of_pairs
 from common.evaluation.run import EvaluationRun
 from common.evaluation.table import (
@@ -34,7 +34,7 @@ __all__ = [
     "of_pairs",
     "progress_of",
     "psnr_figure",
-    "report",
+    "log_result",
     "result_names",
     "ssim_figure",
     "with_lpips",

@@ -101,7 +101,7 @@ def result_names(source: Path, suffix: str, ending: str, scale: int, count: int 
     return [f"{stem}{number}{ending}" for number in numbers]
 
 
-def report(source: Path, picture: np.ndarray, target: Path, result: np.ndarray, said: Sequence[str] = ()) -> None:
+def log_result(source: Path, picture: np.ndarray, target: Path, result: np.ndarray, said: Sequence[str] = ()) -> None:
     """One line of the log for a picture that is done, with what there is to say."""
     notes = f" ({'; '.join(said)})" if said else ""
     log.info("%s %dx%d -> %s %dx%d%s", source, *picture.shape[1::-1], target, *result.shape[1::-1], notes)
@@ -158,7 +158,7 @@ def enlarge_all(
         alpha = None if picture.alpha is None else imresize(picture.alpha, scale)
         images.write_picture(target, result, alpha, picture.icc)
         said = [*picture.notes, *([] if alpha is None else ["alpha enlarged by bicubic"])]
-        report(job.source, picture.rgb, target, result, said)
+        log_result(job.source, picture.rgb, target, result, said)
         if compared:
             in_color = np.broadcast_to(np.atleast_3d(result), (*result.shape[:2], 3))
             small, large = (images.to_uint8(images.to_float(rgb)) for rgb in (picture.rgb, in_color))

@@ -71,7 +71,7 @@ class RunFiles:
         file = self.folder / "best.ckpt" if best else self.last
         said = "best: {name} {score:.4f} at step {step}, in".format(**best) if best else "done; the weights are in"
         program, flag = ("train.py", "--rrdb_path") if meta.get("stage") == "rrdb" else ("eval.py", "--checkpoint")
-        program = os.path.relpath(Path(__file__).parents[1] / meta["model"] / program)
+        program = os.path.relpath(Path(__file__).parents[2] / meta["model"] / program)
         command = shlex.join(["python", program, flag, str(file), "--dir_data", "FOLDER"])
         log.info("%s %s; next: %s", said, file, command)
 

@@ -65,7 +65,7 @@ def make_engines(
     """What runs each direction.
 
     Args:
-        kind, cache: as for `common.engine.make_engine`.
+        kind, cache: as for `common.export.make_engine`.
         digest: of the weights, see `digest_of`; each direction's export is kept under one of its own.
     """
     engines = []

@@ -9,7 +9,7 @@ from .folders import find_pictures, what_belongs_to
 
 
 def patches_to_look_at(options: TrainConfig, hyper: Hyper) -> list[Patch]:
-    """(hr, lr) uint8 HWC, see `common.picture_sets.patches_to_look_at`.
+    """(hr, lr) uint8 HWC, see `common.data.patches_to_look_at`.
 
     Raises:
         UserError: pictures that are named are not there, or none is large enough.

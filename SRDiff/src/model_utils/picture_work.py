@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from common import UserError, images
-from common.evaluation import Job, Results, progress_of, report, result_names
+from common.evaluation import Job, Results, log_result, progress_of, result_names
 from common.export import pad_to_multiple
 from common.images import grid, imresize
 
@@ -39,7 +39,7 @@ def work(job: Job, results: Results, sampler: Sampler, options: InferConfig) -> 
     for target, hr in zip(targets, make(rgb, name, sampler, options), strict=True):
         hr = hr if options.fuse else picture.colored_alike(hr)
         images.write_picture(target, hr, alpha, icc)
-        report(job.source, rgb, target, hr, notes)
+        log_result(job.source, rgb, target, hr, notes)
         shown += [hr] if sheet else []
     if sheet:
         images.write_picture(sheet, grid(shown, columns=count if options.interpolate else 0))

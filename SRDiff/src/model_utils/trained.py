@@ -31,7 +31,7 @@ class Trained(NamedTuple):
 
     @property
     def cache(self) -> Path | None:
-        """Where exports are kept, see `common.trained.cache_of`."""
+        """Where exports are kept, see `common.checkpoint.cache_of`."""
         return cache_of(self.source)
 
 

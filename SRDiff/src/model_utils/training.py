@@ -100,7 +100,7 @@ def halvings(name: str, hyper: Hyper) -> int:
 
 
 def plan(options: TrainConfig, world_size: int, pictures: int) -> Plan:
-    """Steps, rate and intervals of a run, see `common.recipe.step_counts`.
+    """Steps, rate and intervals of a run, see `common.training.step_counts`.
 
     Args:
         pictures: in the data set, for --epochs.

@@ -14,7 +14,7 @@ from .pictures import find_hr_folders, find_pictures
 
 
 def patches_to_look_at(options: TrainConfig, hyper: Hyper) -> tuple[np.ndarray, np.ndarray] | None:
-    """(hr_image, lr_image) in [0, 1], NCHW, see `common.picture_sets.patches_to_look_at`; None for nothing.
+    """(hr_image, lr_image) in [0, 1], NCHW, see `common.data.patches_to_look_at`; None for nothing.
 
     Raises:
         UserError: pictures that are named are not there, or none is large enough.

@@ -82,7 +82,7 @@ class Sampler:
 
     Args:
         trained: the network.
-        engine: what runs it, see `common.engine.make_engine`; a direction is prepared when it is first asked for.
+        engine: what runs it, see `common.export.make_engine`; a direction is prepared when it is first asked for.
         tile: side of the tiles in LR pixels; 0 takes the whole picture as long as that takes less than 2.5 GiB.
 
     Raises:

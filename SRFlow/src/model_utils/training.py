@@ -74,7 +74,7 @@ def initialise(
 
 
 def plan(options: TrainConfig, hyper: Hyper, world_size: int, pictures: int) -> Plan:
-    """Steps, rate and intervals of a run, see `common.recipe.step_counts`.
+    """Steps, rate and intervals of a run, see `common.training.step_counts`.
 
     Args:
         pictures: in the data set, for --epochs.

@@ -97,7 +97,7 @@ def evaluation_pairs(options: TrainConfig, hyper: Hyper) -> list[Pair]:
 
 
 def find_set(root: Path, name: str, numbers: range, scale: int, track: str) -> list[Pair]:
-    """Return the pairs of one set: DIV2K's of these numbers, or those of `common.picture_sets.find_place`."""
+    """Return the pairs of one set: DIV2K's of these numbers, or those of `common.data.find_place`."""
     if name == "DIV2K":
         if find_root(root) is None and (root / "HR").is_dir():
             return benchmark_pairs(root, scale)

@@ -401,7 +401,7 @@ def test_options_build_the_network():
     assert TrainConfig(scale=3).hyper() == Hyper(3, (12,))
     assert TrainConfig(scale=8, growth=16, clamp=0.5, init="kaiming").hyper() == Hyper(8, (8, 8, 8), 16, 0.5, "kaiming")
     assert TrainConfig(scale=2, block_num=(3,)).hyper() == Hyper(2, (3,))
-    assert TrainConfig(scale=4, model="irn_small", growth=7).hyper() == Hyper(4, (5, 5), 16, 1.6)
+    assert TrainConfig(scale=4, model="irn_small", growth=7).hyper() == Hyper(4, (5, 5), 7, 1.6)
 
 
 # ------------------------------------------------------------------ quantisation

@@ -284,4 +284,4 @@ def test_validation_pictures_that_are_not_there(prepared):
     ):
         chosen = options(prepared, **changes)
         with pytest.raises(UserError, match=message):
-            patches_to_look_at(chosen, chosen.hyper(), changes)
+            patches_to_look_at(chosen, chosen.hyper())

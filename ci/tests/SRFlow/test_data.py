@@ -192,7 +192,7 @@ def test_what_is_looked_at(df2k, packed, caplog):
 
     def patches(path, **changes):
         chosen = options(path, **changes)
-        return patches_to_look_at(chosen, chosen.hyper(), changes)
+        return patches_to_look_at(chosen, chosen.hyper())
 
     hr, lr = patches(df2k)
     assert (hr.shape, lr.shape, hr.dtype) == ((2, 3, 16, 16), (2, 3, 4, 4), np.float32)
