@@ -28,15 +28,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = vars(_parser().parse_args(argv))
     command, path = arguments.pop("command"), arguments.get("path")
     if command == "pack":
-        manifest = pack(PackOptions(**arguments))
-        count = f"{len(manifest.pictures)} images ({len(manifest.skipped)} skipped)"
-        told = f"packed {manifest.records} records of {count}: {arguments['output']}, {_size(manifest)} images"
+        told = f"packed {arguments['output']}: {_summary(pack(PackOptions(**arguments)))}"
     elif command == "verify":
         manifest = verify(path)
         told = f"{path} is sound: {manifest.records} records, {len(manifest.files)} files"
     elif command == "unpack":
-        output = arguments["output"]
-        told = f"wrote {unpack(path, output)} images to {output / 'HR'} and as many to {output / 'LR'}"
+        told = f"wrote {unpack(**arguments)} images to {arguments['output'] / 'HR'} and as many to LR beside it"
     else:
         told = _description(path, read_manifest(path))
     print(told)  # noqa: T201
@@ -46,11 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _description(path: Path, manifest: Manifest) -> str:
     patch = f"{manifest.patch} x {manifest.patch}" if manifest.patch else "whole images"
     lines = [
-        f"set       {path}, {manifest.records} records in {len(manifest.shard_records)} file(s)",
+        f"set       {path}, {_summary(manifest)}",
         f"images    HR {patch}, {manifest.encoding}; LR x1/{manifest.scale}, from {manifest.lr_source}",
-        f"size      {_size(manifest)} images",
         f"columns   {', '.join(name + ' (' + kind['type'] + ')' for name, kind in manifest.columns.items())}",
-        f"sources   {len(manifest.pictures)} images packed, {len(manifest.skipped)} skipped",
         *(f"  skipped {name}: {reason}" for name, reason in manifest.skipped.items()),
         f"content   sha256 {manifest.content_sha256}",
         *(f"file      {name}  {file['bytes']:,} bytes  {file['sha256']}" for name, file in manifest.files.items()),
@@ -60,9 +55,10 @@ def _description(path: Path, manifest: Manifest) -> str:
     return "\n".join(lines)
 
 
-def _size(manifest: Manifest) -> str:
+def _summary(manifest: Manifest) -> str:
     size = sum(file["bytes"] for file in manifest.files.values())
-    return f"{size / 1e6:.1f} MB, {size / manifest.payload_bytes:.3f} times the encoded"
+    count = f"{manifest.records} records of {len(manifest.pictures)} images ({len(manifest.skipped)} skipped)"
+    return f"{count}, {size / 1e6:.1f} MB, {size / manifest.payload_bytes:.3f} times the encoded images"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -53,8 +53,7 @@ def aside_path(output: Path) -> Path:
 
 def file_names(output: Path, shards: int) -> list[str]:
     """Return the names of the data files, as MindSpore's FileWriter chooses them, then those of their indexes."""
-    width = len(str(shards - 1))
-    data = [output.name] if shards == 1 else [f"{output.name}{i:0{width}d}" for i in range(shards)]
+    data = [f"{output.name}{i:0{len(str(shards - 1))}d}" for i in range(shards)] if shards > 1 else [output.name]
     return [*data, *(f"{name}.db" for name in data)]
 
 

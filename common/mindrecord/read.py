@@ -20,7 +20,7 @@ _CHUNK = 1024  # records asked of MindSpore at a time: an endless iterator of in
 
 
 class PatchRecords:
-    """The records of a set by number; what `common.data.BatchStream` takes as images."""
+    """The records of a set by number, their place in pack order; what `common.data.BatchStream` takes as images."""
 
     def __init__(self, path: str | Path) -> None:
         self.manifest = check_set(Path(path))
@@ -37,11 +37,7 @@ class PatchRecords:
         return self.manifest.records
 
     def dataset(self, indices: Sequence[int] | None = None) -> Any:
-        """Return a MindSpore dataset with the columns HR, LR (uint8 (H, W, 3) RGB), name and index.
-
-        Args:
-            indices: Places in pack order, at most as many as there are records, whose order is kept; None gives all.
-        """
+        """Return a MindSpore dataset in the order of `indices`: HR, LR (uint8 (H, W, 3) RGB), name and index."""
         from mindspore.dataset import MindDataset, SubsetSampler, vision
 
         indices = range(len(self)) if indices is None else indices
@@ -66,11 +62,7 @@ class PatchRecords:
         return dataset
 
     def read(self, indices: Iterable[int] | None = None) -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
-        """Yield (hr, lr, name) of records in the order asked for; the images are uint8 (H, W, 3) RGB.
-
-        Args:
-            indices: Places in pack order, as many and as often as you like; None reads all.
-        """
+        """Yield (hr, lr, name) in the order of `indices`, which may repeat and never end; uint8 (H, W, 3) RGB."""
         rest = iter(range(len(self)) if indices is None else indices)
         # MindSpore's sampler refuses more indices than there are records.
         while chunk := list(itertools.islice(rest, min(_CHUNK, len(self)))):
