@@ -579,7 +579,7 @@ MINDRECORD = [
             },
             command=command,
         )
-        for command, words in {"verify": "", "info": "", "unpack": "--output out", "repair": ""}.items()
+        for command, words in {"verify": "", "info": "", "unpack": "--output out"}.items()
     ),
 ]
 
@@ -631,7 +631,7 @@ LEFT_OUT = (  # (kinds, programs by patterns, why they are not asked)
     (("no such LR folder",), "WDSR/* CSNLN/* */div2k_preprocess.py", "LR pictures are told by their place"),
     (OF_LR, "*/infer.py* */prepare.py", "it takes pictures of one kind"),
     (OF_FILES, "*mindrecord*", "it has no configuration file"),
-    (tuple(KINDS), "*mindrecord verify;*mindrecord info;*mindrecord unpack;*mindrecord repair", "it takes one path"),
+    (tuple(KINDS), "*mindrecord verify;*mindrecord info;*mindrecord unpack", "it takes one path"),
 )
 
 

@@ -1,14 +1,14 @@
-"""Folders of pictures to MindRecord and back: `python -m common.mindrecord pack | verify | info | unpack | repair`.
+"""Folders of images to MindRecord and back: `python -m common.mindrecord pack | verify | info | unpack`.
 
     python -m common.mindrecord pack --hr DIV2K/HR --scale 4 --patch 160 --crops 47 --output DIV2K_X4_train.mindrecord
     python -m common.mindrecord verify DIV2K_X4_train.mindrecord
 
 Each record holds the columns `HR` and `LR` (bytes of a PNG, or raw uint8), `name`, `index` (place in pack order), `y`
-and `x` (corner of the patch in the HR picture), `height` and `width` (of HR). MindRecord has no uint8 arrays, so the
-pictures, uint8 (H, W, 3) RGB, are decoded when they are read. Opening a set hashes its files (a second per GB):
+and `x` (corner of the patch in the HR image), `height` and `width` (of HR). MindRecord has no uint8 arrays, so the
+images, uint8 (H, W, 3) RGB, are decoded when they are read. Opening a set hashes its files (a second per GB):
 
     for hr, lr, name in PatchRecords("X.mindrecord").read([5, 0, 7]): ...  # in the order asked for
-    dataset = open_dataset("X.mindrecord")                                 # a MindSpore dataset: HR, LR, name, index
+    dataset = PatchRecords("X.mindrecord").dataset()                       # a MindSpore dataset: HR, LR, name, index
 
 or without this package, shuffled unless told otherwise (a sharded set by its first shard, `X.mindrecord0`):
 
@@ -16,19 +16,17 @@ or without this package, shuffled unless told otherwise (a sharded set by its fi
 """
 
 from common.mindrecord.manifest import Manifest, manifest_path, read_manifest
-from common.mindrecord.pack import PackOptions, pack, repair
-from common.mindrecord.read import PatchRecords, open_dataset, open_patches, unpack, verify
+from common.mindrecord.pack import PackOptions, pack
+from common.mindrecord.read import PatchRecords, open_patches, unpack, verify
 
 __all__ = [
     "Manifest",
     "PackOptions",
     "PatchRecords",
     "manifest_path",
-    "open_dataset",
     "open_patches",
     "pack",
     "read_manifest",
-    "repair",
     "unpack",
     "verify",
 ]
