@@ -109,9 +109,7 @@ def layers(golden: Golden, network: SRDiffNet) -> None:
     known |= dict(zip(names, found, strict=True))
     known |= {"img2res": start_of(golden, network)}
     known |= {"q_sample": noised(golden, network, t), "q_sample_t_minus_1": noised(golden, network, t - 1)}
-    for name in golden.under("mid/"):
-        if not name.startswith("sample_"):
-            golden.compare(f"mid/{name}", known[name])
+    golden.compare_all("mid/", known)
     golden.compare("out/eps_theta", eps)
 
 
@@ -143,25 +141,14 @@ def one_step(golden: Golden, network: SRDiffNet) -> None:
     golden.compare("out/res2img", to_image(np.stack(results), golden["in/img_lr_up"], network.hyper.res_rescale))
 
 
-class Predictor(nn.Cell):
-    """(x, t, lr_image) -> eps."""
-
-    def __init__(self, network: SRDiffNet) -> None:
-        super().__init__(auto_prefix=False)
-        self.network = network
-
-    def construct(self, x: Tensor, t: Tensor, lr_image: Tensor) -> Tensor:
-        return self.network(x, t, lr_image)
-
-
 def chain(golden: Golden, network: SRDiffNet) -> None:
     """All steps backwards, with the fixture's noise."""
     first, *noises = golden["in/sample_noise"]
     lr_image, lr_up = golden["in/img_lr"][:1], golden["in/img_lr_up"][:1]
-    predictor, rescale, seen = Predictor(network), network.hyper.res_rescale, []
+    rescale, seen = network.hyper.res_rescale, []
 
     def predict(x: np.ndarray, t: int) -> np.ndarray:
-        return predictor(Tensor(x), Tensor([t], ms.int32), Tensor(lr_image)).asnumpy()
+        return network(Tensor(x), Tensor([t], ms.int32), Tensor(lr_image)).asnumpy()
 
     draws = iter(noises)
     result = sample(
@@ -171,7 +158,7 @@ def chain(golden: Golden, network: SRDiffNet) -> None:
         lambda: next(draws),
         seen=lambda t, x, start: seen.append((to_image(x, lr_up, rescale), to_image(start, lr_up, rescale))),
     )
-    kept = golden.given("mid/sample_kept_iterations")
+    kept = golden.set_aside("mid/sample_kept_iterations")
     states, guesses = (np.stack(pictures) for pictures in zip(*(seen[k] for k in kept), strict=True))
     golden.compare_all("mid/sample_", {"img": states, "x_recon": guesses})
     golden.compare("out/sample_sr", to_image(result, lr_up, rescale))
@@ -183,19 +170,19 @@ def train(golden: Golden, network: SRDiffNet) -> None:
     squared = golden.config["loss_type"] == "l2"
     joint = NoiseLoss(network, squared=squared, joint=True)
     everything = network.trainable_params()
-    values, gradients = gradient_function(golden, joint, everything)(*batch(golden, 0))
+    values, gradients, _ = gradient_function(golden, joint, everything)(*batch(golden, 0))
     golden.compare("loss/joint_q", values[1])
     golden.compare("loss/joint_aux_l1", values[2])
     golden.compare_all("grad/joint/", by_name(everything, gradients))
 
     parameters = [parameter for parameter in everything if parameter.name.startswith("denoise_fn.")]
     step = gradient_function(golden, NoiseLoss(network, squared=squared), parameters)
-    values, gradients = step(*batch(golden, 0))
+    values, gradients, _ = step(*batch(golden, 0))
     golden.compare("loss/q", values[0])
     golden.compare_all("grad/", by_name(parameters, gradients))
     adam, losses = Adam(parameters), []
     for number in range(1, 1 + len(golden["adam/loss"])):
-        values, gradients = step(*batch(golden, number))
+        values, gradients, _ = step(*batch(golden, number))
         losses.append(float(values[0].asnumpy()))
         adam.step(gradients, golden.config["lr"])
     golden.compare("adam/loss", losses)

@@ -100,8 +100,25 @@ OWN = {  # mistakes that one program can be given
     "CSNLN/infer.py": "--attention here; --attention_memory 0; --format tiff",
     "CSNLN/export.py": "--lr_width 0",
 }
-SETS = ("WDSR", "CSNLN")  # whose images are named by their data set
-COMMANDS = {"IRN": ("downscale", "upscale"), "SRFlow": ("", "encode", "decode", "interpolate")}  # of infer.py
+SETS, PAIRS = ("WDSR", "CSNLN"), ("IRN", "SRFlow", "SRDiff")  # images by the name of their set, by their folder
+OF_MODELS = (  # program, the models that have it, a command line that would do its work, kinds of mistakes
+    (
+        "train.py",
+        SETS,
+        "{data} data --data_train DIV2K --data_range 1-2/3-4 --data_test Set5 {small} --save_dir out",
+        ("resume", "train", "sets", "validation sets"),
+    ),
+    ("train.py", PAIRS, "{data} data/DIV2K {small} --save_dir out", ("resume", "train", "pairs", "validation pairs")),
+    ("eval.py", SETS, "{data} data --data_test Set5 {use}", ("scale", "output", "sets", "eval sets")),
+    ("eval.py", PAIRS, "{data} data/benchmark/Set5 {use}", ("scale", "output", "pairs", "eval pairs")),
+    ("infer.py", ("WDSR", "SRFlow", "SRDiff", "CSNLN"), "--input a.png {use}", ("scale", "output", "images")),
+    ("infer.py downscale", ("IRN",), "--input a.png {use}", ("scale", "output", "images")),
+    ("infer.py upscale", ("IRN",), "--input a.png {use}", ("scale", "output", "images")),
+    ("infer.py encode", ("SRFlow",), "--input a.png {use}", ("scale", "output", "images")),
+    ("infer.py decode", ("SRFlow",), "--input a.npz {use}", ("scale", "output", "latents")),
+    ("infer.py interpolate", ("SRFlow",), "a.npz --input a.npz {use}", ("scale", "output", "latents")),
+    ("export.py", MODELS, "{used} weights/{model}.ckpt --file_name out/net {graph}", ("scale", "export")),
+)
 PACK = "without --root; --root nowhere; --root empty; --root a.txt; --output a.txt/out; --output a.txt; "
 OTHERS = {  # program -> (a command line that would do its work, kinds of mistakes, mistakes of its own)
     "SRFlow/train2test.py": (
@@ -179,43 +196,23 @@ def program(name: str, good: str, kinds: Iterable[str] = (), own: str = "", **wo
     return Program(name, good.format(**words), mistakes)
 
 
-def programs_of(model: str) -> Iterator[Program]:
-    """Yield train.py, eval.py, infer.py with each of its commands, and export.py."""
-    words = {"model": model, "other": "WDSR" if model == "IRN" else "IRN", **MODELS[model]}
-    words["other_scale"] = 2 * words["scale"]
-    kind, use = "sets" if model in SETS else "pairs", "{used} weights/{model}.ckpt"
-    whole = "--engine mindspore --output out"
-    train, test = {
-        "sets": (
-            "{data} data --data_train DIV2K --data_range 1-2/3-4 --data_test Set5",
-            "{data} data --data_test Set5",
-        ),
-        "pairs": ("{data} data/DIV2K", "{data} data/benchmark/Set5"),
-    }[kind]
-    rows = [
-        ("train.py", f"{train} {{small}} --save_dir out", ("resume", "train", kind, f"validation {kind}")),
-        ("eval.py", f"{test} {use} {whole}", ("scale", "output", kind, f"eval {kind}")),
-        ("export.py", f"{use} --file_name out/net {{graph}}", ("scale", "export")),
-    ]
-    for command in COMMANDS.get(model, ("",)):
-        latents = command in ("decode", "interpolate")
-        inputs = {"decode": "--input a.npz", "interpolate": "a.npz --input a.npz"}.get(command, "--input a.png")
-        name = f"infer.py {command}".strip()
-        rows.append((name, f"{inputs} {use} {whole}", ("scale", "output", "latents" if latents else "images")))
-    for name, good, kinds in rows:
-        of_training = name == "train.py"
-        filled = words | {
-            "flag": words["start" if of_training else "used"],
-            "sets": "--data_train" if of_training else "--data_test",
-        }
-        own = OWN.get(f"{model}/{name}", "")
-        yield program(f"{model}/{name}", good, ("options", "device", "weights", *kinds), own, **filled)
+def programs() -> Iterator[Program]:
+    """Yield all programs, model by model."""
+    for model, words in MODELS.items():
+        use = f"{words['used']} weights/{model}.ckpt --engine mindspore --output out"
+        others = {"other": "WDSR" if model == "IRN" else "IRN", "other_scale": 2 * words["scale"]}
+        for name, models, good, kinds in OF_MODELS:
+            if model in models:
+                start = name == "train.py"
+                flag, sets = (words["start"], "--data_train") if start else (words["used"], "--data_test")
+                filled = {**words, **others, "model": model, "use": use, "flag": flag, "sets": sets}
+                own = OWN.get(f"{model}/{name}", "")
+                yield program(f"{model}/{name}", good, ("options", "device", "weights", *kinds), own, **filled)
+    for name, given in OTHERS.items():
+        yield program(name, *given, flag="--train_path", other="IRN")
 
 
-PROGRAMS = [
-    *(found for model in MODELS for found in programs_of(model)),
-    *(program(name, *given, flag="--train_path", other="IRN") for name, given in OTHERS.items()),
-]
+PROGRAMS = list(programs())
 
 
 def make_workspace(folder: Path) -> Path:
@@ -239,15 +236,28 @@ def make_workspace(folder: Path) -> Path:
         (folder / name).write_text(text, encoding="utf-8")
     for model, network, description in tiny_networks():
         arrays = {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
-        save(folder / "weights" / f"{model}.ckpt", Checkpoint(arrays, description))
-    latents = f"encode {folder}/a.png {folder}/b.png --ckpt_path {folder}/weights/SRFlow.ckpt --engine mindspore"
-    importlib.import_module("SRFlow.infer").main([*latents.split(), "--output", str(folder)])
+        saved = Checkpoint(arrays, description)
+        save(folder / "weights" / f"{model}.ckpt", saved)
+        if model == "SRFlow":
+            for seed, name in enumerate(("a.npz", "b.npz")):
+                write_latents(folder / name, seed, network.hyper, saved)
     for whole, cut in {"cut/0001.png": "cut/0001.png", "a.npz": "cut.npz", "weights/IRN.ckpt": "cut.ckpt"}.items():
         (folder / cut).write_bytes((folder / whole).read_bytes()[:2000])
     with zipfile.ZipFile(folder / "code.pth", "w") as archive:  # whoever unpickles it runs `touch ran`
         archive.writestr("code/data.pkl", pickle.dumps({"weight": Run()}, protocol=2))
         archive.writestr("code/version", "3\n")
     return folder
+
+
+def write_latents(path: Path, seed: int, hyper: object, saved: Checkpoint) -> None:
+    """Write what SRFlow's infer.py encode might have written for an image of 32x32."""
+    from SRFlow.src.model.SRFlowNet import draw_latents
+    from SRFlow.src.model_utils.latent_file import Latents, write
+    from SRFlow.src.model_utils.trained import digest_of
+
+    rng = np.random.default_rng(seed)
+    lr = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    write(path, Latents(draw_latents(hyper, (1, 8, 8), 1.0, rng), lr, 32, 32, digest_of(hyper, saved)))
 
 
 class Run:
