@@ -13,11 +13,13 @@ from SRDiff.src.model.sampling import sample, to_image
 from SRDiff.src.model.schedule import make_schedule
 from SRDiff.src.model.srdiff import PRESETS, Hyper, SRDiffNet
 from SRDiff.src.model_utils.official import CONSTANTS, network_weights
+from SRDiff.src.model_utils.options import TrainConfig
+from SRDiff.src.model_utils.training import plan
 
 from .core import Golden
 from .folder import Inventory
 from .networks import by_name, gradient_function
-from .registry import MODES, fixture, full_size
+from .registry import MODES, fixture, full_size, schedule
 
 NAMED = ("hidden_size", "rrdb_num_feat", "rrdb_num_block", "res_rescale")  # in the manifest as in `Hyper`
 CHAIN = ("timesteps", "beta_schedule", "beta_s", "beta_end")
@@ -193,6 +195,15 @@ def batch(golden: Golden, number: int) -> list[Tensor]:
     """The pictures, with steps and noise of this number."""
     pictures = [Tensor(golden[f"in/{name}"]) for name in ("img_hr", "img_lr", "img_lr_up")]
     return [*pictures, Tensor(golden["in/t"][number].astype(np.int32)), Tensor(golden["in/noise"][number])]
+
+
+@schedule("srdiff_*")
+def rates(golden: Golden, name: str) -> list[float]:
+    """The rates of --decay_steps, which is the step of the first fall; the base rate is that of step 0."""
+    steps, wanted = golden[f"{name}/k"].tolist(), golden[f"{name}/lr"]
+    first_fall = steps[np.flatnonzero(np.diff(wanted))[0] + 1]
+    made = plan(TrainConfig(lr=float(wanted[0]), decay_steps=first_fall), world_size=1, pictures=1)
+    return [made.learning_rate(step) for step in steps]
 
 
 @full_size("srdiff_diffsr_*")
