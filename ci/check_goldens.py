@@ -87,12 +87,12 @@ def run_fixture(fixture: folder.Fixture, every_array: bool = False, only_mode: s
 def run_inventory(inventory: folder.Inventory) -> Iterator[Row]:
     """The rows of a list of names and shapes: names, shapes and number of the trained values."""
     name = f"{folder.KEYS}/{inventory.name}.json"
-    build = registry.find_full_size(inventory.name)
-    if build is None:
+    runner = registry.find_full_size(inventory.name)
+    if runner is None:
         yield Row(name, "", "the whole file", NO_RUNNER, len(inventory.shapes), detail="not built yet")
         return
     try:
-        network = build(inventory)
+        network = runner.function(inventory)
     except Exception as error:  # as above
         yield broken(name, "", error)
         return

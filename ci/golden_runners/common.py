@@ -8,7 +8,7 @@ import numpy as np
 from common.images import imresize, modcrop, rgb_to_ycbcr, to_uint8, ycbcr_to_rgb
 from common.metrics import PROTOCOLS, Convention, lr_psnr
 
-from .core import Golden
+from .core import NO_RUNNER, NOT_COMPARED, Golden
 from .registry import find_schedule, fixture
 
 # What each figure of a pair of pictures is: (pattern, convention, tolerance). Group 1 is the metric. "float64" marks
@@ -60,7 +60,7 @@ def _figure(golden: Golden, key: str, name: str, sr: np.ndarray, hr: np.ndarray)
         value = lr_psnr(sr, lr, scale, channels="rgb", crop=0, rounding="half_even")
         golden.compare(key, value, bounds=_abs(golden, "psnr_db_abs_float64_functions"), quantity="lr_psnr")
     elif name == "srdiff/ssim_module":
-        golden.leave_out(key, "SSIM as a training loss: nothing here trains with it")
+        golden.set_aside(key, NOT_COMPARED, "SSIM as a training loss: nothing here trains with it")
     for pattern, make, bound in FIGURES:
         if match := re.fullmatch(pattern, name):
             value = getattr(make(match), match[1])(sr, hr)
@@ -109,11 +109,11 @@ def schedules(golden: Golden) -> None:
     for key in golden.arrays:
         name, _, what = key.rpartition("/")
         if what == "k":
-            golden.given(key)
-        elif what == "lr" and (rates := find_schedule(name)):
-            golden.compare(key, rates(golden, name), bounds=golden.tolerance, quantity=name)
+            golden.set_aside(key)
+        elif what == "lr" and (runner := find_schedule(name)):
+            golden.compare(key, runner.function(golden, name), bounds=golden.tolerance, quantity=name)
         elif what == "lr":
-            golden.no_runner(key)
+            golden.set_aside(key, NO_RUNNER, "not built yet")
 
 
 def _abs(golden: Golden, name: str) -> dict[str, float]:

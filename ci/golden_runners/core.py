@@ -98,18 +98,10 @@ class Golden:
             if name in values:
                 self.compare(prefix + name, values[name])
 
-    def given(self, key: str) -> np.ndarray:
-        """An array that is no result, though its key does not say so."""
-        self._set_aside[key] = ("", "")
+    def set_aside(self, key: str, verdict: str = "", reason: str = "") -> np.ndarray:
+        """Do not compare an array, and list it with this verdict; "" does not list it: it is no result."""
+        self._set_aside[key] = (verdict, reason)
         return self.arrays[key]
-
-    def leave_out(self, key: str, reason: str) -> None:
-        """Lists an array as not compared, which is no failure."""
-        self._set_aside[key] = (NOT_COMPARED, reason)
-
-    def no_runner(self, key: str) -> None:
-        """Lists an array that nothing can compute yet, which is a failure."""
-        self._set_aside[key] = (NO_RUNNER, "not built yet")
 
     def rows(self, every_array: bool = False, *, finished: bool = True) -> list[Row]:
         """One row for each quantity (and for each of its arrays), then those of arrays that were not compared.

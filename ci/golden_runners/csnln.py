@@ -5,7 +5,6 @@ import re
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
-from common.checkpoint import load_into
 from common.export import self_ensemble
 from common.training import L1Loss
 from CSNLN.src.attention import CrossScaleAttention, NonLocalAttention, neighbourhoods, reduced
@@ -16,18 +15,13 @@ from CSNLN.src.dataset.common import Upscaler
 from CSNLN.src.official import official_name
 from CSNLN.src.training import learning_rate
 
-from .core import Golden
+from .core import NOT_COMPARED, Golden
 from .folder import Inventory
-from .networks import by_name, gradient_function, train_l1
+from .networks import by_name, gradient_function, load_state, rates_by_epoch, train
 from .registry import GRAPH, MODES, fixture, full_size, schedule
 
 CHOP_SHAVE, CHOP_LEAST = 2, 3600
 STEPS_PER_EPOCH = 3
-
-
-def load_state(golden: Golden, network: nn.Cell) -> None:
-    """The fixture's weights, strictly but for the buffer `escape_NaN`, which is a constant here."""
-    load_into(network, golden.under("state/"), source=golden.name, names=official_name)
 
 
 @fixture("csnln_x*.npz", modes=MODES)
@@ -35,12 +29,12 @@ def csnln(golden: Golden) -> None:
     """Outputs whole and in pieces, every layer, loss, gradients and optimizer steps."""
     hyper = Hyper(**{key: golden.config[key] for key in ("scale", "n_feats", "depth")})
     network = CSNLN(hyper)
-    load_state(golden, network)
+    load_state(golden, network, official_name)
     lr_image, hr_image = Tensor(golden["in/lr"]), Tensor(golden["in/hr"])
     golden.compare("out/sr", network(lr_image))
     golden.compare_all("mid/", intermediates(network, lr_image))
     compare_pictures(golden, Upscaler(lambda batch: network(Tensor(batch)).asnumpy(), hyper))
-    train_l1(golden, network, L1Loss(network), (lr_image, hr_image))
+    train(golden, network, L1Loss(network), (lr_image, hr_image))
 
 
 def compare_pictures(golden: Golden, upscale: Upscaler) -> None:
@@ -51,7 +45,7 @@ def compare_pictures(golden: Golden, upscale: Upscaler) -> None:
     if golden.mode == GRAPH:
         for name in golden.under("out/"):
             if name != "sr":
-                golden.leave_out(f"out/{name}", "compared in PyNative mode")
+                golden.set_aside(f"out/{name}", NOT_COMPARED, "compared in PyNative mode")
         return
     sizes = {"minsize3600": CHOP_LEAST, "minsize_recursive": golden.config.get("rec_min")}
     for name, least in sizes.items():
@@ -127,7 +121,7 @@ def colour_first(patches: np.ndarray, scale: int) -> np.ndarray:
 
 def attend(golden: Golden, attention: nn.Cell) -> None:
     """out/y, and the gradients by x and by the weights."""
-    load_state(golden, attention)
+    load_state(golden, attention, official_name)
     x, upstream = Tensor(golden["in/x"]), Tensor(golden["in/upstream_grad"])
     golden.compare("out/y", attention(x))
     probe = Probe(attention, golden["in/x"])
@@ -154,9 +148,7 @@ def rates(golden: Golden, name: str) -> list[float]:
     epochs, wanted = golden[f"{name}/k"].tolist(), golden[f"{name}/lr"]
     decay = name.removeprefix("csnln_decay_").replace("_", "-")
     rate = learning_rate(TrainConfig(test_every=STEPS_PER_EPOCH, lr=float(wanted[0]), decay=decay))
-    if any(rate(epoch * STEPS_PER_EPOCH) != rate((epoch + 1) * STEPS_PER_EPOCH - 1) for epoch in epochs):
-        raise ValueError(f"{name}: the rate changes within an epoch")
-    return [rate(epoch * STEPS_PER_EPOCH) for epoch in epochs]
+    return rates_by_epoch(rate, [epoch * STEPS_PER_EPOCH for epoch in epochs], STEPS_PER_EPOCH)
 
 
 @full_size("csnln_x*")

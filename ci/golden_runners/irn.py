@@ -3,14 +3,12 @@
 import itertools
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from common.training import GradientStep
 from IRN.src.network.inference import Downscale, Upscale
 from IRN.src.network.Invnet import BLOCKS_PER_LEVEL, COLORS, Hyper, InvRescaleNet, Quantization
 from IRN.src.optim.adam_clip import adam
@@ -19,8 +17,8 @@ from IRN.src.utils.util import learning_rate, make_loss
 
 from .core import Golden
 from .folder import Inventory
-from .networks import ONE_DEVICE, by_name, gradient_function, load_state
-from .registry import GRAPH, MODES, fixture, full_size, schedule
+from .networks import by_name, clip_factor, gradient_function, load_state, renamed
+from .registry import MODES, fixture, full_size, schedule
 
 OPTIONS = {  # the manifest's name -> ours
     "scale": "scale",
@@ -39,15 +37,10 @@ OPTIONS = {  # the manifest's name -> ours
 @fixture("irn_x*.npz", modes=MODES)
 def irn(golden: Golden) -> None:
     """Both directions and every layer with their log-determinants, both halves of the network, and training."""
-    options = TrainConfig(**renamed(golden.config))
+    options = TrainConfig(**renamed(golden.config, OPTIONS))
     directions(golden, loaded(golden, options))
     inference_form(golden, loaded(golden, options))
     train(golden, loaded(golden, options), options)
-
-
-def renamed(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The options among what the manifest says."""
-    return {ours: config[theirs] for theirs, ours in OPTIONS.items() if theirs in config}
 
 
 def loaded(golden: Golden, options: TrainConfig) -> InvRescaleNet:
@@ -115,8 +108,8 @@ def inference_form(golden: Golden, network: InvRescaleNet) -> None:
 
 def train(golden: Golden, network: InvRescaleNet, options: TrainConfig) -> None:
     """Steps on one batch with a z each: the first one's losses and gradients, and what all of them lead to."""
-    loss, parameters = make_loss(network, options), ms.ParameterTuple(network.trainable_params())
-    step, optimizer = clipped_gradients(golden, loss, parameters, options.gclip), adam(network, options)
+    parameters, optimizer = network.trainable_params(), adam(network, options)
+    step = gradient_function(golden, make_loss(network, options), parameters, options.gclip)
     losses, norms = [], []
     for number, z in enumerate(golden["in/z_steps"]):
         (total, *parts), gradients, norm = step(Tensor(golden["in/hr"]), Tensor(golden["in/lr_ref"]), Tensor(z))
@@ -130,29 +123,6 @@ def train(golden: Golden, network: InvRescaleNet, options: TrainConfig) -> None:
         optimizer.step(gradients, options.lr)
     golden.compare_all("adam/", {"losses_fit_ce_rec": losses, "grad_norm_before_clip": norms})
     golden.compare_all("after/", by_name(parameters, parameters))
-
-
-def clipped_gradients(
-    golden: Golden, loss: nn.Cell, parameters: ms.ParameterTuple, clip: float
-) -> Callable[..., tuple[Sequence[Tensor], Sequence[Tensor], Any]]:
-    """(*batch) -> (loss and its parts, clipped gradients, norm before): in graph mode the step that training compiles,
-    else op by op and the clip in NumPy."""
-    if golden.mode == GRAPH:
-        step, control = GradientStep(loss, parameters, clip), Tensor(ONE_DEVICE, ms.float32)
-        return lambda *batch: step(control, *batch)[:3]
-    eager = gradient_function(golden, loss, parameters)
-
-    def clipped(*batch: Tensor) -> tuple:
-        values, gradients = eager(*batch)
-        norm = math.sqrt(sum(np.square(gradient.asnumpy(), dtype=np.float64).sum() for gradient in gradients))
-        return values, [gradient * clip_factor(norm, clip) for gradient in gradients], norm
-
-    return clipped
-
-
-def clip_factor(norm: float, clip: float) -> float:
-    """What PyTorch's clip_grad_norm_ multiplies with."""
-    return min(clip / (norm + 1e-6), 1.0) if clip else 1.0
 
 
 def mean(logdet: Tensor) -> float:

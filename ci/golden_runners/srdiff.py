@@ -13,11 +13,13 @@ from SRDiff.src.model.sampling import sample, to_image
 from SRDiff.src.model.schedule import make_schedule
 from SRDiff.src.model.srdiff import PRESETS, Hyper, SRDiffNet
 from SRDiff.src.model_utils.official import CONSTANTS, network_weights
+from SRDiff.src.model_utils.options import TrainConfig
+from SRDiff.src.model_utils.training import plan
 
 from .core import Golden
 from .folder import Inventory
 from .networks import by_name, gradient_function
-from .registry import MODES, fixture, full_size
+from .registry import MODES, fixture, full_size, schedule
 
 NAMED = ("hidden_size", "rrdb_num_feat", "rrdb_num_block", "res_rescale")  # in the manifest as in `Hyper`
 CHAIN = ("timesteps", "beta_schedule", "beta_s", "beta_end")
@@ -109,9 +111,7 @@ def layers(golden: Golden, network: SRDiffNet) -> None:
     known |= dict(zip(names, found, strict=True))
     known |= {"img2res": start_of(golden, network)}
     known |= {"q_sample": noised(golden, network, t), "q_sample_t_minus_1": noised(golden, network, t - 1)}
-    for name in golden.under("mid/"):
-        if not name.startswith("sample_"):
-            golden.compare(f"mid/{name}", known[name])
+    golden.compare_all("mid/", known)
     golden.compare("out/eps_theta", eps)
 
 
@@ -143,25 +143,14 @@ def one_step(golden: Golden, network: SRDiffNet) -> None:
     golden.compare("out/res2img", to_image(np.stack(results), golden["in/img_lr_up"], network.hyper.res_rescale))
 
 
-class Predictor(nn.Cell):
-    """(x, t, lr_image) -> eps."""
-
-    def __init__(self, network: SRDiffNet) -> None:
-        super().__init__(auto_prefix=False)
-        self.network = network
-
-    def construct(self, x: Tensor, t: Tensor, lr_image: Tensor) -> Tensor:
-        return self.network(x, t, lr_image)
-
-
 def chain(golden: Golden, network: SRDiffNet) -> None:
     """All steps backwards, with the fixture's noise."""
     first, *noises = golden["in/sample_noise"]
     lr_image, lr_up = golden["in/img_lr"][:1], golden["in/img_lr_up"][:1]
-    predictor, rescale, seen = Predictor(network), network.hyper.res_rescale, []
+    rescale, seen = network.hyper.res_rescale, []
 
     def predict(x: np.ndarray, t: int) -> np.ndarray:
-        return predictor(Tensor(x), Tensor([t], ms.int32), Tensor(lr_image)).asnumpy()
+        return network(Tensor(x), Tensor([t], ms.int32), Tensor(lr_image)).asnumpy()
 
     draws = iter(noises)
     result = sample(
@@ -171,7 +160,7 @@ def chain(golden: Golden, network: SRDiffNet) -> None:
         lambda: next(draws),
         seen=lambda t, x, start: seen.append((to_image(x, lr_up, rescale), to_image(start, lr_up, rescale))),
     )
-    kept = golden.given("mid/sample_kept_iterations")
+    kept = golden.set_aside("mid/sample_kept_iterations")
     states, guesses = (np.stack(pictures) for pictures in zip(*(seen[k] for k in kept), strict=True))
     golden.compare_all("mid/sample_", {"img": states, "x_recon": guesses})
     golden.compare("out/sample_sr", to_image(result, lr_up, rescale))
@@ -183,19 +172,19 @@ def train(golden: Golden, network: SRDiffNet) -> None:
     squared = golden.config["loss_type"] == "l2"
     joint = NoiseLoss(network, squared=squared, joint=True)
     everything = network.trainable_params()
-    values, gradients = gradient_function(golden, joint, everything)(*batch(golden, 0))
+    values, gradients, _ = gradient_function(golden, joint, everything)(*batch(golden, 0))
     golden.compare("loss/joint_q", values[1])
     golden.compare("loss/joint_aux_l1", values[2])
     golden.compare_all("grad/joint/", by_name(everything, gradients))
 
     parameters = [parameter for parameter in everything if parameter.name.startswith("denoise_fn.")]
     step = gradient_function(golden, NoiseLoss(network, squared=squared), parameters)
-    values, gradients = step(*batch(golden, 0))
+    values, gradients, _ = step(*batch(golden, 0))
     golden.compare("loss/q", values[0])
     golden.compare_all("grad/", by_name(parameters, gradients))
     adam, losses = Adam(parameters), []
     for number in range(1, 1 + len(golden["adam/loss"])):
-        values, gradients = step(*batch(golden, number))
+        values, gradients, _ = step(*batch(golden, number))
         losses.append(float(values[0].asnumpy()))
         adam.step(gradients, golden.config["lr"])
     golden.compare("adam/loss", losses)
@@ -206,6 +195,15 @@ def batch(golden: Golden, number: int) -> list[Tensor]:
     """The pictures, with steps and noise of this number."""
     pictures = [Tensor(golden[f"in/{name}"]) for name in ("img_hr", "img_lr", "img_lr_up")]
     return [*pictures, Tensor(golden["in/t"][number].astype(np.int32)), Tensor(golden["in/noise"][number])]
+
+
+@schedule("srdiff_*")
+def rates(golden: Golden, name: str) -> list[float]:
+    """The rates of --decay_steps, which is the step of the first fall; the base rate is that of step 0."""
+    steps, wanted = golden[f"{name}/k"].tolist(), golden[f"{name}/lr"]
+    first_fall = steps[np.flatnonzero(np.diff(wanted))[0] + 1]
+    made = plan(TrainConfig(lr=float(wanted[0]), decay_steps=first_fall), world_size=1, pictures=1)
+    return [made.learning_rate(step) for step in steps]
 
 
 @full_size("srdiff_diffsr_*")

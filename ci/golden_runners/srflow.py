@@ -8,7 +8,6 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
-from common.training import Adam
 from SRFlow.src.model.Flow import Condition, SqueezeLayer, joined, standard_normal_log_density
 from SRFlow.src.model.FlowStep import FlowStep
 from SRFlow.src.model.FlowUpsamplerNet import FlowUpsamplerNet
@@ -19,7 +18,7 @@ from SRFlow.src.scheduler.scheduler import multistep_rate
 
 from .core import Golden
 from .folder import Inventory
-from .networks import by_name, gradient_function, load_state
+from .networks import by_name, load_state, renamed, train
 from .registry import MODES, fixture, full_size, schedule
 
 OPTIONS = {  # the manifest's name -> ours
@@ -38,8 +37,7 @@ LEVELS = ("fea_up2", "fea_up1", "fea_up0")  # what the authors call the features
 
 def build(golden: Golden) -> SRFlowNet:
     """The network with the fixture's weights; ActNorm parameters that it leaves out keep their zeros."""
-    hyper = Hyper(**{ours: golden.config[theirs] for theirs, ours in OPTIONS.items() if theirs in golden.config})
-    network = SRFlowNet(hyper)
+    network = SRFlowNet(Hyper(**renamed(golden.config, OPTIONS)))
     unset = {p.name: p.asnumpy() for p in network.get_parameters() if ".actnorm." in p.name}
     load_weights(network, unset | golden.under("state/"), golden.name)
     return network
@@ -76,7 +74,9 @@ def srflow(golden: Golden) -> None:
     directions(golden, network.flowUpsamplerNet, conditions)
     layers(golden, network.flowUpsamplerNet, conditions)
     likelihood(golden, network)
-    train(golden, build(golden))
+    network = build(golden)  # as it was before the steps above
+    batch = Tensor(golden["in/hr"]), Tensor(golden["in/lr"])
+    train(golden, network, NegativeLogLikelihood(network), batch, "nll_mean")
 
 
 class Features(nn.Cell):
@@ -99,7 +99,7 @@ def encoder(golden: Golden, network: SRFlowNet) -> tuple[Condition, ...]:
     found = {f"rrdb_block_{number}": block for number, block in enumerate(blocks)} | {"rrdb_out": picture}
     for name, (own, _), features in zip(LEVELS, conditions, whole, strict=True):
         found |= {f"rrdb_{name}": own, f"cond_{name}": features}
-    compare_some(golden, "mid/", found)
+    golden.compare_all("mid/", found)
     return ms.mutable(conditions)
 
 
@@ -126,26 +126,15 @@ def directions(golden: Golden, flow: FlowUpsamplerNet, conditions: Sequence[Cond
         "sr_given_eps_logdet": picture_logdet.asnumpy() - log_density(given[:1]),
         "sr_heat0": inverse(zeros, conditions)[0],
     }
-    compare_some(golden, "out/", found)
-
-
-class Likelihoods(nn.Cell):
-    """The objective of each picture, without noise and with it."""
-
-    def __init__(self, network: SRFlowNet, quant: float) -> None:
-        super().__init__(auto_prefix=False)
-        self.plain, self.noisy = NegativeLogLikelihood(network), NegativeLogLikelihood(network, quant)
-
-    def construct(self, *batch: Tensor) -> tuple[Tensor, Tensor]:
-        return self.plain.per_picture(*batch), self.noisy.per_picture(*batch)
+    golden.compare_all("out/", found)
 
 
 def likelihood(golden: Golden, network: SRFlowNet) -> None:
     """The objective of each picture."""
     batch = [Tensor(golden[f"in/{name}"]) for name in ("hr", "lr", "uniform_noise")]
-    nll, with_noise = Likelihoods(network, golden.config["quant"])(*batch)
-    golden.compare("out/nll", nll)
-    golden.compare("out/nll_with_noise", with_noise)
+    noisy = NegativeLogLikelihood(network, golden.config["quant"])
+    golden.compare("out/nll", Call(NegativeLogLikelihood(network), "per_picture")(*batch[:2]))
+    golden.compare("out/nll_with_noise", Call(noisy, "per_picture")(*batch))
 
 
 class Layers(nn.Cell):
@@ -200,30 +189,7 @@ def layers(golden: Golden, flow: FlowUpsamplerNet, conditions: Sequence[Conditio
         place = len(results) - 1 - number
         running = running + logdets[number].asnumpy().astype(np.float64) - (density if kind == "split" else 0)
         found |= {f"dec_layer{place}": results[number], f"dec_layer{place}_logdet": running}
-    compare_some(golden, "mid/", found)
-
-
-def compare_some(golden: Golden, prefix: str, values: dict[str, Any]) -> None:
-    """Compares those of the values that the file has."""
-    for name, value in values.items():
-        if prefix + name in golden.arrays:
-            golden.compare(prefix + name, value)
-
-
-def train(golden: Golden, network: SRFlowNet) -> None:
-    """Steps on one batch: the first one's loss and gradients, all losses, and the weights that they lead to."""
-    parameters = network.trainable_params()
-    step, adam = gradient_function(golden, NegativeLogLikelihood(network), parameters), Adam(parameters)
-    losses = []
-    for number in range(len(golden["adam/nll_mean"])):
-        values, gradients = step(Tensor(golden["in/hr"]), Tensor(golden["in/lr"]))
-        losses.append(float(values[0].asnumpy()))
-        if number == 0:
-            golden.compare("loss/nll_mean", losses[0])
-            golden.compare_all("grad/", by_name(parameters, gradients))
-        adam.step(gradients, golden.config["lr"])
-    golden.compare("adam/nll_mean", losses)
-    golden.compare_all("after/", by_name(parameters, parameters))
+    golden.compare_all("mid/", found)
 
 
 # ------------------------------------------------------------------ its first batch

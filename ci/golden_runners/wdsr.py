@@ -1,8 +1,6 @@
 """WDSR: the network, its learning rates, and the names of its full-size networks."""
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from mindspore import Tensor, nn, ops
@@ -15,7 +13,7 @@ from WDSR.src.utils import learning_rate
 
 from .core import Golden
 from .folder import Inventory
-from .networks import load_state, train_l1
+from .networks import load_state, rates_by_epoch, renamed, train
 from .registry import MODES, fixture, full_size, schedule
 
 OPTIONS = {  # the manifest's name -> ours
@@ -29,25 +27,20 @@ OPTIONS = {  # the manifest's name -> ours
     "expand": "expand",
     "linear": "linear",
 }
-NEVER = 10**9  # epochs
+NEVER = 10**8  # epochs; --decay takes nine digits
 STEPS_PER_EPOCH = 3
 
 
 @fixture("wdsr_b_x*.npz", modes=MODES)
 def wdsr_b(golden: Golden) -> None:
     """Outputs of both forms, every layer, loss, gradients and optimizer steps."""
-    network = WDSR(Hyper(variant="B", **renamed(golden.config)))
+    network = WDSR(Hyper(variant="B", **renamed(golden.config, OPTIONS)))
     load_state(golden, network)
     lr_image, hr_image = Tensor(golden["in/lr"]), Tensor(golden["in/hr"])
     golden.compare("out/sr", network(lr_image))
     golden.compare("out/sr", network.inference_form()(lr_image), quantity="out/ of the folded form")
     golden.compare_all("mid/", intermediates(network, lr_image))
-    train_l1(golden, network, L1Loss(network), (lr_image, hr_image))
-
-
-def renamed(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The hyper-parameters among what the manifest says."""
-    return {ours: config[theirs] for theirs, ours in OPTIONS.items() if theirs in config}
+    train(golden, network, L1Loss(network), (lr_image, hr_image))
 
 
 class Layers(nn.Cell):
@@ -94,11 +87,8 @@ def rates(golden: Golden, name: str) -> list[float]:
     ahead = 1 if "_yjn_" in name else 0
     decay, gamma = read_decay(name, np.array(epochs) + ahead, wanted)
     options = TrainConfig(test_every=STEPS_PER_EPOCH, lr=float(wanted[0]), decay=decay, gamma=gamma)
-    rate = learning_rate(options)
     first_steps = [(epoch + ahead) * STEPS_PER_EPOCH for epoch in epochs]
-    if any(rate(step) != rate(step + STEPS_PER_EPOCH - 1) for step in first_steps):
-        raise ValueError(f"{name}: the rate changes within an epoch")
-    return [rate(step) for step in first_steps]
+    return rates_by_epoch(learning_rate(options), first_steps, STEPS_PER_EPOCH)
 
 
 def read_decay(name: str, epochs: np.ndarray, wanted: np.ndarray) -> tuple[str, float]:

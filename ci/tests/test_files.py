@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from ci.bad_input.workspace import tiny_networks
+from ci.tests.wrong_input import tiny_networks
 from common import UserError
 from common.checkpoint.files import Checkpoint, save
 from common.images import files as images

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from ci import bad_input_table as table
+from ci.tests import wrong_input as table
 from ci.tests.clone import ROOT
 from ci.tests.test_command_line import MODELS, options_of
 from common import UserError

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ci.bad_input.workspace import tiny_networks
 from ci.tests.clone import environment
+from ci.tests.wrong_input import tiny_networks
 from common.checkpoint.files import Checkpoint, save
 from common.config import options as config
 from common.images.files import write_picture

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from ci.bad_input.workspace import tiny_networks
 from ci.tests.test_command_line import ENTRIES, options_of
+from ci.tests.wrong_input import tiny_networks
 from common import UserError
 from common.checkpoint import files as checkpoint
 from common.checkpoint import trained

@@ -11,7 +11,8 @@ import pytest
 from ci import check_goldens
 from ci.golden_runners import folder, registry
 from ci.golden_runners.core import FAIL, PASS, Golden
-from ci.golden_runners.irn import read_cosine, read_multistep, read_warmup, renamed
+from ci.golden_runners.irn import OPTIONS, read_cosine, read_multistep, read_warmup
+from ci.golden_runners.networks import renamed
 from ci.tests.IRN.test_model import simulated_rates
 from IRN.src.options.options import TrainConfig
 
@@ -111,7 +112,7 @@ OTHERS = {
 
 def verdict_of(name: str, rates: list[float]) -> str:
     golden = Golden("x.npz", {f"{name}/k": np.arange(len(rates)), f"{name}/lr": np.array(rates)}, {}, {"rel": 1e-6})
-    golden.compare(f"{name}/lr", registry.find_schedule(name)(golden, name), bounds=golden.tolerance)
+    golden.compare(f"{name}/lr", registry.find_schedule(name).function(golden, name), bounds=golden.tolerance)
     return golden.rows(finished=False)[0].verdict
 
 
@@ -127,7 +128,7 @@ def test_schedule_with_other_parameters(name):
 
 def test_configuration_comes_from_the_manifest(goldens_dir):
     golden = golden_of(goldens_dir, "irn_x4.npz")
-    options = TrainConfig(**renamed(golden.config))
+    options = TrainConfig(**renamed(golden.config, OPTIONS))
     assert (options.scale, options.block_num, options.growth) == (4, [1, 2], 8)
     assert (options.lambda_fit_forw, options.gclip, options.weight_decay, options.lr) == (16, 10, 1e-5, 2e-4)
 

@@ -120,7 +120,7 @@ def test_schedule_with_other_parameters(name):
         wanted = np.array(rates)
         wanted[20] *= 1 if name == "srflow_flat" else factor
         golden = Golden("x.npz", {f"{name}/k": np.arange(40), f"{name}/lr": wanted}, {}, {"rel": 1e-6})
-        golden.compare(f"{name}/lr", registry.find_schedule(name)(golden, name), bounds=golden.tolerance)
+        golden.compare(f"{name}/lr", registry.find_schedule(name).function(golden, name), bounds=golden.tolerance)
         assert golden.rows(finished=False)[0].verdict == (PASS if name == "srflow_flat" else verdict)
 
 

@@ -218,15 +218,11 @@ def damage(path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (shutil.rmtree, r"must be a folder with a manifest\.json"),
-        (lambda goldens: (goldens / "manifest.json").unlink(), r"manifest\.json is missing"),
-        (lambda goldens: (goldens / "manifest.json").write_text("{"), r"manifest\.json cannot be read"),
-        (lambda goldens: (goldens / "manifest.json").write_text("[1]"), r"manifest\.json must hold"),
-        (lambda goldens: (goldens / SMALLEST).unlink(), rf"{SMALLEST} is missing, manifest\.json lists it"),
-        (lambda goldens: damage(goldens / SMALLEST), rf"{SMALLEST} is damaged"),
-        (lambda goldens: (goldens / SMALLEST).write_bytes(b""), rf"{SMALLEST} is damaged"),
+        (shutil.rmtree, r"must be a folder whose manifest\.json"),
+        (lambda goldens: (goldens / "manifest.json").write_text("{"), r"must be a folder whose manifest\.json"),
+        (lambda goldens: (goldens / SMALLEST).unlink(), rf"{SMALLEST} is missing or damaged"),
+        (lambda goldens: damage(goldens / SMALLEST), rf"{SMALLEST} is missing or damaged"),
         (lambda goldens: shutil.copy(goldens / SMALLEST, goldens / "more.npz"), r"more\.npz is not listed"),
-        (lambda goldens: np.savez(goldens / SMALLEST, a=np.array([{}])), rf"{SMALLEST} is damaged"),
         (lambda goldens: np.savez(goldens / SMALLEST, a=np.zeros(2)), rf"{SMALLEST} lacks 40 arrays .*: in/lr"),
     ],
 )

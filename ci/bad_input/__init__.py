@@ -1,1 +1,0 @@
-"""What ci/bad_input_table.py is made of."""
