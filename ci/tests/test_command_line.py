@@ -141,7 +141,7 @@ def test_help(program, capsys, monkeypatch):
         assert re.match(r"usage: \S+( \w+)? [A-Z_]+", text), text[:100]
 
 
-OF_MODELS = [program for program in table.PROGRAMS if not program.module.startswith("common.")]
+OF_MODELS = [program for program in table.PROGRAMS if not program.module.startswith("common.") and program.good]
 
 
 @pytest.mark.parametrize("program", OF_MODELS, ids=lambda program: program.name)

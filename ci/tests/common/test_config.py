@@ -166,7 +166,7 @@ def test_an_option_declared_again_keeps_what_is_not_said_anew():
     assert config.parse(Child, ["--lr", "2", "--upscale", "4"], description="") == Child(rate=2.0, scale=4)
     with pytest.raises(UserError, match="rate must be 0 or more"):
         config.parse(Child, ["--lr", "-1"], description="")
-    assert config.origin(config.parse(Child, ["--lr", "1e-3"], description=""), "rate").spelled == "lr"
+    assert config.typed(config.parse(Child, ["--lr", "1e-3"], description=""), "rate")
 
 
 def test_an_option_that_a_program_does_not_have():
