@@ -10,8 +10,7 @@ LPIPS when its weights are given. Pictures are chopped as the authors do (--chop
 from collections.abc import Sequence
 
 from common import runtime
-from CSNLN.src.config import parse
-from CSNLN.src.use_options import EvalConfig
+from CSNLN.src.config import EvalConfig, parse
 
 
 def main(argv: Sequence[str] | None = None) -> int:

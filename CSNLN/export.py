@@ -12,8 +12,7 @@ it takes its name.
 from collections.abc import Sequence
 
 from common import runtime
-from CSNLN.src.config import parse
-from CSNLN.src.use_options import ExportConfig
+from CSNLN.src.config import ExportConfig, parse
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     network, saved, source = utils.load_network(options)
     said = exporting.metadata(network.hyper, saved, source)
     if options.file_format == "ONNX":
-        memory, batch_size = options.attention_bytes(), options.batch_size
+        memory, batch_size = options.attention_memory * 2**20, options.batch_size
         path = exporting.write_onnx(network, options.file_name, memory, said, batch_size)
     else:
         shape = options.batch_size, options.lr_height, options.lr_width

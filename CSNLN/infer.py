@@ -10,8 +10,7 @@ from collections.abc import Callable, Sequence
 
 from common import UserError, images, runtime
 from common.evaluation import Job, Results, do_all, enlarge_all, find_jobs
-from CSNLN.src.config import parse_inputs
-from CSNLN.src.use_options import InferConfig
+from CSNLN.src.config import InferConfig, parse_inputs
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common import UserError, config, images, runtime
-from common.config import did_you_mean
+from common.config import InferOptions, did_you_mean
 from common.evaluation import Job, Results, do_all, find_jobs, log_result, progress_of, result_names
 from common.images import imresize
 from SRFlow.src.model_utils.use_options import (
@@ -26,7 +26,6 @@ from SRFlow.src.model_utils.use_options import (
     DecodeConfig,
     EncodeConfig,
     EnlargeConfig,
-    InferOptions,
     InterpolateConfig,
 )
 

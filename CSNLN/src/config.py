@@ -1,27 +1,24 @@
 """Options of CSNLN's programs, from default_config.yaml, from `--config FILE` and from the command line.
 
-One file serves all programs: each takes from it the options that it has. What a checkpoint says of itself (scale and
-sizes) is not taken from a file where a trained network is used, only from the command line.
+Each program's configuration adds to what all models have (`common.config`) the network's options and its own. One file
+serves all programs: each takes from it the options that it has. What a checkpoint says of itself (scale and sizes) is
+not taken from a file where a trained network is used, only from the command line.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from common import UserError, config
 from common.config import (
-    SCALE_OF_CHECKPOINT,
-    AdamOptions,
-    DeviceOptions,
-    EpochOptions,
-    NamedSets,
-    NetworkChoice,
-    PrecisionOptions,
-    RunOptions,
-    StartOptions,
-    TrainedChoice,
-    again,
+    EvalOptions,
+    ExportOptions,
+    InferOptions,
+    TrainedOptions,
+    TrainOptions,
+    asked,
+    configuration,
+    counting_number,
     option,
     spellings,
 )
@@ -33,36 +30,40 @@ DEFAULT_CONFIG = Path(__file__).resolve().parents[1] / "default_config.yaml"
 MODELS = {"CSNLN": Hyper(), "csnln_small": Hyper(n_feats=32, depth=3)}  # the scale is given apart
 LR_PATCH = 48  # the authors'
 SHAPE = ("scale", "model", "n_feats", "depth")
-T = TypeVar("T", bound="Options")
+T = TypeVar("T", bound="NetworkOptions")
+
+DATA_PATH = option(
+    "dataset",
+    "folder that holds DIV2K/ or benchmark/, or is such a folder itself",
+    aliases=("dir_data", "dataset_GT_path", "dataroot_GT", "dataroot"),
+)
+DATA_TEST = option("Set5", "test data set, or several as Set5+Set14; DIV2K, or a folder of pictures")
+DATA_RANGE = option("1-800/801-810", "train/test data range: numbers of DIV2K's pictures")
+CKPT_FILE = option(
+    "",
+    "trained weights: .ckpt, .safetensors, or the authors' file; default: the demo weights",
+    aliases=("ckpt_path", "checkpoint", "resume_state", "model_path", "test_pretrained_model_path"),
+)
+ATTENTION_MEMORY = option(
+    512,
+    "MiB that an attention may take for its weights: so many rows of queries are worked on at a time as fit, but one "
+    "at least (README, Memory). The result is the same; the rest of the memory grows with the picture",
+    at_least=1,
+)
+CHOP = option(
+    True,
+    "quarter the picture until the pieces have fewer than 3600 LR pixels, as the authors; no: attention reads the "
+    "whole picture, in a time that grows with the square of its pixels",
+)
+SELF_ENSEMBLE = option(False, "average over the eight flips and turns (x8)")
 
 
-@dataclass(frozen=True)
-class Options(DeviceOptions):
-    """What all programs have."""
-
-    NOT_FROM_FILES: ClassVar[tuple[str, ...]] = ()
-
-    @classmethod
-    def read_config(cls, path: str | Path) -> dict[str, Any]:
-        """The options in a file that concern this program; unknown ones stay, to be refused.
-
-        Raises:
-            UserError: unreadable, or a value of the seed's file that cannot be honoured.
-        """
-        from .use_options import PROGRAMS  # whose options are made of those here
-
-        known = {name for program in PROGRAMS for name in spellings(program)}
-        own = {name for name, option in spellings(cls).items() if option not in cls.NOT_FROM_FILES}
-        content = seed_yaml.translated(config.read_yaml(path), str(path), cls)
-        return {key: value for key, value in content.items() if key in own or key not in known}
-
-
-@dataclass(frozen=True)
-class NetworkOptions(NetworkChoice):
+@configuration
+class NetworkOptions:
     """What is built."""
 
-    scale: int = again(NetworkChoice, "scale", choices=(2, 3, 4))
-    model: str = again(NetworkChoice, "model", "CSNLN", choices=tuple(MODELS), presets=MODELS)
+    scale: int = option(2, "super resolution scale", aliases=("sr_scale",), choices=(2, 3, 4))
+    model: str = option("CSNLN", "a named network", choices=tuple(MODELS), presets=MODELS)
     n_feats: int = option(0, "number of feature maps; 0: the model's", at_least=0, hyper="n_feats")
     depth: int = option(0, "how often the cell is applied; 0: the model's", at_least=0, hyper="depth")
 
@@ -72,44 +73,58 @@ class NetworkOptions(NetworkChoice):
         Raises:
             UserError: there is no such network.
         """
-        return Hyper(**self.named(self.scale) | self.asked())
+        return Hyper(**self.named(self.scale) | asked(self))
 
     def named(self, scale: int) -> dict[str, Any]:
         """Those that --model alone gives."""
         return {"n_feats": MODELS[self.model].n_feats, "depth": MODELS[self.model].depth}
 
+    @classmethod
+    def read_config(cls, path: str | Path) -> dict[str, Any]:
+        """The options in a file that concern this program; unknown ones stay, to be refused.
 
-@dataclass(frozen=True)
-class DataOptions:
-    """Which pictures."""
+        Raises:
+            UserError: unreadable, or a value of the seed's file that cannot be honoured.
+        """
+        known = {name for program in PROGRAMS for name in spellings(program)}
+        of_training = (*SHAPE, "batch_size") if issubclass(cls, TrainedOptions) else ()
+        own = {name for name, option in spellings(cls).items() if option not in of_training}
+        content = seed_yaml.translated(config.read_yaml(path), str(path), cls)
+        return {key: value for key, value in content.items() if key in own or key not in known}
 
-    data_path: str = again(
-        NamedSets, "dir_data", "dataset", aliases=("dir_data", "dataset_GT_path", "dataroot_GT", "dataroot")
-    )
-    data_test: str = again(NamedSets, "data_test", "Set5")
-    data_range: str = again(NamedSets, "data_range", "1-800/801-810")
 
-
-@dataclass(frozen=True)
-class TrainConfig(DataOptions, NetworkOptions, RunOptions, EpochOptions, AdamOptions, PrecisionOptions, Options):
+@configuration
+class TrainConfig(NetworkOptions, TrainOptions):
     """Options of train.py."""
 
+    data_path: str = DATA_PATH
+    data_test: str = DATA_TEST
+    data_range: str = DATA_RANGE
     data_train: str = option(
         "DIV2K", "training data set, or several as DIV2K+T91, a folder of pictures, or a .mindrecord"
     )
-    patch_size: int = again(
-        RunOptions, "patch_size", 0, help="side of the HR patch; default: 48 times the scale", at_least=0
+    no_augment: bool = option(False, "do not use data augmentation (flips and quarter turns)")
+    patch_size: int = option(0, "side of the HR patch; default: 48 times the scale", at_least=0)
+    epochs: int = option(
+        1000, "number of epochs to train, each of --test_every steps", aliases=("epoches",), at_least=1
     )
     decay: str = option(
         "200", "epochs after which the rate is multiplied by gamma: 200 once, 200-400 at these; or cosine"
     )
-    epochs: int = again(EpochOptions, "epochs", 1000)
-    ckpt_save_interval: int = again(EpochOptions, "ckpt_save_interval", 5)
-    test_every: int = again(RunOptions, "test_every", 1000)
-    log_every: int = again(RunOptions, "log_every", 50)
-    save_dir: str = again(RunOptions, "save_dir", "runs/CSNLN")
-    ckpt_save_path: str = again(RunOptions, "ckpt_save_path", aliases=("ckpt_save_dir", "checkpoint_path"))
-    pre_trained: str = again(StartOptions, "ckpt_path", aliases=("ckpt_path", "checkpoint", "pretrain_model_G"))
+    gamma: float = option(0.5, "factor of each fall of the rate", aliases=("lr_gamma",), at_least=0)
+    test_every: int = 1000
+    log_every: int = 50
+    save_dir: str = "runs/CSNLN"
+    ckpt_save_path: str = option(aliases=("ckpt_save_dir", "checkpoint_path"))
+    ckpt_save_interval: int = option(
+        5, "epochs between two numbered checkpoints; last.ckpt and best.ckpt come besides; 0: none", at_least=0
+    )
+    ckpt_path: ClassVar[str] = ""  # called pre_trained
+    pre_trained: str = option(
+        "",
+        "weights to start from, ours or the authors' (the run starts at step 0); of another scale's what fits is taken",
+        aliases=("ckpt_path", "checkpoint", "pretrain_model_G"),
+    )
     recompute: int = option(
         0,
         "to save memory, take so many pictures of a batch at a time, and compute each cell again for its gradients; "
@@ -133,19 +148,67 @@ class TrainConfig(DataOptions, NetworkOptions, RunOptions, EpochOptions, AdamOpt
         return self.patch_size // hyper.scale or LR_PATCH
 
 
-@dataclass(frozen=True)
-class TrainedOptions(NetworkOptions, Options):
-    """Which trained network. The checkpoint says what it is; a network flag that contradicts it is refused."""
+@configuration
+class EvalConfig(EvalOptions, NetworkOptions):
+    """Options of eval.py."""
 
-    NOT_FROM_FILES: ClassVar[tuple[str, ...]] = SHAPE
+    ckpt_path: ClassVar[str] = ""  # called ckpt_file
+    ckpt_file: str = CKPT_FILE
+    data_path: str = DATA_PATH
+    data_test: str = DATA_TEST
+    data_range: str = DATA_RANGE
+    tile: ClassVar[int] = 0
+    attention_memory: int = ATTENTION_MEMORY
+    chop: bool = CHOP
+    self_ensemble: bool = SELF_ENSEMBLE
+    output: str = option(help="folder for the tables and pictures; default: a new one under runs/CSNLN")
 
-    scale: int = again(NetworkChoice, "scale", 0, help=SCALE_OF_CHECKPOINT, choices=(0, 2, 3, 4))
-    ckpt_file: str = again(
-        TrainedChoice,
-        "ckpt_path",
-        aliases=("ckpt_path", "checkpoint", "resume_state", "model_path", "test_pretrained_model_path"),
+
+@configuration
+class InferConfig(InferOptions, NetworkOptions):
+    """Options of infer.py."""
+
+    ckpt_path: ClassVar[str] = ""
+    ckpt_file: str = CKPT_FILE
+    tile: ClassVar[int] = 0
+    attention_memory: int = ATTENTION_MEMORY
+    chop: bool = CHOP
+    self_ensemble: bool = SELF_ENSEMBLE
+    compare: bool = option(False, "also write a strip LR | bicubic | SR")
+    attention: str = option(
+        "",
+        "instead of enlarging, draw which patches answer to the pixel ROW,COLUMN of the LR picture, counted from 0: "
+        "name_attention_ROW_COLUMN.png; default: enlarge",
     )
-    random_weights: bool = again(TrainedChoice, "random_weights")
+    attention_time: int = option(
+        1, "with --attention: at which application of the cell, from 1; 0: the last", at_least=0
+    )
+
+    def query(self) -> tuple[int, int]:
+        """The pixel of --attention.
+
+        Raises:
+            UserError: not two whole numbers.
+        """
+        place = [counting_number(word) for word in self.attention.split(",")]
+        if len(place) != 2 or place[0] is None or place[1] is None:
+            raise UserError(f"--attention must be ROW,COLUMN of a pixel of the LR picture, not {self.attention!r}")
+        return place[0], place[1]
+
+
+@configuration
+class ExportConfig(ExportOptions, NetworkOptions):
+    """Options of export.py."""
+
+    ckpt_path: ClassVar[str] = ""
+    ckpt_file: str = CKPT_FILE
+    attention_memory: int = ATTENTION_MEMORY
+    file_name: str = "csnln"
+    lr_height: int = option(48, "height of the LR picture that a MINDIR or AIR is for (ONNX takes any)", at_least=1)
+    lr_width: int = option(48, "width of it", at_least=1)
+
+
+PROGRAMS = (TrainConfig, EvalConfig, InferConfig, ExportConfig)
 
 
 def parse(cls: type[T], argv: Sequence[str] | None, description: str) -> T:

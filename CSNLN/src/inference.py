@@ -16,10 +16,10 @@ from common.metrics import Convention
 
 from .attention import HALO, CrossScaleAttention, NonLocalAttention
 from .chop import chopped
+from .config import EvalConfig, InferConfig
 from .CSNLN import CSNLN
 from .dataset.common import Upscaler
 from .exporting import OUTPUTS, onnx_bytes, ports
-from .use_options import EngineOptions
 
 CROSS_TABLES, IN_TABLES = 10, 3  # copies of a block's table of weights that MindSpore holds at once, measured
 Progress = Callable[[int], AbstractContextManager[Any]]
@@ -71,7 +71,7 @@ def make_engine(kind: str, network: CSNLN, attention_memory: int) -> Engine:
     return OnnxEngine(onnx_bytes(network, attention_memory, {}), ports(), OUTPUTS)
 
 
-def make_upscaler(network: CSNLN, options: EngineOptions) -> tuple[Callable[..., np.ndarray], str]:
+def make_upscaler(network: CSNLN, options: EvalConfig | InferConfig) -> tuple[Callable[..., np.ndarray], str]:
     """Any picture -> its enlargement.
 
     Returns:
@@ -82,7 +82,7 @@ def make_upscaler(network: CSNLN, options: EngineOptions) -> tuple[Callable[...,
         UserError: see `make_engine`; by the function: the network gives values that are no numbers.
     """
     hyper = network.hyper
-    engine = make_engine(options.engine, network, options.attention_bytes())
+    engine = make_engine(options.engine, network, options.attention_memory * 2**20)
     piece = Upscaler(engine.run, hyper)
 
     def enlarge(picture: np.ndarray, progress: Progress | None = None) -> np.ndarray:
@@ -104,7 +104,7 @@ def make_upscaler(network: CSNLN, options: EngineOptions) -> tuple[Callable[...,
     return enlarge, engine.name
 
 
-def number_of_runs(shape: tuple[int, ...], scale: int, options: EngineOptions) -> int:
+def number_of_runs(shape: tuple[int, ...], scale: int, options: EvalConfig | InferConfig) -> int:
     """How often the network is run for a picture."""
     runs = 0
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from common import checkpoint
 from common.checkpoint import Checkpoint, trained
 
-from .config import TrainedOptions
+from .config import EvalConfig, ExportConfig, InferConfig
 from .CSNLN import CSNLN, Hyper
 from .official import ROOTS, hyper_of, official_name
 
@@ -20,7 +20,7 @@ def load_weights(network: CSNLN, path: str) -> None:
     trained.start_from(network, trained.read(path, MODEL, ROOTS), path, official_name)
 
 
-def load_network(options: TrainedOptions, rows: int = 0) -> tuple[CSNLN, Checkpoint, str]:
+def load_network(options: EvalConfig | InferConfig | ExportConfig, rows: int = 0) -> tuple[CSNLN, Checkpoint, str]:
     """The network that a checkpoint holds, rebuilt from what the file says; without one, the demo weights.
 
     Args:

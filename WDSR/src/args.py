@@ -1,31 +1,19 @@
 """Options of WDSR's programs: the seed's flags with the seed's meaning, and what has been added since.
 
-Each program's configuration is put together from the groups below; every option is also a YAML key (`--config FILE`).
+Each program's configuration adds to what all models have (`common.config`) the network's options and its own; every
+option is also a YAML key (`--config FILE`).
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 from common import UserError
 from common.config import (
-    SCALE_OF_CHECKPOINT,
-    AdamOptions,
-    BorderOptions,
-    DeviceOptions,
-    EngineChoice,
-    EnlargingOptions,
-    EnsembleChoice,
-    EpochOptions,
+    EvalOptions,
     ExportOptions,
-    NamedSets,
-    NetworkChoice,
-    PrecisionOptions,
-    RunOptions,
-    StartOptions,
-    TableOptions,
-    TileChoice,
-    TrainedChoice,
-    again,
+    InferOptions,
+    TrainOptions,
+    asked,
+    configuration,
     option,
 )
 
@@ -34,29 +22,30 @@ from .model import EXPANSION, PRESETS, RGB_MEAN, Hyper
 SIZES = ("variant", "num_features", "num_blocks", "expand", "linear")  # of a named network
 
 
-@dataclass(frozen=True)
-class DataOptions(NamedSets):
-    """Which pictures."""
+DIR_DATA = option(
+    ".",
+    "folder that holds DIV2K/ or benchmark/, or is such a folder itself",
+    aliases=("data_path", "dataset_GT_path", "dataroot_GT", "dataroot"),
+)
+DATA_TEST = option("DIV2K", "test data set, or several as Set5+Set14; DIV2K, or a folder of pictures")
+DATA_RANGE = option("1-800/801-900", "train/test data range: numbers of DIV2K's pictures")
+TRACK = option("bicubic", "DIV2K track: which LR pictures to take", choices=("bicubic", "unknown"))
+SELF_ENSEMBLE = option(False, "average over the eight flips and turns (x8)")
 
-    track: str = option("bicubic", "DIV2K track: which LR pictures to take", choices=("bicubic", "unknown"))
 
-
-@dataclass(frozen=True)
-class NetworkOptions(NetworkChoice):
+@configuration
+class NetworkOptions:
     """What is built."""
 
-    scale: str = again(
-        NetworkChoice,
-        "scale",
+    scale: str = option(
         "2",
-        help="super resolution scale: 2, 3 or 4; or several as 2+3+4, of which --task_id takes one",
+        "super resolution scale: 2, 3 or 4; or several as 2+3+4, of which --task_id takes one",
+        aliases=("sr_scale",),
     )
     task_id: int = option(0, "which of several scales (2+3+4) this task works on, counted from 0", at_least=0)
-    model: str = again(
-        NetworkChoice,
-        "model",
+    model: str = option(
         "WDSR",
-        help="a named network: WDSR or WDSR-B (1x1, 1x1, 3x3 in a block) and WDSR-A (3x3, 3x3) have 32 blocks of 64 "
+        "a named network: WDSR or WDSR-B (1x1, 1x1, 3x3 in a block) and WDSR-A (3x3, 3x3) have 32 blocks of 64 "
         "feature maps, the others their own sizes",
         choices=("WDSR", "WDSR-B", "WDSR-A", *PRESETS),
         presets=PRESETS,
@@ -87,7 +76,7 @@ class NetworkOptions(NetworkChoice):
     def hyper(self) -> Hyper:
         """The hyper-parameters that the flags describe."""
         named = self.named(self.chosen_scale())
-        return Hyper(**{"expand": EXPANSION[named["variant"]]} | named | self.asked())
+        return Hyper(**{"expand": EXPANSION[named["variant"]]} | named | asked(self))
 
     def named(self, scale: int) -> dict[str, Any]:
         """Those that --model alone gives: WDSR, WDSR-A and WDSR-B are kinds of blocks, of any number and width."""
@@ -109,24 +98,14 @@ class NetworkOptions(NetworkChoice):
         return int(words[self.task_id] or 0)
 
 
-@dataclass(frozen=True)
-class TrainedOptions(TrainedChoice, NetworkOptions, DeviceOptions):
-    """Which trained network. The checkpoint says what it is; a network flag that contradicts it is refused."""
-
-    scale: str = again(NetworkChoice, "scale", "", help=SCALE_OF_CHECKPOINT)
-
-
-@dataclass(frozen=True)
-class EngineOptions(EnsembleChoice, TileChoice, EngineChoice):
-    """What computes."""
-
-
-@dataclass(frozen=True)
-class TrainConfig(
-    DataOptions, NetworkOptions, StartOptions, RunOptions, EpochOptions, AdamOptions, PrecisionOptions, DeviceOptions
-):
+@configuration
+class TrainConfig(NetworkOptions, TrainOptions):
     """Options of train.py."""
 
+    dir_data: str = DIR_DATA
+    data_test: str = DATA_TEST
+    data_range: str = DATA_RANGE
+    track: str = TRACK
     data_train: str = option(
         "DIV2K", "training data set, or several as DIV2K+T91, a folder of pictures, or a .mindrecord"
     )
@@ -137,16 +116,19 @@ class TrainConfig(
         choices=("img", "sep"),
     )
     test_only: bool = option(False, "set this option to test the model in --ckpt_path, as eval.py does")
-    patch_size: int = again(
-        RunOptions, "patch_size", 0, help="side of the HR patch; default: 48 times the scale", at_least=0
-    )
+    no_augment: bool = option(False, "do not use data augmentation (flips and quarter turns)")
+    patch_size: int = option(0, "side of the HR patch; default: 48 times the scale", at_least=0)
+    epochs: int = option(300, "number of epochs to train, each of --test_every steps", aliases=("epoches",), at_least=1)
     decay: str = option(
         "200", "epochs after which the rate is multiplied by gamma: 200 for every 200, 20-25 for these two; or cosine"
     )
-    test_every: int = again(RunOptions, "test_every", 1000)
-    seed: int = again(RunOptions, "seed", 1)
-    log_every: int = again(RunOptions, "log_every", 50)
-    save_dir: str = again(RunOptions, "save_dir", "runs/WDSR")
+    gamma: float = option(0.5, "factor of each fall of the rate", aliases=("lr_gamma",), at_least=0)
+    test_every: int = 1000
+    log_every: int = 50
+    save_dir: str = "runs/WDSR"
+    ckpt_save_interval: int = option(
+        10, "epochs between two numbered checkpoints; last.ckpt and best.ckpt come besides; 0: none", at_least=0
+    )
 
     def lr_patch(self) -> int:
         """Side of the LR patch.
@@ -160,22 +142,31 @@ class TrainConfig(
         return self.patch_size // scale or 48
 
 
-@dataclass(frozen=True)
-class EvalConfig(TableOptions, BorderOptions, DataOptions, EngineOptions, TrainedOptions):
+@configuration
+class EvalConfig(EvalOptions, NetworkOptions):
     """Options of eval.py."""
 
-    output: str = again(
-        TableOptions, "output", help="folder for the tables and pictures; default: a new one under runs/WDSR"
-    )
+    scale: str = ""
+    dir_data: str = DIR_DATA
+    data_test: str = DATA_TEST
+    data_range: str = DATA_RANGE
+    track: str = TRACK
+    self_ensemble: bool = SELF_ENSEMBLE
+    output: str = option(help="folder for the tables and pictures; default: a new one under runs/WDSR")
 
 
-@dataclass(frozen=True)
-class InferConfig(EnlargingOptions, EngineOptions, TrainedOptions):
+@configuration
+class InferConfig(InferOptions, NetworkOptions):
     """Options of infer.py."""
 
+    scale: str = ""
+    compare: bool = option(False, "also write a strip LR | bicubic | SR")
+    self_ensemble: bool = SELF_ENSEMBLE
 
-@dataclass(frozen=True)
-class ExportConfig(ExportOptions, TrainedOptions):
+
+@configuration
+class ExportConfig(ExportOptions, NetworkOptions):
     """Options of export.py."""
 
-    file_name: str = option("wdsr", "name of the file to write; its ending is added")
+    scale: str = ""
+    file_name: str = "wdsr"

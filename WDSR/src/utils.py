@@ -9,13 +9,14 @@ from mindspore import Tensor
 
 from common import checkpoint
 from common.checkpoint import Checkpoint, trained
+from common.config import EvalOptions, InferOptions, TrainedOptions
 from common.evaluation import Figure, lr_psnr_figure, psnr_figure, ssim_figure, with_lpips
 from common.export import Port, make_engine, refuse_small, self_ensemble, tile_apply
 from common.images import Pair
 from common.training import Plan, Validation, memory, psnr_validation, recipe
 
 from . import metrics
-from .args import EngineOptions, TrainConfig, TrainedOptions
+from .args import TrainConfig
 from .data.common import Upscaler
 from .model import ROOTS, WDSR, Hyper, hyper_of, to_ours
 
@@ -98,7 +99,7 @@ def make_validation(pairs: list[Pair], hyper: Hyper) -> Validation | None:
 
 
 def make_upscaler(
-    network: WDSR, saved: Checkpoint, source: str, options: EngineOptions
+    network: WDSR, saved: Checkpoint, source: str, options: EvalOptions | InferOptions
 ) -> tuple[Callable[[np.ndarray], np.ndarray], str]:
     """Any picture -> its enlargement, by the folded network, in tiles where it is large.
 

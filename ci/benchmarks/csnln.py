@@ -7,10 +7,9 @@ from mindspore import ParameterTuple, Tensor
 
 from common.runtime import graph_mode
 from common.training import Adam, GradientStep, L1Loss
-from CSNLN.src.config import LR_PATCH, MODELS, TrainConfig
+from CSNLN.src.config import LR_PATCH, MODELS, InferConfig, TrainConfig
 from CSNLN.src.CSNLN import CSNLN, Hyper, count_parameters
 from CSNLN.src.inference import make_engine
-from CSNLN.src.use_options import InferConfig
 
 HYPER = MODELS["CSNLN"]
 SIDE, BATCH = LR_PATCH, 1  # LR pixels

@@ -18,7 +18,7 @@ OPTIONS = {
     "IRN": ("options.options.TrainConfig", "options.options.EvalConfig"),
     "SRFlow": ("model_utils.options.TrainConfig", "model_utils.use_options.EvalConfig"),
     "SRDiff": ("model_utils.options.TrainConfig", "model_utils.use_options.EvalConfig"),
-    "CSNLN": ("config.TrainConfig", "use_options.EvalConfig"),
+    "CSNLN": ("config.TrainConfig", "config.EvalConfig"),
 }
 
 

@@ -140,6 +140,33 @@ def test_help(program, capsys, monkeypatch):
         assert re.match(r"usage: \S+( \w+)? [A-Z_]+", text), text[:100]
 
 
+OF_MODELS = [program for program in table.PROGRAMS if not program.module.startswith("common.") and program.good]
+
+
+@pytest.mark.parametrize("program", OF_MODELS, ids=lambda program: program.name)
+def test_print_config(program, capsys, tmp_path):
+    """What it prints is a file that says the same to the program."""
+    module = importlib.import_module(program.module)
+    command = [] if program.command in program.cases.get("unknown command", ()) else program.command.split()
+    file, printed = tmp_path / "printed.yaml", []
+    for words in (shlex.split(program.good), ["--config", str(file)]):
+        with pytest.raises(SystemExit) as ended:
+            module.main([*command, *words, "--print_config"])
+        assert not ended.value.code
+        printed.append(capsys.readouterr().out)
+        file.write_text(printed[-1], encoding="utf-8")
+    assert re.search(r"^\w+: .+\n", printed[0])
+    assert printed[1] == printed[0]
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_options_have_at_most_three_ancestors(entry):
+    """The program's base, the network's options, and one more."""
+    for model in MODELS:
+        cls = options_of(model, entry)
+        assert len(cls.__mro__) - 2 <= 3, cls.__mro__
+
+
 @pytest.mark.parametrize("program", table.PROGRAMS, ids=lambda program: program.name)
 def test_every_option_has_a_help_text(program):
     module = importlib.import_module(program.module)

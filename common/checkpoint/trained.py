@@ -16,7 +16,7 @@ import numpy as np
 from common import UserError, config
 from common.checkpoint import files as checkpoint
 from common.checkpoint.files import Checkpoint
-from common.config import NetworkChoice, hyper_options
+from common.config import hyper_options
 
 if TYPE_CHECKING:
     from mindspore import nn
@@ -168,10 +168,11 @@ def digest_of(hyper: Any, saved: Checkpoint) -> str:
     return hashlib.sha256(said.encode()).hexdigest()
 
 
-def refuse_contradiction(options: NetworkChoice, hyper: Any, source: str, *, rebuilt: bool = True) -> None:
+def refuse_contradiction(options: Any, hyper: Any, source: str, *, rebuilt: bool = True) -> None:
     """Refuse a checkpoint of another network than the one that is asked for.
 
     Args:
+        options: as for `config.asked`.
         hyper: what the checkpoint says of its network, a dataclass.
         source: what the messages call the checkpoint.
         rebuilt: the network is made from the checkpoint, which counts more than a configuration file; else its weights
@@ -180,7 +181,7 @@ def refuse_contradiction(options: NetworkChoice, hyper: Any, source: str, *, reb
     Raises:
         UserError: an option that is typed (or, unless `rebuilt`, stands in a file) says something else.
     """
-    found, asked, own = asdict(hyper), options.asked(), {"scale": "scale", **hyper_options(options)}
+    found, asked, own = asdict(hyper), config.asked(options), {"scale": "scale", **hyper_options(options)}
     for key, value in (options.named(hyper.scale) | asked).items():
         name = own[key] if key in asked else "model"
         said = config.origin(options, name)
@@ -200,7 +201,7 @@ def refuse_contradiction(options: NetworkChoice, hyper: Any, source: str, *, reb
 
 
 @contextlib.contextmanager
-def starting_from(path: str, options: NetworkChoice, network: "nn.Cell") -> Iterator[None]:
+def starting_from(path: str, options: Any, network: "nn.Cell") -> Iterator[None]:
     """Say of the weights of a file that do not fit the network which option asks for another one.
 
     Args:

@@ -12,6 +12,7 @@ from common.config.values import did_you_mean, says_default
 
 WIDEST = 120  # columns of `--help`
 CONFIG_FLAGS = "--config", "--config_path", "--opt", "-opt"
+PRINT = "print_config"
 OTHERS = "also "  # opens the other spellings of an option
 
 
@@ -69,6 +70,8 @@ def parser_of(cls: type, description: str, usage: str = "") -> Parser:
     if "config" not in {field.name for field in dataclasses.fields(cls)}:
         text = _with_spellings("YAML file with any of the options below", CONFIG_FLAGS[1:])
         parser.add_argument(*CONFIG_FLAGS, dest="config", metavar="FILE", help=text)
+    text = "print the options as YAML, as the command line and --config give them, and exit"
+    parser.add_argument(f"--{PRINT}", action="store_true", help=text)
     for title, names in groups(cls).items():
         _add_options(parser.add_argument_group(title) if title else parser, cls(), names)
     return parser

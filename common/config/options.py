@@ -1,10 +1,11 @@
 """Configuration: YAML file -> frozen dataclass -> command line.
 
-A program describes its options as a frozen dataclass whose fields come from `option(default, help)`. Values are taken,
-in rising order, from the defaults, from what a named network (`--model`) has, from `--config FILE.yaml`, and from
-`--key value`. Where several options stand for one thing, the one of the highest source counts: the others are put back
-to their defaults. Nested dataclasses are written as nested YAML and as `--section.key value`. Nothing is guessed: an
-unknown key or a value of the wrong type raises, naming the source and the key.
+A program describes its options as a class under `@configuration`, a frozen dataclass whose fields come from
+`option(default, help)`. Values are taken, in rising order, from the defaults, from what a named network (`--model`)
+has, from `--config FILE.yaml`, and from `--key value`. Where several options stand for one thing, the one of the
+highest source counts: the others are put back to their defaults. Nested dataclasses are written as nested YAML and as
+`--section.key value`. Nothing is guessed: an unknown key or a value of the wrong type raises, naming the source and the
+key.
 
 A class may say how its files are read, by a static method `read_config(path)`, which gives what `read_yaml` gives.
 """
@@ -12,6 +13,7 @@ A class may say how its files are read, by a static method `read_config(path)`, 
 import argparse
 import dataclasses
 import itertools
+import sys
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +23,7 @@ import yaml
 
 from common import UserError
 from common.atomic import replacing
-from common.config.command_line import parser_of, spellings
+from common.config.command_line import PRINT, parser_of, spellings
 from common.config.values import checked, did_you_mean
 
 T = TypeVar("T")
@@ -50,19 +52,19 @@ class Translated(dict[str, Any]):
 
 
 def option(
-    default: Any,
-    help: str,
+    default: Any = dataclasses.MISSING,
+    help: str | None = None,
     *,
     choices: Sequence[Any] | None = None,
-    aliases: Sequence[str] = (),
+    aliases: Sequence[str] | None = None,
     at_least: float | None = None,
     below: float | None = None,
-    hyper: str = "",
-    presets: Collection[str] = (),
-    instead_of: Sequence[str] = (),
-    repeated: bool = False,
+    hyper: str | None = None,
+    presets: Collection[str] | None = None,
+    instead_of: Sequence[str] | None = None,
+    repeated: bool | None = None,
 ) -> Any:
-    """Declare a field of a configuration dataclass: what `--help` says of it, which values it takes, its other names.
+    """Declare a field of a configuration: what `--help` says of it, which values it takes, its other names.
 
     Args:
         hyper: hyper-parameter of the network that it gives; a default of 0, "" or () leaves it to the named network.
@@ -72,14 +74,46 @@ def option(
     """
     metadata = {"help": help, "choices": choices, "aliases": aliases, "at_least": at_least, "below": below}
     metadata |= {"hyper": hyper, "presets": presets, "instead_of": instead_of, "repeated": repeated}
+    said = {key: value for key, value in metadata.items() if value is not None}
+    return dataclasses.field(default=default, metadata=said)
+
+
+@typing.dataclass_transform(frozen_default=True, field_specifiers=(option,))
+def configuration(cls: type[T]) -> type[T]:
+    """Make a class a frozen dataclass in which an option that is declared again keeps what is not said of it anew.
+
+    `lr: float = 1e-3` keeps the inherited help, spellings and bounds, `option(help=...)` the default as well; of
+    several bases the first counts most. A default is always one of the choices. An option of a base that a program
+    does not have is declared again as a `ClassVar`, with the value that it always has.
+    """
+    hints = vars(cls).get("__annotations__", {})
+    cls._declared = {name: (hint, vars(cls).get(name, dataclasses.MISSING)) for name, hint in hints.items()}
+    layers: dict[str, list[tuple[Any, Any]]] = {}  # of each option, the furthest ancestor's first
+    for one in reversed(cls.__mro__):
+        for name, declared in vars(one).get("_declared", {}).items():
+            layers.setdefault(name, []).append(declared)
+    cls.__annotations__ = {}
+    for name, declared in layers.items():
+        hint, value = declared[-1]
+        cls.__annotations__[name] = hint
+        if typing.get_origin(hint) is not typing.ClassVar:
+            setattr(cls, name, _layered([value for _, value in declared]))
+        elif value is not dataclasses.MISSING:
+            setattr(cls, name, value)
+    return dataclasses.dataclass(frozen=True)(cls)
+
+
+def _layered(declared: Sequence[Any]) -> Any:
+    """Return one field from all declarations of an option, each a default or a field, the last above the others."""
+    default, metadata = dataclasses.MISSING, {"help": "", "choices": None, "at_least": None, "below": None}
+    metadata |= {"aliases": (), "hyper": "", "presets": (), "instead_of": (), "repeated": False}
+    for one in declared:
+        one = one if isinstance(one, dataclasses.Field) else dataclasses.field(default=one)
+        default = default if one.default is dataclasses.MISSING else one.default
+        metadata |= one.metadata
+    if metadata["choices"] and default not in metadata["choices"]:
+        metadata["choices"] = (default, *metadata["choices"])
     return dataclasses.field(default=default, metadata=metadata)
-
-
-def again(cls: type, name: str, default: Any = dataclasses.MISSING, **changes: Any) -> Any:
-    """The option `name` of `cls` once more, for a class that takes it over with another default or other words."""
-    field = cls.__dataclass_fields__[name]
-    default = field.default if default is dataclasses.MISSING else default
-    return dataclasses.field(default=default, metadata={**field.metadata, **changes})
 
 
 def parse(cls: type[T], argv: Sequence[str] | None, *, description: str, base: T | None = None) -> T:
@@ -112,18 +146,22 @@ def parse_inputs(
     """
     inputs, arguments = parser_of(cls, description, usage).parse_inputs(argv)
     inputs, arguments.input = [*inputs, *(arguments.input or [])], None
-    options = _merged(cls, arguments, base)
+    options = _merged(cls, arguments, base, inputs)
     return inputs or ([options.input] if options.input else []), options
 
 
-def _merged(cls: type[T], arguments: argparse.Namespace, base: T | None) -> T:
+def _merged(cls: type[T], arguments: argparse.Namespace, base: T | None, inputs: Sequence[str] = ()) -> T:
     typed = {key: value for key, value in vars(arguments).items() if value is not None}
     given = {key: value[-1] if isinstance(value, list) else value for key, value in typed.items()}
-    path = given.pop("config", None)
+    path, shown = given.pop("config", None), given.pop(PRINT)
     base = cls() if base is None else base
     if path is not None:
         base = merge(base, getattr(cls, "read_config", read_yaml)(path), path)
-    return merge(base, given, COMMAND_LINE)
+    options = merge(base, given, COMMAND_LINE)
+    if shown:
+        sys.stdout.write(to_yaml(dataclasses.replace(options, input=inputs[0]) if len(inputs) == 1 else options))
+        sys.exit(0)
+    return options
 
 
 def load(cls: type[T], path: str | Path) -> T:
@@ -306,13 +344,18 @@ def to_dict(config: Any) -> dict[str, Any]:
     return {key: _plain(value) for key, value in dataclasses.asdict(config).items() if key not in overruled}
 
 
+def to_yaml(config: Any) -> str:
+    """Return the text of a file with the keys and their resolved values."""
+    return yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)
+
+
 def save(config: Any, path: str | Path) -> None:
     """Write the keys with their resolved values; `load` reads them back to an equal object.
 
     Raises:
         UserError: the file cannot be written.
     """
-    text = yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)
+    text = to_yaml(config)
     try:
         with replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")

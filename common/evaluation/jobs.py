@@ -10,7 +10,7 @@ import numpy as np
 
 from common import UserError, images, runtime
 from common.atomic import make_writable, refuse_path
-from common.config import EnlargingOptions
+from common.config import InferOptions
 from common.export import Progress
 from common.images import find_pictures, imresize
 
@@ -136,12 +136,13 @@ def do_all(jobs: Sequence[Job], work: Callable[[Job], None], output: str, done: 
 
 
 def enlarge_all(
-    jobs: Sequence[Job], results: Results, enlarge: Callable, scale: int, options: EnlargingOptions, piece: str
+    jobs: Sequence[Job], results: Results, enlarge: Callable, scale: int, options: InferOptions, piece: str
 ) -> None:
     """Enlarge every picture: alpha by bicubic; 16 bit stays 16 bit where the format can hold it.
 
     Args:
         enlarge: ((h, w, 3) uint8 or uint16, progress of the number of pieces) -> (h * scale, w * scale, 3) of the type.
+        options: have `compare` as well.
         piece: what progress counts, "tile".
 
     Raises:

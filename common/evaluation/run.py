@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from common import UserError, runtime
 from common.atomic import make_writable
-from common.config import TableOptions
+from common.config import EvalOptions
 from common.evaluation.report import Report, Shown
 from common.evaluation.table import Table
 from common.images import Pair
@@ -42,7 +42,7 @@ class EvaluationRun:
         source: str,
         scale: int,
         sets: Collection[str],
-        options: TableOptions,
+        options: EvalOptions,
         here: runtime.Runtime,
         name: str = "",
     ) -> None:

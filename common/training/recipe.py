@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from mindspore import Parameter
 
 from common import UserError
-from common.config import AdamOptions, EpochOptions, PrecisionOptions, RunOptions, StepOptions, counting_number
+from common.config import StepOptions, TrainOptions, counting_number
 from common.training.loop import Plan
 from common.training.optimizer import Adam
 
@@ -15,13 +15,8 @@ log = logging.getLogger(__name__)
 Rate = Callable[[int], float]  # step, from 0 -> learning rate
 
 
-def plan(options: RunOptions, steps: int, learning_rate: Rate, *, validate_every: int, keep_every: int) -> Plan:
-    """The plan of a run: what the models' options say alike, and what is given apart.
-
-    Args:
-        options: a TrainConfig; it is made of `OptimizerOptions`, too, and perhaps of `PrecisionOptions`.
-    """
-    in_half = isinstance(options, PrecisionOptions) and options.amp_level != "O0"
+def plan(options: TrainOptions, steps: int, learning_rate: Rate, *, validate_every: int, keep_every: int) -> Plan:
+    """The plan of a run: what the models' options say alike, and what is given apart."""
     return Plan(
         steps=steps,
         learning_rate=learning_rate,
@@ -32,11 +27,11 @@ def plan(options: RunOptions, steps: int, learning_rate: Rate, *, validate_every
         save_every=options.save_every,
         keep_every=keep_every,
         keep_at_most=options.ckpt_save_max,
-        loss_scale=options.loss_scale if in_half else 1.0,
+        loss_scale=options.loss_scale if options.amp_level != "O0" else 1.0,
     )
 
 
-def plan_in_epochs(options: EpochOptions, learning_rate: Rate) -> Plan:
+def plan_in_epochs(options: TrainOptions, learning_rate: Rate) -> Plan:
     """The plan of a run whose options, a TrainConfig, count in epochs of --test_every steps."""
     epoch = options.test_every
     keep_every = options.ckpt_save_interval * epoch
@@ -66,7 +61,7 @@ def step_counts(steps: int, options: StepOptions, world_size: int, pictures: int
     return length, scaled
 
 
-def adam(options: AdamOptions, parameters: Sequence[Parameter]) -> Adam:
+def adam(options: TrainOptions, parameters: Sequence[Parameter]) -> Adam:
     """The optimizer that the options describe."""
     return Adam(parameters, (options.beta1, options.beta2), options.epsilon, options.weight_decay)
 

@@ -1,35 +1,24 @@
 """Options of IRN's programs, and how the authors' yml files say them.
 
-Each program's configuration is put together from the groups below. A file (`-opt FILE` or `--config FILE`) may hold the
-options under their own names, or in the sections of the authors' files, which `yml.py` translates.
+Each program's configuration adds to what all models have (`common.config`) the network's options and its own. A file
+(`-opt FILE` or `--config FILE`) may hold the options under their own names, or in the sections of the authors' files,
+which `yml.py` translates.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 from common import UserError
 from common.config import (
+    DATA_NAME,
     FIGURES_OF_SAMPLES,
-    SCALE_OF_CHECKPOINT,
-    SEED_OF_RESULTS,
+    RESULTS_NAME,
+    RESULTS_SEED,
     TEST_SETS,
-    AdamOptions,
-    BorderOptions,
-    DeviceOptions,
-    EngineChoice,
+    EvalOptions,
     ExportOptions,
-    NetworkChoice,
-    PictureFolders,
-    PrecisionOptions,
-    RunOptions,
-    StartOptions,
-    StepCount,
     StepOptions,
-    TableOptions,
-    TileChoice,
-    TrainedChoice,
-    ValidationFolders,
-    again,
+    asked,
+    configuration,
     option,
 )
 
@@ -41,17 +30,27 @@ SCALES = tuple(BLOCKS_PER_LEVEL)
 PRESETS = {"irn_small": (5, 16, 1.6)}
 DEMO_SCALE = 2  # of the weights that come with the repository
 
+HR_FOLDER = option(
+    "",
+    "folder of HR pictures (sub-folders too), or one that holds DIV2K_train_HR/",
+    aliases=("dir_data", "data_path", "dataroot_GT", "dataroot"),
+)
+LR_FOLDER = option(
+    "",
+    "folder of LR pictures to come near; default: what is beside HR (as LR_bicubic/X4), else MATLAB's bicubic",
+    aliases=("dataroot_LQ", "dataroot_LR"),
+)
+GAUSSIAN_SCALE = option(1.0, "standard deviation of z; 0: the mean picture of all z", at_least=0)
 
-@dataclass(frozen=True)
-class NetworkOptions(NetworkChoice):
+
+@configuration
+class NetworkOptions:
     """What is built."""
 
-    scale: int = again(NetworkChoice, "scale", 4, choices=SCALES)
-    model: str = again(
-        NetworkChoice,
-        "model",
+    scale: int = option(4, "super resolution scale", aliases=("sr_scale",), choices=SCALES)
+    model: str = option(
         "IRN",
-        help="a named network: IRN has the authors' sizes, the others their own",
+        "a named network: IRN has the authors' sizes, the others their own",
         choices=("IRN", *PRESETS),
         presets=PRESETS,
     )
@@ -74,7 +73,7 @@ class NetworkOptions(NetworkChoice):
         """The hyper-parameters that the options describe."""
         scale = self.scale or DEMO_SCALE
         sizes = {"scale": scale, "block_num": BLOCKS_PER_LEVEL[scale], "init": self.init}
-        return Hyper(**sizes | self.named(scale) | self.asked())
+        return Hyper(**sizes | self.named(scale) | asked(self))
 
     def named(self, scale: int) -> dict[str, Any]:
         """Those that --model alone gives: IRN is of any size."""
@@ -93,49 +92,16 @@ class NetworkOptions(NetworkChoice):
         return yml.read(path)
 
 
-@dataclass(frozen=True)
-class DataOptions(PictureFolders):
-    """Which pictures."""
+@configuration
+class TrainConfig(NetworkOptions, StepOptions):
+    """Options of train.py: the authors' values."""
 
-    dataset_GT_path: str = again(  # noqa: N815
-        PictureFolders,
-        "dataset_GT_path",
-        help="folder of HR pictures (sub-folders too), or one that holds DIV2K_train_HR/",
-    )
-    dataset_LQ_path: str = again(  # noqa: N815
-        PictureFolders,
-        "dataset_LQ_path",
-        help="folder of LR pictures to come near; default: what is beside HR (as LR_bicubic/X4), else MATLAB's bicubic",
-    )
-
-
-@dataclass(frozen=True)
-class TrainedOptions(TrainedChoice, NetworkOptions, DeviceOptions):
-    """Which trained network. The checkpoint says what it is; a network flag that contradicts it is refused."""
-
-    scale: int = again(NetworkChoice, "scale", 0, help=SCALE_OF_CHECKPOINT, choices=(0, *SCALES))
-
-
-@dataclass(frozen=True)
-class EngineOptions(TileChoice, EngineChoice):
-    """What computes."""
-
-
-@dataclass(frozen=True)
-class LatentOptions:
-    """Which z the LR picture is enlarged with."""
-
-    gaussian_scale: float = option(1.0, "standard deviation of z; 0: the mean picture of all z", at_least=0)
-    seed: int = option(10, SEED_OF_RESULTS, at_least=0, below=2**32)
-
-
-@dataclass(frozen=True)
-class RecipeOptions(StepCount, StepOptions, AdamOptions):
-    """How IRN is trained: the authors' values."""
-
+    dataset_GT_path: str = HR_FOLDER  # noqa: N815
+    dataset_LQ_path: str = LR_FOLDER  # noqa: N815
+    patch_size: int = 144
     use_rot: bool = option(True, "turn patches upside down and transpose them, each in half of the cases")
-    niter: int = again(StepCount, "niter", 500_000)
-    lr: float = again(AdamOptions, "lr", 2e-4)
+    niter: int = option(500_000, "optimizer steps, with the batch of one worker", aliases=("max_updates",), at_least=1)
+    lr: float = 2e-4
     lr_scheme: str = option("MultiStepLR", "how the rate falls", choices=("MultiStepLR", "CosineAnnealingLR_Restart"))
     lr_steps: tuple[int, ...] = option((100_000, 200_000, 300_000, 400_000), "MultiStepLR: steps at which it falls")
     lr_gamma: float = option(0.5, "factor of each fall of the rate", aliases=("gamma",), at_least=0)
@@ -155,20 +121,10 @@ class RecipeOptions(StepCount, StepOptions, AdamOptions):
     lambda_rec_back: float = option(1.0, "weight of the restored picture's distance", at_least=0)
     lambda_ce_forw: float = option(1.0, "weight of z's distance from a standard normal", at_least=0)
     gaussian_scale: float = option(1.0, "standard deviation of the z that the picture is restored with", at_least=0)
-    weight_decay: float = again(AdamOptions, "weight_decay", 1e-5, help="L2 coefficient, added to the clipped gradient")
-    gclip: float = again(AdamOptions, "gclip", 10.0)
-
-
-@dataclass(frozen=True)
-class TrainConfig(
-    DataOptions, ValidationFolders, NetworkOptions, StartOptions, RunOptions, RecipeOptions, PrecisionOptions,
-    DeviceOptions,
-):  # fmt: skip
-    """Options of train.py."""
-
-    patch_size: int = again(RunOptions, "patch_size", 144)
-    seed: int = again(RunOptions, "seed", 10)
-    save_dir: str = again(RunOptions, "save_dir", "runs/IRN")
+    weight_decay: float = option(1e-5, "L2 coefficient, added to the clipped gradient")
+    gclip: float = 10.0
+    seed: int = 10
+    save_dir: str = "runs/IRN"
 
     def lr_patch(self, scale: int) -> int:
         """Side of the LR patch.
@@ -181,23 +137,26 @@ class TrainConfig(
         return self.patch_size // scale
 
 
-@dataclass(frozen=True)
-class EvalConfig(TableOptions, BorderOptions, LatentOptions, EngineOptions, DataOptions, TrainedOptions):
+@configuration
+class EvalConfig(EvalOptions, NetworkOptions):
     """Options of eval.py."""
 
-    data_test: str = option("", TEST_SETS)
+    dataset_GT_path: str = HR_FOLDER  # noqa: N815
+    dataset_LQ_path: str = LR_FOLDER  # noqa: N815
+    data_name: str = DATA_NAME
+    data_test: str = TEST_SETS
+    gaussian_scale: float = GAUSSIAN_SCALE
+    seed: int = RESULTS_SEED
     draws: int = option(5, FIGURES_OF_SAMPLES, aliases=("samples",), at_least=1)
-    crop: int = again(BorderOptions, "crop", help="border left out of all figures; -1: the scale")
+    crop: int = option(help="border left out of all figures; -1: the scale")
     save_lr: bool = option(False, "write the LR pictures")
     suffix: str = option("", "added to the names of the written pictures")
-    output: str = again(
-        TableOptions, "output", help="folder for the tables and pictures; default: a new one under runs/IRN"
-    )
-    name: str = option("", "name of that new folder; default: the data sets and the scale")
+    output: str = option(help="folder for the tables and pictures; default: a new one under runs/IRN")
+    name: str = RESULTS_NAME
 
 
-@dataclass(frozen=True)
-class ExportConfig(ExportOptions, TrainedOptions):
+@configuration
+class ExportConfig(ExportOptions, NetworkOptions):
     """Options of export.py."""
 
     graph: str = option("both", "which graph to write", choices=("both", "downscale", "upscale"))

@@ -1,24 +1,9 @@
-"""The authors' yml files: every key is an option of ours, a value that we insist on, or refused with the reason."""
+"""The authors' yml files: what each key is here."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from common import UserError
-from common.config import Translated, did_you_mean, read_yaml
-
-
-class Only(NamedTuple):
-    """A key that is accepted with one value."""
-
-    value: str
-    otherwise: str  # why no other
-
-
-class Refused(NamedTuple):
-    """A key that cannot be honoured."""
-
-    why: str
-
+from common.config import Meaning, Only, Refused, leaves, read_sections, read_yaml
 
 CONV_DOWN = "network_G.which_model_G.use_ConvDownsampling"
 _ONE_LOADER = Only("LQGT", "there is one kind of data set, HR pictures with or without LR pictures")
@@ -30,7 +15,7 @@ _DATA = {
     "dataroot_LQ": "dataset_LQ_path",
     "color": Only("RGB", "pictures are read as RGB"),
 }
-KEYS: dict[str, str | Only | Refused] = {
+KEYS: dict[str, Meaning] = {
     "name": "name",
     "model": Only("IRN", "IRN+ and the other models of that repository are not here"),
     "distortion": Only("sr", "colour rescaling and compression are not here"),
@@ -82,43 +67,13 @@ SECTIONS = ("datasets", "network_G", "path", "train", "logger", "test")
 
 
 def read(path: str) -> dict[str, Any]:
-    """The options that a file gives, by our names; `~` leaves an option at its default.
-
-    A file without any of the authors' sections holds options by our names already, as a run's config.yaml does.
+    """The options that a file gives, by our names, see `read_sections`.
 
     Raises:
-        UserError: unreadable, unknown keys, two keys that contradict each other, or values that cannot be honoured.
+        UserError: as there, or learned down-sampling at another scale than x3.
     """
-    content = read_yaml(path)
-    if not any(section in content for section in SECTIONS):
-        return content
-    options = Translated()
-    faults, learned = [], False
-    for key, value in leaves(content):
-        meaning = KEYS.get(key)
-        if value is None and any(f"{known}.".startswith(f"{key}.") for known in KEYS):  # also a section without keys
-            continue
-        if meaning is None:
-            faults.append(f"unknown key {key!r}{did_you_mean(key, KEYS)}")
-        elif isinstance(meaning, Refused):
-            faults.append(f"{key} is not used here ({meaning.why}): remove it")
-        elif isinstance(meaning, Only):
-            if str(value).lower() != meaning.value.lower():
-                faults.append(f"{key} must be {meaning.value}, not {value!r}: {meaning.otherwise}")
-            learned |= key == CONV_DOWN
-        elif options.take(meaning, value, key) != value:
-            faults.append(f"{key} is {value!r}, but {meaning} has been given as {options[meaning]!r} above")
+    options = read_sections(path, KEYS, SECTIONS)
+    learned = dict(leaves(read_yaml(path))).get(CONV_DOWN)
     if learned and str(options.get("scale", 3)) != "3":
-        faults.append(f"{CONV_DOWN}: the down-sampling is learned at x3, and only there")
-    if faults:
-        raise UserError(f"{path}: " + "; ".join(faults))
+        raise UserError(f"{path}: {CONV_DOWN}: the down-sampling is learned at x3, and only there")
     return options
-
-
-def leaves(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted key, value) of everything that is not a section."""
-    for key, value in content.items():
-        if isinstance(value, Mapping):
-            yield from leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

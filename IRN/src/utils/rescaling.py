@@ -10,6 +10,7 @@ import numpy as np
 
 from common import UserError, checkpoint
 from common.checkpoint import Checkpoint, cache_of
+from common.config import EvalOptions, InferOptions
 from common.export import (
     Engine,
     Graph,
@@ -26,7 +27,6 @@ from common.images import to_float
 
 from ..network.inference import Downscale, Upscale
 from ..network.Invnet import COLORS, Hyper, InvRescaleNet
-from ..options.options import EngineOptions
 from .util import draw_z
 
 DIRECTIONS = ("downscale", "upscale")
@@ -159,7 +159,7 @@ def make_rescaler(
     network: InvRescaleNet,
     saved: Checkpoint,
     source: str,
-    options: EngineOptions,
+    options: EvalOptions | InferOptions,
     directions: Sequence[str] = DIRECTIONS,
 ) -> Rescaler:
     """The network of `load_network`, ready for pictures; exports are kept beside the file of the weights."""

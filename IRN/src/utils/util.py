@@ -10,6 +10,7 @@ from mindspore import Tensor, ops
 
 from common import UserError, checkpoint
 from common.checkpoint import Checkpoint, trained
+from common.config import TrainedOptions
 from common.data import validation_folders
 from common.images import Pair, to_float, to_uint8
 from common.metrics import Convention
@@ -21,7 +22,7 @@ from ..network.net_with_loss import FIT_WEIGHT, IRNLoss
 from ..network.official import ROOTS, hyper_of, refuse_other_transforms
 from ..optim.warmup_cosine_annealing_lr import cosine_rate
 from ..optim.warmup_multisteplr import multistep_rate
-from ..options.options import TrainConfig, TrainedOptions
+from ..options.options import TrainConfig
 
 log = logging.getLogger(__name__)
 MODEL = "IRN"

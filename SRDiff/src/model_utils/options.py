@@ -1,30 +1,15 @@
 """Options of SRDiff's programs.
 
-Each program's configuration is put together from the groups below; every option is also a key of a YAML file
-(`--config FILE`). The network's and the recipe's bear the authors' names.
+Each program's configuration adds to what all models have (`common.config`) the network's options and its own; every
+option is also a key of a YAML file (`--config FILE`). The network's and the recipe's bear the authors' names.
 """
 
 import math
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import asdict, replace
+from typing import Any, ClassVar
 
 from common import UserError
-from common.config import (
-    SCALE_OF_CHECKPOINT,
-    DeviceOptions,
-    EncoderStart,
-    NetworkChoice,
-    OptimizerOptions,
-    PictureFolders,
-    RunOptions,
-    StartOptions,
-    StepCount,
-    StepOptions,
-    TrainedChoice,
-    ValidationFolders,
-    again,
-    option,
-)
+from common.config import StepOptions, asked, configuration, option
 
 from ..model.sampling import SAMPLERS
 from ..model.srdiff import PRESETS, Hyper
@@ -35,20 +20,21 @@ OF_SCALE = {0: "diffsr_df2k4x", 2: "diffsr_df2k4x", 4: "diffsr_df2k4x", 8: "diff
 UPDATES = {"diffusion": 400_000, "rrdb": 100_000}
 DEMO_SCALE = 4  # of the weights that come with the repository
 
+HR_FOLDER = option(
+    "",
+    "the folder that div2k_preprocess.py has filled, or one above several of them (data/ with div2k/ and flickr2k/); "
+    "or a folder of HR pictures, or with DIV2K_train_HR/; several: A,B; or a .mindrecord with patches",
+    aliases=("dir_data", "data_path", "dataroot_GT", "dataroot"),
+)
 
-@dataclass(frozen=True)
-class NetworkOptions(NetworkChoice):
+
+@configuration
+class NetworkOptions:
     """What is built: a named network, and what is to be different in it."""
 
-    scale: int = again(
-        NetworkChoice, "scale", 0, help="super resolution scale; default: the model's", choices=(0, 2, 4, 8)
-    )
-    model: str = again(
-        NetworkChoice,
-        "model",
-        help="a named network; default: the authors' of the scale, x4",
-        choices=("", *PRESETS),
-        presets=PRESETS,
+    scale: int = option(0, "super resolution scale; default: the model's", aliases=("sr_scale",), choices=(0, 2, 4, 8))
+    model: str = option(
+        "", "a named network; default: the authors' of the scale, x4", choices=("", *PRESETS), presets=PRESETS
     )
     hidden_size: int = option(0, "channels of the U-Net's first level; 0: the model's", at_least=0, hyper="hidden_size")
     unet_dim_mults: tuple[int, ...] = option(
@@ -82,7 +68,7 @@ class NetworkOptions(NetworkChoice):
         """
         if self.model in AUTHORS and self.scale not in (0, PRESETS[self.model].scale):
             raise UserError(f"{self.model} enlarges x{PRESETS[self.model].scale}, not x{self.scale}")
-        return replace(PRESETS[self.model or OF_SCALE[self.scale]], **self.asked())
+        return replace(PRESETS[self.model or OF_SCALE[self.scale]], **asked(self))
 
     def named(self, scale: int) -> dict[str, Any]:
         """Those that --model alone gives; the authors' are of one scale each."""
@@ -91,29 +77,22 @@ class NetworkOptions(NetworkChoice):
         )
 
 
-@dataclass(frozen=True)
-class DataOptions(PictureFolders):
-    """Which pictures."""
+@configuration
+class TrainConfig(NetworkOptions, StepOptions):
+    """Options of train.py: the authors' values on DF2K."""
 
-    dataset_GT_path: str = again(  # noqa: N815
-        PictureFolders,
-        "dataset_GT_path",
-        help="the folder that div2k_preprocess.py has filled, or one above several of them (data/ with div2k/ and "
-        "flickr2k/); or a folder of HR pictures, or with DIV2K_train_HR/; several: A,B; or a .mindrecord with patches",
+    epsilon: ClassVar[float] = 1e-8
+    weight_decay: ClassVar[float] = 0.0
+    amp_level: ClassVar[str] = "O0"
+    amp_dtype: ClassVar[str] = "float16"
+    loss_scale: ClassVar[float] = 1.0
+
+    dataset_GT_path: str = HR_FOLDER  # noqa: N815
+    val_GT_path: str = option(  # noqa: N815
+        help="HR pictures to look at while training, or a .mindrecord; default: what belongs to the training pictures "
+        "(val/, DIV2K_valid_HR/)"
     )
-
-
-@dataclass(frozen=True)
-class TrainedOptions(TrainedChoice, NetworkOptions, DeviceOptions):
-    """Which trained network. The checkpoint says what it is; a network flag that contradicts it is refused."""
-
-    scale: int = again(NetworkChoice, "scale", 0, help=SCALE_OF_CHECKPOINT, choices=(0, 2, 4, 8))
-
-
-@dataclass(frozen=True)
-class RecipeOptions(StepOptions, OptimizerOptions):
-    """How SRDiff is trained: the authors' values on DF2K."""
-
+    batch_size: int = 64
     stage: str = option(
         "diffusion",
         "what is trained: the noise predictor, or before it the encoder (rrdb) by its head's L1 distance",
@@ -122,53 +101,37 @@ class RecipeOptions(StepOptions, OptimizerOptions):
     fix_rrdb: bool = option(True, "leave the encoder as it is; false: train it as well, with its own L1 distance added")
     random_rrdb: bool = option(False, "go on with an encoder that is neither trained nor to be (to try the machinery)")
     loss_type: str = option("l1", "distance of the noise from its prediction, or the mean square", choices=("l1", "l2"))
-    use_flip: bool = again(StepOptions, "use_flip", False)
+    rrdb_path: str = option(
+        "",
+        "trained encoder to start from: what --stage rrdb leaves, or the authors' file",
+        aliases=("rrdb_ckpt", "train_pretrain_model_G", "pretrain_model_G"),
+    )
+    ckpt_path: str = option(
+        help="weights to start from, of a whole network, or at --stage rrdb of an encoder (the run starts at step 0)",
+        aliases=("checkpoint", "pre_trained"),
+    )
+    use_flip: bool = False
     use_rot: bool = option(False, "turn patches upside down and transpose them, each in half of the cases")
-    max_updates: int = again(
-        StepCount,
-        "niter",
+    max_updates: int = option(
         0,
-        help="optimizer steps, with the batch of one worker; default: the authors', 400,000, of stage rrdb 100,000",
+        "optimizer steps, with the batch of one worker; default: the authors', 400,000, of stage rrdb 100,000",
         aliases=("niter",),
         at_least=0,
     )
-    lr: float = again(OptimizerOptions, "lr", 2e-4)
+    lr: float = 2e-4
     decay_steps: int = option(200_000, "steps after which the rate is halved, again and again; 0: never", at_least=0)
-    gclip: float = again(
-        OptimizerOptions,
-        "gclip",
-        help="largest norm of the gradient; 0: no clip (the authors' files say 10, which their code never applies)",
+    gclip: float = option(
+        help="largest norm of the gradient; 0: no clip (the authors' files say 10, which their code never applies)"
     )
-
-
-@dataclass(frozen=True)
-class TrainConfig(
-    DataOptions, ValidationFolders, NetworkOptions, EncoderStart, StartOptions, RunOptions, RecipeOptions, DeviceOptions
-):
-    """Options of train.py."""
-
-    val_GT_path: str = again(  # noqa: N815
-        ValidationFolders,
-        "val_GT_path",
-        help="HR pictures to look at while training, or a .mindrecord; default: what belongs to the training pictures "
-        "(val/, DIV2K_valid_HR/)",
-    )
-    batch_size: int = again(RunOptions, "batch_size", 64)
     val_noises: int = option(
         8, "how many steps of the chain, evenly spread, the noise in each patch is predicted at", at_least=1
     )
     val_sampler: str = option("ddim", "how pictures are sampled then", choices=SAMPLERS)
     val_steps: int = option(10, "steps of the chain that are made for it; 0: all", at_least=0)
-    seed: int = again(RunOptions, "seed", 10)
-    save_dir: str = again(RunOptions, "save_dir", "runs/SRDiff")
-    name: str = again(RunOptions, "name", help="name of the run; default: model, scale and stage")
-    ckpt_path: str = again(
-        StartOptions,
-        "ckpt_path",
-        help="weights to start from, of a whole network, or at --stage rrdb of an encoder (the run starts at step 0)",
-        aliases=("checkpoint", "pre_trained"),
-    )
-    ckpt_save_max: int = again(RunOptions, "ckpt_save_max", 3)
+    seed: int = 10
+    save_dir: str = "runs/SRDiff"
+    name: str = option(help="name of the run; default: model, scale and stage")
+    ckpt_save_max: int = 3
 
     @property
     def updates(self) -> int:

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from common.checkpoint import cache_of, digest_of
+from common.config import TrainedOptions
 
 from ..model.srdiff import Hyper, SRDiffNet
 from . import util
 from .graphs import prepare
-from .options import TrainedOptions
 
 
 class Trained(NamedTuple):

@@ -1,64 +1,54 @@
 """Options of the programs that use a trained network: eval.py, infer.py and export.py."""
 
-from dataclasses import dataclass
-
 from common import UserError
 from common.config import (
+    DATA_NAME,
     FIGURES_OF_SAMPLES,
-    SEED_OF_RESULTS,
+    LR_FOLDER,
+    RESULTS_NAME,
+    RESULTS_SEED,
     TEST_SETS,
-    BorderOptions,
-    EngineChoice,
+    EvalOptions,
     ExportOptions,
-    NamingOptions,
-    TableOptions,
-    TileChoice,
-    again,
+    InferOptions,
+    configuration,
     did_you_mean,
     option,
 )
 
 from ..model.sampling import SAMPLERS
 from .graphs import GRAPHS
-from .options import DataOptions, TrainedOptions
+from .options import HR_FOLDER, NetworkOptions
 from .sampling import Way
 
 FEW = 10  # steps that infer.py makes of the chain, where the sampler allows it
+BLENDED_TILE = option(
+    help="side of the tiles, in LR pixels, which are blended into one picture at each step of the chain; 0: whole "
+    "pictures while they fit, tiles beyond"
+)
 
 
-@dataclass(frozen=True)
-class TileOptions(TileChoice, EngineChoice):
-    """What computes."""
-
-    tile: int = again(
-        TileChoice,
-        "tile",
-        help="side of the tiles, in LR pixels, which are blended into one picture at each step of the chain; 0: whole "
-        "pictures while they fit, tiles beyond",
-    )
-
-
-@dataclass(frozen=True)
-class EvalConfig(TableOptions, BorderOptions, TileOptions, DataOptions, TrainedOptions):
+@configuration
+class EvalConfig(EvalOptions, NetworkOptions):
     """Options of eval.py."""
 
-    data_test: str = option("", TEST_SETS)
+    dataset_GT_path: str = HR_FOLDER  # noqa: N815
+    dataset_LQ_path: str = LR_FOLDER  # noqa: N815
+    data_name: str = DATA_NAME
+    data_test: str = TEST_SETS
+    tile: int = BLENDED_TILE
     sampler: tuple[str, ...] = option(
         ("ddpm",), "ways through the chain, as ddpm,ddim,dpm; each with each number of steps"
     )
     steps: tuple[int, ...] = option((0,), "steps that are made of the chain, as 100,20,10,5; 0: all")
     samples: int = option(1, FIGURES_OF_SAMPLES, aliases=("draws",), at_least=1)
-    seed: int = option(10, SEED_OF_RESULTS, at_least=0, below=2**32)
+    seed: int = RESULTS_SEED
     cut_to: int = option(
         8, "HR pictures are cut to sides that are multiples of it, 8 as the authors' (and of the scale)", at_least=1
     )
-    crop: int = again(
-        BorderOptions, "crop", 0, help="border left out of PSNR-Y and SSIM-Y; 0 as the seed's, -1: the scale"
-    )
-    output: str = again(
-        TableOptions, "output", help="folder for the tables and pictures; default: a new one under runs/SRDiff"
-    )
-    name: str = option("", "name of that new folder; default: the data sets and the scale")
+    crop: int = option(0, "border left out of PSNR-Y and SSIM-Y; 0 as the seed's, -1: the scale")
+    output: str = option(help="folder for the tables and pictures; default: a new one under runs/SRDiff")
+    name: str = RESULTS_NAME
 
     def __post_init__(self) -> None:
         """Refuse what is no way through the chain.
@@ -86,12 +76,13 @@ class EvalConfig(TableOptions, BorderOptions, TileOptions, DataOptions, TrainedO
         return list(dict.fromkeys(Way(sampler, count) for sampler in self.sampler for count in counts))
 
 
-@dataclass(frozen=True)
-class InferConfig(NamingOptions, TileOptions, TrainedOptions):
+@configuration
+class InferConfig(InferOptions, NetworkOptions):
     """Options of infer.py."""
 
+    tile: int = BLENDED_TILE
     samples: int = option(1, "pictures to make of each, name_1, name_2 ..., and a sheet of them", at_least=1)
-    seed: int = option(10, SEED_OF_RESULTS, at_least=0, below=2**32)
+    seed: int = RESULTS_SEED
     sampler: str = option(
         "ddim",
         "way through the chain: ddpm, the paper's, takes all of its steps for the finest detail; ddim and dpm are made "
@@ -116,12 +107,7 @@ class InferConfig(NamingOptions, TileOptions, TrainedOptions):
         "new; -1: half of the chain, as in the paper",
         at_least=-1,
     )
-    suffix: str = again(
-        NamingOptions,
-        "suffix",
-        "",
-        help="added to each name; {scale} is put in; default: _x{scale}, of what is fused _fused",
-    )
+    suffix: str = option("", "added to each name; {scale} is put in; default: _x{scale}, of what is fused _fused")
 
     def way(self, timesteps: int) -> Way:
         """How the chain is run.
@@ -164,8 +150,8 @@ class InferConfig(NamingOptions, TileOptions, TrainedOptions):
             raise UserError("--weight holds shares from 0 to 1")
 
 
-@dataclass(frozen=True)
-class ExportConfig(ExportOptions, TrainedOptions):
+@configuration
+class ExportConfig(ExportOptions, NetworkOptions):
     """Options of export.py."""
 
     graph: str = option("both", "which graph to write", choices=("both", *GRAPHS))

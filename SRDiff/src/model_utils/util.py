@@ -6,10 +6,11 @@ from typing import Any
 
 from common import UserError
 from common.checkpoint import Checkpoint, load_into, trained
+from common.config import TrainedOptions, asked
 
 from ..model.srdiff import Hyper, SRDiffNet
 from . import official
-from .options import DEMO_SCALE, TrainedOptions
+from .options import DEMO_SCALE
 
 MODEL = "SRDiff"
 DEMO_WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
@@ -73,7 +74,7 @@ def load_network(options: TrainedOptions) -> tuple[SRDiffNet, Checkpoint, str]:
 def hyper_of(saved: Checkpoint, source: str, options: TrainedOptions) -> Hyper:
     """What a checkpoint says of its network, or what can be read off its weights."""
     meta = saved.meta.get("hyper")
-    return Hyper(**meta) if meta else official.hyper_of(saved.weights, source, options.asked())
+    return Hyper(**meta) if meta else official.hyper_of(saved.weights, source, asked(options))
 
 
 def read(path: str) -> Checkpoint:

@@ -2,23 +2,21 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 from common import UserError
 
 from . import moxing_adapter
-from .config import ModelArtsOptions
 from .local_adapter import get_device_id
+from .options import TrainConfig
 from .yml import PATHS
 
 __all__ = ["get_device_id", "workplace"]
-T = TypeVar("T", bound=ModelArtsOptions)
 
 
 @contextlib.contextmanager
-def workplace(options: T) -> Iterator[T]:
+def workplace(options: TrainConfig) -> Iterator[TrainConfig]:
     """The options with paths of this machine.
 
     As a ModelArts job the data set is copied to `data_path` first, where relative paths in the options then lie, or the
@@ -34,9 +32,7 @@ def workplace(options: T) -> Iterator[T]:
     if not options.data_url or not options.train_url:
         raise UserError("--enable_modelarts needs --data_url (data set) and --train_url (place of the run folders)")
     moxing_adapter.sync_data(options.data_url, options.data_path)
-    present = {field.name for field in fields(options)}
-    given = {name: getattr(options, name) for name in PATHS if name in present}
-    changes = {name: str(Path(options.data_path) / path) for name, path in given.items() if path}
+    changes = {name: str(Path(options.data_path) / path) for name in PATHS if (path := getattr(options, name))}
     changes.setdefault("dataset_GT_path", options.data_path)
     try:
         yield replace(options, save_dir=options.output_path, **changes)

@@ -129,6 +129,6 @@ def find_lr(given: str, job: Job, scale: int) -> Path:
     return found[0]
 
 
-def result_name(stem: str, options: DecodeConfig, hyper: Hyper, number: str = "") -> str:
+def result_name(stem: str, options: DecodeConfig | InterpolateConfig, hyper: Hyper, number: str = "") -> str:
     """`baby` -> `baby_x4.png`."""
     return f"{stem}{options.suffix.replace('{scale}', str(hyper.scale))}{number}.{options.format}"

@@ -1,37 +1,20 @@
 """Options of SRFlow's programs.
 
-Each program's configuration is put together from the groups below. A file (`--opt FILE` or `--config FILE`) may hold
-the options under their own names, or in the sections of the authors' files, which `yml.py` translates. One such file
-serves training and evaluation: each program takes from it what concerns it (`CONFIG_PART`).
+Each program's configuration adds to what all models have (`common.config`) the network's options and its own. A file
+(`--opt FILE` or `--config FILE`) may hold the options under their own names, or in the sections of the authors' files,
+which `yml.py` translates. One such file serves training and evaluation: each program takes from it what concerns it
+(`CONFIG_PART`).
 """
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any, ClassVar
 
 from common import UserError
-from common.config import (
-    SCALE_OF_CHECKPOINT,
-    AdamOptions,
-    DeviceOptions,
-    EncoderStart,
-    EngineChoice,
-    NetworkChoice,
-    PictureFolders,
-    RunOptions,
-    StartOptions,
-    StepCount,
-    StepOptions,
-    TileChoice,
-    TrainedChoice,
-    ValidationFolders,
-    again,
-    option,
-)
+from common.config import StepOptions, asked, configuration, option
 
 from ..model.SRFlowNet import PRESETS, Hyper
 from . import yml
-from .config import ModelArtsOptions
 
 STAGES = ("flow", "rrdb")
 # The authors' networks for any picture; they have none for x2, which is x4's with a level less.
@@ -43,23 +26,18 @@ SMALL = {
 }
 NAMED = {**PRESETS, **SMALL}
 DEMO_SCALE = 4  # of the weights that come with the repository
+HR_ALIASES = ("dir_data", "dataroot_GT", "dataroot")  # data_path is ModelArts'
 
 
-@dataclass(frozen=True)
-class NetworkOptions(NetworkChoice):
+@configuration
+class NetworkOptions:
     """What is built: a named network, and what is to be different in it."""
 
     CONFIG_PART: ClassVar[str] = "trained"  # what concerns this program in an authors' file: see yml.py
 
-    scale: int = again(
-        NetworkChoice, "scale", 0, help="super resolution scale; default: the model's", choices=(0, 2, 4, 8)
-    )
-    model: str = again(
-        NetworkChoice,
-        "model",
-        help="a named network; default: the authors' of the scale, x4",
-        choices=("", *NAMED),
-        presets=NAMED,
+    scale: int = option(0, "super resolution scale; default: the model's", aliases=("sr_scale",), choices=(0, 2, 4, 8))
+    model: str = option(
+        "", "a named network; default: the authors' of the scale, x4", choices=("", *NAMED), presets=NAMED
     )
     num_features: int = option(
         0, "channels of the encoder; 0: the model's", aliases=("nf",), at_least=0, hyper="num_features"
@@ -96,7 +74,7 @@ class NetworkOptions(NetworkChoice):
         """
         if self.model in PRESETS and self.scale not in (0, PRESETS[self.model].scale):
             raise UserError(f"{self.model} enlarges x{PRESETS[self.model].scale}, not x{self.scale}")
-        return replace(rescaled(self.model or OF_SCALE[self.scale], self.scale), **self.asked())
+        return replace(rescaled(self.model or OF_SCALE[self.scale], self.scale), **asked(self))
 
     def named(self, scale: int) -> dict[str, Any]:
         """Those that --model alone gives; the authors' are of one scale each. The bound may be another each time."""
@@ -122,33 +100,20 @@ def rescaled(name: str, scale: int) -> Hyper:
     return replace(hyper, scale=hyper.scale * 2**doublings, levels=hyper.levels + doublings)
 
 
-@dataclass(frozen=True)
-class DataOptions(PictureFolders):
-    """Which pictures."""
+@configuration
+class TrainConfig(NetworkOptions, StepOptions):
+    """Options of train.py: the authors' values."""
 
-    dataset_GT_path: str = again(  # noqa: N815
-        PictureFolders,
-        "dataset_GT_path",
-        aliases=("dir_data", "dataroot_GT", "dataroot"),  # data_path is ModelArts'
+    CONFIG_PART: ClassVar[str] = "train"
+    amp_level: ClassVar[str] = "O0"
+    amp_dtype: ClassVar[str] = "float16"
+    loss_scale: ClassVar[float] = 1.0
+
+    dataset_GT_path: str = option(aliases=HR_ALIASES)  # noqa: N815
+    val_GT_path: str = option(  # noqa: N815
+        help="HR pictures to look at while training, or a .mindrecord; default: what belongs to the training pictures"
     )
-
-
-@dataclass(frozen=True)
-class TrainedOptions(TrainedChoice, NetworkOptions, DeviceOptions):
-    """Which trained network. The checkpoint says what it is; a network flag that contradicts it is refused."""
-
-    scale: int = again(NetworkChoice, "scale", 0, help=SCALE_OF_CHECKPOINT, choices=(0, 2, 4, 8))
-
-
-@dataclass(frozen=True)
-class EngineOptions(TileChoice, EngineChoice):
-    """What computes."""
-
-
-@dataclass(frozen=True)
-class RecipeOptions(StepCount, StepOptions, AdamOptions):
-    """How SRFlow is trained: the authors' values."""
-
+    batch_size: int = 12
     stage: str = option(
         "flow", "what is trained: the flow, or before it the encoder (rrdb) by its head's L1 distance", choices=STAGES
     )
@@ -158,12 +123,17 @@ class RecipeOptions(StepCount, StepOptions, AdamOptions):
         "the authors' released code does whatever its files say",
         at_least=0,
     )
-    lr: float = again(
-        AdamOptions,
-        "lr",
-        0.0,
-        help="learning rate; default: the authors', 2.5e-4, at x8 5e-4, of stage rrdb 2e-4",
+    rrdb_path: str = option(
+        "",
+        "trained encoder to start from: what --stage rrdb leaves, or the authors' file",
+        aliases=("rrdb_ckpt", "train_pretrain_model_G", "pretrain_model_G"),
     )
+    ckpt_path: str = option(
+        help="weights to start from, of a whole network, or at --stage rrdb of an encoder (the run starts at step 0)",
+        aliases=("checkpoint", "pre_trained"),
+    )
+    niter: int = option(200_000, "optimizer steps, with the batch of one worker", aliases=("max_updates",), at_least=1)
+    lr: float = option(0.0, "learning rate; default: the authors', 2.5e-4, at x8 5e-4, of stage rrdb 2e-4")
     lr_steps_rel: tuple[float, ...] = option((0.5, 0.75, 0.9, 0.95), "shares of niter at which the rate falls")
     lr_steps: tuple[int, ...] = option(
         (), "steps at which the rate falls, instead of lr_steps_rel", instead_of=("lr_steps_rel",)
@@ -178,42 +148,24 @@ class RecipeOptions(StepCount, StepOptions, AdamOptions):
     train_RRDB_delay: float = option(  # noqa: N815
         0.5, "share of niter after which a waiting encoder is trained as well; 1: never", at_least=0
     )
-    beta2: float = again(
-        AdamOptions,
-        "beta2",
-        help="Adam's decay of the mean squared gradient (the authors' files say 0.99, which their code ignores)",
+    beta2: float = option(
+        help="Adam's decay of the mean squared gradient (the authors' files say 0.99, which their code ignores)"
     )
-
-
-@dataclass(frozen=True)
-class TrainConfig(
-    DataOptions, ValidationFolders, NetworkOptions, EncoderStart, StartOptions, RunOptions, RecipeOptions,
-    DeviceOptions, ModelArtsOptions,
-):  # fmt: skip
-    """Options of train.py."""
-
-    CONFIG_PART: ClassVar[str] = "train"
-
-    val_GT_path: str = again(  # noqa: N815
-        ValidationFolders,
-        "val_GT_path",
-        help="HR pictures to look at while training, or a .mindrecord; default: what belongs to the training pictures",
-    )
-    batch_size: int = again(RunOptions, "batch_size", 12)
-    test_every: int = again(RunOptions, "test_every", 40_000)
-    test_pictures: int = again(RunOptions, "test_pictures", 20)
+    test_every: int = 40_000
+    test_pictures: int = 20
     val_heats: tuple[float, ...] = option((0.0, 0.5, 0.75, 1.0), "deviations of the latents to sample with then")
     val_samples: int = option(3, "samples of each picture and heat", at_least=1)
-    seed: int = again(RunOptions, "seed", 10)
-    save_dir: str = again(RunOptions, "save_dir", "runs/SRFlow")
-    name: str = again(RunOptions, "name", help="name of the run; default: model, scale and stage")
-    ckpt_path: str = again(
-        StartOptions,
-        "ckpt_path",
-        help="weights to start from, of a whole network, or at --stage rrdb of an encoder (the run starts at step 0)",
-        aliases=("checkpoint", "pre_trained"),
-    )
-    save_checkpoint_freq: int = again(StepOptions, "save_checkpoint_freq", 1000)
+    seed: int = 10
+    save_dir: str = "runs/SRFlow"
+    name: str = option(help="name of the run; default: model, scale and stage")
+    save_checkpoint_freq: int = 1000
+
+    # Data and results in the storage (OBS) of Huawei's cloud; see `device_adapter.workplace`.
+    enable_modelarts: bool = option(False, "run as a ModelArts job: copy data from OBS and the run back to it")
+    data_url: str = option("", "ModelArts: where the data set is, as obs://bucket/DF2K-4X")
+    train_url: str = option("", "ModelArts: where the run folders go, as obs://bucket/runs")
+    data_path: str = option("/cache/data", "ModelArts: folder of this machine that data_url is copied to")
+    output_path: str = option("/cache/train", "ModelArts: folder of this machine whose content goes to train_url")
 
     def learning_rate(self, scale: int) -> float:
         """The first rate."""

@@ -7,11 +7,11 @@ import numpy as np
 
 from common import UserError
 from common.checkpoint import Checkpoint, CheckpointError, cache_of, digest_of, weights_of
+from common.config import TrainedOptions
 
 from ..model.folding import fold, shapes
 from ..model.SRFlowNet import Hyper, SRFlowNet
 from . import util
-from .options import TrainedOptions
 
 FORM, INFERENCE = "form", "inference"  # what the metadata of a converted checkpoint say
 

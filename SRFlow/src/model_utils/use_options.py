@@ -1,39 +1,46 @@
 """Options of the programs that use a trained network: eval.py, infer.py, export.py and train2test.py."""
 
-from dataclasses import dataclass
+from typing import ClassVar
 
 from common import UserError
 from common.config import (
+    ANY_FORMAT,
+    DATA_NAME,
+    DEVICE_TARGET,
     FIGURES_OF_SAMPLES,
-    SEED_OF_RESULTS,
+    HR_FOLDER,
+    LR_FOLDER,
+    RESULTS_NAME,
+    RESULTS_SEED,
     TEST_SETS,
-    BorderOptions,
-    DeviceOptions,
+    EvalOptions,
     ExportOptions,
-    InputOptions,
-    NamingOptions,
-    TableOptions,
-    again,
+    InferOptions,
+    configuration,
     option,
 )
 
-from .options import DataOptions, EngineOptions, TrainedOptions, ValidationFolders
+from .options import HR_ALIASES, NetworkOptions
 
 GRAPHS = ("decode", "encode")
 HEAT = 0.9  # the authors'
+LATENTS = option(help="a file of latents (.npz), or a folder of them; --input may be left out, and several typed")
 
 
-@dataclass(frozen=True)
-class EvalConfig(TableOptions, BorderOptions, EngineOptions, DataOptions, TrainedOptions):
+@configuration
+class EvalConfig(EvalOptions, NetworkOptions):
     """Options of eval.py."""
 
+    dataset_GT_path: str = option("", HR_FOLDER.metadata["help"], aliases=HR_ALIASES)  # noqa: N815
+    dataset_LQ_path: str = LR_FOLDER  # noqa: N815
+    data_name: str = DATA_NAME
+    data_test: str = TEST_SETS
     val_GT_path: str = option(  # noqa: N815
         "",
         "what is measured when dataset_GT_path is not given: the patches of a yml file's datasets.val",
         instead_of=("dataset_GT_path",),
     )
-    val_LQ_path: str = again(ValidationFolders, "val_LQ_path")  # noqa: N815
-    data_test: str = option("", TEST_SETS)
+    val_LQ_path: str = option("", "their LR pictures; default: what is beside HR, else MATLAB's bicubic")  # noqa: N815
     protocol: str = option(
         "auto",
         "table: all figures of whole pictures; patches: the seed's lines, PSNR and SSIM of each patch and their means; "
@@ -43,12 +50,10 @@ class EvalConfig(TableOptions, BorderOptions, EngineOptions, DataOptions, Traine
     heat: float = option(HEAT, "standard deviation of the latents", at_least=0)
     heats: tuple[float, ...] = option((), "several of them, as 0,0.5,0.9; default: heat alone", instead_of=("heat",))
     samples: int = option(1, FIGURES_OF_SAMPLES, aliases=("draws",), at_least=1)
-    seed: int = option(10, SEED_OF_RESULTS, at_least=0, below=2**32)
+    seed: int = RESULTS_SEED
     nll: bool = option(True, "measure the likelihood of the HR pictures as well")
-    output: str = again(
-        TableOptions, "output", help="folder for the tables and pictures; default: a new one under runs/SRFlow"
-    )
-    name: str = option("", "name of that new folder; default: the data sets and the scale")
+    output: str = option(help="folder for the tables and pictures; default: a new one under runs/SRFlow")
+    name: str = RESULTS_NAME
 
     def all_heats(self) -> tuple[float, ...]:
         """The heats to measure, each once.
@@ -62,13 +67,8 @@ class EvalConfig(TableOptions, BorderOptions, EngineOptions, DataOptions, Traine
         return heats
 
 
-@dataclass(frozen=True)
-class InferOptions(InputOptions, EngineOptions, TrainedOptions):
-    """What all of infer.py's commands take."""
-
-
-@dataclass(frozen=True)
-class EnlargeConfig(NamingOptions, InferOptions):
+@configuration
+class EnlargeConfig(InferOptions, NetworkOptions):
     """Options of infer.py without a command: pictures are enlarged."""
 
     heat: float | None = option(
@@ -78,49 +78,50 @@ class EnlargeConfig(NamingOptions, InferOptions):
         at_least=0,
     )
     samples: int = option(1, "pictures to make of each, name_1, name_2 ..., and a sheet of them", at_least=1)
-    seed: int = option(10, SEED_OF_RESULTS, at_least=0, below=2**32)
+    seed: int = RESULTS_SEED
     save_latents: bool = option(False, "write the latents of each sample as well, for infer.py interpolate")
 
 
-@dataclass(frozen=True)
-class EncodeConfig(InferOptions):
+@configuration
+class EncodeConfig(InferOptions, NetworkOptions):
     """Options of infer.py encode."""
 
+    suffix: ClassVar[str] = ""
+    format: ClassVar[str] = ""
     lr: str = option("", "LR picture, or folder of LR pictures of the same names; default: MATLAB's bicubic of HR")
 
 
-@dataclass(frozen=True)
-class DecodeConfig(NamingOptions, InferOptions):
+@configuration
+class DecodeConfig(InferOptions, NetworkOptions):
     """Options of infer.py decode."""
 
-    input: str = again(
-        InputOptions,
-        "input",
-        help="a file of latents (.npz), or a folder of them; --input may be left out, and several typed",
-    )
-    format: str = again(NamingOptions, "format", "png", help="of the results", choices=("png", "jpg", "bmp", "webp"))
+    input: str = LATENTS
+    format: str = ANY_FORMAT
 
 
-@dataclass(frozen=True)
-class InterpolateConfig(DecodeConfig):
+@configuration
+class InterpolateConfig(InferOptions, NetworkOptions):
     """Options of infer.py interpolate."""
 
+    input: str = LATENTS
+    format: str = ANY_FORMAT
     steps: int = option(5, "pictures to make, the two ends among them", at_least=2)
 
 
-@dataclass(frozen=True)
-class ExportConfig(ExportOptions, TrainedOptions):
+@configuration
+class ExportConfig(ExportOptions, NetworkOptions):
     """Options of export.py."""
 
     graph: str = option("both", "which graph to write", choices=("both", *GRAPHS))
     file_name: str = option("srflow", "name of the files to write; _decode or _encode and the ending are added")
 
 
-@dataclass(frozen=True)
-class ConvertConfig(DeviceOptions):
+@configuration
+class ConvertConfig:
     """Options of train2test.py."""
 
     train_path: str = option(
         "", "checkpoint that training wrote, or the authors' .pth", aliases=("ckpt_path", "checkpoint")
     )
     test_path: str = option("", "file to write: .ckpt or .safetensors")
+    device_target: str = DEVICE_TARGET

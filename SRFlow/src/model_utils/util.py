@@ -9,11 +9,12 @@ import numpy as np
 
 from common import UserError
 from common.checkpoint import Checkpoint, trained
+from common.config import TrainedOptions
 
 from ..model.SRFlowNet import Hyper, SRFlowNet
 from ..model.SRFlowNet import load_weights as put_weights
 from . import official
-from .options import DEMO_SCALE, TrainedOptions
+from .options import DEMO_SCALE
 
 MODEL = "SRFlow"
 DEMO_WEIGHTS = Path(__file__).resolve().parents[2] / "weights"

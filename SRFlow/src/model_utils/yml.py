@@ -1,16 +1,13 @@
-"""The authors' and the seed's yml files: every key is an option of ours, a value that we insist on, or refused.
+"""The authors' and the seed's yml files: what each key is here.
 
 One file serves training and evaluation, so a key may concern one of the two programs only.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from common import UserError
-from common.config import Translated, did_you_mean, read_yaml
+from common.config import Meaning, Only, Refused, Translated, read_sections
 
 from .config import find_config
 
@@ -24,19 +21,6 @@ class By(NamedTuple):
     trained: str = ""
 
 
-class Only(NamedTuple):
-    """A key that is accepted with one value."""
-
-    value: str
-    otherwise: str  # why no other
-
-
-class Refused(NamedTuple):
-    """A key that cannot be honoured."""
-
-    why: str
-
-
 _COLORS = Only("3", "pictures are RGB")
 _RATE = Refused("the rate is lr_G and falls by lr_gamma at lr_steps_rel")
 _ENCODER = By(train="rrdb_path")
@@ -45,8 +29,7 @@ _DATA = {
     "color": Only("RGB", "pictures are read as RGB"),
     "quant": By(train="quant"),
 }
-BETA2 = "train.beta2"
-KEYS: dict[str, str | By | Only | Refused] = {
+KEYS: dict[str, Meaning | By] = {
     "name": By(train="name"),
     "model": Only("SRFlow", "there is no other model here"),
     "distortion": Only("sr", "SRFlow enlarges pictures"),
@@ -130,69 +113,36 @@ PATHS = ("dataset_GT_path", "dataset_LQ_path", "val_GT_path", "val_LQ_path", "ck
 
 
 def read(path: str, program: type) -> dict[str, Any]:
-    """The options of `program`, a configuration class, that a file gives, by our names; `~` leaves one at its default.
+    """The options of `program`, a configuration class, that a file gives, by our names, see `read_sections`.
 
-    A file without any of the authors' sections holds options by our names already, as a run's config.yaml does.
     Relative paths count from the current folder, or from the file's where there is nothing.
 
     Raises:
-        UserError: unreadable, unknown keys, two keys that contradict each other, or values that cannot be honoured.
+        UserError: as there.
     """
     file = find_config(path)
-    content = read_yaml(file)
-    if not any(section in content for section in SECTIONS):
-        return content
-    options = Translated()
-    faults = []
-    for key, value in leaves(content):
-        meaning = KEYS.get(key)
-        if value is None and any(f"{known}.".startswith(f"{key}.") for known in KEYS):  # also a section without keys
-            continue
-        if meaning is None:
-            faults.append(f"unknown key {key!r}{did_you_mean(key, KEYS)}")
-        elif isinstance(meaning, Refused):
-            faults.append(f"{key} is not used here ({meaning.why}): remove it")
-        elif isinstance(meaning, Only):
-            if str(value).lower() != meaning.value.lower():
-                faults.append(f"{key} must be {meaning.value}, not {value!r}: {meaning.otherwise}")
-        elif (name := option_of(meaning, program)) and not is_without_effect(key, value):
-            value = located(value, file) if name in PATHS else value
-            if options.take(name, value, key) != value:
-                faults.append(f"{key} is {value!r}, but {name} has been given as {options[name]!r} above")
-    if faults:
-        raise UserError(f"{file}: " + "; ".join(faults))
+    options = read_sections(file, {key: of_program(meaning, program) for key, meaning in KEYS.items()}, SECTIONS)
+    if not isinstance(options, Translated):
+        return options
+    if options.get("beta2") == "0.99":
+        log.warning(
+            "beta2 is 0.999 as in the authors' runs: their code overlooks the 0.99 of their files (--beta2 sets it)"
+        )
+        del options["beta2"]
+    options.update({name: located(options[name], file) for name in PATHS if name in options})
     for name, other in INSTEAD if program.CONFIG_PART == "trained" else ():
         if name in options:
             options.pop(other, None)
     return options
 
 
-def option_of(meaning: str | By, program: type) -> str:
-    """The option of this program that a key means; empty when the key concerns another one."""
-    name = meaning if isinstance(meaning, str) else getattr(meaning, program.CONFIG_PART)
-    return name if name in {field.name for field in fields(program)} else ""
-
-
-def is_without_effect(key: str, value: str) -> bool:
-    """Whether it is the authors' beta2, which their files give and their code overlooks; a line says so."""
-    if key != BETA2 or value != "0.99":
-        return False
-    log.warning(
-        "beta2 is 0.999 as in the authors' runs: their code overlooks the 0.99 of their files (--beta2 sets it)"
-    )
-    return True
+def of_program(meaning: Meaning | By, program: type) -> Meaning:
+    """What a key means to this program; None when it concerns another one."""
+    meaning = getattr(meaning, program.CONFIG_PART) if isinstance(meaning, By) else meaning
+    return None if isinstance(meaning, str) and meaning not in program.__dataclass_fields__ else meaning
 
 
 def located(value: Any, file: Path) -> Any:
     """A relative path from where it leads somewhere: the current folder, or that of the configuration."""
     beside = file.parent / str(value)
     return str(beside) if not Path(str(value)).exists() and beside.exists() else value
-
-
-def leaves(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted key, value) of everything that is not a section."""
-    for key, value in content.items():
-        if isinstance(value, Mapping):
-            yield from leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

@@ -15,10 +15,10 @@ from CSNLN import infer
 from CSNLN.src import attention_picture, inference, onnx_graph
 from CSNLN.src.attention import CrossScaleAttention, NonLocalAttention
 from CSNLN.src.chop import chopped
+from CSNLN.src.config import EvalConfig, ExportConfig, InferConfig
 from CSNLN.src.CSNLN import Hyper
 from CSNLN.src.dataset.common import Upscaler
 from CSNLN.src.inference import Eager, make_upscaler, set_rows
-from CSNLN.src.use_options import EngineOptions, EvalConfig, ExportConfig, InferConfig
 
 
 def run(*arguments):
@@ -151,7 +151,7 @@ def test_the_bar_counts_the_runs(used, monkeypatch, options):  # noqa: F811
             return [np.zeros((1, 3, *(2 * side for side in arrays[0].shape[2:])), np.float32)]
 
     monkeypatch.setattr(inference, "make_engine", lambda kind, *arguments: Counting(*arguments))
-    enlarge, _ = make_upscaler(used[2], EngineOptions(**options))
+    enlarge, _ = make_upscaler(used[2], InferConfig(**options))
     enlarge(picture(150, 30), lambda total: totals.append(total) or Bar())
     assert sum(done) == len(runs) == totals[0]
     assert len(runs) == {"{}": 4}.get(str(options), 1 if "chop" in options else 32)

@@ -9,9 +9,9 @@ from mindspore import Tensor
 from ci.tests.common.test_pth import dict_of, storage, tensor, write_legacy, write_zip
 from common import UserError
 from common.checkpoint.fitting import CheckpointError
+from CSNLN.src.config import InferConfig
 from CSNLN.src.CSNLN import CSNLN, Hyper
 from CSNLN.src.official import hyper_of
-from CSNLN.src.use_options import InferConfig
 from CSNLN.src.utils import load_network, load_weights
 
 RESIZING = {2: 6, 3: 9, 4: 8}  # kernels

@@ -10,9 +10,8 @@ from ci.tests.training import words as training_words
 from common import UserError
 from common.config import options as config
 from CSNLN.src import training
-from CSNLN.src.config import DEFAULT_CONFIG, SHAPE, TrainConfig, parse
+from CSNLN.src.config import DEFAULT_CONFIG, PROGRAMS, SHAPE, EvalConfig, ExportConfig, InferConfig, TrainConfig, parse
 from CSNLN.src.CSNLN import Hyper
-from CSNLN.src.use_options import PROGRAMS, EvalConfig, ExportConfig, InferConfig
 
 
 def of(cls, *words):

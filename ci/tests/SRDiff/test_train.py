@@ -24,7 +24,8 @@ from SRDiff import train
 from SRDiff.src.dataset.patches import training_stream
 from SRDiff.src.model.srdiff import Hyper, SRDiffNet
 from SRDiff.src.model_utils import training, util, validating
-from SRDiff.src.model_utils.options import TrainConfig, TrainedOptions
+from SRDiff.src.model_utils.options import TrainConfig
+from SRDiff.src.model_utils.use_options import EvalConfig
 
 HYPER = Hyper(2, 8, (1,), 4, 2, 20)
 NETWORK = {
@@ -313,7 +314,7 @@ def test_going_on_with_the_latest_run(begun, noise_run, tmp_path, caplog):
 
 def test_checkpoint_is_what_other_programs_take(noise_run):
     path = str(noise_run / "ckpt" / "last.ckpt")
-    network, saved, source = util.load_network(TrainedOptions(ckpt_path=path))
+    network, saved, source = util.load_network(EvalConfig(ckpt_path=path))
     assert (network.hyper, source) == (HYPER, path)
     assert_same(weights_of(network), saved.weights)
 

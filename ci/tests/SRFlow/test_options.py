@@ -13,27 +13,16 @@ from common import UserError
 from common.checkpoint import trained
 from common.checkpoint.files import Checkpoint
 from common.checkpoint.fitting import CheckpointError
+from common.config import asked
 from common.config import options as config
-from common.config.options import option
 from SRFlow.src.model.SRFlowNet import PRESETS, Hyper
 from SRFlow.src.model_utils import official, util, yml
 from SRFlow.src.model_utils.config import MODEL_FOLDER
-from SRFlow.src.model_utils.options import NAMED, DataOptions, NetworkOptions, TrainConfig, TrainedOptions
+from SRFlow.src.model_utils.options import NAMED, NetworkOptions, TrainConfig
 from SRFlow.src.model_utils.use_options import EvalConfig
-from SRFlow.src.model_utils.yml import KEYS, By, Only, Refused, leaves, read
+from SRFlow.src.model_utils.yml import KEYS, By, Only, Refused, read
 
 SHIPPED = {f"{name}.yml": hyper for name, hyper in PRESETS.items()}
-
-
-@dataclasses.dataclass(frozen=True)
-class SomeEvaluation(DataOptions, TrainedOptions):
-    """A program that uses a trained network, with the options that the files know of."""
-
-    val_GT_path: str = option("", "patches")  # noqa: N815
-    val_LQ_path: str = option("", "their LR patches")  # noqa: N815
-    heat: float = option(0.9, "deviation", at_least=0)
-    heats: tuple[float, ...] = option((), "deviations")
-    limit: int = option(0, "pictures", at_least=0)
 
 
 # The authors' file for DF2K x4, key by key -> what it comes to in training; None: nothing that training is told.
@@ -146,7 +135,7 @@ def meanings(cls: type) -> dict[str, str]:
     return {key: name for key, name in (plain | own).items() if name in fields_of(cls)}
 
 
-@pytest.mark.parametrize("cls", [TrainConfig, SomeEvaluation])
+@pytest.mark.parametrize("cls", [TrainConfig, EvalConfig])
 def test_keys_that_are_options(write, cls):
     """Each alone changes that option and nothing else; and every option that the table names is there."""
     hints, part = typing.get_type_hints(cls), cls.CONFIG_PART
@@ -188,7 +177,7 @@ def test_key_without_a_value_stays_at_the_default(write):
     for nothing in ("~", ""):
         path = write(dict.fromkeys(KEYS, nothing))
         assert parse(TrainConfig, "--opt", path) == TrainConfig()
-        assert parse(SomeEvaluation, "--opt", path) == SomeEvaluation()
+        assert parse(EvalConfig, "--opt", path) == EvalConfig()
 
 
 def test_the_authors_file(write, caplog):
@@ -200,7 +189,7 @@ def test_the_authors_file(write, caplog):
     assert "beta2 is 0.999 as in the authors' runs: their code overlooks the 0.99 of their files" in caplog.text
     assert parse(TrainConfig, "--opt", path, "--beta2", "0.99").beta2 == 0.99
 
-    found = parse(SomeEvaluation, "--opt", path)
+    found = parse(EvalConfig, "--opt", path)
     assert (found.ckpt_path, found.heat) == ("../pretrained_models/SRFlow_DF2K_4X.pth", 0.9)
     assert found.heats == (0.0, 0.7, 0.8, 0.9)
     assert (found.dataset_GT_path, found.dataset_LQ_path) == ("../datasets/div2k-gt", "../datasets/div2k-x4")
@@ -232,15 +221,15 @@ def test_shipped_files(name):
     path = MODEL_FOLDER / name
     options, scale = parse(TrainConfig, "--opt", str(path)), SHIPPED[name].scale
     assert options.hyper() == SHIPPED[name]
-    assert set(options.asked()) == set(dataclasses.asdict(Hyper())) - {"growth", "bound"}, (
+    assert set(asked(options)) == set(dataclasses.asdict(Hyper())) - {"growth", "bound"}, (
         "no number is left to defaults"
     )
-    assert parse(SomeEvaluation, "--opt", str(path)).hyper() == SHIPPED[name]
+    assert parse(EvalConfig, "--opt", str(path)).hyper() == SHIPPED[name]
     assert (options.batch_size, options.lr) == ((12, 2.5e-4) if scale == 4 else (16, 5e-4))
     plain = dataclasses.replace(TrainConfig(), **{key: getattr(options, key) for key in OURS}, **network_of(options))
     assert dataclasses.replace(options, batch_size=12, lr=0.0) == plain
     assert (options.rrdb_path, options.resume) == ("", "")
-    assert parse(SomeEvaluation, "--opt", str(path)).ckpt_path == name.removeprefix("SRFlow_")[:-4] + "_test.ckpt"
+    assert parse(EvalConfig, "--opt", str(path)).ckpt_path == name.removeprefix("SRFlow_")[:-4] + "_test.ckpt"
 
 
 def network_of(options: NetworkOptions) -> dict[str, Any]:
@@ -393,19 +382,19 @@ FOUND = Hyper(4, 32, 4, 16, (1, 3), 3, 6, 32)
 )
 def test_flag_that_contradicts_the_checkpoint(words, message):
     with pytest.raises(UserError, match=message):
-        trained.refuse_contradiction(parse(SomeEvaluation, *words.split()), FOUND, "x")
+        trained.refuse_contradiction(parse(EvalConfig, *words.split()), FOUND, "x")
 
 
 @pytest.mark.parametrize("words", ["", "--scale 4", "--K 6 --nf 32 --stack 1,3"])
 def test_flag_that_agrees_with_the_checkpoint(words):
-    trained.refuse_contradiction(parse(SomeEvaluation, *words.split()), FOUND, "x")
+    trained.refuse_contradiction(parse(EvalConfig, *words.split()), FOUND, "x")
 
 
 def test_named_network_that_a_checkpoint_has_at_another_scale():
-    small = parse(SomeEvaluation, "--model", "srflow_small", "--scale", "8").hyper()
-    trained.refuse_contradiction(parse(SomeEvaluation, "--model", "srflow_small"), small, "x")
+    small = parse(EvalConfig, "--model", "srflow_small", "--scale", "8").hyper()
+    trained.refuse_contradiction(parse(EvalConfig, "--model", "srflow_small"), small, "x")
     with pytest.raises(UserError, match="x has scale 8, not 4"):
-        trained.refuse_contradiction(parse(SomeEvaluation, "--model", "srflow_small", "--scale", "4"), small, "x")
+        trained.refuse_contradiction(parse(EvalConfig, "--model", "srflow_small", "--scale", "4"), small, "x")
 
 
 def test_network_from_a_checkpoint(tmp_path):
@@ -421,22 +410,21 @@ def test_network_from_a_checkpoint(tmp_path):
     checkpoint.save(encoder, Checkpoint(weights, util.describe(hyper, {}, "rrdb")))
     checkpoint.save(other, Checkpoint(weights, {"model": "WDSR"}))
     for path, words in ((ours, ""), (bare, "--stack 0")):
-        network, saved, source = util.load_network(parse(SomeEvaluation, "--ckpt_path", str(path), *words.split()))
+        network, saved, source = util.load_network(parse(EvalConfig, "--ckpt_path", str(path), *words.split()))
         assert (network.hyper, source) == (hyper, str(path))
         assert sorted(saved.weights) == sorted(weights)
         for parameter in network.get_parameters():
             np.testing.assert_array_equal(parameter.asnumpy(), weights[parameter.name])
     with pytest.raises(UserError, match=r"holds the encoder alone .--stage rrdb.: train the flow with --rrdb_path"):
-        util.load_network(parse(SomeEvaluation, "--ckpt_path", str(encoder)))
+        util.load_network(parse(EvalConfig, "--ckpt_path", str(encoder)))
     with pytest.raises(UserError, match=r"other\.ckpt holds WDSR, not SRFlow"):
-        util.load_network(parse(SomeEvaluation, "--ckpt_path", str(other)))
+        util.load_network(parse(EvalConfig, "--ckpt_path", str(other)))
     with pytest.raises(UserError, match=r"no demo weights for x2 .*, or give --ckpt_path FILE"):
-        util.load_network(parse(SomeEvaluation, "--scale", "2"))
+        util.load_network(parse(EvalConfig, "--scale", "2"))
     words = "--random_weights --nf 4 --nb 1 --gc 2 --stack 0 --L 1 --K 1 --hidden_channels 4"
-    network, saved, source = util.load_network(parse(SomeEvaluation, *words.split()))
+    network, saved, source = util.load_network(parse(EvalConfig, *words.split()))
     assert (network.hyper, saved.meta["scale"], source) == (hyper, 4, "random weights")
 
 
-def test_leaves():
-    assert list(leaves({"a": {"b": 1, "c": {"d": None}}, "e": [2]})) == [("a.b", 1), ("a.c.d", None), ("e", [2])]
+def test_paths_are_options():
     assert set(yml.PATHS) <= set(fields_of(TrainConfig))

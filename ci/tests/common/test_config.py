@@ -5,13 +5,14 @@ import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from ci.options_table import options_of
 from common import UserError
 from common.config import options as config
-from common.config.options import option
+from common.config.options import configuration, option
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,52 @@ def test_a_class_may_read_its_files(tmp_path, flag):
     assert config.parse(Foreign, [flag, str(path)], description="").lr == 0.5
     assert config.parse(Foreign, [flag, str(path), "--lr", "2"], description="").lr == 2
     assert config.load(Foreign, path).lr == 0.5
+
+
+@configuration
+class Base:
+    rate: float = option(1e-4, "learning rate", aliases=("lr",), at_least=0)
+    scale: int = option(0, "times; default: the checkpoint's")
+    clip: float = option(0.5, "largest norm", instead_of=("rate",))
+
+
+@configuration
+class Sizes:
+    scale: int = option(2, "times", choices=(2, 4), aliases=("upscale",))
+
+
+@configuration
+class Child(Base, Sizes):
+    rate: float = 1e-3
+    clip: float = option(help="its own words")
+    seed: int = option(1, "random seed")
+
+
+@configuration
+class Grandchild(Child):
+    clip: ClassVar[float] = 0.0
+    rate: float = option(aliases=())
+
+
+def test_an_option_declared_again_keeps_what_is_not_said_anew():
+    fields = {field.name: (field.default, field.metadata) for field in dataclasses.fields(Child)}
+    rate, scale, clip = fields["rate"], fields["scale"], fields["clip"]
+    assert (rate[0], rate[1]["help"], rate[1]["aliases"], rate[1]["at_least"]) == (1e-3, "learning rate", ("lr",), 0)
+    assert (scale[0], scale[1]["help"]) == (0, "times; default: the checkpoint's")
+    assert (scale[1]["choices"], scale[1]["aliases"]) == ((0, 2, 4), ("upscale",))
+    assert (clip[0], clip[1]["help"], clip[1]["instead_of"]) == (0.5, "its own words", ("rate",))
+    assert config.parse(Child, ["--lr", "2", "--upscale", "4"], description="") == Child(rate=2.0, scale=4)
+    with pytest.raises(UserError, match="rate must be 0 or more"):
+        config.parse(Child, ["--lr", "-1"], description="")
+    assert config.typed(config.parse(Child, ["--lr", "1e-3"], description=""), "rate")
+
+
+def test_an_option_that_a_program_does_not_have():
+    assert [field.name for field in dataclasses.fields(Grandchild)] == ["scale", "rate", "seed"]
+    assert (Grandchild().clip, Grandchild().rate) == (0.0, 1e-3)
+    for word in ("--clip", "--lr"):
+        with pytest.raises(UserError, match="unrecognized arguments"):
+            config.parse(Grandchild, [word, "1"], description="")
 
 
 def test_order_of_the_sources(tmp_path):

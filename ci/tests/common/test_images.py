@@ -16,7 +16,7 @@ from PIL import Image
 from common import UserError
 from common.checkpoint import files as checkpoint
 from common.config import options as config
-from common.config.shared import DeviceOptions
+from common.config.shared import TrainedOptions
 from common.images import files as images
 from common.images.files import read_picture, read_rgb, write_picture
 
@@ -449,7 +449,7 @@ WRITERS = {
     "a.png": lambda path: write_picture(path, noise((4, 4, 3))),
     "a.jpg": lambda path: write_picture(path, noise((4, 4, 3))),
     "a.ckpt": lambda path: checkpoint.save(path, checkpoint.Checkpoint({"w": np.zeros(3, np.float32)}, {})),
-    "a.yaml": lambda path: config.save(DeviceOptions(), path),
+    "a.yaml": lambda path: config.save(TrainedOptions(), path),
 }
 
 

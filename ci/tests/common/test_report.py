@@ -18,7 +18,7 @@ from PIL import Image
 
 from common import UserError
 from common.config import options as config
-from common.config.shared import ReportOptions
+from common.config.shared import EvalOptions
 from common.evaluation import report
 from common.evaluation.report import Report, Shown
 from common.evaluation.table import Figure, Table, evaluate, psnr_figure
@@ -232,7 +232,7 @@ def test_without_the_option_nothing_is_read_or_written(tmp_path):
         raise AssertionError("asked for a picture")
         yield
 
-    Report(tmp_path, "WDSR", "demo.ckpt", 2, ReportOptions()).add("Set5", table_of({"a": (1.0, 2.0)}), never())
+    Report(tmp_path, "WDSR", "demo.ckpt", 2, EvalOptions()).add("Set5", table_of({"a": (1.0, 2.0)}), never())
     assert not list(tmp_path.iterdir())
 
 
@@ -267,7 +267,7 @@ def test_what_evaluate_wrote_is_what_is_shown(tmp_path):
 
 
 def eval_options():
-    from CSNLN.src.use_options import EvalConfig as CsnlnConfig
+    from CSNLN.src.config import EvalConfig as CsnlnConfig
     from IRN.src.options.options import EvalConfig as IrnConfig
     from SRDiff.src.model_utils.use_options import EvalConfig as SrdiffConfig
     from SRFlow.src.model_utils.use_options import EvalConfig as SrflowConfig

@@ -15,7 +15,7 @@ import numpy as np
 
 from common import UserError
 from common.atomic import replacing
-from common.config import ReportOptions
+from common.config import EvalOptions
 from common.evaluation.report import page
 from common.evaluation.table import Table
 from common.images import Pair, imresize, read_pair
@@ -77,7 +77,7 @@ class Report:
         model, checkpoint, scale: what is evaluated.
     """
 
-    def __init__(self, folder: Path, model: str, checkpoint: str, scale: int, options: ReportOptions) -> None:
+    def __init__(self, folder: Path, model: str, checkpoint: str, scale: int, options: EvalOptions) -> None:
         self.path = folder / "report.html" if options.report else None
         self.title = f"{model} x{scale}"
         self.facts = {"Model": model, "Checkpoint": checkpoint, "Data": "", "Scale": f"x{scale}"}
