@@ -9,7 +9,7 @@
 environment_ready ui,onnx
 cd "$ROOT"
 if (($# == 0)); then
-    for readme in */README.md; do set -- "$@" "$(dirname "$readme")"; done
+    for program in */train.py; do set -- "$@" "$(dirname "$program")"; done
 fi
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = [path.parent.name for path in sorted(ROOT.glob("[!.]*/README.md"))]
+FOLDERS = [path.parent.name for path in sorted(ROOT.glob("[!.]*/train.py"))]
 PAIRS = [(ROOT / "README.md", ROOT / "README_CN.md")] + [
     (ROOT / folder / "README.md", ROOT / folder / "README_CN.md") for folder in FOLDERS
 ]

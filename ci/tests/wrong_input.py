@@ -151,7 +151,6 @@ OTHERS = {  # program -> (a command line that would do its work, kinds of mistak
     "python -m common.mindrecord verify": ("", ("mindrecord",), ""),
     "python -m common.mindrecord info": ("", ("mindrecord",), ""),
     "python -m common.mindrecord unpack": ("--output out", ("mindrecord",), ""),
-    "python -m common.mindrecord repair": ("", ("mindrecord",), ""),
 }
 
 

@@ -137,7 +137,7 @@ def _white_grid(rows: list[list[np.ndarray]]) -> np.ndarray:
     return separated([separated(row, 1) for row in rows], 0)
 
 
-GUTTER = 6  # white pixels between the pictures
+GRID_GUTTER = 6  # white pixels between the pictures
 WIDEST = 2000  # pixels of the whole grid; the pictures are made smaller to fit
 
 
@@ -150,14 +150,14 @@ def grid(pictures: Sequence[np.ndarray], columns: int = 0) -> np.ndarray:
     columns = columns or math.ceil(math.sqrt(len(pictures)))
     rows = math.ceil(len(pictures) / columns)
     pictures = [reduce_to_8_bit(picture) if picture.dtype == np.uint16 else picture for picture in pictures]
-    room = (WIDEST - GUTTER * (columns - 1)) // columns
+    room = (WIDEST - GRID_GUTTER * (columns - 1)) // columns
     height, width = pictures[0].shape[:2]
     if width > room:
         height, width = max(1, round(height * room / width)), room
         pictures = [imresize(picture, size=(height, width)) for picture in pictures]
-    shape = rows * (height + GUTTER) - GUTTER, columns * (width + GUTTER) - GUTTER, 3
+    shape = rows * (height + GRID_GUTTER) - GRID_GUTTER, columns * (width + GRID_GUTTER) - GRID_GUTTER, 3
     result = np.full(shape, 255, np.uint8)
     for number, picture in enumerate(pictures):
-        top, left = number // columns * (height + GUTTER), number % columns * (width + GUTTER)
+        top, left = number // columns * (height + GRID_GUTTER), number % columns * (width + GRID_GUTTER)
         result[top : top + height, left : left + width] = np.atleast_3d(picture)
     return result

@@ -127,7 +127,6 @@ def forewarned(batches: Iterator[T]) -> Iterator[tuple[T, UserError | None]]:
     return pairs(next(batches, None))
 
 
-T = TypeVar("T")
 _held: dict[Path, IO[str]] = {}  # environment.txt of this process's runs: open until it ends, and so locked
 
 
