@@ -271,7 +271,7 @@ def test_values_that_are_no_numbers(sampler):
         (["PICTURE", "--fuse", "PICTURE", "--mask", "LARGER"], "the mask must have the pictures' size, 6x4"),
         (["PICTURE", "--fuse", "/nope.png", "--box", "0,0,2,2"], "/nope.png is no file"),
         (["PICTURE", "--tile", "33"], "--tile 33 is hardly more than the overlap of tiles: take 34 or more"),
-        (["PICTURE", "--format", "webp"], "format must be one of"),
+        (["PICTURE", "--format", "tiff"], "format must be one of"),
         (["PICTURE", "--scale", "8"], "has scale 4, not 8"),
         (["PICTURE", "--checkpoint", "/nope.ckpt"], "checkpoint not found: /nope.ckpt"),
         (["PICTURE", "--checkpoint", "OTHER"], "holds WDSR, not SRDiff"),
