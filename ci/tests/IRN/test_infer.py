@@ -210,9 +210,7 @@ def test_exports_of_both_directions_are_kept_apart(tmp_path, monkeypatch):
     before = [path.stat().st_ino for path in kept]
     run("downscale", tmp_path / "a.png", "--output", tmp_path / "again", "--ckpt_path", weights)
     run("upscale", tmp_path / "lr", "--output", tmp_path / "again", "--ckpt_path", weights)
-    assert [
-        path.stat().st_ino for path in sorted(tmp_path.rglob("own.ckpt.*.onnx"))
-    ] == before  # none was written again
+    assert [path.stat().st_ino for path in sorted(tmp_path.rglob("own.ckpt.*.onnx"))] == before
 
 
 # ----------------------------------------------------------------------------------------------------------- draws of z

@@ -484,8 +484,8 @@ def test_run_that_another_process_is_in(tmp_path, root):
     """Refused before anything is written; the end of the other process, however it comes, is enough to go on."""
     options, here = Options(), Runtime("CPU")
     folder = runtime.make_run_folder(tmp_path, "net")
-    code = f"import time, pathlib, common.training.runs as r; r.occupy(pathlib.Path({str(folder)!r})); print(1, flush=True)"
-    code += "; time.sleep(60)"
+    code = f"import time, pathlib, common.training.runs as r; r.occupy(pathlib.Path({str(folder)!r}))"
+    code += "; print(1, flush=True); time.sleep(60)"
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(root)}
     ) as other:
