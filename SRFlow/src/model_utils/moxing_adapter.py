@@ -46,12 +46,12 @@ def sync_data(source: str, target: str) -> None:
 
 
 def send_results(source: str, target: str) -> None:
-    """Copy a folder of this machine to OBS; the job's first worker does it.
+    """Copy a folder of this machine to OBS, where there is one yet; the job's first worker does it.
 
     Raises:
         UserError: no moxing, or the copy failed.
     """
-    if get_rank_id() == 0:
+    if get_rank_id() == 0 and Path(source).is_dir():
         copy(moxing_file(), source, target)
 
 

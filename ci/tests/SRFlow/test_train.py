@@ -88,10 +88,11 @@ def words(data, tmp_path):
 
 @pytest.fixture
 def begun(words, monkeypatch):
-    """begun(changes) -> the trainer that train.py would set off, which does nothing here."""
+    """begun(changes) -> the trainer that train.py would set off, which opens its folder alone here."""
     trainers = []
 
     def fit(self):
+        self.folder = self.open_folder()
         trainers.append(self)
         return 0
 
@@ -425,7 +426,12 @@ def test_modelarts_job(begun, data, tmp_path, moxing):
 
 def test_failed_modelarts_job_sends_what_there_is(words, data, tmp_path, moxing, monkeypatch):
     shutil.copytree(data, tmp_path / "obs" / "b" / "data")
-    monkeypatch.setattr(Trainer, "fit", lambda self: (_ for _ in ()).throw(UserError("the disk is full")))
+
+    def fit(self):
+        self.open_folder()
+        raise UserError("the disk is full")
+
+    monkeypatch.setattr(Trainer, "fit", fit)
     with pytest.raises(UserError, match="the disk is full"):
         train.main(words(dataset_GT_path="", **cloud(tmp_path)))
     assert list((tmp_path / "obs" / "b" / "runs").glob("*/config.yaml"))
@@ -495,7 +501,7 @@ def test_weights_of_something_else(root, words, encoder_run, flow_run, tmp_path)
         ({"rrdb_path": encoder, "gc": 3}, r"last\.ckpt does not fit this network: .* shapes or types differ"),
         ({"rrdb_path": encoder, "nb": 2}, r"last\.ckpt does not fit this network"),
         ({"ckpt_path": encoder}, r"last\.ckpt holds the encoder alone .--stage rrdb.: train the flow with --rrdb_path"),
-        ({"ckpt_path": flow, "K": 2}, r"last\.ckpt does not fit this network"),
+        ({"ckpt_path": flow, "K": 2}, r"last\.ckpt has steps 1, not 2: leave the flag out"),
         ({"rrdb_path": other}, r"wdsr_b_small_x2\.ckpt holds WDSR, not SRFlow"),
         ({"resume": other}, r"WDSR.* cannot be resumed here: expected SRFlow"),
         ({"resume": encoder, "stage": "flow"}, "is a run of --stage rrdb, not flow"),

@@ -263,7 +263,7 @@ def test_second_signal_ends_at_once(tmp_path, capfd):
 
 STUCK = """
 import hashlib
-from common.stopping import StopRequest
+from common.training.loop import StopRequest
 with StopRequest():
     print("begun", flush=True)
     hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)  # as in the compiler, no handler of Python's runs for minutes
@@ -571,7 +571,7 @@ with replacing(sys.argv[1]) as temporary:
 def test_leftovers_of_kills_are_removed(tmp_path, root, caplog):
     """When a run is opened; what is being written, and what others have put there, stays."""
     files, ckpt = RunFiles(tmp_path / "run"), tmp_path / "run" / "ckpt"
-    files.open(new=True)
+    files.open()
     (ckpt / "last.ckpt").touch()
     for path in (ckpt / ".last.ab3d_f8h.tmp.ckpt", tmp_path / "run" / ".metrics.ab3d_f8h.tmp.csv"):
         path.write_bytes(b"of an earlier version, without any lock")
@@ -583,7 +583,7 @@ def test_leftovers_of_kills_are_removed(tmp_path, root, caplog):
     try:
         theirs = Path(other.stdout.readline().strip())
         with replacing(ckpt / "best.ckpt") as ours, caplog.at_level(logging.INFO):
-            files.open(new=False)
+            files.open()
             assert sorted(ckpt.glob(".*")) == sorted({theirs, ours, *mine} - {mine[1]})
             ours.write_bytes(b"whole")
         assert not list((tmp_path / "run").glob(".*"))
@@ -592,7 +592,7 @@ def test_leftovers_of_kills_are_removed(tmp_path, root, caplog):
         other.communicate()
     assert theirs.read_bytes() == b"half"
     with caplog.at_level(logging.INFO):
-        files.open(new=False)
+        files.open()
     names = [theirs.name, ".last.ab3d_f8h.tmp.ckpt", ".metrics.ab3d_f8h.tmp.csv"]
     assert [name in caplog.text for name in names] == [True] * 3
     assert sorted(path.name for path in ckpt.iterdir()) == sorted(["best.ckpt", "last.ckpt", *(p.name for p in mine)])
