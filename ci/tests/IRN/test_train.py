@@ -127,7 +127,10 @@ def test_training_learns_and_leaves_a_complete_run(run, data):
     number = r"[\d.e+]+"
     step = rf"step 1/60: loss {number}, fit {number}, ce {number}, rec {number}, lr 0\.003, \d+ ms/step, .* left"
     assert any(re.fullmatch(step, line) for line in lines)
-    assert lines[-1].startswith(f"best: {column} {max(psnr):.4f} at step {best}, in {folder}/ckpt/best.ckpt; next: ")
+    ends = [
+        line for line in lines if line.startswith("best: ")
+    ]  # this test's own reading of images is logged behind it
+    assert ends[-1].startswith(f"best: {column} {max(psnr):.4f} at step {best}, in {folder}/ckpt/best.ckpt; next: ")
 
 
 def untrained_scores(data):
@@ -215,7 +218,7 @@ def test_start_weights(run, words, finished):
     second = run(ckpt_path=last, lr=0)
     assert_same(read(second).weights, read(finished).weights)
     assert read(second).meta["step"] == 4
-    with pytest.raises(UserError, match=r"last\.ckpt does not fit this network"):
+    with pytest.raises(UserError, match=r"last\.ckpt has growth 4, not 6: leave the flag out"):
         train.main(words(ckpt_path=last, growth=6))
 
 
@@ -280,7 +283,7 @@ def test_every_option_is_used(root):
         ({"patch_size": 600}, "every training picture is smaller than the patch of 600x600"),
         ({"scale": 5}, "scale must be one of 2, 3, 4, 8"),
         ({"block_num": "1,1"}, r"IRN x2 takes 1 number\(s\) of blocks"),
-        ({"clamp": 0}, "clamp bounds a logarithm and must be above 0"),
+        ({"clamp": -1}, "clamp bounds a logarithm and must be above 0"),
         ({"batch_size": 0}, "batch_size must be 1 or more"),
         ({"niter": 0}, "niter must be 1 or more"),
         ({"beta2": 1}, "beta2 must be below 1"),

@@ -359,7 +359,7 @@ def test_weights_of_something_else(root, words, encoder_run, noise_run, tmp_path
         ),
         ({"rrdb_path": encoder, "rrdb_num_block": 3}, r"last\.ckpt does not fit this network"),
         ({"ckpt_path": encoder}, r"last\.ckpt holds the encoder alone .*--rrdb_path"),
-        ({"ckpt_path": whole, "hidden_size": 12}, r"last\.ckpt does not fit this network"),
+        ({"ckpt_path": whole, "hidden_size": 12}, r"last\.ckpt has hidden_size \d+, not 12: leave the flag out"),
         ({"rrdb_path": other}, r"wdsr_b_small_x2\.ckpt holds WDSR, not SRDiff"),
         ({"resume": other}, r"WDSR.* cannot be resumed here: expected SRDiff"),
         ({"resume": encoder, "stage": "diffusion"}, "is a run of --stage rrdb, not diffusion"),
