@@ -168,7 +168,7 @@ def test_smaller_patches_are_cut_from_records_and_larger_ones_refused(packed):
     ("changes", "message"),
     [
         ({"dataset_GT_path": "/nope"}, r"--dataset_GT_path is not there: /nope \(folder of HR pictures"),
-        ({"dataset_GT_path": "/nope.mindrecord"}, r"/nope\.mindrecord is not there: python -m common"),
+        ({"dataset_GT_path": "/nope.mindrecord"}, r"/nope\.mindrecord is not there: python SRFlow/src/"),
         ({"dataset_LQ_path": "/nope"}, "--dataset_LQ_path is not a folder: /nope"),
         ({"patch_size": 80}, "every training picture is smaller than the patch of 80x80"),
         ({"patch_size": 20}, r"--patch_size 20 \(HR pixels\) must be a multiple of 8"),

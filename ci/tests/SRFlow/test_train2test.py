@@ -86,7 +86,11 @@ def test_weights_that_cannot_be_folded(tmp_path):
     weights = nets.weights_of(network)
     matrix = "flowUpsamplerNet.layers.1.invconv.weight"
     for name, value, sentence in (
-        ("RRDB.trunk_conv.bias", np.full_like(weights["RRDB.trunk_conv.bias"], np.nan), "RRDB.trunk_conv.bias holds"),
+        (
+            "RRDB.trunk_conv.bias",
+            np.full_like(weights["RRDB.trunk_conv.bias"], np.nan),
+            "NaN or Inf in RRDB.trunk_conv.bias",
+        ),
         (matrix, np.zeros_like(weights[matrix]), "has no inverse"),
     ):
         path = tmp_path / "bad.ckpt"

@@ -65,7 +65,8 @@ def test_any_picture_is_enlarged(tiny, tmp_path, name, pixels):
         assert np.array_equal(result.alpha, imresize(pixels[..., 3], 2))
 
 
-def test_engines_and_tiles_agree(tiny, tmp_path):
+def test_engines_and_tiles_agree(tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     lr = picture(61, 83)
     images.write_picture(tmp_path / "a.png", lr)
     results = {}
@@ -80,7 +81,7 @@ def test_engines_and_tiles_agree(tiny, tmp_path):
     assert reference.std() > 1
     for key, result in results.items():
         assert np.abs(result - reference).max() <= 1, key
-    kept = list(tiny.parent.glob("tiny.ckpt.*.onnx"))
+    kept = list((tmp_path / "cache").rglob("tiny.ckpt.*.onnx"))
     assert len(kept) == 1
 
 
