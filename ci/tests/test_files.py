@@ -111,6 +111,6 @@ def test_no_result_of_an_evaluation_replaces_an_image(weights, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     images.write_picture(tmp_path / "pics" / "SR" / "a.png", pixels(32, 32))
     words = [DATA.get(model, "--dataset_GT_path"), ".", "--data_test", "pics", "--ckpt_path", str(weights[model][0])]
-    with pytest.raises(UserError, match=r"pics/SR/a\.png is in .*: give another --output"):
+    with pytest.raises(UserError, match="has pics already: type a new folder"):
         importlib.import_module(f"{model}.eval").main([*words, "--engine", "mindspore", "--output", "."])
     assert [path.name for path in tmp_path.rglob("*.*")] == ["a.png"]

@@ -124,7 +124,7 @@ def refuse_results(folder: Path, sets: Iterable[str]) -> None:
         UserError: it has tables, or a folder of a set.
     """
     if folder.is_dir() and (old := [*folder.glob("*.csv"), *filter(os.path.lexists, (folder / one for one in sets))]):
-        raise UserError(f"--output {folder} has {old[0].name} already: type a new folder, or remove the old results")
+        raise UserError(f"--output {folder} has {old[0].name} already: type a new folder")
 
 
 def in_turn(parts: Sequence[Sequence[T]]) -> list[T]:
