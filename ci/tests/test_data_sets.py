@@ -123,7 +123,13 @@ def test_names_of_runs_and_results_are_no_paths(model, tmp_path, monkeypatch, tr
 def train_without_steps(monkeypatch):
     """Call a training on DATA with DIV2K's training images alone; the trainer is returned instead of run."""
     found = []
-    monkeypatch.setattr("common.training.loop.Trainer.fit", lambda self: found.append(self) or 0)
+
+    def fit(self):
+        self.open_folder()
+        found.append(self)
+        return 0
+
+    monkeypatch.setattr("common.training.loop.Trainer.fit", fit)
 
     def train(model, folder, *words):
         write(folder / "DATA" / "DIV2K" / "DIV2K_train_HR" / "0001.png", np.tile(image(1), (5, 5, 1)))
