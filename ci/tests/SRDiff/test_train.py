@@ -88,10 +88,11 @@ def words(data, tmp_path):
 
 @pytest.fixture
 def begun(words, monkeypatch):
-    """begun(changes) -> the trainer that train.py would set off, which does nothing here."""
+    """begun(changes) -> the trainer that train.py would set off, which opens its folder alone here."""
     trainers = []
 
     def fit(self):
+        self.folder = self.open_folder()
         trainers.append(self)
         return 0
 
