@@ -295,5 +295,5 @@ def test_truncated_picture_is_named(tmp_path, kept):
     images.write_picture(tmp_path / "cut.png", noise(1))
     data = (tmp_path / "cut.png").read_bytes()
     (tmp_path / "cut.png").write_bytes(data[: int(kept * len(data)) if kept < 1 else kept])
-    with pytest.raises(UserError, match=r"cut\.png is (damaged or cut off|not a picture)"):
+    with pytest.raises(UserError, match=rf"cut\.png is {'damaged or cut off' if kept else 'not a picture'}"):
         list(stream(tmp_path).prefetched(0, 1))
