@@ -213,7 +213,7 @@ def live(work: Callable[[], int], said: Path, trap: Trap | None) -> NoReturn:
         output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        sys.modules["matplotlib"] = None  # no curve: drawing it takes longer than the training
+        sys.modules["matplotlib.figure"] = None  # no curve: drawing it takes longer than the training
         if trap:
             trap.set()
         runtime.run_main(work)
