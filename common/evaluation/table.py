@@ -89,6 +89,7 @@ def diversity(samples: Sequence[np.ndarray]) -> float:
 class Table:
     """Figures of all pictures of one set: `rows[name][figure]` has a value for each column of the figure.
 
+    `seconds` is left out of the table where it is empty.
     `spreads[name][figure]` is the standard deviation of the last column over several draws of a network that draws;
     it goes to the CSV file.
     """
@@ -108,15 +109,20 @@ class Table:
         figures = self.figures if figures is None else figures
         means = {figure.name: self.mean(figure.name) for figure in figures}
         heads = [f"{figure.name}: {column}" for figure in figures for column in figure.columns]
-        body = [[name, *_texts(row, figures), f"{self.seconds[name]:.2f}"] for name, row in self.rows.items()]
-        last = ["mean", *_texts(means, figures), f"{np.mean(list(self.seconds.values())):.2f}"]
-        return [["picture", *heads, "seconds"], *body, last]
+        body = [[name, *_texts(row, figures)] for name, row in self.rows.items()]
+        rows = [["picture", *heads], *body, ["mean", *_texts(means, figures)]]
+        if self.seconds:
+            times = [self.seconds[name] for name in self.rows]
+            column = ["seconds", *(f"{time:.2f}" for time in [*times, np.mean(times)])]
+            rows = [[*row, cell] for row, cell in zip(rows, column, strict=True)]
+        return rows
 
     def console(self, figures: Sequence[Figure] | None = None, title: str = "") -> str:
         """Aligned columns of all figures or of some, the name of a figure above its own."""
         figures = self.figures if figures is None else figures
         columns = [column for figure in figures for column in figure.columns]
-        rows = [["picture", *columns, "seconds"], *self.lines(figures)[1:]]
+        head, *body = self.lines(figures)
+        rows = [[head[0], *columns, *head[1 + len(columns) :]], *body]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         above, last = " " * widths[0], 0
         for figure in figures:
@@ -152,7 +158,8 @@ class Table:
             for name, row in self.rows.items():
                 values = [value for figure in self.figures for value in row[figure.name]]
                 spreads = [self.spreads[name][figure.name] for figure in spread]
-                writer.writerow([name, *values, self.seconds[name], *spreads])
+                seconds = [self.seconds[name]] if self.seconds else []
+                writer.writerow([name, *values, *seconds, *spreads])
         with replacing(folder / f"{stem}.md") as temporary:
             temporary.write_text(self.markdown(), **escaped)
 

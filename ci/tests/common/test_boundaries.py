@@ -72,8 +72,8 @@ def test_the_map_names_every_room():
 
 
 def test_a_room_imports_only_those_above_it():
-    """So no two import each other."""
-    for path in sources("common"):
+    """So no two import each other; the programs `python -m common.ROOM` stand above all rooms."""
+    for path in (path for path in sources("common") if path.name != "__main__.py"):
         own = path.relative_to(ROOT / "common").parts[0].removesuffix(".py")
         below = ROOMS[ROOMS.index(own) :] if own != "__init__" else ROOMS[1:]
         assert not rooms_of(path) & set(below), name_of(path)

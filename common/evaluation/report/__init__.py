@@ -41,13 +41,13 @@ class Shown(NamedTuple):
 
     Attributes:
         name: as in the table.
-        hr, lr: (sH, sW, 3) and (H, W, 3), uint8; bicubic is made of `lr`.
+        hr, lr: (sH, sW, 3) and (H, W, 3), uint8; bicubic is made of `lr`, and left out where that is None.
         made: PNG files with the results that were measured, for each column of the table's first figure but bicubic.
     """
 
     name: str
     hr: np.ndarray
-    lr: np.ndarray
+    lr: np.ndarray | None
     made: Sequence[Path]
 
     def layers(self) -> list[bytes]:
@@ -60,8 +60,8 @@ class Shown(NamedTuple):
             results = [path.read_bytes() for path in self.made]
         except OSError as error:
             raise UserError(f"cannot read {error.filename} for the report: {error.strerror}") from None
-        bicubic = imresize(self.lr, self.hr.shape[0] // self.lr.shape[0])
-        return [_png(bicubic), *results, _png(self.hr)]
+        bicubic = [] if self.lr is None else [_png(imresize(self.lr, self.hr.shape[0] // self.lr.shape[0]))]
+        return [*bicubic, *results, _png(self.hr)]
 
 
 def of_pairs(pairs: Iterable[Pair], scale: int, folder: Path) -> Iterator[Shown]:

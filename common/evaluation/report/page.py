@@ -81,20 +81,22 @@ def viewer(number: int, table: Table, name: str, size: tuple[int, int], pictures
 
 def _table(table: Table, links: Mapping[str, str]) -> str:
     """Figures above their columns, then the pictures, and the mean, which is not sorted."""
-    _, *rows, mean = table.lines()
-    columns = ["picture", *(column for figure in table.figures for column in figure.columns), "seconds"]
+    heads, *rows, mean = table.lines()
+    columns = [column for figure in table.figures for column in figure.columns]
+    columns = [heads[0], *columns, *heads[1 + len(columns) :]]
     figures = "".join(
         f'<th scope="colgroup" colspan="{len(figure.columns)}">{text(figure.name)}</th>' for figure in table.figures
     )
-    heads = "".join(
+    buttons = "".join(
         f'<th scope="col"><button type="button" data-column="{place}">{text(column)}</button></th>'
         for place, column in enumerate(columns)
     )
     body = "".join(_row(table, place, cells, links) for place, cells in enumerate(rows))
     last = "".join(f"<td>{cell}</td>" for cell in mean[1:])
+    room = "<td></td>" if table.seconds else ""
     return (
         '<div class="wide" tabindex="0" role="region" aria-label="Table"><table>'
-        f"<thead><tr><td></td>{figures}<td></td></tr><tr>{heads}</tr></thead><tbody>{body}</tbody>"
+        f"<thead><tr><td></td>{figures}{room}</tr><tr>{buttons}</tr></thead><tbody>{body}</tbody>"
         f'<tfoot><tr><th scope="row">mean</th>{last}</tr></tfoot></table></div>'
     )
 
@@ -102,7 +104,8 @@ def _table(table: Table, links: Mapping[str, str]) -> str:
 def _row(table: Table, place: int, cells: Sequence[str], links: Mapping[str, str]) -> str:
     """One picture: what is read, and besides it what is sorted by, with all digits."""
     name = cells[0]
-    values = [value for figure in table.figures for value in table.rows[name][figure.name]] + [table.seconds[name]]
+    values = [value for figure in table.figures for value in table.rows[name][figure.name]]
+    values += [table.seconds[name]] if table.seconds else []
     shown = f'<a href="#{links[name]}">{text(name)}</a>' if name in links else text(name)
     numbers = [f'<td data-value="{_number(value)}">{cell}</td>' for cell, value in zip(cells[1:], values, strict=True)]
     return f'<tr><th scope="row" data-value="{place}">{shown}</th>{"".join(numbers)}</tr>'
