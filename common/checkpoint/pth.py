@@ -5,6 +5,7 @@ is read by the standard library under a list of admitted names (`ADMITTED`): not
 read twice, since the older format has the bytes behind the pickle: once to find the storages, once to make the arrays.
 """
 
+import argparse
 import collections
 import io
 import logging
@@ -169,6 +170,7 @@ def _scalar(kind: _NumpyType, raw: bytes | str) -> Any:
 
 
 ADMITTED = {
+    "argparse.Namespace": argparse.Namespace,  # the options of a run, which many keep beside the weights
     "collections.OrderedDict": collections.OrderedDict,
     "collections.Counter": dict,
     "torch.Size": tuple,

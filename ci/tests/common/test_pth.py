@@ -1,5 +1,6 @@
 """Reading PyTorch files: real ones (ci/goldens/pth, made by PyTorch 2.13), hand-assembled ones, and hostile ones."""
 
+import argparse
 import collections
 import io
 import pickle
@@ -237,7 +238,6 @@ def test_nothing_is_run(tmp_path, write, protocol, way):
 @pytest.mark.parametrize(
     ("module", "attribute"),
     [
-        ("argparse", "Namespace"),
         ("models.wdsr", "WDSR"),
         ("torch.nn.modules.conv", "Conv2d"),
         ("torch", "QInt8Storage"),
@@ -247,6 +247,13 @@ def test_refusal_names_what_was_refused(tmp_path, module, attribute):
     body = dict_of(options=name(module, attribute) + b")\x81}b", weight=WHOLE)
     with pytest.raises(PthError, match=rf"x\.pth .*it holds '{module}\.{attribute}', .*state_dict"):
         read_pth(write_zip(tmp_path / "x.pth", body, {"0": NUMBERS}))
+
+
+def test_options_of_a_run_beside_the_weights(tmp_path):
+    options = pickle.dumps(argparse.Namespace(scale=4), 2)[2:-1]
+    path = write_zip(tmp_path / "x.pth", dict_of(args=options, state_dict=dict_of(a=WHOLE)), {"0": NUMBERS})
+    assert read_pth(path)["args"] == argparse.Namespace(scale=4)
+    assert [*read_weights(path)] == ["a"]
 
 
 def view(size, stride, offset=0, count=24):
