@@ -10,6 +10,7 @@ from common import UserError, runtime
 from common.checkpoint import files as checkpoint
 from common.checkpoint.files import Checkpoint
 from common.config import options as config
+from common.config import shared, spellings
 from common.training import memory, runs
 
 REFUSED = {"WDSR": "n_feats", "CSNLN": "n_feats", "IRN": "growth", "SRFlow": "nf", "SRDiff": "hidden_size"}
@@ -29,16 +30,25 @@ def contents(folder):
 
 
 def test_refused_resume_changes_nothing(program, tmp_path):
-    """Weights of another network: said once the network is built, and the pictures found."""
+    """Weights of another network: the option is named once the network is built, and the images found."""
     name, train, settings = program
     options = config.merge(train.TrainConfig(), settings, "a test")
     folder = runtime.make_run_folder(tmp_path / "runs", "run")
     config.save(options, folder / "config.yaml")
-    about = {"model": name, "config": config.to_dict(options), "counters": {}, "step": 1, "best": None}
+    own = spellings(train.TrainConfig)
+    key = next(key for key, option in shared.hyper_options(options).items() if option == own[REFUSED[name]])
+    about = {
+        "model": name,
+        "hyper": {key: 4},
+        "config": config.to_dict(options),
+        "counters": {},
+        "step": 1,
+        "best": None,
+    }
     (folder / "ckpt").mkdir()
     checkpoint.save(folder / "ckpt" / "last.ckpt", Checkpoint({}, about | {"stage": STAGES.get(name)}))
     before = contents(folder)
-    with pytest.raises(UserError, match=r"does not fit this network"):
+    with pytest.raises(UserError, match=f"has {key} 4, not 8: leave the option out to resume"):
         train.main(["--resume", str(folder), f"--{REFUSED[name]}", "8"])
     assert contents(folder) == before
     assert list((tmp_path / "runs").iterdir()) == [folder]

@@ -357,7 +357,14 @@ class Trainer:
         Raises:
             UserError: the file holds weights only, or those of another network.
         """
-        checkpoint.load_into(self.network, saved.weights, source=source)
+        try:
+            checkpoint.load_into(self.network, saved.weights, source=source)
+        except checkpoint.CheckpointError:
+            was, now = saved.meta.get("hyper", {}), self.meta["hyper"]
+            changed = [f"{key} {was[key]}, not {value}" for key, value in now.items() if was.get(key, value) != value]
+            if not changed:
+                raise
+            raise UserError(f"{source} has {', '.join(changed)}: leave the option out to resume") from None
         try:
             self.optimizer.load(saved.state)
         except KeyError as error:
