@@ -14,7 +14,7 @@ from pathlib import Path
 from common import UserError
 
 log = logging.getLogger(__name__)
-_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp(\.[^.]*)?")  # the names that `_reserve` chooses
+_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp(\.[^.]*)?")  # the names that `replacing` chooses
 
 
 @contextmanager
@@ -33,8 +33,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
         raise NotADirectoryError(errno.ENOTDIR, "a file is where its folder should be", str(path.parent)) from None
-    lock, temporary = _reserve(path)
+    # The last suffix is kept, since some writers (OpenCV, MindSpore) choose the format by it or add their own. The stem
+    # is cut: a name may have 255 bytes, and those of eCryptfs 143.
+    temporary = path.with_name(f".{path.stem[:20]}.{secrets.token_hex(4)}.tmp{path.suffix}")
     try:
+        temporary.touch(exist_ok=False)
         mode = stat.S_IMODE((path if path.exists() else temporary).stat().st_mode)
         temporary.chmod(mode | stat.S_IWUSR)  # what only its owner may read is not shown while it is written
         yield temporary
@@ -47,51 +50,17 @@ def replacing(path: str | Path) -> Iterator[Path]:
         if isinstance(error, OSError) and error.filename in (None, str(temporary)):
             error.filename = str(path)  # what failed to be written, for the message
         raise
-    finally:
-        if lock is not None:
-            os.close(lock)
     with suppress(OSError):  # some network folders cannot be synced, and the file is in its place
         sync(path.parent)  # the new name itself must outlive a power cut
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files that killed processes have left in a folder; one that is being written is locked."""
+    """Remove the temporary files that killed processes have left in a folder, in which no other process writes."""
     for path in folder.iterdir():
         if _TEMPORARY.fullmatch(path.name):
             with suppress(OSError):
-                handle = os.open(path, os.O_RDONLY)
-                try:
-                    if _lock(handle, wait=False):
-                        path.unlink()
-                        log.info("removed %s, left by a process that was killed while it wrote", path)
-                finally:
-                    os.close(handle)
-
-
-def _reserve(path: Path) -> tuple[int | None, Path]:
-    """A handle that locks a new file beside `path` until it is closed, None where there are no locks; and the file."""
-    while True:
-        # The last suffix is kept, since some writers (OpenCV, MindSpore) choose the format by it or add their own. The
-        # stem is cut: a name may have 255 bytes, and those of eCryptfs 143.
-        temporary = path.with_name(f".{path.stem[:20]}.{secrets.token_hex(4)}.tmp{path.suffix}")
-        handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)  # less the umask
-        if not _lock(handle, wait=True):
-            os.close(handle)
-            return None, temporary
-        if temporary.exists():
-            return handle, temporary
-        os.close(handle)  # between these lines another process took it for a leftover
-
-
-def _lock(handle: int, *, wait: bool) -> bool:
-    """Lock a file until its handle is closed or the process ends; False where another holds it or nothing can."""
-    try:
-        import fcntl
-
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except (ImportError, OSError):  # Windows and some network folders have no locks
-        return False
-    return True
+                path.unlink()
+                log.info("removed %s, left by a process that was killed while it wrote", path)
 
 
 def sha256(path: Path) -> str:

@@ -12,10 +12,9 @@ A class may say how its files are read, by a static method `read_config(path)`, 
 
 import argparse
 import dataclasses
-import itertools
 import sys
 import typing
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -28,7 +27,6 @@ from common.config.values import checked, did_you_mean
 
 T = TypeVar("T")
 COMMAND_LINE = "command line"
-MOST_VALUES = 10_000  # of a YAML file whose aliases are put in; ten lines of them can stand for billions
 
 
 class Origin(NamedTuple):
@@ -174,14 +172,22 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     1e-4 for text, 010 for eight and `no` for False, whatever the key wants.
 
     Raises:
-        UserError: no such file, not YAML, not a mapping, a key that is there twice, or aliases without end.
+        UserError: no such file, not YAML, not a mapping, or a key that is there twice.
     """
     try:
         with open(path, "rb") as file:  # of bytes PyYAML tells UTF-8 and UTF-16 apart
             content = yaml.load(file, _Loader)
     except OSError as error:
         raise UserError(f"cannot read the configuration {str(path)!r}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except (
+        yaml.YAMLError,
+        ValueError,
+        KeyError,
+        ArithmeticError,
+        LookupError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         coded = getattr(error, "encoding", "unicode") != "unicode"  # else it is in the text itself
         reason = "its bytes are not UTF-8, save it as UTF-8 text" if coded else " ".join(str(error).split())
         raise UserError(f"{path} is not valid YAML: {reason}") from None
@@ -195,15 +201,6 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 class _Loader(yaml.SafeLoader):
     """Leaves scalars as text, but for null, and refuses a key that is there twice (PyYAML takes the last)."""
 
-    def get_single_node(self) -> yaml.Node | None:
-        node = super().get_single_node()
-        if node is not None and _unfolded(node, {}) > MOST_VALUES:
-            raise UserError(
-                f"{self.name} holds more than {MOST_VALUES:,} values, or one that contains itself, once its aliases "
-                "(*name) are put in: write them out"
-            )
-        return node
-
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen = set()
         for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():  # else refused below
@@ -214,40 +211,9 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _unfolded(node: yaml.Node, known: dict[yaml.Node, int]) -> int:
-    """How many values there are once each alias is replaced by what it names; `MOST_VALUES` + 1 stands for more."""
-    if isinstance(node, yaml.ScalarNode):
-        return 1
-    if node not in known:
-        known[node] = MOST_VALUES + 1  # should it come back here, it contains itself
-        parts = itertools.chain(*node.value) if isinstance(node, yaml.MappingNode) else node.value
-        known[node] = min(1 + sum(_unfolded(part, known) for part in parts), MOST_VALUES + 1)
-    return known[node]
-
-
 _Loader.yaml_implicit_resolvers = {
     first: [resolver for resolver in resolvers if resolver[0].endswith((":null", ":merge"))]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-def _tagged(kind: str) -> Callable[[_Loader, yaml.Node], Any]:
-    """What a value is that its tag calls a number, as `!!float 5e3` in the authors' files."""
-    construct = yaml.SafeLoader.yaml_constructors[f"tag:yaml.org,2002:{kind}"]
-
-    def checked_value(loader: _Loader, node: yaml.Node) -> Any:
-        try:
-            return construct(loader, node)
-        except (ValueError, KeyError, ArithmeticError, AttributeError, IndexError):
-            raise yaml.constructor.ConstructorError(
-                None, None, f"{node.value!r} is no {kind}", node.start_mark
-            ) from None
-
-    return checked_value
-
-
-_Loader.yaml_constructors = yaml.SafeLoader.yaml_constructors | {
-    f"tag:yaml.org,2002:{kind}": _tagged(kind) for kind in ("int", "float", "bool", "timestamp")
 }
 
 

@@ -141,36 +141,6 @@ def test_yaml_that_would_run_code_is_refused_everywhere(tmp_path, monkeypatch, p
     assert [entry.name for entry in tmp_path.iterdir()] == ["some.yaml"]
 
 
-def bombs_of_aliases() -> dict[str, str]:
-    """Small files that stand for billions of values, or for themselves; an ordinary key comes first."""
-    lists = "".join(f"k{i}: &k{i} [{', '.join([f'*k{i - 1}'] * 9)}]\n" for i in range(1, 12))
-    merges = "".join(f"k{i}: &k{i}\n  <<: [{', '.join([f'*k{i - 1}'] * 9)}]\n" for i in range(1, 12))
-    nested = "".join(f"k{i}: &k{i} {{a: *k{i - 1}, b: *k{i - 1}}}\n" for i in range(1, 400))
-    return {
-        "itself": "train: &a\n  lr: *a\n",
-        "itself in a list": "lr: &a [1, *a]\n",
-        "itself at the top": "&a\ntrain: *a\n",
-        "itself by a merge": "train: &a\n  <<: *a\n",
-        "round about": "train: &a\n  x: &b\n    y: [*a, *b]\n",
-        "itself, billions of times": f"k0: &k0 [{'*k0, ' * 9}]\n{lists}",
-        "lists": f"k0: &k0 [x]\n{lists}",
-        "merges": f"k0: &k0 {{x: 1}}\n{merges}",
-        "deep": f"k0: &k0 {{x: 1}}\n{nested}",
-    }
-
-
-@pytest.mark.parametrize("name", bombs_of_aliases())
-def test_yaml_bombs(root, tmp_path, name):
-    """As --config FILE of each model: refused before anything walks through it."""
-    path = tmp_path / "some.yaml"
-    path.write_text(bombs_of_aliases()[name])
-    begin = time.process_time()
-    for model in MODELS:
-        with pytest.raises(UserError, match=r"some\.yaml holds more than 10,000 values, or one that contains itself"):
-            config.load(options_of(root / model).TrainConfig, path)
-    assert time.process_time() - begin < 5
-
-
 def test_yaml_aliases_that_end_are_taken(tmp_path):
     """Merges, repeated lists and values; and a long list without any alias."""
     path = tmp_path / "some.yaml"
