@@ -1,14 +1,11 @@
 """What train.py, eval.py, infer.py and export.py put together: rate, network from a checkpoint, upscaler."""
 
 from collections.abc import Callable
-from functools import partial
-from pathlib import Path
 
 import numpy as np
 from mindspore import Tensor
 
-from common import checkpoint
-from common.checkpoint import Checkpoint, trained
+from common.checkpoint import Checkpoint, ModelWeights, trained
 from common.config import EvalOptions, InferOptions, TrainedOptions
 from common.evaluation import Figure, lr_psnr_figure, psnr_figure, ssim_figure, with_lpips
 from common.export import Port, make_engine, refuse_small, self_ensemble, tile_apply
@@ -20,12 +17,9 @@ from .args import TrainConfig
 from .data.common import Upscaler
 from .model import ROOTS, WDSR, Hyper, hyper_of, to_ours
 
-MODEL = "WDSR"
 OUTPUTS = ["sr_image"]
 CHECK_SIZES = [{"height": 24, "width": 32}, {"height": 37, "width": 29}]  # an export is compared at both
 WHOLE, TILE = 512, 256  # LR pixels
-DEMO_WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
-describe = partial(trained.describe, MODEL)
 
 
 def learning_rate(options: TrainConfig) -> Callable[[int], float]:
@@ -52,39 +46,23 @@ def step_work(network: WDSR, options: TrainConfig) -> memory.Work:
     return memory.of_convolutions(network.trainable_params(), lambda name: pixels)
 
 
-def load_weights(network: WDSR, path: str) -> None:
-    """Put the weights of a checkpoint, ours or another program's, into a network, see `trained.start_from`."""
-    trained.start_from(network, read(path), path)
-
-
 def read(path: str) -> Checkpoint:
     """Read a file with a WDSR in it; another program's by our names.
 
     Raises:
         UserError: no such file, or another model's.
     """
-    saved = trained.read(path, MODEL, ROOTS)
+    saved = trained.read(path, "WDSR", ROOTS)
     return saved if "hyper" in saved.meta else to_ours(saved.weights)
 
 
-def load_network(options: TrainedOptions) -> tuple[WDSR, Checkpoint, str]:
-    """The network that a checkpoint holds, rebuilt from what the file says; without one, the demo weights.
+def hyper_of_file(saved: Checkpoint, path: str, options: TrainedOptions) -> Hyper:
+    """Return what a checkpoint says of its network, or what its shapes tell."""
+    return Hyper(**saved.meta["hyper"]) if "hyper" in saved.meta else hyper_of(saved, path, options.hyper())
 
-    Returns:
-        (network, checkpoint, name of the source).
 
-    Raises:
-        UserError: no such file, not WDSR, not the network that was asked for, or weights that do not fit.
-    """
-    if options.random_weights and not options.ckpt_path:
-        return trained.untrained(WDSR(options.hyper()), describe, "the pictures will mean nothing")
-    source = options.ckpt_path or str(trained.demo_weights(DEMO_WEIGHTS, options.chosen_scale() or 2))
-    saved = read(source)
-    hyper = Hyper(**saved.meta["hyper"]) if "hyper" in saved.meta else hyper_of(saved, source, options.hyper())
-    trained.refuse_contradiction(options, hyper, source)
-    network = WDSR(hyper)
-    checkpoint.load_into(network, saved.weights, source=source)
-    return network, saved, source
+WEIGHTS = ModelWeights("WDSR", WDSR, read, hyper_of_file, "the pictures will mean nothing")
+describe, load_weights, load_network = WEIGHTS.describe, WEIGHTS.load_weights, WEIGHTS.load_network
 
 
 def make_validation(pairs: list[Pair], hyper: Hyper) -> Validation | None:

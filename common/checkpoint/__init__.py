@@ -2,11 +2,12 @@
 
 from common.checkpoint.files import Checkpoint, digest, read, save
 from common.checkpoint.fitting import CheckpointError, describe, load_into
-from common.checkpoint.trained import cache_of, digest_of, weights_of
+from common.checkpoint.trained import ModelWeights, cache_of, digest_of, weights_of
 
 __all__ = [
     "Checkpoint",
     "CheckpointError",
+    "ModelWeights",
     "cache_of",
     "describe",
     "digest",

@@ -7,9 +7,9 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,37 +23,97 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger(__name__)
-Network = TypeVar("Network", bound="nn.Cell")
-Describe = Callable[[Any, Mapping[str, Any]], dict[str, Any]]
-Names = Callable[[str], str | None]
 OPTIMIZER = re.compile("moment|adam|accum|mean_|exp_avg|vhat|optim")  # in the prefixes of what an optimizer keeps
 
 
-def describe(model: str, hyper: Any, config: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    """What a checkpoint says of itself.
+def _put(network: "nn.Cell", saved: Checkpoint, path: str) -> None:
+    checkpoint.load_into(network, saved.weights, source=path)
 
-    Args:
-        hyper: a dataclass, from which the network can be built again; it has a scale.
-        config: the options of the run.
-        more: what else the model must know, such as the stage of its training.
+
+@dataclass(frozen=True)
+class ModelWeights:
+    """How a model's weights are found, read and put into a network, for all its programs.
+
+    Attributes:
+        model: its name, and that of its folder, whose weights/ holds the demo weights.
+        build: hyper-parameters -> network.
+        read: path -> checkpoint by our names; refuses what is no network of this model.
+        hyper_of: (checkpoint, path, options) -> the hyper-parameters that the file says, or that its shapes tell.
+        untrained: what the images of random weights are, for the log.
+        put: (network, checkpoint, path): sets all parameters, or raises CheckpointError.
+        stage: what most checkpoints of a model that is trained in stages hold.
+        demo_scale: of the demo weights that are taken where the options leave the scale open.
+        flag: names other weights.
     """
-    return {"model": model, "scale": hyper.scale, **more, "hyper": asdict(hyper), "config": dict(config)}
+
+    model: str
+    build: Callable[[Any], Any]
+    read: Callable[[str], Checkpoint]
+    hyper_of: Callable[[Checkpoint, str, Any], Any]
+    untrained: str
+    put: Callable[[Any, Checkpoint, str], None] = _put
+    stage: str = ""
+    demo_scale: int = 2
+    flag: str = "--ckpt_path"
+
+    @property
+    def folder(self) -> Path:
+        """The demo weights' folder."""
+        return Path(__file__).resolve().parents[2] / self.model / "weights"
+
+    def describe(self, hyper: Any, config: Mapping[str, Any], stage: str = "") -> dict[str, Any]:
+        """Return what a checkpoint says of itself.
+
+        Args:
+            hyper: a dataclass, from which the network can be built again; it has a scale.
+            config: the options of the run.
+        """
+        stages = {"stage": stage or self.stage} if self.stage else {}
+        return {"model": self.model, "scale": hyper.scale, **stages, "hyper": asdict(hyper), "config": dict(config)}
+
+    def load_weights(self, network: "nn.Cell", path: str) -> None:
+        """Put the weights of a checkpoint, ours or another program's, into a network, see `start_from`.
+
+        Raises:
+            UserError: no such file, not this model's, or weights that do not fit.
+        """
+        start_from(network, self.read(path), path)
+
+    def find(self, options: Any) -> tuple[Checkpoint, Any, str]:
+        """(checkpoint, its hyper-parameters, path): the one that the options name, or the demo weights.
+
+        Raises:
+            UserError: no such file, not this model's, or not the network that was asked for.
+        """
+        scale = config.asked(options).get("scale", self.demo_scale)
+        path = options.ckpt_path or str(demo_weights(self.folder, scale, self.flag))
+        saved = self.read(path)
+        hyper = self.hyper_of(saved, path, options)
+        refuse_contradiction(options, hyper, path)
+        return saved, hyper, path
+
+    def load_network(self, options: Any) -> tuple[Any, Checkpoint, str]:
+        """Rebuild the network that a checkpoint holds, see `find`; or one as it begins, for --random_weights.
+
+        Returns:
+            (network, checkpoint, path, or what stands for it).
+
+        Raises:
+            UserError: as `find`, or weights that do not fit.
+        """
+        if options.random_weights and not options.ckpt_path:
+            log.warning("random weights: %s", self.untrained)
+            network = self.build(options.hyper())
+            return network, Checkpoint(weights_of(network), self.describe(network.hyper, {})), "random weights"
+        saved, hyper, path = self.find(options)
+        network = self.build(hyper)
+        self.put(network, saved, path)
+        return network, saved, path
 
 
 def weights_of(network: "nn.Cell") -> dict[str, np.ndarray]:
     """All parameters by their names."""
     return {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
-
-
-def untrained(network: Network, describe: Describe, meaning: str) -> tuple[Network, Checkpoint, str]:
-    """A network as it was built, where --random_weights asks for it: (network, its checkpoint, name of the source).
-
-    Args:
-        describe: (its hyper-parameters, options) -> what a checkpoint says of itself.
-        meaning: what its pictures are, for the log.
-    """
-    log.warning("random weights: %s", meaning)
-    return network, Checkpoint(weights_of(network), describe(network.hyper, {})), "random weights"
 
 
 def demo_weights(folder: Path, scale: int, flag: str = "--ckpt_path") -> Path:
@@ -131,12 +191,11 @@ def _prefix(name: str, roots: Collection[str]) -> str | None:
     return None if place is None else "".join(part + "." for part in parts[:place])
 
 
-def start_from(network: "nn.Cell", saved: Checkpoint, source: str, names: Names | None = None) -> None:
+def start_from(network: "nn.Cell", saved: Checkpoint, source: str) -> None:
     """Set a new network's parameters from a checkpoint; from one of another scale, those whose names and shapes fit.
 
     Args:
         network: has a `hyper` with its scale.
-        names: as for `checkpoint.load_into`.
 
     Raises:
         CheckpointError: a checkpoint of this scale, or one that does not say its scale, does not fit as a whole.
@@ -144,7 +203,7 @@ def start_from(network: "nn.Cell", saved: Checkpoint, source: str, names: Names 
     own, scale = weights_of(network), saved.meta.get("scale", network.hyper.scale)
     fitting = {name: array for name, array in saved.weights.items() if name in own and own[name].shape == array.shape}
     if scale == network.hyper.scale or not fitting:
-        return checkpoint.load_into(network, saved.weights, source=source, names=names)
+        return checkpoint.load_into(network, saved.weights, source=source)
     parts = dict.fromkeys(".".join(name.split(".")[:2]) for name in own if name not in fitting)
     log.info(
         "%s is of x%s: %d of the %d parameters are taken from it; with initial weights begin %s",

@@ -5,12 +5,12 @@ from common.export.export import Graph, Port, Proof, compare_onnx, export, expor
 from common.export.tiling import (
     Progress,
     Span,
+    default_tile,
     fill_tiles,
     pad_to_multiple,
     plan_axis,
     refuse_small,
     self_ensemble,
-    side_that_fits,
     tile_apply,
 )
 
@@ -23,6 +23,7 @@ __all__ = [
     "Proof",
     "Span",
     "compare_onnx",
+    "default_tile",
     "export",
     "export_graphs",
     "fill_tiles",
@@ -32,7 +33,6 @@ __all__ = [
     "plan_axis",
     "refuse_small",
     "self_ensemble",
-    "side_that_fits",
     "tile_apply",
     "write",
 ]

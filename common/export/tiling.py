@@ -6,7 +6,7 @@ Networks that look at the whole picture (attention, normalisation over space) ha
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise, product
 from typing import Any, NamedTuple
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from common import UserError
+from common.export.engine import Engine, OnnxEngine
 from common.images import to_float, to_uint8, to_uint16
 
 MEMORY = 5 * 2**29  # bytes that a run may take, when the side of the tiles is not given
@@ -78,14 +79,18 @@ def refuse_small(tile: int, radius: int) -> None:
         raise UserError(f"--tile {tile} is smaller than what this network sees: take {least} or more, better twice it")
 
 
-def side_that_fits(size: tuple[int, int], pixel_bytes: float, least: int, taken: float = 0) -> int:
+def default_tile(
+    size: tuple[int, int], engine: Engine, values: float, copies: Mapping[str, float], least: int, taken: float = 0
+) -> int:
     """Side of the tiles for a picture of `size` (height, width); 0: the picture as a whole, which is less work.
 
     Args:
-        pixel_bytes: what a run takes for each pixel of its tile.
+        values: float32 numbers that a run takes for each pixel of its tile.
+        copies: of them that are in memory at a time, in "onnxruntime" and in "mindspore".
         least: smaller tiles are nearly all overlap, and are not made even where this takes more memory.
         taken: bytes of `MEMORY` that are taken beside the runs.
     """
+    pixel_bytes = 4 * values * copies["onnxruntime" if isinstance(engine, OnnxEngine) else "mindspore"]
     most = max(0, int((MEMORY - taken) / pixel_bytes))
     return 0 if size[0] * size[1] <= most else max(math.isqrt(most), least)
 

@@ -8,20 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from common import UserError, checkpoint
+from common import UserError, checkpoint, export
 from common.checkpoint import Checkpoint, cache_of
 from common.config import EvalOptions, InferOptions
 from common.export import (
     Engine,
     Graph,
-    OnnxEngine,
     Port,
     Progress,
     Span,
     fill_tiles,
     make_engine,
     refuse_small,
-    side_that_fits,
 )
 from common.images import to_float
 
@@ -177,9 +175,7 @@ def default_tile(hyper: Hyper, size: tuple[int, int], engine: Engine) -> int:
     """
     levels = len(hyper.block_num)
     pixels, channels = 4 ** (levels - 1), COLORS * (9 if hyper.scale == 3 else 4)
-    copies = COPIES["onnxruntime" if isinstance(engine, OnnxEngine) else "mindspore"]
-    pixel_bytes = pixels * (channels + 4 * hyper.growth) * copies * np.dtype(np.float32).itemsize
-    return side_that_fits(size, pixel_bytes, 3 * hyper.receptive_radius)
+    return export.default_tile(size, engine, pixels * (channels + 4 * hyper.growth), COPIES, 3 * hyper.receptive_radius)
 
 
 def latent(seed: int, name: str, draw: int, hyper: Hyper, lr: np.ndarray, gaussian_scale: float) -> np.ndarray:

@@ -2,14 +2,13 @@
 
 import logging
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 from mindspore import Tensor, ops
 
-from common import UserError, checkpoint
-from common.checkpoint import Checkpoint, trained
+from common import UserError
+from common.checkpoint import Checkpoint, ModelWeights, trained
 from common.config import TrainedOptions
 from common.data import validation_folders
 from common.images import Pair, to_float, to_uint8
@@ -25,9 +24,6 @@ from ..optim.warmup_multisteplr import multistep_rate
 from ..options.options import TrainConfig
 
 log = logging.getLogger(__name__)
-MODEL = "IRN"
-DEMO_WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
-describe = partial(trained.describe, MODEL)
 
 
 def make_loss(network: InvRescaleNet, options: TrainConfig) -> IRNLoss:
@@ -84,46 +80,25 @@ def learning_rate(options: TrainConfig, scaled: Callable[[int], int], niter: int
     return cosine_rate(options.lr, periods, options.eta_min, restarts, options.restart_weights, warmup)
 
 
-def load_weights(network: InvRescaleNet, path: str) -> None:
-    """Put the weights of a checkpoint, ours or the authors', into a network, see `trained.start_from`.
-
-    Raises:
-        UserError: no such file, not IRN's, or weights that do not fit.
-    """
-    trained.start_from(network, read(path), path)
-
-
-def load_network(options: TrainedOptions) -> tuple[InvRescaleNet, Checkpoint, str]:
-    """The network that a checkpoint holds, rebuilt from what the file says; without one, the demo weights.
-
-    Returns:
-        (network, checkpoint, name of the source).
-
-    Raises:
-        UserError: no such file, not IRN's, not the network that was asked for, or weights that do not fit.
-    """
-    if options.random_weights and not options.ckpt_path:
-        network = InvRescaleNet(options.hyper())
-        return trained.untrained(network, describe, "the plain Haar transform, to which z is noise")
-    source = options.ckpt_path or str(trained.demo_weights(DEMO_WEIGHTS, options.hyper().scale))
-    saved = read(source)
-    meta = saved.meta.get("hyper")
-    hyper = Hyper(**meta) if meta else hyper_of(saved.weights, source, options.hyper().clamp)
-    trained.refuse_contradiction(options, hyper, source)
-    network = InvRescaleNet(hyper)
-    checkpoint.load_into(network, saved.weights, source=source)
-    return network, saved, source
-
-
 def read(path: str) -> Checkpoint:
     """A file with an IRN in it.
 
     Raises:
         UserError: no such file, another model's, or one with another transform than Haar's.
     """
-    saved = trained.read(path, MODEL, ROOTS)
+    saved = trained.read(path, "IRN", ROOTS)
     refuse_other_transforms(saved.weights, path)
     return saved
+
+
+def hyper_of_file(saved: Checkpoint, path: str, options: TrainedOptions) -> Hyper:
+    """Return what a checkpoint says of its network, or what its names and shapes tell."""
+    meta = saved.meta.get("hyper")
+    return Hyper(**meta) if meta else hyper_of(saved.weights, path, options.hyper().clamp)
+
+
+WEIGHTS = ModelWeights("IRN", InvRescaleNet, read, hyper_of_file, "the plain Haar transform, to which z is noise")
+describe, load_weights, load_network = WEIGHTS.describe, WEIGHTS.load_weights, WEIGHTS.load_network
 
 
 def validation_pictures(options: TrainConfig) -> list[Pair]:

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from common import UserError
-from common.export import Engine, OnnxEngine, Progress, make_engine, plan_axis, side_that_fits
+from common import UserError, export
+from common.export import Engine, Progress, make_engine, plan_axis
 from common.images import to_uint8, to_uint16
 
 from ..dataset.pictures import enlarged, from_network, to_network
@@ -227,8 +227,7 @@ def default_tile(hyper: Hyper, size: tuple[int, int], engine: Engine) -> int:
 
     The arrays of the whole picture and the features that are kept take their part of the memory, tiles get the rest.
     """
-    copies = COPIES["onnxruntime" if isinstance(engine, OnnxEngine) else "mindspore"]
-    value = hyper.scale**2 * np.dtype(np.float32).itemsize  # bytes of a channel for each LR pixel
-    pixels = size[0] * size[1]
-    taken = PROCESS + pixels * ARRAYS * COLORS * value + min(KEPT, pixels * hyper.hidden_size * value)
-    return side_that_fits(size, copies * hyper.hidden_size * value, 4 * OVERLAP // hyper.scale, taken)
+    value = hyper.scale**2  # numbers of a channel for each LR pixel
+    channel = 4 * size[0] * size[1] * value  # bytes
+    taken = PROCESS + channel * ARRAYS * COLORS + min(KEPT, channel * hyper.hidden_size)
+    return export.default_tile(size, engine, hyper.hidden_size * value, COPIES, 4 * OVERLAP // hyper.scale, taken)

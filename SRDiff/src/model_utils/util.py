@@ -1,11 +1,7 @@
 """What train.py, eval.py, infer.py and export.py put together: a network from a checkpoint, and what one says."""
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
 from common import UserError
-from common.checkpoint import Checkpoint, load_into, trained
+from common.checkpoint import Checkpoint, ModelWeights, load_into, trained
 from common.config import TrainedOptions, asked
 
 from ..model.srdiff import Hyper, SRDiffNet
@@ -13,12 +9,6 @@ from . import official
 from .options import DEMO_SCALE
 
 MODEL = "SRDiff"
-DEMO_WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
-
-
-def describe(hyper: Hyper, config: Mapping[str, Any], stage: str = "diffusion") -> dict[str, Any]:
-    """What a checkpoint says of itself."""
-    return trained.describe(MODEL, hyper, config, stage=stage)
 
 
 def load_weights(network: SRDiffNet, path: str) -> None:
@@ -51,26 +41,6 @@ def load_encoder(network: SRDiffNet, path: str) -> None:
     load_into(network.rrdb, official.encoder_weights(weights, path), source=path)
 
 
-def load_network(options: TrainedOptions) -> tuple[SRDiffNet, Checkpoint, str]:
-    """The network that a checkpoint holds, rebuilt from what the file says; without one, the demo weights.
-
-    Returns:
-        (network, checkpoint, name of the source).
-
-    Raises:
-        UserError: no such file, not SRDiff's, not the network that was asked for, or weights that do not fit.
-    """
-    if options.random_weights and not options.ckpt_path:
-        return trained.untrained(SRDiffNet(options.hyper()), describe, "the pictures are noise")
-    source = options.ckpt_path or str(trained.demo_weights(DEMO_WEIGHTS, options.scale or DEMO_SCALE))
-    saved = read(source)
-    hyper = hyper_of(saved, source, options)
-    trained.refuse_contradiction(options, hyper, source)
-    network = SRDiffNet(hyper)
-    put_weights(network, saved, source)
-    return network, saved, source
-
-
 def hyper_of(saved: Checkpoint, source: str, options: TrainedOptions) -> Hyper:
     """What a checkpoint says of its network, or what can be read off its weights."""
     meta = saved.meta.get("hyper")
@@ -89,3 +59,16 @@ def read(path: str) -> Checkpoint:
             f"{path} holds the encoder alone (--stage rrdb): train the noise predictor with --rrdb_path {path}"
         )
     return saved
+
+
+WEIGHTS = ModelWeights(
+    MODEL,
+    SRDiffNet,
+    read,
+    hyper_of,
+    "the pictures are noise",
+    put=put_weights,
+    stage="diffusion",
+    demo_scale=DEMO_SCALE,
+)
+describe, load_network = WEIGHTS.describe, WEIGHTS.load_network

@@ -8,18 +8,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from common import UserError
+from common import UserError, export
 from common.export import (
     Engine,
     Graph,
-    OnnxEngine,
     Port,
     Progress,
     Span,
     fill_tiles,
     make_engine,
     pad_to_multiple,
-    side_that_fits,
 )
 from common.images import to_float
 
@@ -228,8 +226,7 @@ def default_tile(hyper: Hyper, size: tuple[int, int], engine: Engine) -> int:
     """
     level = hyper.scale**2 / 4  # pixels of the first level for each of LR
     values = 2 * TOGETHER * hyper.hidden_channels * level + 4 * hyper.condition * level
-    copies = COPIES["onnxruntime" if isinstance(engine, OnnxEngine) else "mindspore"]
-    return side_that_fits(size, values * copies * np.dtype(np.float32).itemsize, 4 * OVERLAP)
+    return export.default_tile(size, engine, values, COPIES, 4 * OVERLAP)
 
 
 def slerp(one: Sequence[np.ndarray], other: Sequence[np.ndarray], share: float) -> list[np.ndarray]:

@@ -10,6 +10,7 @@ from PIL import Image, PngImagePlugin
 
 from ci.tests.IRN import nets
 from common import UserError
+from common.checkpoint import ModelWeights
 from common.checkpoint import files as checkpoint
 from common.checkpoint.files import Checkpoint
 from common.images import files as images
@@ -352,7 +353,7 @@ def test_pictures_may_be_typed_in_both_ways(tiny, tmp_path):
 
 
 def test_demo_weights_are_the_default(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(util, "DEMO_WEIGHTS", tmp_path)
+    monkeypatch.setattr(ModelWeights, "folder", tmp_path)
     with pytest.raises(UserError, match=r"no demo weights for x2 .*, or give --ckpt_path FILE"):
         util.load_network(EvalConfig())
     path = nets.save(tmp_path / "some_x2.ckpt", nets.make(nets.TINY[2]))
