@@ -31,7 +31,8 @@ def table(cls: type) -> str:
             default = ", ".join(map(str, default))
         default = str(default).lower() if isinstance(default, bool) else default
         shown = f"`{default}`" if default not in ("", ()) else ""
-        others = ", ".join(f"`--{name}`" for name in field.metadata["aliases"])
+        short = [f"`-{field.metadata['short']}`"] if field.metadata["short"] else []
+        others = ", ".join([*(f"`--{name}`" for name in field.metadata["aliases"]), *short])
         meaning = text.replace("|", " / ") + (f"; also {others}" if others else "")
         rows.append(f"| `--{field.name}` | {shown} | {meaning} |")
     return "\n".join(rows) + "\n"

@@ -85,12 +85,19 @@ class ModelWeights:
         Raises:
             UserError: no such file, not this model's, or not the network that was asked for.
         """
-        scale = config.asked(options).get("scale", self.demo_scale)
+        scale = config.asked(options).get("scale") or self.scale_for(getattr(options, "outscale", 0.0))
         path = options.ckpt_path or str(demo_weights(self.folder, scale, self.flag))
         saved = self.read(path)
         hyper = self.hyper_of(saved, path, options)
         refuse_contradiction(options, hyper, path)
         return saved, hyper, path
+
+    def scale_for(self, outscale: float) -> int:
+        """Return the scale of the demo weights to take for results of this size; 0: the model's default."""
+        scales = sorted(int(path.stem.rpartition("_x")[2]) for path in self.folder.glob("*_x*.ckpt"))
+        if not outscale or not scales:
+            return self.demo_scale
+        return next((scale for scale in scales if scale >= outscale), scales[-1])
 
     def load_network(self, options: Any) -> tuple[Any, Checkpoint, str]:
         """Rebuild the network that a checkpoint holds, see `find`; or one as it begins, for --random_weights.

@@ -111,6 +111,7 @@ def _add_options(place: Any, defaults: Any, names: typing.Collection[str], prefi
             _add_options(place, default, [inner.name for inner in dataclasses.fields(default)], name + ".")
             continue
         flags = [f"--{prefix}{one}" for one in (field.name, *field.metadata.get("aliases", ()))]
+        flags += [f"-{field.metadata['short']}"] if field.metadata.get("short") else []
         text = _with_default(field.metadata.get("help", ""), default)
         kind = _kind(hints[field.name])
         place.add_argument(

@@ -61,6 +61,7 @@ def option(
     presets: Collection[str] | None = None,
     instead_of: Sequence[str] | None = None,
     repeated: bool | None = None,
+    short: str | None = None,
 ) -> Any:
     """Declare a field of a configuration: what `--help` says of it, which values it takes, its other names.
 
@@ -69,9 +70,11 @@ def option(
         presets: values that give the hyper-parameters of other options, unless these are given as well.
         instead_of: options that say the same in another way.
         repeated: each `--key value` of a command line is one more value (else the last counts).
+        short: a letter, as `-i` is typed.
     """
     metadata = {"help": help, "choices": choices, "aliases": aliases, "at_least": at_least, "below": below}
     metadata |= {"hyper": hyper, "presets": presets, "instead_of": instead_of, "repeated": repeated}
+    metadata |= {"short": short}
     said = {key: value for key, value in metadata.items() if value is not None}
     return dataclasses.field(default=default, metadata=said)
 
@@ -104,7 +107,7 @@ def configuration(cls: type[T]) -> type[T]:
 def _layered(declared: Sequence[Any]) -> Any:
     """Return one field from all declarations of an option, each a default or a field, the last above the others."""
     default, metadata = dataclasses.MISSING, {"help": "", "choices": None, "at_least": None, "below": None}
-    metadata |= {"aliases": (), "hyper": "", "presets": (), "instead_of": (), "repeated": False}
+    metadata |= {"aliases": (), "hyper": "", "presets": (), "instead_of": (), "repeated": False, "short": ""}
     for one in declared:
         one = one if isinstance(one, dataclasses.Field) else dataclasses.field(default=one)
         default = default if one.default is dataclasses.MISSING else one.default

@@ -20,7 +20,7 @@ DEVICE_TARGET = option(
     "auto", "where to run; auto takes the first of Ascend, GPU, CPU that answers", choices=DEVICE_CHOICES
 )
 ENGINE = option("auto", "what computes; auto: ONNX Runtime on CPU when installed, else MindSpore", choices=ENGINES)
-TILE = option(0, "side of the tiles, in LR pixels; 0: whole pictures while they fit, tiles beyond", at_least=0)
+TILE = option(0, "side of the tiles, in LR pixels; 0: whole images while they fit, tiles beyond", at_least=0, short="t")
 HR_FOLDER = option(
     "",
     "folder of HR pictures (sub-folders too), or one that holds DIV2K_train_HR/, or a .mindrecord with patches",
@@ -222,12 +222,18 @@ class EvalOptions(TrainedOptions):
 
 @configuration
 class InferOptions(TrainedOptions):
-    """Pictures and results, and what computes."""
+    """Images and results, and what computes."""
 
     input: str = option(
-        "", "a picture or a folder of pictures; --input may be left out, and several typed", repeated=True
+        "", "an image or a folder of images; --input may be left out, and several typed", repeated=True, short="i"
     )
-    output: str = option("results", "folder for the results")
+    output: str = option("results", "folder for the results; sub-folders of an input folder are kept", short="o")
+    scale: int = option(short="s")
+    outscale: float = option(
+        0.0,
+        "size of the result over the image's, as 3.5: by the nearest larger network, then by bicubic; 0: the network's",
+        at_least=0,
+    )
     suffix: str = option("_x{scale}", "added to each name; {scale} is put in")
     format: str = option(
         "", "of the results; default: as the input, png for TIFF and GIF", choices=("", "png", "jpg", "bmp", "webp")

@@ -1,6 +1,16 @@
 """Tables of figures, what an evaluation or an inference run writes, the HTML report."""
 
-from common.evaluation.jobs import Job, Results, do_all, enlarge_all, find_jobs, log_result, progress_of, result_names
+from common.evaluation.jobs import (
+    Job,
+    Results,
+    do_all,
+    enlarge_all,
+    find_jobs,
+    log_result,
+    progress_of,
+    resized,
+    result_names,
+)
 from common.evaluation.report import Shown, of_pairs
 from common.evaluation.run import EvaluationRun
 from common.evaluation.table import (
@@ -35,6 +45,7 @@ __all__ = [
     "of_pairs",
     "progress_of",
     "psnr_figure",
+    "resized",
     "result_names",
     "ssim_figure",
     "with_lpips",

@@ -87,18 +87,25 @@ class Results:
         return target
 
 
-def result_names(source: Path, suffix: str, ending: str, scale: int, count: int = 1) -> list[str]:
+def result_names(source: Path, suffix: str, ending: str, scale: float, count: int = 1) -> list[str]:
     """`photo.jpg` -> `photo_x4.jpg`; of several results `photo_x4_1.jpg`, `photo_x4_2.jpg` ...
 
     Args:
         suffix: added to the name; {scale} is put in.
         ending: of the results, with or without a dot; "" for the picture's own, or PNG's where it is not written.
     """
-    stem = source.stem + suffix.replace("{scale}", str(scale))
+    stem = source.stem + suffix.replace("{scale}", f"{scale:g}")
     own = source.suffix if source.suffix.lower() in images.WRITTEN else ".png"
     ending = f".{ending.lstrip('.')}" if ending else own
     numbers = [f"_{number}" for number in range(1, count + 1)] if count > 1 else [""]
     return [f"{stem}{number}{ending}" for number in numbers]
+
+
+def resized(result: np.ndarray, image: np.ndarray, outscale: float) -> np.ndarray:
+    """Resize a result by bicubic to `outscale` times the size of its image; 0 leaves it as it is."""
+    if not outscale:
+        return result
+    return imresize(result, size=tuple(max(1, round(side * outscale)) for side in image.shape[:2]))
 
 
 def log_result(source: Path, picture: np.ndarray, target: Path, result: np.ndarray, said: Sequence[str] = ()) -> None:
@@ -150,20 +157,23 @@ def enlarge_all(
     """
 
     def work(job: Job) -> None:
-        (name,) = result_names(job.source, options.suffix, options.format, scale)
+        (name,) = result_names(job.source, options.suffix, options.format, options.outscale or scale)
         target, compare = results.reserve(job, name), f"{Path(name).stem}_compare.png"
         compared = results.reserve(job, compare) if options.compare else None
         picture = images.read_picture(job.source)
         images.check_writable(target, *(scale * side for side in picture.rgb.shape[:2]))
-        result = picture.colored_alike(enlarge(picture.rgb, progress_of(job.source, piece)))
-        alpha = None if picture.alpha is None else imresize(picture.alpha, scale)
+        upscaled = resized(enlarge(picture.rgb, progress_of(job.source, piece)), picture.rgb, options.outscale)
+        result = picture.colored_alike(upscaled)
+        alpha = None if picture.alpha is None else imresize(picture.alpha, size=result.shape[:2])
         images.write_picture(target, result, alpha, picture.icc)
         said = [*picture.notes, *([] if alpha is None else ["alpha enlarged by bicubic"])]
         log_result(job.source, picture.rgb, target, result, said)
         if compared:
             in_color = np.broadcast_to(np.atleast_3d(result), (*result.shape[:2], 3))
             small, large = (images.to_uint8(images.to_float(rgb)) for rgb in (picture.rgb, in_color))
-            strip = images.comparison_strip([("LR", small), ("bicubic", imresize(small, scale)), ("SR", large)])
+            strip = images.comparison_strip(
+                [("LR", small), ("bicubic", imresize(small, size=large.shape[:2])), ("SR", large)]
+            )
             images.write_picture(compared, strip)
 
     do_all(jobs, work, options.output, "enlarged")
