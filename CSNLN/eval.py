@@ -21,24 +21,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from common.evaluation import EvaluationRun, evaluate, of_pairs
     from common.metrics import LPIPS_NOT_COMPUTED
-    from CSNLN.src import inference, utils
+    from CSNLN.src import measuring, pictures, utils
     from CSNLN.src.dataset.srdata import evaluation_sets
 
     network, _, source = utils.load_network(options)
     scale = network.hyper.scale
     sets = evaluation_sets(options.data_path, options.data_test, scale, options.data_range)
-    figures = inference.figures(scale, options.crop, options.lpips_weights)
+    figures = measuring.figures(scale, options.crop, options.lpips_weights)
     means = []
     with EvaluationRun("CSNLN", source, scale, sets, options, here) as run:
-        upscale, engine = inference.make_upscaler(network, options)
+        upscale, engine = pictures.make_upscaler(network, options)
         runtime.keep_interrupts()
         for name, pairs in sets.items():
             ways = "".join(f", {word}" for word in ("chop", "self_ensemble") if getattr(options, word))
             title = f"{name} x{scale}, CSNLN {source}, {engine}{ways}"
-            pictures = run.folder / name if options.save_results else None
+            results = run.folder / name if options.save_results else None
             pairs = pairs[: options.limit or None]
-            table = run.whole(evaluate(title, pairs, upscale, figures, scale, pictures, run.share))
-            run.add(name, table, of_pairs(pairs, scale, pictures))
+            table = run.whole(evaluate(title, pairs, upscale, figures, scale, results, run.share))
+            run.add(name, table, of_pairs(pairs, scale, results))
             run.say(table.console())
             for number, row in enumerate(table.rows.values()):
                 run.say(f"{number} : current psnr: {row[figures[0].name][1]:.4f} [{figures[0].name}]")

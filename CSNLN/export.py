@@ -21,17 +21,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parse(ExportConfig, argv, __doc__)
     runtime.start(options.device_target)
 
-    from CSNLN.src import exporting, utils
+    from CSNLN.src import graphs, utils
 
-    network, saved, source = utils.load_network(options)
-    said = exporting.metadata(network.hyper, saved, source)
-    if options.file_format == "ONNX":
-        memory, batch_size = options.attention_memory * 2**20, options.batch_size
-        path = exporting.write_onnx(network, options.file_name, memory, said, batch_size)
-    else:
-        shape = options.batch_size, options.lr_height, options.lr_width
-        path = exporting.write_fixed(network, options.file_name, options.file_format, shape, said)
-    print(f"exported {path}")  # noqa: T201
+    print(f"exported {graphs.write(*utils.load_network(options), options)}")  # noqa: T201
     return 0
 
 

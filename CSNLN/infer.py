@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     results = Results(options.output, jobs)
     runtime.start(options.device_target)
 
-    from CSNLN.src import inference, utils
+    from CSNLN.src import pictures, utils
 
     network, _, _ = utils.load_network(options)
     runtime.keep_interrupts()
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         do_all(jobs, attention_work(network, query, options.attention_time, results), options.output, "looked at")
         return 0
     scale = network.hyper.scale
-    enlarge, engine = inference.make_upscaler(network, options)
+    enlarge, engine = pictures.make_upscaler(network, options)
     log.info("%d picture(s), x%d, %s", len(jobs), scale, engine)
     enlarge_all(jobs, results, enlarge, scale, options, "piece")
     return 0
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def attention_work(network: object, query: tuple[int, int], time: int, results: Results) -> Callable[[Job], None]:
     """What draws a picture's attention, and says its weights."""
-    from CSNLN.src.attention_picture import answers, draw
+    from CSNLN.src.pictures import answers, draw
 
     def work(job: Job) -> None:
         target = results.reserve(job, f"{job.source.stem}_attention_{query[0]}_{query[1]}.png")

@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     here = runtime.start(options.device_target, seed=options.seed, distribute=options.run_distribute)
 
     from common.training import L1Loss, Trainer, adam, memory, mixed_precision
-    from CSNLN.src import training, utils
+    from CSNLN.src import measuring, recipe, utils
     from CSNLN.src.CSNLN import CSNLN, count_parameters
     from CSNLN.src.dataset import dataset, srdata
     from CSNLN.src.recomputing import RecomputingStep
@@ -37,15 +37,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.recompute and options.batch_size % options.recompute:
         raise UserError(f"--batch_size {options.batch_size} must be a multiple of --recompute {options.recompute}")
     stream = dataset.training_stream(options, hyper, here)
-    validate = training.make_validation(srdata.evaluation_pairs(options, hyper), hyper) if here.is_main else None
+    validate = measuring.make_validation(srdata.evaluation_pairs(options, hyper), hyper) if here.is_main else None
     network = CSNLN(hyper, options.seed)
     if options.pre_trained and not saved:
         with trained.starting_from(options.pre_trained, options, network):
             utils.load_weights(network, options.pre_trained)
-    work, ways = training.step_work(network, options), "--recompute 1, or --model csnln_small"
+    work, ways = recipe.step_work(network, options), "--recompute 1, or --model csnln_small"
     need = memory.checked("CSNLN", work, here, options.batch_size, ways, options.no_memory_check)
     loss = L1Loss(mixed_precision(network, options.amp_level, here.device, options.amp_dtype))
-    plan = training.plan(options)
+    plan = recipe.plan(options)
     about = (
         f"CSNLN x{hyper.scale}, {count_parameters(network):,} parameters; {len(stream.pictures)} pictures; "
         f"{here.world_size} worker(s) on {here.device}, {options.batch_size} patches each{need}"

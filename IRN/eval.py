@@ -28,15 +28,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from common.evaluation import EvaluationRun
     from common.metrics import LPIPS_NOT_COMPUTED
-    from IRN.src.utils import measuring, rescaling, util
+    from IRN.src import measuring, pictures
+    from IRN.src.data.util import evaluation_sets
+    from IRN.src.utils import util
 
     network, saved, source = util.load_network(options)
     hyper = network.hyper
-    sets = measuring.evaluation_sets(options, hyper.scale)
+    sets = evaluation_sets(options, hyper.scale)
     columns = measuring.figures(hyper.scale, options.crop, options.lpips_weights)
-    digest = rescaling.digest_of(hyper, saved)
+    digest = pictures.digest_of(hyper, saved)
     with EvaluationRun("IRN", source, hyper.scale, sets, options, here, options.name) as run:
-        rescaler = rescaling.make_rescaler(network, saved, source, options)
+        rescaler = pictures.make_rescaler(network, saved, source, options)
         runtime.keep_interrupts()
         for name, pairs in sets.items():
             title = f"{name} x{hyper.scale}, IRN {source}, {rescaler.name}, {options.draws} draw(s) of z"

@@ -20,18 +20,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     runtime.start(options.device_target)
 
     from common.export import export_graphs
-    from IRN.src.utils import rescaling, util
+    from IRN.src import graphs as forms
+    from IRN.src import pictures
+    from IRN.src.utils import util
 
     network, saved, source = util.load_network(options)
-    directions = rescaling.DIRECTIONS if options.graph == "both" else (options.graph,)
-    graphs = ((direction, rescaling.graph_of(network, direction, options.batch_size)) for direction in directions)
+    directions = forms.DIRECTIONS if options.graph == "both" else (options.graph,)
+    graphs = ((direction, forms.graph_of(network, direction, options.batch_size)) for direction in directions)
     metadata = {
         "model": "IRN",
         "scale": str(network.hyper.scale),
         "source": source,
-        "digest": rescaling.digest_of(network.hyper, saved),
+        "digest": pictures.digest_of(network.hyper, saved),
     }
-    for path in export_graphs(graphs, options.file_name, options.file_format, metadata, rescaling.TOLERANCE):
+    for path in export_graphs(graphs, options.file_name, options.file_format, metadata, forms.TOLERANCE):
         print(f"exported {path}")  # noqa: T201
     return 0
 

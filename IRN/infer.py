@@ -19,10 +19,21 @@ from common.config import did_you_mean
 from common.evaluation import Job, Results, do_all, find_jobs, log_result, progress_of, result_names
 from common.export import pad_to_multiple
 from common.images import imresize, reduce_to_8_bit
-from IRN.src.options.infer import DownscaleConfig, UpscaleConfig
+from IRN.src.options.options import DownscaleConfig, UpscaleConfig
+from IRN.src.pictures import (
+    Origin,
+    Rescaler,
+    check_format,
+    digest_of,
+    doubt,
+    latent,
+    make_rescaler,
+    original_size,
+    parse_size,
+    read_origin,
+    write_lr,
+)
 from IRN.src.utils import util
-from IRN.src.utils.lr_file import Origin, check_format, doubt, original_size, parse_size, read_origin, write_lr
-from IRN.src.utils.rescaling import Rescaler, digest_of, latent, make_rescaler
 
 COMMANDS = {"downscale": DownscaleConfig, "upscale": UpscaleConfig}
 log = logging.getLogger(__name__)

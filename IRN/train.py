@@ -35,23 +35,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
 
     from common.training import Trainer, memory, mixed_precision
+    from IRN.src import measuring, recipe
     from IRN.src.data.LQGT_dataset import training_stream
+    from IRN.src.data.util import validation_pictures
     from IRN.src.network.Invnet import InvRescaleNet, count_parameters
     from IRN.src.optim.adam_clip import adam
     from IRN.src.utils import util
 
     hyper = options.hyper()
     stream = training_stream(options, hyper, here)
-    pairs = util.validation_pictures(options) if here.is_main else []
-    validate = util.make_validation(pairs, hyper, options.seed)
+    pairs = validation_pictures(options) if here.is_main else []
+    validate = measuring.make_validation(pairs, hyper, options.seed)
     network = InvRescaleNet(hyper, options.seed)
     if options.ckpt_path and not saved:
         with trained.starting_from(options.ckpt_path, options, network):
             util.load_weights(network, options.ckpt_path)
-    work, ways = util.step_work(network, options), "--model irn_small"
+    work, ways = recipe.step_work(network, options), "--model irn_small"
     need = memory.checked("IRN", work, here, options.batch_size, ways, options.no_memory_check)
-    loss = mixed_precision(util.make_loss(network, options), options.amp_level, here.device, options.amp_dtype)
-    plan = util.plan(options, here.world_size, len(stream.pictures))
+    loss = mixed_precision(recipe.make_loss(network, options), options.amp_level, here.device, options.amp_dtype)
+    plan = recipe.plan(options, here.world_size, len(stream.pictures))
     name = options.data_name or Path(options.dataset_GT_path).resolve().name
     about = (
         f"IRN x{hyper.scale}, {count_parameters(network):,} parameters; {len(stream.pictures)} pictures of {name}; "

@@ -28,7 +28,7 @@ def run(options: EvalConfig) -> int:
 
     from common.evaluation import EvaluationRun, evaluate, of_pairs
     from common.metrics import LPIPS_NOT_COMPUTED
-    from WDSR.src import utils
+    from WDSR.src import measuring, pictures, utils
     from WDSR.src.data.srdata import evaluation_sets
 
     network, saved, source = utils.load_network(options)
@@ -36,17 +36,17 @@ def run(options: EvalConfig) -> int:
     sets = evaluation_sets(
         options.dir_data, options.data_test, scale, data_range=options.data_range, track=options.track
     )
-    figures = utils.figures(scale, options.crop, options.lpips_weights)
+    figures = measuring.figures(scale, options.crop, options.lpips_weights)
     with EvaluationRun("WDSR", source, scale, sets, options, here) as run:
-        upscale, engine = utils.make_upscaler(network, saved, source, options)
+        upscale, engine = pictures.make_upscaler(network, saved, source, options)
         runtime.keep_interrupts()
         for name, pairs in sets.items():
             ensemble = ", self-ensemble" if options.self_ensemble else ""
             title = f"{name} x{scale}, WDSR {source}, {engine}{ensemble}"
-            pictures = run.folder / name if options.save_results else None
+            results = run.folder / name if options.save_results else None
             pairs = pairs[: options.limit or None]
-            table = run.whole(evaluate(title, pairs, upscale, figures, scale, pictures, run.share))
-            run.add(name, table, of_pairs(pairs, scale, pictures))
+            table = run.whole(evaluate(title, pairs, upscale, figures, scale, results, run.share))
+            run.add(name, table, of_pairs(pairs, scale, results))
             run.say(table.console())
             for word, figure in zip(("psnr", "ssim"), figures, strict=False):
                 run.say(f"Mean {word} of {name} x{scale} is {table.mean(figure.name)[1]:.4f} [{figure.name}]")

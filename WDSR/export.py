@@ -19,24 +19,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     runtime.start(options.device_target)
 
     from common import export
-    from common.checkpoint import trained
-    from WDSR.src import utils
+    from common.checkpoint import digest_of
+    from WDSR.src import graphs, utils
 
     network, saved, source = utils.load_network(options)
     hyper = network.hyper
     path = export.export(
-        network.inference_form(),
-        utils.ports(hyper, options.batch_size),
-        utils.OUTPUTS,
+        graphs.WDSRInference(network),
+        graphs.ports(hyper, options.batch_size),
+        graphs.OUTPUTS,
         options.file_name,
         options.file_format,
-        sizes=utils.CHECK_SIZES,
+        sizes=graphs.CHECK_SIZES,
         metadata={
             "model": "WDSR",
             "scale": str(hyper.scale),
             "rgb_range": str(hyper.rgb_range),
             "source": source,
-            "digest": trained.digest_of(hyper, saved),
+            "digest": digest_of(hyper, saved),
         },
     )
     print(f"exported {path}")  # noqa: T201

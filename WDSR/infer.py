@@ -24,11 +24,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     results = Results(options.output, jobs)
     runtime.start(options.device_target)
 
-    from WDSR.src import utils
+    from WDSR.src import pictures, utils
 
     network, saved, source = utils.load_network(options)
     scale = network.hyper.scale
-    enlarge, engine = utils.make_upscaler(network, saved, source, options)
+    enlarge, engine = pictures.make_upscaler(network, saved, source, options)
     log.info("%d picture(s), x%d, %s", len(jobs), scale, engine)
     runtime.keep_interrupts()
     enlarge_all(jobs, results, enlarge, scale, options, "tile")

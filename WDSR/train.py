@@ -30,21 +30,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     here = runtime.start(options.device_target, seed=options.seed, distribute=options.run_distribute)
 
     from common.training import L1Loss, Trainer, adam, memory, mixed_precision
-    from WDSR.src import utils
+    from WDSR.src import measuring, recipe, utils
     from WDSR.src.data import srdata
     from WDSR.src.model import WDSR, count_parameters
 
     hyper = options.hyper()
     stream = srdata.training_stream(options, hyper, here)
-    validate = utils.make_validation(srdata.evaluation_pairs(options, hyper), hyper) if here.is_main else None
+    validate = measuring.make_validation(srdata.evaluation_pairs(options, hyper), hyper) if here.is_main else None
     network = WDSR(hyper, options.seed)
     if options.ckpt_path and not saved:
         with trained.starting_from(options.ckpt_path, options, network):
             utils.load_weights(network, options.ckpt_path)
-    work, ways = utils.step_work(network, options), "--model wdsr_b_small"
+    work, ways = recipe.step_work(network, options), "--model wdsr_b_small"
     need = memory.checked("WDSR", work, here, options.batch_size, ways, options.no_memory_check)
     loss = L1Loss(mixed_precision(network, options.amp_level, here.device, options.amp_dtype))
-    plan = utils.plan(options)
+    plan = recipe.plan(options)
     about = (
         f"WDSR-{hyper.variant} x{hyper.scale}, {count_parameters(network):,} parameters; "
         f"{len(stream.pictures)} pictures; "

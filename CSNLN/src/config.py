@@ -12,19 +12,22 @@ from typing import Any, ClassVar, TypeVar
 
 from common import UserError, config
 from common.config import (
+    FALSE,
     EvalOptions,
     ExportOptions,
     InferOptions,
-    TrainedOptions,
+    Meaning,
+    Only,
     TrainOptions,
+    Unused,
     asked,
     configuration,
     counting_number,
+    from_table,
     option,
     spellings,
 )
 
-from . import seed_yaml
 from .CSNLN import Hyper
 
 DEFAULT_CONFIG = Path(__file__).resolve().parents[1] / "default_config.yaml"
@@ -32,6 +35,23 @@ MODELS = {"CSNLN": Hyper(), "csnln_small": Hyper(n_feats=32, depth=3)}  # the sc
 LR_PATCH = 48  # the authors'
 SHAPE = ("scale", "model", "n_feats", "depth")
 T = TypeVar("T", bound="NetworkOptions")
+
+# Keys of the original's default_config.yaml that are no options here; the options take the other spellings as they are.
+_MODELARTS = Unused("it is a folder of ModelArts, Huawei's cloud, whose jobs are not made here")
+KEYS: dict[str, Meaning] = {
+    "ext": Only("sep|img", "pictures are decoded when they are needed"),
+    "rgb_range": Only("1|1.0", "the network takes values from 0 to 1"),
+    "n_colors": Only("3", "pictures are RGB"),
+    "shift_mean": Only("true|yes", "the mean colour is always subtracted, and added again"),
+    "dataset_name": Only("DIV2K", "data_train and data_test name the data sets"),
+    "rank": Only("0", "the launcher gives each worker its number"),
+    "momentum": Unused("Adam has beta1"),
+    "device_num": Unused("the launcher tells how many workers there are"),
+    "load_path": _MODELARTS,
+    "output_path": _MODELARTS,
+    "pre_train": "pre_trained",
+    "no_argument": "no_augment",
+}
 
 DATA_PATH = option(
     "dataset",
@@ -82,15 +102,23 @@ class NetworkOptions:
 
     @classmethod
     def read_config(cls, path: str | Path) -> dict[str, Any]:
-        """The options in a file that concern this program; unknown ones stay, to be refused.
+        """Return the options in a file that concern this program; unknown ones stay, to be refused.
 
         Raises:
-            UserError: unreadable, or a value of the seed's file that cannot be honoured.
+            UserError: unreadable, or a value of the original's file that cannot be honoured.
         """
+        trains, content = "epochs" in cls.__dataclass_fields__, config.read_yaml(path)
+        if content.get("test_only") in FALSE:
+            content["test_only"] = "false"
+        test_only = Only("false", "eval.py tests a trained network") if trains else None
+        content = from_table(content, {**KEYS, "test_only": test_only}, path)
+        if str(content.get("pre_trained", "")).lower() in FALSE:  # from random weights; the option is a path
+            content["pre_trained"] = ""
+        if isinstance(content.get("scale"), list) and len(content["scale"]) == 1:
+            content["scale"] = content["scale"][0]
         known = {name for program in PROGRAMS for name in spellings(program)}
-        of_training = (*SHAPE, "batch_size") if issubclass(cls, TrainedOptions) else ()
+        of_training = () if trains else (*SHAPE, "batch_size")
         own = {name for name, option in spellings(cls).items() if option not in of_training}
-        content = seed_yaml.translated(config.read_yaml(path), str(path), cls)
         return {key: value for key, value in content.items() if key in own or key not in known}
 
 

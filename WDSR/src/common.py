@@ -1,4 +1,4 @@
-"""Building blocks of WDSR: weight-normalised convolution, the residual blocks, and both folded for inference.
+"""Building blocks of WDSR: weight-normalised convolution and the residual blocks.
 
 Written from the papers (weight normalisation: Salimans and Kingma, arXiv:1602.07868, eq. 2; WDSR: arXiv:1808.08718,
 figure 2). Parameters are named as in the authors' PyTorch code, so that their weights load by name.
@@ -9,8 +9,6 @@ import math
 import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
-
-LANES = 16  # channels that vector units work on at a time
 
 
 class WeightNormConv2d(nn.Cell):
@@ -106,57 +104,3 @@ class BlockB(nn.Cell):
 def residual(x: Tensor, branch: Tensor, res_scale: float) -> Tensor:
     """x + res_scale * branch, without the product where it would be by one."""
     return x + branch if res_scale == 1 else x + branch * res_scale
-
-
-class InferenceBlock(nn.Cell):
-    """A residual block with folded weights, the residual factor folded into the last convolution.
-
-    WDSR-B's low rank (51 of 64 features) is filled up with zero filters to a multiple of LANES: the same result, and
-    ten percent faster in ONNX Runtime, which works on so many channels at a time.
-    """
-
-    def __init__(self, block: BlockA | BlockB) -> None:
-        super().__init__()
-        filters = [folded_filters(layer) for layer in block.body if isinstance(layer, WeightNormConv2d)]
-        if len(filters) == 3:
-            (weight, bias), (last_weight, last_bias) = filters[1:]
-            missing = -len(bias) % LANES
-            filters[1] = np.pad(weight, ((0, missing), (0, 0), (0, 0), (0, 0))), np.pad(bias, (0, missing))
-            filters[2] = np.pad(last_weight, ((0, 0), (0, missing), (0, 0), (0, 0))), last_bias
-        filters[-1] = tuple(array * np.float32(block.res_scale) for array in filters[-1])
-        wide, *others = (plain_convolution(*pair) for pair in filters)
-        self.body = nn.SequentialCell(wide, nn.ReLU(), *others)
-
-    def construct(self, x: Tensor) -> Tensor:
-        return residual(x, self.body(x), 1)
-
-
-def folded_filters(layer: WeightNormConv2d) -> tuple[np.ndarray, np.ndarray]:
-    """The effective filters (out, in, k, k) of `layer`, and its bias (out)."""
-    return layer.effective_weight().asnumpy(), layer.bias.asnumpy()
-
-
-def plain_convolution(weight: np.ndarray, bias: np.ndarray) -> nn.Conv2d:
-    """The convolution with these filters and `same` zero padding."""
-    out_channels, in_channels, side, _ = weight.shape
-    return nn.Conv2d(
-        in_channels,
-        out_channels,
-        side,
-        pad_mode="pad",
-        padding=side // 2,
-        has_bias=True,
-        weight_init=Tensor(np.ascontiguousarray(weight)),
-        bias_init=Tensor(np.ascontiguousarray(bias)),
-    )
-
-
-def fold(layer: WeightNormConv2d, order: np.ndarray | slice = slice(None)) -> nn.Conv2d:
-    """A plain convolution with the effective filters of `layer`, its outputs put in `order`."""
-    weight, bias = folded_filters(layer)
-    return plain_convolution(weight[order], bias[order])
-
-
-def depth_to_space_order(colors: int, scale: int) -> np.ndarray:
-    """Where DepthToSpace's channels (row, column, colour) stand in pixel shuffle's order (colour, row, column)."""
-    return np.arange(colors * scale**2).reshape(colors, scale, scale).transpose(1, 2, 0).ravel()

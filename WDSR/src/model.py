@@ -8,17 +8,14 @@ older MindSpore port left out. Two conventions of the authors are kept, told apa
     ychfan      x -> x / 255 - 0.5 (the later re-implementation, WDSR-A), with its own initial filter lengths
 """
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from mindspore import Tensor, nn, ops
 
 from common import UserError
-from common.checkpoint import Checkpoint, CheckpointError
 
-from .common import BlockA, BlockB, InferenceBlock, WeightNormConv2d, depth_to_space_order, fold
+from .common import BlockA, BlockB, WeightNormConv2d
 
 RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K's training pictures, in [0, 1]
 EXPANSION = {"A": 4.0, "B": 6.0}
@@ -112,10 +109,6 @@ class WDSR(nn.Cell):
         sub_pixels = self.tail(self.body(self.head(x))) + self.skip(x)
         return ops.pixel_shuffle(sub_pixels, self.hyper.scale) * self.width + self.shift
 
-    def inference_form(self) -> "WDSRInference":
-        """The same function with plain convolutions: weight normalisation folded into the filters."""
-        return WDSRInference(self)
-
 
 def build_block(hyper: Hyper, rng: np.random.Generator) -> nn.Cell:
     """One residual block of the given variant."""
@@ -123,32 +116,6 @@ def build_block(hyper: Hyper, rng: np.random.Generator) -> nn.Cell:
         return BlockB(hyper.num_features, hyper.expand, hyper.linear, hyper.res_scale, rng)
     gains = (2.0, hyper.num_blocks**-0.5) if hyper.normalization == "ychfan" else (None, None)
     return BlockA(hyper.num_features, hyper.expand, hyper.res_scale, rng, gains)
-
-
-class WDSRInference(nn.Cell):
-    """WDSR with folded weights, for eval, infer and export. Same input and output as `WDSR`.
-
-    `ops.DepthToSpace` is used because it keeps height and width free in ONNX. It counts channels block first where the
-    pixel shuffle of the training form counts colour first, so the last filters are stored in its order.
-    """
-
-    def __init__(self, network: WDSR) -> None:
-        super().__init__()
-        hyper = network.hyper
-        self.head = fold(network.head[0])
-        self.blocks = nn.CellList([InferenceBlock(block) for block in network.body])
-        order = depth_to_space_order(hyper.num_colors, hyper.scale)
-        self.tail, self.skip = fold(network.tail[0], order), fold(network.skip[0], order)
-        shift, self.width = hyper.shift_and_width
-        self.shift = Tensor(shift)
-        self.shuffle = ops.DepthToSpace(hyper.scale) if hyper.scale > 1 else ops.Identity()
-
-    def construct(self, lr_image: Tensor) -> Tensor:
-        x = (lr_image - self.shift) / self.width
-        features = self.head(x)
-        for block in self.blocks:
-            features = block(features)
-        return self.shuffle(self.tail(features) + self.skip(x)) * self.width + self.shift
 
 
 def count_parameters(network: nn.Cell) -> int:
@@ -162,90 +129,3 @@ PRESETS = {
     "wdsr_a": replace(Hyper(), variant="A", num_features=32, num_blocks=16, expand=EXPANSION["A"]),
 }
 """Named sizes; the scale is given apart."""
-
-
-# ---------------------------------------------------------------------------------------------- other programs' files
-# ntire2018 (the challenge code, EDSR style) has our names: `head.0`, `body.<i>.body.<j>`, `tail.0`, `skip.0`. Ports of
-# it (yjn870, delldu) say `body.<i>.module.<j>`. ychfan has one `body`: its first entry is the head, its last the tail.
-
-ROOTS = ("head", "body", "tail", "skip")
-PARAMETRIZED = {"original0": "weight_g", "original1": "weight_v"}  # torch.nn.utils.parametrizations.weight_norm's names
-
-
-def to_ours(weights: Mapping[str, np.ndarray]) -> Checkpoint:
-    """Return the weights of another program's file by our names; filters without weight normalisation are given it.
-
-    The metadata say the `normalization` where the names tell it: ychfan's.
-    """
-    found: dict[str, np.ndarray] = {}
-    for name, array in weights.items():
-        name = re.sub(r"^(body\.\d+)\.[a-z_]+\.(?=\d)", r"\1.body.", name)
-        name = re.sub(r"^(head|tail|skip)\.(?!\d)", r"\1.0.", name)
-        name = re.sub(r"parametrizations\.weight\.(original[01])$", lambda match: PARAMETRIZED[match[1]], name)
-        if name.endswith(".weight") and array.ndim == 4:
-            length = np.sqrt((array * array).sum((1, 2, 3), keepdims=True))
-            found[name + "_g"], found[name + "_v"] = length, np.where(length, array, 1)  # a filter of zeros: 0 * v
-        else:
-            found[name] = array
-    heads = [int(match[1]) for name in found if (match := re.fullmatch(r"body\.(\d+)\.weight_v", name))]
-    if 0 not in heads:
-        return Checkpoint(found)
-    last = max(heads)
-
-    def translate(name: str) -> str:
-        match = re.fullmatch(r"body\.(\d+)\.(.+)", name)
-        if not match:
-            return name
-        place, rest = int(match[1]), match[2]
-        if place == 0:
-            return f"head.0.{rest}"
-        return f"tail.0.{rest}" if place == last else f"body.{place - 1}.{rest}"
-
-    return Checkpoint({translate(name): array for name, array in found.items()}, {"normalization": "ychfan"})
-
-
-def hyper_of(saved: Checkpoint, source: str, asked: Hyper) -> Hyper:
-    """The network that a file without hyper-parameters describes, read off its shapes.
-
-    What shapes do not tell (res_scale, rgb_range, rgb_mean, and normalization where no names do) is taken from `asked`.
-
-    Args:
-        saved: of `to_ours`.
-
-    Raises:
-        CheckpointError: not a WDSR.
-    """
-    weights = saved.weights
-    shapes = {name: array.shape for name, array in weights.items()}
-    places = [int(match[1]) for name in shapes if (match := re.fullmatch(r"body\.(\d+)\.body\.0\.weight_v", name))]
-    try:
-        features, colors, *_ = shapes["head.0.weight_v"]
-        sub_pixels = shapes["tail.0.weight_v"][0]
-        wide, _, side, _ = shapes["body.0.body.0.weight_v"]
-        variant = "B" if side == 1 else "A"
-        low_rank = shapes["body.0.body.2.weight_v"][0]
-        scale = round((sub_pixels / colors) ** 0.5)
-    except KeyError as error:
-        some = ", ".join(sorted(weights)[:4])
-        raise CheckpointError(f"{source} is no WDSR: it has {some} ..., not {error}") from None
-    except (IndexError, ValueError, ZeroDivisionError):
-        raise CheckpointError(f"{source} is no WDSR: its filters are not (out, in, height, width)") from None
-    if colors not in (1, 3):
-        raise CheckpointError(f"{source} is a WDSR for {colors} channels: 1 (luma) or 3 (RGB) can be used")
-    return replace(
-        asked,
-        variant=variant,
-        scale=scale,
-        num_features=features,
-        num_blocks=1 + max(places),
-        expand=_ratio(wide, features, EXPANSION[variant]),
-        linear=_ratio(low_rank, features, asked.linear) if variant == "B" else asked.linear,
-        normalization=saved.meta.get("normalization", asked.normalization),
-        num_colors=colors,
-    )
-
-
-def _ratio(channels: int, features: int, usual: float) -> float:
-    """What `int(features * ratio)` gives `channels` back for; the quotient itself may be truncated to one less."""
-    candidates = (usual, channels / features, (channels + 0.5) / features)
-    return next(ratio for ratio in candidates if int(features * ratio) == channels)

@@ -9,7 +9,7 @@ from common.runtime import graph_mode
 from common.training import Adam, GradientStep, L1Loss
 from CSNLN.src.config import LR_PATCH, MODELS, InferConfig, TrainConfig
 from CSNLN.src.CSNLN import CSNLN, Hyper, count_parameters
-from CSNLN.src.inference import make_engine
+from CSNLN.src.graphs import make_engine
 
 HYPER = MODELS["CSNLN"]
 SIDE, BATCH = LR_PATCH, 1  # LR pixels
@@ -28,7 +28,7 @@ def build(what: str, engine: str) -> tuple[Callable[[], float], dict]:
     lr = rng.random((BATCH, 3, SIDE, SIDE), np.float32)
     gflop = 2e-9 * multiplications(network, HYPER, SIDE**2)
     if what == "infer":
-        runner = make_engine(engine, network, InferConfig().attention_bytes())
+        runner = make_engine(engine, network, InferConfig().attention_memory * 2**20)
 
         def enlarge() -> float:
             with graph_mode(False):

@@ -6,11 +6,11 @@ import numpy as np
 from mindspore import ParameterTuple, Tensor
 
 from common.training import GradientStep
+from IRN.src.graphs import make_engines
 from IRN.src.network.Invnet import Hyper, InvRescaleNet, count_parameters
 from IRN.src.optim.adam_clip import adam
 from IRN.src.options.options import TrainConfig
-from IRN.src.utils.rescaling import make_engines
-from IRN.src.utils.util import make_loss
+from IRN.src.recipe import make_loss
 
 HYPER = Hyper(scale=4, block_num=(8, 8))
 INFER_SIDE, TRAIN_SIDE, TRAIN_BATCH = 512, 144, 4  # HR pixels

@@ -8,12 +8,12 @@ from mindspore import Parameter, Tensor, nn, ops
 from common.export import self_ensemble
 from common.training import L1Loss
 from CSNLN.src.attention import CrossScaleAttention, NonLocalAttention, neighbourhoods, reduced
-from CSNLN.src.chop import chopped
 from CSNLN.src.config import TrainConfig
 from CSNLN.src.CSNLN import CSNLN, Hyper
 from CSNLN.src.dataset.common import Upscaler
 from CSNLN.src.official import official_name
-from CSNLN.src.training import learning_rate
+from CSNLN.src.pictures import chopped
+from CSNLN.src.recipe import learning_rate
 
 from .core import NOT_COMPARED, Golden
 from .folder import Inventory

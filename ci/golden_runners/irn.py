@@ -9,11 +9,11 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from IRN.src.network.inference import Downscale, Upscale
+from IRN.src.graphs import Downscale, Upscale
 from IRN.src.network.Invnet import BLOCKS_PER_LEVEL, COLORS, Hyper, InvRescaleNet, Quantization
 from IRN.src.optim.adam_clip import adam
 from IRN.src.options.options import TrainConfig
-from IRN.src.utils.util import learning_rate, make_loss
+from IRN.src.recipe import learning_rate, make_loss
 
 from .core import Golden
 from .folder import Inventory

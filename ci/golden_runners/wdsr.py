@@ -8,8 +8,9 @@ from mindspore import Tensor, nn, ops
 from common.training import L1Loss
 from WDSR.src.args import TrainConfig
 from WDSR.src.common import WeightNormConv2d
+from WDSR.src.graphs import WDSRInference
 from WDSR.src.model import EXPANSION, WDSR, Hyper
-from WDSR.src.utils import learning_rate
+from WDSR.src.recipe import learning_rate
 
 from .core import Golden
 from .folder import Inventory
@@ -38,7 +39,7 @@ def wdsr_b(golden: Golden) -> None:
     load_state(golden, network)
     lr_image, hr_image = Tensor(golden["in/lr"]), Tensor(golden["in/hr"])
     golden.compare("out/sr", network(lr_image))
-    golden.compare("out/sr", network.inference_form()(lr_image), quantity="out/ of the folded form")
+    golden.compare("out/sr", WDSRInference(network)(lr_image), quantity="out/ of the folded form")
     golden.compare_all("mid/", intermediates(network, lr_image))
     train(golden, network, L1Loss(network), (lr_image, hr_image))
 

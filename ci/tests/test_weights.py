@@ -164,7 +164,7 @@ def test_models_that_have_demo_weights_are_named(tmp_path):
 
 def test_a_number_for_the_scale_in_python():
     from WDSR.src.args import InferConfig, TrainConfig
-    from WDSR.src.utils import learning_rate
+    from WDSR.src.recipe import learning_rate
 
     assert asdict(InferConfig(scale=4).hyper()) == asdict(InferConfig(scale="4").hyper())
     assert learning_rate(TrainConfig(scale=3, decay=2))(10**6) == learning_rate(TrainConfig(scale="3", decay="2"))(

@@ -80,6 +80,7 @@ class Proof:
     outputs: Sequence[str]
     sizes: Sizes
     tolerance: float = TOLERANCE
+    cells: Mapping[type, Callable] | None = None  # see `onnx_writer.write`
 
     def __post_init__(self) -> None:
         free = {length for port in self.inputs for length in port.shape if isinstance(length, str)}
@@ -197,6 +198,7 @@ def export(
     sizes: Sizes,
     tolerance: float = TOLERANCE,
     metadata: Mapping[str, str] | None = None,
+    cells: Mapping[type, Callable] | None = None,
 ) -> Path:
     """Write the network and prove the file; log what was written and how well it agrees.
 
@@ -208,6 +210,7 @@ def export(
         sizes: sets of free sizes to check with, none of which is the same in all sets. `[{}]` when nothing is free.
         tolerance: largest error allowed, relative to the largest absolute value of the output.
         metadata: text kept in the file (ONNX metadata_props, MINDIR user_info), such as model, scale, digest.
+        cells: how an ONNX file records cells of these types, see `onnx_writer.write`.
 
     Returns:
         The path that was written.
@@ -219,7 +222,7 @@ def export(
     if file_format.upper() not in FORMATS:
         raise UserError(f"the file format is one of {', '.join(FORMATS)}, not {file_format!r}")
     target = place_for(path, file_format)
-    proof = Proof(network, inputs, outputs, sizes, tolerance)
+    proof = Proof(network, inputs, outputs, sizes, tolerance, cells)
     return write(target, *draft(proof, file_format.upper(), metadata or {}))
 
 
@@ -325,7 +328,7 @@ def _draft_onnx(proof: Proof, file: Path, metadata: Mapping[str, str]) -> str:
     onnx_file.require("onnx", "an ONNX file")
     from common.export import onnx_writer
 
-    model = onnx_writer.write(proof.network, proof.inputs, proof.outputs)
+    model = onnx_writer.write(proof.network, proof.inputs, proof.outputs, proof.cells)
     onnx_file.stamp(model, metadata)
     file.write_bytes(model.SerializeToString())
     return compare_onnx(proof, file.read_bytes())

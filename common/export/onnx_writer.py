@@ -1,12 +1,14 @@
 """Writes a network as an ONNX model by running its `construct` once on symbols, each of which records a node.
 
 No compiler runs and nothing is computed, so an export takes a fraction of a second, and the sizes that a `Port` leaves
-free are free in every node. Cells whose type is in `CELLS` become one node, all others are entered.
+free are free in every node. Cells of the types in `CELLS`, or in a table of the model, are recorded as these say; all
+others are entered.
 """
 
 import contextlib
+import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -23,6 +25,7 @@ from common.export.export import ExportError, Port, first_line
 OPSET, IR_VERSION = 17, 8
 END = np.iinfo(np.int64).max  # of a slice: to the end
 TYPES = {ms.float32: TensorProto.FLOAT, ms.float64: TensorProto.DOUBLE}
+Record = Callable[..., Any]  # (cell, *symbols) -> symbols
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ class Graph:
     """Nodes in order, and the constants that they read; none of them takes a name of `ports`."""
 
     def __init__(self, ports: Sequence[str]) -> None:
-        self.ports = ports
+        self.ports, self.numbers = ports, itertools.count()
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
         self.places: dict[Any, tuple[str, Any]] = {}  # constant -> its name; the object is kept, or its id would return
@@ -108,7 +111,7 @@ class Graph:
         self, operator: str, inputs: Sequence[Symbol], shape: Sequence[Length], dtype: Any = ms.float32, **more: Any
     ) -> Symbol:
         """Record a node of one output."""
-        name = f"{operator}_{len(self.nodes)}"
+        name = f"{operator}_{next(self.numbers)}"
         self.nodes.append(helper.make_node(operator, [symbol.name for symbol in inputs], [name], name, **more))
         return Symbol(self, name, shape, dtype)
 
@@ -126,6 +129,21 @@ class Graph:
         if not isinstance(value, Tensor):
             return self.constant(("number", float(value)), value, np.float32(value))
         return self.constant(id(value), value, value.asnumpy(), value.name if isinstance(value, ms.Parameter) else "")
+
+    def loop(self, count: Symbol, body: Callable[[Symbol], Symbol]) -> Symbol:
+        """Record body(0), body(1) ... body(count - 1), stacked along a new first axis; each has the same three axes."""
+        outer, self.nodes = self.nodes, []
+        name = f"Loop_{next(self.numbers)}"
+        step, going, still = (f"{name}_{word}" for word in ("step", "going", "still"))
+        result = body(Symbol(self, step, (), ms.int64))
+        self.nodes.append(helper.make_node("Identity", [going], [still]))
+        counter = helper.make_tensor_value_info(step, TensorProto.INT64, [])
+        flags = [helper.make_tensor_value_info(flag, TensorProto.BOOL, []) for flag in (going, still)]
+        stacked = helper.make_tensor_value_info(result.name, TensorProto.FLOAT, [None] * 3)
+        inner = helper.make_graph(self.nodes, name, [counter, flags[0]], [flags[1], stacked])
+        self.nodes = outer
+        self.nodes.append(helper.make_node("Loop", [count.name, ""], [name], name, body=inner))
+        return Symbol(self, name, ())
 
     def ints(self, values: Sequence[int]) -> Symbol:
         """A list of whole numbers."""
@@ -211,8 +229,12 @@ FUNCTIONS |= {"minimum": lambda a, b: a.graph.broadcast("Min", a, b)}
 
 
 @contextlib.contextmanager
-def recording() -> Iterator[None]:
+def recording(cells: Mapping[type, Record]) -> Iterator[None]:
     """Within the block MindSpore's cells, primitives and functions record nodes when they are given symbols."""
+
+    def record_cell(cell: nn.Cell, *args: Any, **named: Any) -> Any:
+        return cells[type(cell)](cell, *args) if type(cell) in cells else cell.construct(*args, **named)
+
     with contextlib.ExitStack() as patches:
 
         def patch(owner: Any, name: str, record: Callable) -> None:
@@ -228,10 +250,6 @@ def recording() -> Iterator[None]:
         yield
 
 
-def record_cell(cell: nn.Cell, *args: Any, **named: Any) -> Any:
-    return CELLS[type(cell)](cell, *args) if type(cell) in CELLS else cell.construct(*args, **named)
-
-
 def record_primitive(primitive: ops.Primitive, *args: Any) -> Any:
     if primitive.name not in PRIMITIVES:
         raise TypeError(f"the operator {primitive.name} has no node here")
@@ -242,12 +260,15 @@ def has_symbol(values: Sequence[Any]) -> bool:
     return any(isinstance(value, Symbol) or (isinstance(value, tuple) and has_symbol(value)) for value in values)
 
 
-def write(network: nn.Cell, inputs: Sequence[Port], outputs: Sequence[str]) -> onnx.ModelProto:
+def write(
+    network: nn.Cell, inputs: Sequence[Port], outputs: Sequence[str], cells: Mapping[type, Record] | None = None
+) -> onnx.ModelProto:
     """Write a network in inference mode; the weights are copied.
 
     Args:
         inputs: the strings in their shapes are free lengths.
         outputs: names of what the network returns.
+        cells: how cells of these types are recorded, beside `CELLS`.
 
     Raises:
         ExportError: the network does what has no node here; names it.
@@ -256,7 +277,7 @@ def write(network: nn.Cell, inputs: Sequence[Port], outputs: Sequence[str]) -> o
     shapes = [[Free(length) if isinstance(length, str) else length for length in port.shape] for port in inputs]
     symbols = [Symbol(graph, port.name, shape) for port, shape in zip(inputs, shapes, strict=True)]
     try:
-        with recording():
+        with recording({**CELLS, **(cells or {})}):
             found = network(*symbols)
     except (TypeError, AttributeError, KeyError, ValueError, RuntimeError) as error:
         raise ExportError(f"{type(network).__name__} cannot be written as ONNX: {first_line(error)}") from error

@@ -1,11 +1,14 @@
-"""Pictures of a data set, and the LR picture that IRN is asked to come near."""
+"""Images of a data set, and the LR image that IRN is asked to come near."""
 
 from pathlib import Path
 
 import numpy as np
 
-from common.data import div2k, existing_folder, hr_inside, lr_folder
+from common import UserError
+from common.data import div2k, existing_folder, hr_inside, lr_folder, named_sets, stem_of, validation_folders
 from common.images import Pair, imresize, pairs_of, read_hr, read_pair, to_float
+
+from ..options.options import EvalConfig, TrainConfig
 
 
 def find_hr_folder(path: str, split: str) -> Path:
@@ -31,6 +34,58 @@ def find_pictures(hr_path: str, lr_path: str, scale: int, split: str) -> list[Pa
     """
     lr_pictures = lr_folder(lr_path)
     return pairs_of(find_hr_folder(hr_path, split), lr_pictures, scale)
+
+
+def validation_pictures(options: TrainConfig) -> list[Pair]:
+    """Return the first --test_pictures of the validation images; none where there are none.
+
+    Raises:
+        UserError: images that were typed are not there, or LR images do not belong to them.
+    """
+    path, lr_path = validation_folders(options, beside)
+    return find_pictures(path, lr_path, options.scale, "test")[: options.test_pictures or None] if path else []
+
+
+def beside(training: str) -> str:
+    """Return the DIV2K_valid_HR that belongs to training images; "" for none."""
+    path = Path(training)
+    found = find_hr_folder(training, "test")
+    if found == find_hr_folder(training, "train"):
+        found = find_hr_folder(str(path.parent), "test") if path.name.startswith("DIV2K_train") else path
+    return str(found) if found.name.startswith("DIV2K_valid") else ""
+
+
+def evaluation_sets(options: EvalConfig, scale: int) -> dict[str, list[Pair]]:
+    """The pictures of each set of --data_test, or all of --dataset_GT_path, by the name of the set.
+
+    Raises:
+        UserError: a set that is not there, or an HR picture without its LR picture.
+    """
+    root, lr_path = Path(options.dataset_GT_path), options.dataset_LQ_path
+    if not options.data_test:
+        folder = hr_folder(root).resolve()
+        name = stem_of(options.data_name or (folder.parent if folder.name == "HR" else folder))
+        return {name: find_pictures(str(folder), lr_path, scale, "test")}
+
+    return {
+        name: find_pictures(str(hr_folder(place)), beside, scale, "test")
+        for name, place, beside in named_sets(options.data_test, root, lr_path)
+    }
+
+
+def hr_folder(root: Path) -> Path:
+    """The HR pictures of one set; in a DIV2K root its validation pictures.
+
+    Raises:
+        UserError: no such folder, or a DIV2K root without validation pictures.
+    """
+    folder = find_hr_folder(str(root), "test")
+    training = next(
+        (base / "DIV2K_train_HR" for base in (root, root / "DIV2K") if (base / "DIV2K_train_HR").is_dir()), None
+    )
+    if folder == root and training:
+        raise UserError(f"{root} has no DIV2K_valid_HR; for the training pictures type --dataset_GT_path {training}")
+    return folder
 
 
 def read_with_reference(pair: Pair, scale: int) -> tuple[np.ndarray, np.ndarray]:

@@ -5,10 +5,11 @@ Each program's configuration adds to what all models have (`common.config`) the 
 which `yml.py` translates.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 from common import UserError
 from common.config import (
+    ANY_FORMAT,
     DATA_NAME,
     FIGURES_OF_SAMPLES,
     RESULTS_NAME,
@@ -16,6 +17,7 @@ from common.config import (
     TEST_SETS,
     EvalOptions,
     ExportOptions,
+    InferOptions,
     StepOptions,
     asked,
     configuration,
@@ -161,3 +163,25 @@ class ExportConfig(ExportOptions, NetworkOptions):
 
     graph: str = option("both", "which graph to write", choices=("both", "downscale", "upscale"))
     file_name: str = option("irn", "name of the files to write; _downscale or _upscale and the ending are added")
+
+
+@configuration
+class DownscaleConfig(InferOptions, NetworkOptions):
+    """Options of infer.py downscale."""
+
+    outscale: ClassVar[float] = 0.0
+    suffix: str = "_lr_x{scale}"
+    format: str = option("png", "of the LR pictures: png, or bmp, which cannot hold the original size", choices=())
+
+
+@configuration
+class UpscaleConfig(InferOptions, NetworkOptions):
+    """Options of infer.py upscale."""
+
+    outscale: ClassVar[float] = 0.0
+    gaussian_scale: float = GAUSSIAN_SCALE
+    seed: int = RESULTS_SEED
+    samples: int = option(1, "pictures to make of each, name_1, name_2 ..., each with its own z", at_least=1)
+    size: str = option("", "of the results, as 511x333; default: what the LR picture's file says, else all of it")
+    suffix: str = "_hr"
+    format: str = ANY_FORMAT

@@ -12,10 +12,13 @@ from ci.tests.CSNLN import nets
 from ci.tests.CSNLN.nets import batch
 from ci.tests.CSNLN.use import saved, used  # noqa: F401
 from common import UserError
+from common.checkpoint import load_into
+from common.export import onnx_writer
 from CSNLN import export
-from CSNLN.src import onnx_graph
-from CSNLN.src.CSNLN import Hyper
-from CSNLN.src.onnx_nodes import Graph
+from CSNLN.src import graphs
+from CSNLN.src.attention import CrossScaleAttention, NonLocalAttention
+from CSNLN.src.CSNLN import CSNLN, Hyper
+from CSNLN.src.official import official_name
 
 WHOLE, LEAST = 2**40, 1  # bytes: all queries at once, one row of them
 SOME = 30000  # at x2 3 rows of 8, so that the last block begins within the one before
@@ -35,9 +38,11 @@ def test_the_graph_is_the_authors_network(goldens_dir, scale, memory):
     golden = np.load(goldens_dir / f"csnln_x{scale}.npz")
     weights = {name.removeprefix("state/"): golden[name] for name in golden.files if name.startswith("state/")}
     hyper = Hyper(scale, n_feats=8, depth=weights["tail.0.weight"].shape[1] // 8)
-    model = onnx_graph.write(weights, hyper, memory)
-    onnx.checker.check_model(model, full_check=True)
-    session = onnxruntime.InferenceSession(model.SerializeToString())
+    network = CSNLN(hyper)
+    load_into(network, weights, source="golden", names=official_name)
+    data = graphs.onnx_bytes(network, memory, len(golden["in/lr"]))
+    onnx.checker.check_model(data, full_check=True)
+    session = onnxruntime.InferenceSession(data)
     close(session.run(["sr_image"], {"lr_image": golden["in/lr"]})[0], golden["out/sr"])
 
 
@@ -55,9 +60,13 @@ def test_the_graph_is_the_authors_network(goldens_dir, scale, memory):
     ],
 )
 def test_rows_of_a_block_follow_the_memory(kind, memory, rows):
-    graph = Graph({})
-    found = onnx_graph.rows_of(graph, *(graph.ints(length) for length in (8, 10, 80)), memory, kind)
-    output = onnx.helper.make_tensor_value_info(found, onnx.TensorProto.INT64, None)
+    graph, cell, halo = (
+        onnx_writer.Graph([]),
+        *{"in": (NonLocalAttention, 0), "cross": (CrossScaleAttention, 1 + 1)}[kind],
+    )
+    held = memory // (4 * graphs.TABLES[cell]["onnx"])
+    found = graphs.rows_of(*(graph.ints([length]) for length in (8, 10, 80)), held, halo)
+    output = onnx.helper.make_tensor_value_info(found.name, onnx.TensorProto.INT64, None)
     made = onnx.helper.make_graph(graph.nodes, "rows", [], [output], list(graph.constants.values()))
     model = onnx.helper.make_model(made, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
     assert onnxruntime.InferenceSession(model.SerializeToString()).run(None, {})[0] == rows
@@ -67,9 +76,7 @@ def profile(network, memory, picture, folder):
     """What ONNX Runtime says it ran, in order: (name of the node, bytes of its result)."""
     options = onnxruntime.SessionOptions()
     options.enable_profiling, options.profile_file_prefix = True, str(folder / "run")
-    weights = {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
-    data = onnx_graph.write(weights, network.hyper, memory).SerializeToString()
-    session = onnxruntime.InferenceSession(data, options)
+    session = onnxruntime.InferenceSession(graphs.onnx_bytes(network, memory), options)
     session.run(None, {"lr_image": picture})
     with open(session.end_profiling(), encoding="utf-8") as file:
         events = [event for event in json.load(file) if event["name"].endswith("_kernel_time")]
@@ -89,8 +96,7 @@ def test_no_table_is_larger_than_its_block(used, tmp_path):  # noqa: F811
 def test_an_estimate_is_read_before_the_next_is_made(tmp_path):
     """So that the memory does not grow with the depth: the sums of the last convolution alternate with the cells."""
     network = nets.shaken(Hyper(2, n_feats=2, depth=4))
-    weights = {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
-    nodes = onnx_graph.write(weights, network.hyper, WHOLE).graph.node
+    nodes = onnx.load_model_from_string(graphs.onnx_bytes(network, WHOLE)).graph.node
     sums = [node.name for node in nodes if any(name.startswith("tail.0.weight_") for name in node.input)]
     ran = [name.split("_")[:2] for name, _ in profile(network, WHOLE, batch(1, 4, 4), tmp_path)]
     places = [ran.index(name.split("_")) for name in sums]
@@ -118,7 +124,7 @@ def test_onnx(saved, used, tmp_path):  # noqa: F811
 
 
 def test_a_graph_that_answers_otherwise_is_not_written(saved, tmp_path, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(onnx_graph, "OVERLAP", 5.9)
+    monkeypatch.setattr(graphs, "OVERLAP", 5.9)
     with pytest.raises(UserError, match=r"differs from the network .* nothing was written"):
         run("--ckpt_file", saved[2], "--file_name", tmp_path / "net", "--file_format", "ONNX")
     assert not list(tmp_path.iterdir())

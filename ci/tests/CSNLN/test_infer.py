@@ -9,16 +9,18 @@ from ci.tests.CSNLN.nets import batch, shaken
 from ci.tests.CSNLN.use import batch_of, levels, picture, save, saved, used  # noqa: F401
 from ci.tests.options import unused_options
 from common import UserError
+from common.checkpoint import load_into
 from common.images import files as images
 from common.images.resize import imresize
 from CSNLN import infer
-from CSNLN.src import attention_picture, inference, onnx_graph
+from CSNLN.src import graphs, pictures
 from CSNLN.src.attention import CrossScaleAttention, NonLocalAttention
-from CSNLN.src.chop import chopped
 from CSNLN.src.config import EvalConfig, ExportConfig, InferConfig
-from CSNLN.src.CSNLN import Hyper
+from CSNLN.src.CSNLN import CSNLN, Hyper
 from CSNLN.src.dataset.common import Upscaler
-from CSNLN.src.inference import Eager, make_upscaler, set_rows
+from CSNLN.src.graphs import Eager, set_rows
+from CSNLN.src.official import official_name
+from CSNLN.src.pictures import chopped, make_upscaler
 
 
 def run(*arguments):
@@ -76,8 +78,9 @@ def test_pieces_and_turns_are_the_authors(goldens_dir, scale):
     golden = np.load(goldens_dir / f"csnln_x{scale}.npz")
     weights = {name.removeprefix("state/"): golden[name] for name in golden.files if name.startswith("state/")}
     hyper = Hyper(scale, n_feats=8, depth=weights["tail.0.weight"].shape[1] // 8)
-    data = onnx_graph.write(weights, hyper, 1).SerializeToString()
-    engine = inference.OnnxEngine(data, inference.ports(), inference.OUTPUTS)
+    network = CSNLN(hyper)
+    load_into(network, weights, source="golden", names=official_name)
+    engine = graphs.OnnxEngine(graphs.onnx_bytes(network, 1), graphs.ports(), graphs.OUTPUTS)
     lr, wanted = golden["in/chop_lr"][0].transpose(1, 2, 0), golden["out/chop_shave2_minsize3600"][0]
     found = chopped(Upscaler(engine.run, hyper), scale, 2, 3600)(lr)
     np.testing.assert_allclose(found, wanted.transpose(1, 2, 0), atol=1e-5 * np.abs(wanted).max())
@@ -150,7 +153,7 @@ def test_the_bar_counts_the_runs(used, monkeypatch, options):  # noqa: F811
             runs.append(1)
             return [np.zeros((1, 3, *(2 * side for side in arrays[0].shape[2:])), np.float32)]
 
-    monkeypatch.setattr(inference, "make_engine", lambda kind, *arguments: Counting(*arguments))
+    monkeypatch.setattr(graphs, "make_engine", lambda kind, *arguments: Counting(*arguments))
     enlarge, _ = make_upscaler(used[2], InferConfig(**options))
     enlarge(picture(150, 30), lambda total: totals.append(total) or Bar())
     assert sum(done) == len(runs) == totals[0]
@@ -181,7 +184,7 @@ def naive_answers(network, x, row, column):
 @pytest.mark.parametrize("time", [1, 0])
 def test_answers_of_a_pixel(used, time):  # noqa: F811
     network, lr = used[2], picture(8, 9)
-    found = attention_picture.answers(network, lr, (3, 7), time)
+    found = pictures.answers(network, lr, (3, 7), time)
     x = network.head(network.sub_mean(Tensor(batch_of(np.pad(lr, ((0, 0), (0, 1), (0, 0)), mode="reflect")))))
     if time == 0:
         x, _ = network.SEM(x)
@@ -195,7 +198,7 @@ def test_frames_of_the_strongest_patches():
     """3s x 3s pixels around the s x s of the patch; one that overlaps a stronger one is left out."""
     weights = np.zeros((8, 9))
     weights[4, 6], weights[5, 7], weights[1, 1] = 0.5, 0.3, 0.2
-    found = attention_picture.Answers(weights, 3, (2, 5)).strongest()
+    found = pictures.Answers(weights, 3, (2, 5)).strongest()
     assert found == [(0.5, (9, 15, 18, 24)), (0.2, (0, 0, 9, 9))]
 
 

@@ -12,10 +12,10 @@ from common import UserError
 from common.runtime import graph_mode
 from common.training.step import GradientStep, L1Loss
 from CSNLN.src.attention import CrossScaleAttention, NonLocalAttention, attend, reduced
-from CSNLN.src.chop import chopped
 from CSNLN.src.config import MODELS
 from CSNLN.src.CSNLN import CSNLN, Hyper, count_parameters
 from CSNLN.src.dataset.common import Upscaler
+from CSNLN.src.pictures import chopped
 from CSNLN.src.recomputing import RecomputingStep
 
 CHANNELS = 6

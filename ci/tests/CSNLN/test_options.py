@@ -9,7 +9,7 @@ from ci.tests.options import unused_options
 from ci.tests.training import words as training_words
 from common import UserError
 from common.config import options as config
-from CSNLN.src import training
+from CSNLN.src import recipe
 from CSNLN.src.config import DEFAULT_CONFIG, PROGRAMS, SHAPE, EvalConfig, ExportConfig, InferConfig, TrainConfig, parse
 from CSNLN.src.CSNLN import Hyper
 
@@ -97,26 +97,26 @@ def options(**changes):
 
 def test_decay():
     """The rate at each epoch, and from which step on; `20` is one fall, not one every 20 epochs."""
-    rates = {decay: training.learning_rate(options(decay=decay)) for decay in ("20", "20-25", "cosine")}
+    rates = {decay: recipe.learning_rate(options(decay=decay)) for decay in ("20", "20-25", "cosine")}
     assert [rates["20"](step) for step in (0, 199, 200, 399)] == [0.5, 0.5, 0.25, 0.25]
     assert [rates["20-25"](step) for step in (0, 199, 200, 249, 250, 399)] == [0.5, 0.5, 0.25, 0.25, 0.125, 0.125]
     np.testing.assert_allclose([rates["cosine"](step) for step in (0, 200, 400, 500)], [0.5, 0.25, 0, 0], atol=1e-12)
-    tenth = training.learning_rate(options(decay="20-25", gamma=0.1))
+    tenth = recipe.learning_rate(options(decay="20-25", gamma=0.1))
     np.testing.assert_allclose([tenth(step) for step in (199, 200, 250)], [0.5, 0.05, 0.005])
     for wrong in ("", "0", "2-", "2.5", "-3", "20-x", "linear", "²", "9" * 5000):
         with pytest.raises(UserError, match=r"--decay must be epochs joined by - \(200-400-600-800\), or cosine"):
-            training.learning_rate(options(decay=wrong))
+            recipe.learning_rate(options(decay=wrong))
 
 
 def test_plan_takes_every_option():
     """Epochs are counted in --test_every steps; the loss scale counts in half precision only."""
-    plan = training.plan(
+    plan = recipe.plan(
         options(gclip=3.0, ema=0.9, log_every=7, save_every=8, ckpt_save_interval=2, ckpt_save_max=4, loss_scale=64.0)
     )
     assert (plan.steps, plan.gradient_clip, plan.ema_decay, plan.log_every) == (400, 3.0, 0.9, 7)
     assert (plan.save_every, plan.keep_every, plan.keep_at_most, plan.validate_every) == (8, 20, 4, 10)
     assert plan.loss_scale == 1
-    assert training.plan(options(amp_level="O2", loss_scale=64.0)).loss_scale == 64
+    assert recipe.plan(options(amp_level="O2", loss_scale=64.0)).loss_scale == 64
 
 
 def test_every_option_of_training_is_used(root):

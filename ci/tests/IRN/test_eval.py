@@ -18,8 +18,8 @@ from common.images.resize import imresize
 from common.metrics.fidelity import Convention
 from IRN import eval as evaluation
 from IRN import infer
+from IRN.src.data.util import evaluation_sets
 from IRN.src.options.options import EvalConfig
-from IRN.src.utils.measuring import evaluation_sets
 
 LUMA = np.array([65.481, 128.553, 24.966]) / 255
 

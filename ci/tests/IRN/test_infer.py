@@ -17,10 +17,9 @@ from common.images import files as images
 from common.images.resize import imresize
 from IRN import infer
 from IRN.src.network.Invnet import Hyper
-from IRN.src.options.infer import UpscaleConfig
-from IRN.src.options.options import EvalConfig
+from IRN.src.options.options import EvalConfig, UpscaleConfig
+from IRN.src.pictures import Rescaler, make_rescaler
 from IRN.src.utils import util
-from IRN.src.utils.rescaling import default_tile, make_rescaler
 
 
 def picture(height, width, channels=3, dtype=np.uint8):
@@ -190,15 +189,15 @@ def test_tiles_of_the_program_change_nothing(tiny, tmp_path):
 def test_large_pictures_are_tiled_by_themselves(tiny):
     """2040x1356 at x4 by the authors' network is the largest that was measured: 2.0 GiB, as a whole."""
     engine = rescaler_of(tiny[2], "onnxruntime").engines["upscale"]
-    full = Hyper(4, (8, 8))
-    assert default_tile(full, (339, 510), engine) == 0
-    tile = default_tile(full, (1000, 1000), engine)
+    full, tile_of = Hyper(4, (8, 8)), lambda hyper, size: Rescaler(hyper, {}).default_tile(size, engine)
+    assert tile_of(full, (339, 510)) == 0
+    tile = tile_of(full, (1000, 1000))
     assert 3 * full.receptive_radius <= tile < 600
-    assert default_tile(full, (tile, tile), engine) == 0
+    assert tile_of(full, (tile, tile)) == 0
     wide = Hyper(4, (8, 8), growth=64)
-    assert tile / 2 < default_tile(wide, (1000, 1000), engine) < tile
-    assert default_tile(full, (900, 900), engine) > 0
-    assert default_tile(Hyper(2, (8,)), (900, 900), engine) == 0  # a quarter of the values for each LR pixel
+    assert tile / 2 < tile_of(wide, (1000, 1000)) < tile
+    assert tile_of(full, (900, 900)) > 0
+    assert tile_of(Hyper(2, (8,)), (900, 900)) == 0  # a quarter of the values for each LR pixel
 
 
 def test_exports_of_both_directions_are_kept_apart(tmp_path, monkeypatch):

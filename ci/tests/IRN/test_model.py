@@ -15,7 +15,7 @@ from mindspore import Tensor
 from common import UserError
 from common.runtime import graph_mode
 from common.training.step import GradientStep
-from IRN.src.network.inference import Downscale, Upscale
+from IRN.src.graphs import Downscale, Upscale
 from IRN.src.network.Invnet import (
     BLOCKS_PER_LEVEL,
     COLORS,
@@ -31,7 +31,7 @@ from IRN.src.network.Invnet import (
 from IRN.src.network.net_with_loss import IRNLoss
 from IRN.src.optim.adam_clip import adam
 from IRN.src.options.options import TrainConfig
-from IRN.src.utils.util import learning_rate, plan
+from IRN.src.recipe import learning_rate, plan
 
 SCALES = (2, 3, 4, 8)
 

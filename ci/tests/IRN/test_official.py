@@ -13,9 +13,9 @@ from common import UserError
 from common.checkpoint import files as checkpoint
 from common.checkpoint.files import Checkpoint
 from common.checkpoint.fitting import CheckpointError
-from IRN.src.network.inference import Downscale, Upscale
+from IRN.src.graphs import Downscale, Upscale
 from IRN.src.network.Invnet import BLOCKS_PER_LEVEL, COLORS, HAAR, Hyper, InvRescaleNet, Quantization
-from IRN.src.network.official import hyper_of
+from IRN.src.official import hyper_of
 from IRN.src.options.options import EvalConfig
 from IRN.src.utils.util import load_network, load_weights
 

@@ -17,11 +17,12 @@ from common.config import options as config
 from common.images import files as images
 from common.runtime import Runtime
 from IRN import train
+from IRN.src import measuring
 from IRN.src.data.LQGT_dataset import training_stream
+from IRN.src.data.util import validation_pictures
 from IRN.src.network.Invnet import InvRescaleNet
-from IRN.src.options import infer, options
+from IRN.src.options import options
 from IRN.src.options.options import TrainConfig
-from IRN.src.utils import util
 
 TINY = {
     "scale": 2, "block_num": 1, "growth": 4, "patch_size": 32, "batch_size": 2, "lr": 0.002, "niter": 4,
@@ -134,7 +135,7 @@ def test_training_learns_and_leaves_a_complete_run(run, data):
 def untrained_scores(data):
     """Of the network with which every run starts: the Haar transform."""
     chosen = TrainConfig(scale=2, block_num=(1,), growth=4, dataset_GT_path=str(data))
-    validate = util.make_validation(util.validation_pictures(chosen), chosen.hyper(), chosen.seed)
+    validate = measuring.make_validation(validation_pictures(chosen), chosen.hyper(), chosen.seed)
     return validate(InvRescaleNet(chosen.hyper(), chosen.seed))
 
 
@@ -240,7 +241,7 @@ def test_pictures_to_look_at(data, sample_dir, caplog):
 
     def names(**changes):
         chosen = TrainConfig(**{"dataset_GT_path": str(data), **changes})
-        return [pair.name for pair in util.validation_pictures(chosen)]
+        return [pair.name for pair in validation_pictures(chosen)]
 
     hr = str(sample_dir / "DIV2K" / "DIV2K_train_HR")
     assert names() == names(dataset_GT_path=str(data / "DIV2K_train_HR")) == ["0801"]
@@ -261,7 +262,7 @@ def test_every_flag_of_the_seed_is_there():
 
 
 def test_every_option_is_used(root):
-    classes = {cls for module in (options, infer) for name, cls in vars(module).items() if name.endswith("Config")}
+    classes = {cls for name, cls in vars(options).items() if name.endswith("Config")}
     assert len(classes) == 5
     assert unused_options(root / "IRN", classes) == set()
 

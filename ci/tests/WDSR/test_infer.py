@@ -11,7 +11,7 @@ from common.images import files as images
 from common.images.resize import imresize
 from WDSR import eval as evaluation
 from WDSR import export, infer
-from WDSR.src import utils
+from WDSR.src import pictures, utils
 from WDSR.src.args import InferConfig
 from WDSR.src.model import WDSR, Hyper
 
@@ -113,8 +113,8 @@ def test_the_input_is_never_overwritten(tiny, tmp_path):
 def test_self_ensemble_is_the_mean_of_eight(tiny):
     network, saved, source = utils.load_network(InferConfig(ckpt_path=str(tiny)))
     options = InferConfig(engine="mindspore")
-    plain, _ = utils.make_upscaler(network, saved, source, options)
-    averaged, _ = utils.make_upscaler(network, saved, source, InferConfig(engine="mindspore", self_ensemble=True))
+    plain, _ = pictures.make_upscaler(network, saved, source, options)
+    averaged, _ = pictures.make_upscaler(network, saved, source, InferConfig(engine="mindspore", self_ensemble=True))
     lr = images.to_float(picture(6, 9))
     expected = 0
     for transpose in (False, True):
@@ -132,7 +132,7 @@ def test_self_ensemble_is_the_mean_of_eight(tiny):
 def test_luma_network_leaves_colour_to_bicubic(tmp_path):
     path = save_tiny(tmp_path / "y.ckpt", Hyper(scale=3, num_features=4, num_blocks=1, num_colors=1))
     network, saved, source = utils.load_network(InferConfig(ckpt_path=str(path)))
-    enlarge, _ = utils.make_upscaler(network, saved, source, InferConfig(engine="mindspore"))
+    enlarge, _ = pictures.make_upscaler(network, saved, source, InferConfig(engine="mindspore"))
     lr = picture(7, 8)
     sr = enlarge(images.to_float(lr))
     expected = images.rgb_to_ycbcr(imresize(images.to_float(lr), 3) * 255)

@@ -11,7 +11,8 @@ from common import UserError
 from common.runtime import graph_mode
 from common.training.step import L1Loss
 from WDSR.src.common import WeightNormConv2d
-from WDSR.src.model import EXPANSION, PRESETS, WDSR, Hyper, count_parameters, depth_to_space_order
+from WDSR.src.graphs import WDSRInference, depth_to_space_order
+from WDSR.src.model import EXPANSION, PRESETS, WDSR, Hyper, count_parameters
 
 SMALL = Hyper(num_features=10, num_blocks=2)
 SMALL_A = replace(SMALL, variant="A", expand=EXPANSION["A"])
@@ -65,7 +66,7 @@ def test_folding_takes_the_lengths_away(blocks, count):
     assert count_parameters(network) - lengths == count
     # the low rank of 51 is filled up to 64 in the folded form, see InferenceBlock
     filled = blocks * (64 - 51) * (384 + 1 + 64 * 9)
-    assert count_parameters(network.inference_form()) - filled == count
+    assert count_parameters(WDSRInference(network)) - filled == count
 
 
 def test_low_rank_is_truncated():
@@ -154,7 +155,7 @@ def test_sub_pixels_are_in_pytorch_order(scale, form):
     for layer in (network.tail[0], network.skip[0]):
         layer.weight_g.set_data(Tensor(np.zeros(layer.weight_g.shape), ms.float32))
     network.tail[0].bias.set_data(Tensor(values, ms.float32))
-    output = run(network if form == "training" else network.inference_form(), picture(1, 2))[0]
+    output = run(network if form == "training" else WDSRInference(network), picture(1, 2))[0]
     wanted = np.tile(values.reshape(3, scale, scale), (1, 1, 2)) * 255 + 127.5
     assert_close(output, wanted)
 
@@ -184,24 +185,24 @@ def test_depth_to_space_order(colors, scale):
 def test_inference_form_is_the_training_form(hyper):
     network = shaken(hyper)
     x = picture(7, 5, hyper.num_colors) * np.float32(hyper.rgb_range / 255)
-    assert_close(run(network.inference_form(), x), run(network, x))
+    assert_close(run(WDSRInference(network), x), run(network, x))
 
 
 def test_inference_form_is_a_copy():
     network, x = WDSR(SMALL), picture()
-    form = network.inference_form()
+    form = WDSRInference(network)
     before = run(form, x)
     network.head[0].bias.set_data(network.head[0].bias + 1)
     np.testing.assert_array_equal(run(form, x), before)
-    assert not np.array_equal(run(network.inference_form(), x), before)
+    assert not np.array_equal(run(WDSRInference(network), x), before)
 
 
 @pytest.mark.parametrize("hyper", [replace(SMALL, res_scale=0.5), replace(YCHFAN, scale=3)], ids=["B", "A"])
 def test_graph_mode_is_pynative(hyper):
     network, x = shaken(hyper), picture()
-    eager = [run(network, x), run(network.inference_form(), x)]
+    eager = [run(network, x), run(WDSRInference(network), x)]
     with graph_mode():
-        compiled = [run(network, x), run(network.inference_form(), x)]
+        compiled = [run(network, x), run(WDSRInference(network), x)]
     for found, wanted in zip(compiled, eager, strict=True):
         assert_close(found, wanted)
 

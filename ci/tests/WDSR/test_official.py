@@ -10,7 +10,8 @@ from mindspore import Tensor
 from ci.tests.common.test_pth import dict_of, storage, tensor, text, write_legacy, write_zip
 from common.checkpoint.fitting import CheckpointError, load_into
 from WDSR.src.args import InferConfig
-from WDSR.src.model import WDSR, Hyper, hyper_of, to_ours
+from WDSR.src.model import WDSR, Hyper
+from WDSR.src.official import hyper_of, to_ours
 from WDSR.src.utils import load_network
 
 NTIRE_B = Hyper(num_features=10, num_blocks=2, scale=3)

@@ -19,7 +19,7 @@ from common.config import options as config
 from common.mindrecord import PackOptions, pack
 from common.runtime import Runtime
 from WDSR import train
-from WDSR.src import args, utils
+from WDSR.src import args, recipe
 from WDSR.src.args import TrainConfig
 from WDSR.src.data import srdata
 from WDSR.src.model import WDSR
@@ -160,29 +160,29 @@ def options(**changes):
 
 def test_decay():
     """The rate at each epoch, and from which step on; steps count from 0."""
-    rates = {decay: utils.learning_rate(options(decay=decay)) for decay in ("2", "20-25", "cosine")}
+    rates = {decay: recipe.learning_rate(options(decay=decay)) for decay in ("2", "20-25", "cosine")}
     assert [rates["2"](step) for step in (0, 19, 20, 39, 40, 60)] == [0.5, 0.5, 0.25, 0.25, 0.125, 0.0625]
     assert [rates["20-25"](step) for step in (0, 199, 200, 249, 250, 399)] == [0.5, 0.5, 0.25, 0.25, 0.125, 0.125]
     np.testing.assert_allclose([rates["cosine"](step) for step in (0, 200, 400, 500)], [0.5, 0.25, 0, 0], atol=1e-12)
-    tenth = utils.learning_rate(options(decay="20-25", gamma=0.1))
+    tenth = recipe.learning_rate(options(decay="20-25", gamma=0.1))
     np.testing.assert_allclose([tenth(step) for step in (199, 200, 250)], [0.5, 0.05, 0.005])
     for wrong in ("", "0", "2-", "2.5", "-3", "20-x", "linear", "²", "9" * 5000):
         with pytest.raises(
             UserError, match=r"--decay must be a number of epochs, epochs joined by - \(20-25\), or cosine"
         ):
-            utils.learning_rate(options(decay=wrong))
+            recipe.learning_rate(options(decay=wrong))
 
 
 def test_plan_takes_every_option():
     """Epochs are counted in --test_every steps; the loss scale counts in half precision only."""
-    plan = utils.plan(
+    plan = recipe.plan(
         options(gclip=3.0, ema=0.9, log_every=7, save_every=8, ckpt_save_interval=2, ckpt_save_max=4, loss_scale=64.0)
     )
     assert (plan.steps, plan.gradient_clip, plan.ema_decay, plan.log_every) == (400, 3.0, 0.9, 7)
     assert (plan.save_every, plan.keep_every, plan.keep_at_most, plan.validate_every) == (8, 20, 4, 10)
     assert plan.loss_scale == 1
-    assert utils.plan(options(amp_level="O2", loss_scale=64.0)).loss_scale == 64
-    assert utils.plan(options(ckpt_save_interval=0)).keep_every == 0
+    assert recipe.plan(options(amp_level="O2", loss_scale=64.0)).loss_scale == 64
+    assert recipe.plan(options(ckpt_save_interval=0)).keep_every == 0
 
 
 @pytest.mark.parametrize(

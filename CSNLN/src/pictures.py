@@ -1,5 +1,8 @@
-"""Which patches answer to a pixel: the weights of cross-scale attention for one query, and a picture of them."""
+"""An image through CSNLN: upscaled, in pieces where it is large; and which patches its attention weighs for a pixel."""
 
+from collections.abc import Callable
+from contextlib import nullcontext
+from itertools import product
 from typing import NamedTuple
 
 import cv2
@@ -8,11 +11,17 @@ from mindspore import Tensor, ops
 from PIL import Image, ImageDraw, ImageFont
 
 from common import UserError
-from common.export import pad_to_multiple
-from common.images import to_float
+from common.export import Progress, pad_to_multiple, self_ensemble
+from common.images import to_float, to_uint8, to_uint16
 
+from . import graphs
 from .attention import SHARPNESS, attend
+from .config import EvalConfig, InferConfig
 from .CSNLN import CSNLN
+from .dataset.common import Upscaler
+
+SHAVE = 10  # LR pixels that a piece reads beyond its quarter
+LEAST = 60 * 60  # LR pixels; pieces are quartered again until they have fewer
 
 STRONGEST = 5  # patches that are framed
 WIDTH = 720  # about so many pixels wide is each of the two pictures
@@ -21,6 +30,109 @@ GAP = 12
 QUERY = (255, 72, 24)  # orange
 ANSWER = (0, 174, 239)  # blue
 Frame = tuple[int, int, int, int]  # top, left, bottom, right, in LR pixels; may reach beyond the picture
+
+
+def make_upscaler(network: CSNLN, options: EvalConfig | InferConfig) -> tuple[Callable[..., np.ndarray], str]:
+    """Any picture -> its enlargement.
+
+    Returns:
+        (function, name of what runs it); the function takes (h, w, 3) uint8 or uint16 and gives the same type; its
+        second argument, if given, shows the progress.
+
+    Raises:
+        UserError: see `make_engine`; by the function: the network gives values that are no numbers.
+    """
+    hyper = network.hyper
+    engine = graphs.make_engine(options.engine, network, options.attention_memory * 2**20)
+    piece = Upscaler(engine.run, hyper)
+
+    def enlarge(picture: np.ndarray, progress: Progress | None = None) -> np.ndarray:
+        with progress(number_of_runs(picture.shape, hyper.scale, options)) if progress else nullcontext() as bar:
+
+            def run(lr_image: np.ndarray) -> np.ndarray:
+                result = piece(lr_image)
+                if bar is not None:
+                    bar.update(1)
+                return result
+
+            upscale = chopped(run, hyper.scale) if options.chop else run
+            upscale = self_ensemble(upscale) if options.self_ensemble else upscale
+            result = upscale(to_float(picture))
+        if not np.isfinite(result).all():
+            raise UserError("the network gives values that are no numbers: are these the weights that were meant?")
+        return to_uint8(result) if picture.dtype == np.uint8 else to_uint16(result)
+
+    return enlarge, engine.name
+
+
+def number_of_runs(shape: tuple[int, ...], scale: int, options: EvalConfig | InferConfig) -> int:
+    """How often the network is run for a picture."""
+    runs = 0
+
+    def counted(piece: np.ndarray) -> np.ndarray:
+        nonlocal runs
+        runs += 1
+        return np.empty((piece.shape[0] * scale, piece.shape[1] * scale, 1), np.float32)
+
+    if options.chop:
+        chopped(counted, scale)(np.empty((*shape[:2], 1), np.float32))
+    return max(1, runs) * (8 if options.self_ensemble else 1)
+
+
+# --------------------------------------------------------------------------- in pieces, as the authors do
+# Attention reads the whole piece, so the seams are not exact.
+
+
+class Quarter(NamedTuple):
+    """A piece on one axis: what it reads of the picture, what of it is kept, and where that belongs in the result."""
+
+    read: slice
+    kept: slice
+    target: slice
+
+
+def chopped(
+    function: Callable[[np.ndarray], np.ndarray], scale: int, shave: int = SHAVE, least: int = LEAST
+) -> Callable[[np.ndarray], np.ndarray]:
+    """A function that quarters its picture until the pieces are small, and joins what `function` makes of them.
+
+    A piece reads at least `shave` pixels beyond its quarter, and its sides are multiples of the scale. Pictures that
+    such a piece would not fit into go through `function` whole.
+
+    Args:
+        function: (h, w, C) -> (h * scale, w * scale, C).
+    """
+
+    def enlarge(picture: np.ndarray) -> np.ndarray:
+        halves = picture.shape[0] // 2, picture.shape[1] // 2
+        height, width = (rounded(half + shave, scale) for half in halves)
+        if height > picture.shape[0] or width > picture.shape[1]:
+            return function(picture)
+        is_last = height * width < least or (height, width) == picture.shape[:2]
+        inner = function if is_last else enlarge
+        result = np.empty((picture.shape[0] * scale, picture.shape[1] * scale, picture.shape[2]), np.float32)
+        axes = [quarters(*sizes, scale) for sizes in zip(picture.shape, halves, (height, width), strict=False)]
+        for rows, columns in product(*axes):
+            piece = inner(np.ascontiguousarray(picture[rows.read, columns.read]))
+            result[rows.target, columns.target] = piece[rows.kept, columns.kept]
+        return result
+
+    return enlarge
+
+
+def rounded(length: int, scale: int) -> int:
+    """The next multiple of the scale; of a multiple the next, too."""
+    return length + scale - length % scale
+
+
+def quarters(length: int, half: int, piece: int, scale: int) -> tuple[Quarter, Quarter]:
+    """The first and the second piece on an axis of the picture, of which the first is for `half` pixels."""
+    seam, stop, rest = half * scale, length * scale, (length - half) * scale
+    first = Quarter(slice(0, piece), slice(0, seam), slice(0, seam))
+    return first, Quarter(slice(length - piece, length), slice(piece * scale - rest, None), slice(seam, stop))
+
+
+# ------------------------------------------------------------------------------------------- the attention of a pixel
 
 
 class Answers(NamedTuple):

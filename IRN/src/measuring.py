@@ -1,4 +1,4 @@
-"""What eval.py measures: the restored picture against HR, and the LR picture against bicubic's, on Y and on RGB."""
+"""What eval.py measures: the restored image against HR, and the LR image against bicubic's; and validation."""
 
 import logging
 import time
@@ -8,53 +8,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from mindspore import Tensor, ops
 
 from common import UserError
-from common.data import named_sets, stem_of
 from common.evaluation import Figure, Shown, Table, captioned_strip, psnr_figure, ssim_figure, with_lpips
-from common.images import Pair, imresize, to_uint8, told_apart, write_picture
+from common.images import Pair, imresize, to_float, to_uint8, told_apart, write_picture
 from common.metrics import Convention
+from common.training import Validation, digest_of, mean_psnr
 
-from ..data.util import find_hr_folder, find_pictures, read_with_reference
-from ..options.options import EvalConfig
-from .lr_file import Origin, write_lr
-from .rescaling import Rescaler, latent
+from .data.util import read_with_reference
+from .network.Invnet import COLORS, Hyper, InvRescaleNet
+from .options.options import EvalConfig
+from .pictures import Origin, Rescaler, draw_z, latent, write_lr
 
 log = logging.getLogger(__name__)
 LOGGED = {"PSNR": 2, "SSIM": 3, "PSNR_Y": 0, "SSIM_Y": 1}  # the authors' words, in their order -> place in `Figures`
-
-
-def evaluation_sets(options: EvalConfig, scale: int) -> dict[str, list[Pair]]:
-    """The pictures of each set of --data_test, or all of --dataset_GT_path, by the name of the set.
-
-    Raises:
-        UserError: a set that is not there, or an HR picture without its LR picture.
-    """
-    root, lr_path = Path(options.dataset_GT_path), options.dataset_LQ_path
-    if not options.data_test:
-        folder = hr_folder(root).resolve()
-        name = stem_of(options.data_name or (folder.parent if folder.name == "HR" else folder))
-        return {name: find_pictures(str(folder), lr_path, scale, "test")}
-
-    return {
-        name: find_pictures(str(hr_folder(place)), beside, scale, "test")
-        for name, place, beside in named_sets(options.data_test, root, lr_path)
-    }
-
-
-def hr_folder(root: Path) -> Path:
-    """The HR pictures of one set; in a DIV2K root its validation pictures.
-
-    Raises:
-        UserError: no such folder, or a DIV2K root without validation pictures.
-    """
-    folder = find_hr_folder(str(root), "test")
-    training = next(
-        (base / "DIV2K_train_HR" for base in (root, root / "DIV2K") if (base / "DIV2K_train_HR").is_dir()), None
-    )
-    if folder == root and training:
-        raise UserError(f"{root} has no DIV2K_valid_HR; for the training pictures type --dataset_GT_path {training}")
-    return folder
 
 
 class Figures(NamedTuple):
@@ -162,3 +130,29 @@ def say(table: Table, name: str, columns: Figures) -> None:
 def spread(values: Sequence[float]) -> float:
     """Standard deviation; 0 for equal values, be they infinite."""
     return 0.0 if len(set(values)) == 1 else float(np.std(values))
+
+
+def make_validation(pairs: list[Pair], hyper: Hyper, seed: int) -> Validation | None:
+    """Mean PSNR of the restored picture (on Y and, as the authors log it, on RGB) and of the LR picture, with one z.
+
+    None when there are no pictures. The pictures are decoded once.
+    """
+    if not pairs:
+        return None
+    pictures = [read_with_reference(pair, hyper.scale) for pair in pairs]
+    of_y, of_rgb = Convention("y", hyper.scale), Convention("rgb", hyper.scale)
+
+    def validate(network: InvRescaleNet) -> dict[str, float]:
+        network.set_train(False)
+        scores = []
+        for number, (hr, reference) in enumerate(pictures):
+            output = network(Tensor(to_float(hr).transpose(2, 0, 1)[None]))
+            lr = to_uint8(output[0, :COLORS].asnumpy().transpose(1, 2, 0))
+            z = draw_z([seed, number], hyper, lr.shape)
+            restored = network.inverse(ops.concat((Tensor(to_float(lr).transpose(2, 0, 1)[None]), Tensor(z)), 1))[0]
+            restored = to_uint8(restored.asnumpy()[0].transpose(1, 2, 0))
+            scores.append((of_y.psnr(restored, hr), of_rgb.psnr(restored, hr), of_y.psnr(lr, to_uint8(reference))))
+        names = of_y.label("PSNR"), of_rgb.label("PSNR"), "LR " + of_y.label("PSNR")
+        return dict(zip(names, map(mean_psnr, zip(*scores, strict=True)), strict=True))
+
+    return Validation(validate, digest_of((image for pair in pictures for image in pair), seed))

@@ -1,19 +1,11 @@
-"""How CSNLN is trained: the rate, the plan of a run, and what is measured on the way."""
+"""How CSNLN is trained: the rate, the plan of a run, and what a step is made of."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
 
-import numpy as np
-from mindspore import Tensor
+from common.training import Plan, memory, recipe
 
-from common.images import Pair
-from common.metrics import Convention
-from common.training import Plan, Validation, memory, psnr_validation, recipe
-
-from .chop import chopped
 from .config import TrainConfig
-from .CSNLN import CSNLN, Hyper
-from .dataset.common import Upscaler
+from .CSNLN import CSNLN
 
 
 def learning_rate(options: TrainConfig) -> Callable[[int], float]:
@@ -52,22 +44,3 @@ def step_work(network: CSNLN, options: TrainConfig) -> memory.Work:
     passes = (1, 4) if hyper.scale == 4 else (1,)  # x4 is made in two steps, the second on x2
     tables = sum((factor * pixels) ** 2 for factor in passes) * (1 + 1 / hyper.attention_scale**2)
     return work._replace(tables=images * depth * tables)
-
-
-def make_validation(pairs: list[Pair], hyper: Hyper) -> Validation | None:
-    """Return network -> its mean PSNR-Y, eager, of images chopped as the authors do; None without pairs."""
-
-    def upscaler(network: CSNLN) -> Callable[[np.ndarray], np.ndarray]:
-        return chopped(Upscaler(lambda batch: network(Tensor(batch)).asnumpy(), hyper), hyper.scale)
-
-    measure = psnr_validation(pairs, hyper.scale, Convention("y", hyper.scale), upscaler)
-    if measure is None:
-        return None
-
-    def validate(network: CSNLN) -> Mapping[str, float]:
-        network.set_train(False)
-        scores = measure(network)
-        network.set_train(True)
-        return scores
-
-    return replace(measure, measure=validate)

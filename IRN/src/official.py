@@ -5,9 +5,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from common.checkpoint import CheckpointError
+from common.checkpoint import Checkpoint, CheckpointError, trained
 
-from .Invnet import HAAR, Hyper
+from .network.Invnet import HAAR, Hyper
 
 ROOTS = ("operations",)
 LAYER = re.compile(r"operations\.(\d+)\.(haar_weights|conv_weights|F\.conv1\.weight)")
@@ -43,3 +43,14 @@ def refuse_other_transforms(weights: Mapping[str, np.ndarray], source: str) -> N
     for name, array in weights.items():
         if name.endswith(".haar_weights") and not np.array_equal(array, np.resize(HAAR, array.shape)):
             raise CheckpointError(f"{source}: {name} is not the Haar transform, which is the only one here")
+
+
+def read(path: str) -> Checkpoint:
+    """A file with an IRN in it.
+
+    Raises:
+        UserError: no such file, another model's, or one with another transform than Haar's.
+    """
+    saved = trained.read(path, "IRN", ROOTS)
+    refuse_other_transforms(saved.weights, path)
+    return saved

@@ -1,0 +1,47 @@
+"""What eval.py measures, and what a run is validated by."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+from mindspore import Tensor
+
+from common.evaluation import Figure, lr_psnr_figure, psnr_figure, ssim_figure, with_lpips
+from common.images import Pair
+from common.metrics import Convention
+from common.training import Validation, psnr_validation
+
+from .CSNLN import CSNLN, Hyper
+from .dataset.common import Upscaler
+from .pictures import chopped
+
+
+def figures(scale: int, crop: int, lpips_weights: str) -> list[Figure]:
+    """What eval.py measures: on Y as the paper, then on RGB.
+
+    Args:
+        crop: border left out of PSNR-Y and SSIM-Y; -1 takes the scale.
+        lpips_weights: "" leaves LPIPS out.
+    """
+    paper, colours = Convention("y", scale if crop < 0 else crop), Convention("rgb", scale if crop < 0 else crop)
+    found = [psnr_figure(paper), ssim_figure(paper), psnr_figure(colours), lr_psnr_figure(scale)]
+    return with_lpips(found, lpips_weights)
+
+
+def make_validation(pairs: list[Pair], hyper: Hyper) -> Validation | None:
+    """Return network -> its mean PSNR-Y, eager, of images chopped as the authors do; None without pairs."""
+
+    def upscaler(network: CSNLN) -> Callable[[np.ndarray], np.ndarray]:
+        return chopped(Upscaler(lambda batch: network(Tensor(batch)).asnumpy(), hyper), hyper.scale)
+
+    measure = psnr_validation(pairs, hyper.scale, Convention("y", hyper.scale), upscaler)
+    if measure is None:
+        return None
+
+    def validate(network: CSNLN) -> Mapping[str, float]:
+        network.set_train(False)
+        scores = measure(network)
+        network.set_train(True)
+        return scores
+
+    return replace(measure, measure=validate)

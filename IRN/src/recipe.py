@@ -1,0 +1,66 @@
+"""How IRN is trained: its objective, the rate, the plan of a run, and what a step is made of."""
+
+from collections.abc import Callable
+
+from common import UserError
+from common.training import Plan, memory, recipe
+
+from .network.Invnet import InvBlockExp, InvRescaleNet
+from .network.net_with_loss import FIT_WEIGHT, IRNLoss
+from .optim.warmup_cosine_annealing_lr import cosine_rate
+from .optim.warmup_multisteplr import multistep_rate
+from .options.options import TrainConfig
+
+
+def make_loss(network: InvRescaleNet, options: TrainConfig) -> IRNLoss:
+    """The objective with the options' weights."""
+    fit = options.lambda_fit_forw or FIT_WEIGHT[network.hyper.scale]
+    weights = fit, options.lambda_rec_back, options.lambda_ce_forw
+    return IRNLoss(network, *weights, options.pixel_criterion_forw, options.pixel_criterion_back)
+
+
+def plan(options: TrainConfig, world_size: int, pictures: int) -> Plan:
+    """Steps, rate and intervals of a run, see `common.training.step_counts`.
+
+    Args:
+        pictures: in the data set, for --epochs.
+    """
+    niter, scaled = recipe.step_counts(options.niter, options, world_size, pictures)
+    return recipe.plan(
+        options,
+        niter,
+        learning_rate(options, scaled, niter),
+        validate_every=scaled(options.test_every),
+        keep_every=options.save_checkpoint_freq,
+    )
+
+
+def step_work(network: InvRescaleNet, options: TrainConfig) -> memory.Work:
+    """Return what a training step, down and up again, is made of."""
+    level, areas = 0, {}
+    for operation in network.operations:
+        level += not isinstance(operation, InvBlockExp)
+        squeezed = network.hyper.scale**2 if network.hyper.scale == 3 else 4**level
+        areas |= {parameter.name: 1 / squeezed for parameter in operation.trainable_params()}
+    pixels = options.batch_size * options.patch_size**2 / 2
+    # Used twice; the compiler takes as long, and as much memory, for it as for four convolutions elsewhere.
+    return memory.of_convolutions(network.trainable_params(), lambda name: pixels * areas[name], lambda name: 4)
+
+
+def learning_rate(options: TrainConfig, scaled: Callable[[int], int], niter: int) -> Callable[[int], float]:
+    """Step (from 0) -> rate.
+
+    Raises:
+        UserError: restarts without their weights or periods.
+    """
+    restarts = [scaled(step) for step in options.restarts]
+    if options.restart_weights and len(options.restart_weights) != len(restarts):
+        raise UserError(f"{len(restarts)} restarts need as many restart_weights, not {len(options.restart_weights)}")
+    warmup = scaled(options.warmup_iter) if options.warmup_iter > 0 else -1
+    if options.lr_scheme == "MultiStepLR":
+        steps = [scaled(step) for step in options.lr_steps]
+        return multistep_rate(options.lr, steps, options.lr_gamma, restarts, options.restart_weights, warmup)
+    periods = [scaled(step) for step in options.T_period] or [niter]
+    if len(periods) != len(restarts) + 1:
+        raise UserError(f"{len(restarts)} restarts need {len(restarts) + 1} periods in T_period, not {len(periods)}")
+    return cosine_rate(options.lr, periods, options.eta_min, restarts, options.restart_weights, warmup)

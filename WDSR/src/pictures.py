@@ -1,0 +1,57 @@
+"""An image through WDSR, in tiles where it is large."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from common.checkpoint import Checkpoint, cache_of, digest_of
+from common.config import EvalOptions, InferOptions
+from common.export import Progress, make_engine, refuse_small, self_ensemble, tile_apply
+
+from .data.common import Upscaler
+from .graphs import CHECK_SIZES, OUTPUTS, WDSRInference, ports
+from .model import WDSR
+
+WHOLE, TILE = 512, 256  # LR pixels
+
+
+def make_upscaler(
+    network: WDSR, saved: Checkpoint, source: str, options: EvalOptions | InferOptions
+) -> tuple[Callable[[np.ndarray], np.ndarray], str]:
+    """Any picture -> its enlargement, by the folded network, in tiles where it is large.
+
+    Args:
+        source: file of the weights; the ONNX export is kept beside it.
+
+    Returns:
+        (function, name of what runs it); the function takes (h, w, 3) uint8 or uint16 and gives the same type.
+    """
+    hyper = network.hyper
+    refuse_small(options.tile, hyper.receptive_radius)
+    engine = make_engine(
+        options.engine,
+        WDSRInference(network),
+        ports(hyper),
+        OUTPUTS,
+        sizes=CHECK_SIZES,
+        cache=cache_of(source),
+        digest=digest_of(hyper, saved),
+    )
+    upscale = Upscaler(engine.run, hyper)
+    if options.self_ensemble:
+        upscale = self_ensemble(upscale)
+
+    def enlarge(picture: np.ndarray, progress: Progress | None = None) -> np.ndarray:
+        whole = picture.shape[0] * picture.shape[1] <= WHOLE**2
+        side = options.tile or (0 if whole else TILE + 2 * hyper.receptive_radius)
+        return tile_apply(
+            upscale,
+            picture,
+            scale=hyper.scale,
+            tile=side,
+            overlap=hyper.receptive_radius,
+            out_dtype=picture.dtype,
+            progress=progress,
+        )
+
+    return enlarge, engine.name
