@@ -45,7 +45,9 @@ def alone(data, tmp_path_factory):
         if model not in made:
             folder = tmp_path_factory.mktemp(f"{model}-alone")
             with pytest.MonkeyPatch.context() as patch:
-                patch.setitem(sys.modules, "matplotlib.figure", None)  # no curve: drawing it takes longer than the training
+                patch.setitem(
+                    sys.modules, "matplotlib.figure", None
+                )  # no curve: drawing it takes longer than the training
                 made[model] = Trial(model, folder, data).train_alone(folder / "runs")
         return made[model]
 
