@@ -4,7 +4,6 @@ import dataclasses
 import importlib
 import re
 import shlex
-import sys
 import typing
 
 import pytest
@@ -166,23 +165,6 @@ def test_options_have_at_most_three_ancestors(entry):
         assert len(cls.__mro__) - 2 <= 3, cls.__mro__
 
 
-@pytest.mark.parametrize("program", table.PROGRAMS, ids=lambda program: program.name)
-def test_every_option_has_a_help_text(program):
-    module = importlib.import_module(program.module)
-    kinds = [cls for cls in vars(module).values() if dataclasses.is_dataclass(cls) and isinstance(cls, type)]
-    for field in [field for cls in kinds for field in dataclasses.fields(cls) if "help" in field.metadata]:
-        assert len(field.metadata["help"].split()) > 1, field.name
-
-
-def test_help_of_infer_names_the_commands(capsys, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["infer.py"])
-    for model, commands in {"SRFlow": ("encode", "decode", "interpolate"), "IRN": ("downscale", "upscale")}.items():
-        with pytest.raises(SystemExit):
-            importlib.import_module(f"{model}.infer").main(["--help"])
-        usage = capsys.readouterr().out.partition("\n\n")[0]
-        assert all(f"infer.py {command} " in usage for command in commands)
-
-
 # ---------------------------------------------------------------------------------------------------------- examples
 
 
@@ -253,20 +235,6 @@ def test_input_may_be_typed_several_times(model, tmp_path):
         cls, [*words, "--input", "a", "--input=b", "c", "--output", "y", "--output", "z"], description="", usage=""
     )
     assert (inputs, options.output) == (["c", "a", "b"], "z")
-
-
-@pytest.mark.parametrize("model", MODELS)
-def test_choices_in_any_case(model):
-    options = config.parse(
-        options_of(model, "export"), ["--file_format", "onnx", "--device_target", "cpu"], description=""
-    )
-    assert (options.file_format, options.device_target) == ("ONNX", "CPU")
-
-
-@pytest.mark.parametrize("model", MODELS)
-def test_seeds_are_of_32_bits(model):
-    with pytest.raises(UserError, match="seed must be below 4294967296, not '4294967296'"):
-        config.parse(options_of(model, "train"), ["--seed", str(2**32)], description="")
 
 
 @pytest.mark.parametrize(("model", "key"), [("IRN", "-opt"), ("SRFlow", "--opt")])

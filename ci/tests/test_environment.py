@@ -174,11 +174,6 @@ def test_python_that_mindspore_has_no_wheels_for(machine, version):
     assert machine.asked() == []
 
 
-def test_environment_of_a_python_that_was_replaced(machine):
-    machine.ready(KILLED="pip")
-    assert_refused(machine.ready(VERSION="3.13"), f"remove {machine.clone}/.venv and try again")
-
-
 def test_python_without_venv(machine):
     assert_refused(machine.ready(LACKING="ensurepip", VERSION="3.12"), "apt-get install python3.12-venv\n")
     assert not (machine.clone / ".venv").exists()
@@ -228,13 +223,6 @@ def test_mindspore_that_was_removed_is_installed_again(machine):
     machine.asked()
     assert machine.ready().returncode == 0
     assert machine.asked() == [f"{PINNED} .[ui,onnx]"]
-
-
-def test_environment_without_pip(machine):
-    machine.ready(KILLED="pip")
-    machine.asked()
-    machine.ready(LACKING="pip")
-    assert machine.asked() == ["ensurepip", f"{PINNED} .[ui,onnx]"]
 
 
 def test_mindspore_that_does_not_load(machine):

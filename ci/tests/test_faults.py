@@ -3,9 +3,7 @@
 `python -m ci.tests.faults --kills 20` does it for all; a kill of each model is in test_distribution.py, too.
 """
 
-import random
 import shutil
-import signal
 import subprocess
 import sys
 
@@ -47,22 +45,6 @@ def test_killed_run_equals_the_uninterrupted_one(said, model):
     assert sum(", stopped by Ctrl-C: " in line for line in lines) == (model == "WDSR")
 
 
-def test_moments_are_drawn_from_the_seed():
-    drawn = faults.draw(random.Random(5), 20, 0.5, 1)
-    assert drawn == faults.draw(random.Random(5), 20, 0.5, 1)
-    assert drawn != faults.draw(random.Random(6), 20, 0.5, 1)
-    assert len(drawn) == 21
-    kinds = [moment.kind for moment in drawn]
-    assert kinds.count(faults.ANYWHERE) == 10
-    assert kinds.count(faults.STOP) == 1
-    assert kinds.count(faults.BYTES) >= 1
-    assert kinds[0] != faults.STOP, "there is something to go on with"
-    steps = [moment.step for moment in drawn]
-    assert steps == sorted(steps)
-    assert any(moment.kind == faults.ANYWHERE and moment.step < faults.SAVE_EVERY for moment in drawn)
-    assert all(step % faults.SAVE_EVERY == 0 for step, kind in zip(steps, kinds, strict=True) if kind in faults.WRITES)
-
-
 def make_run(folder, step=2):
     (folder / "ckpt").mkdir(parents=True)
     (folder / "metrics.csv").write_text("step,loss,seconds_per_step\n1,0.5,0.1\n2,0.25,0.1\n")
@@ -95,61 +77,3 @@ def test_differences_are_found(tmp_path):
     shutil.copy(last, run / "ckpt" / ".last.x.tmp.ckpt")
     assert [path.name for path in faults.unfinished(run)] == [".last.x.tmp.ckpt"]
     assert faults.saved_step(run) == 2
-
-
-class TooQuick:
-    """In place of a child: its run is at its end before it is killed."""
-
-    def __init__(self, run):
-        self.run = run
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def wait(self, pace):
-        return "the program has come to its end"
-
-    def send(self, number):
-        pass
-
-    def end(self):
-        return -signal.SIGKILL
-
-    def finish(self):
-        pass
-
-
-class Quick(faults.Model):
-    """Runs that are made without a training; `harm` is done to the one of this number."""
-
-    def __init__(self, folder, harm=None, number=""):
-        self.name, self.folder, self.kills, self.in_writes, self.unfinished = "Quick", folder, 0, 0, set()
-        self.started, self.harm, self.number = [], harm, number
-
-    def start(self, parent, moment=None):
-        self.started.append(parent.name)
-        run = make_run(parent / "run", faults.STEPS)
-        if parent.name == self.number:
-            self.harm(run)
-        return TooQuick(run)
-
-    def resume(self, run, moment=None):
-        assert moment is None, "a run at its end takes no kill more"
-        return TooQuick(run)
-
-
-def test_kill_that_came_too_late_leaves_work_to_the_others(tmp_path):
-    """Else a slow machine, whose steps seem long, would count kills of programs with nothing to do."""
-    moments = [faults.Moment(faults.ANYWHERE, 9, 0.5)] * 3
-    model = Quick(tmp_path / "sound")
-    assert faults.disturb(model, moments, freeze=False).startswith("bit-equal after 3 kills")
-    assert model.started == ["whole", "1", "2", "3"]
-    leave = Quick(tmp_path / "leave", lambda run: (run / "ckpt" / ".last.x.tmp.ckpt").touch(), "2")
-    with pytest.raises(faults.Failed, match=r"parts/2/run still holds what kills have left: \.last\.x\.tmp\.ckpt"):
-        faults.disturb(leave, moments, freeze=False)
-    differ = Quick(tmp_path / "differ", lambda run: (run / "metrics.csv").write_text("step,loss\n1,0.5\n"), "3")
-    with pytest.raises(faults.Failed, match=r"parts/3/run does not end as .*whole/run: metrics\.csv has 1 and 2 rows"):
-        faults.disturb(differ, moments, freeze=False)

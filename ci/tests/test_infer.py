@@ -82,10 +82,3 @@ def test_a_log_says_how_long_it_will_take(command, tmp_path, monkeypatch, caplog
         run(command, tmp_path / "a.png", tmp_path / "out")
     told = re.findall(rf"a\.png: (\d+) of (\d+) {UNIT.get(command, 'tiles')}, about .* left", caplog.text)
     assert [int(done) for done, _ in told[: int(told[0][1]) - 1]] == list(range(1, int(told[0][1])))
-
-
-def test_what_is_done_soon_is_not_told(caplog):
-    with caplog.at_level(logging.INFO), console.progress(3, "a.png", "tile", in_log=True) as bar:
-        for _ in range(3):
-            bar.update(1)
-    assert caplog.text == ""

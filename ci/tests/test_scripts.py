@@ -185,23 +185,6 @@ def test_exit_code_is_pythons(clones, here, path):
     assert done.returncode == 7
 
 
-def test_the_log_grows(clones, here):
-    (here / "train.log").write_text("mine\n")
-    for code in (7, 2):
-        done = run("bash", clones["WDSR"] / GPU_TRAIN, "my data", cwd=here, TEST_PROGRAM=f"exit {code}")
-        assert done.returncode == code
-    log = (here / "train.log").read_text()
-    assert log.startswith("mine\n\n=== 20")
-    assert len(re.findall(r"^=== \d{4}-\d\d-\d\d \d\d:\d\d:\d\d$", log, re.MULTILINE)) == 2
-    assert log.count("prefers GPU") == 2
-
-
-def test_log_that_cannot_be_written(clones, here):
-    (here / "train.log").mkdir()
-    done = run("bash", clones["WDSR"] / GPU_TRAIN, "my data", cwd=here)
-    assert (done.returncode, done.stderr) == (1, f"error: cannot write {here}/train.log\n")
-
-
 @pytest.mark.parametrize("whole_group", [True, False], ids=["Ctrl-C", "kill"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_reach_python(clones, here, number, whole_group):
@@ -230,11 +213,6 @@ def test_background(clones, here, script):
     assert arguments(log)[-4:] == MORE["train"]
 
 
-def test_background_still_refuses_at_once(clones, here):
-    done = run("bash", clones["WDSR"] / GPU_TRAIN, "nope", cwd=here, BACKGROUND="1")
-    assert (done.returncode, done.stdout) == (1, "")
-
-
 # ------------------------------------------------------------------------------------------------------------- mistakes
 
 
@@ -257,12 +235,6 @@ def test_wrong_arguments_are_named(clones, here, path, words, message):
     done = run("bash", clones[call.model] / path, *call.call(), cwd=here)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"error: {message}\n")
     assert not list(here.glob("*.log"))
-
-
-def test_rank_table_that_is_none(clones, here):
-    done = run("bash", clones["IRN"] / "IRN/scripts/run_distribute_train.sh", "x.ckpt", "4", "my data", cwd=here)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("error: RANK_TABLE_FILE is not a rank table (JSON with ")
 
 
 def test_these_are_all_and_can_be_executed():

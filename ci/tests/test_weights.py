@@ -3,21 +3,20 @@
 import importlib
 import logging
 import re
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import mindspore as ms
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from ci.tests.test_command_line import ENTRIES, options_of
+from ci.tests.test_command_line import options_of
 from ci.tests.wrong_input import tiny_networks
 from common import UserError
 from common.checkpoint import files as checkpoint
 from common.checkpoint import trained
 from common.checkpoint.files import Checkpoint
 from common.config import options as config
-from common.config.command_line import spellings
 
 UTILITIES = {
     "WDSR": "utils",
@@ -115,11 +114,6 @@ def test_nan_in_the_weights_is_named(tmp_path, networks, model, value):
         load(model, tmp_path / "x.ckpt")
 
 
-@pytest.mark.parametrize("entry", ENTRIES)
-def test_checkpoint_is_a_word_of_every_program(model, entry):
-    assert spellings(options_of(model, entry)).get("checkpoint") in ("ckpt_path", "ckpt_file", "pre_trained")
-
-
 @pytest.mark.parametrize(("model", "scale"), [("WDSR", 3), ("CSNLN", 3), ("IRN", 4), ("SRDiff", 8)])
 def test_a_training_starts_from_another_scale(tmp_path, networks, model, scale, caplog):
     network, described = networks[model]
@@ -160,13 +154,3 @@ def test_models_that_have_demo_weights_are_named(tmp_path):
         trained.demo_weights(tmp_path / "A" / "weights", 4)
     with pytest.raises(UserError, match=r"\(x3: none here\)"):
         trained.demo_weights(tmp_path / "A" / "weights", 3)
-
-
-def test_a_number_for_the_scale_in_python():
-    from WDSR.src.args import InferConfig, TrainConfig
-    from WDSR.src.recipe import learning_rate
-
-    assert asdict(InferConfig(scale=4).hyper()) == asdict(InferConfig(scale="4").hyper())
-    assert learning_rate(TrainConfig(scale=3, decay=2))(10**6) == learning_rate(TrainConfig(scale="3", decay="2"))(
-        10**6
-    )

@@ -52,29 +52,20 @@ def from_yaml(tmp_path, text, *words):
     ("text", "key", "value"),
     [
         ("lr: 1e-4", "lr", 0.0001),  # text for PyYAML
-        ("lr: 3", "lr", 3.0),
-        ("lr: .5", "lr", 0.5),
         ("epochs: 010", "epochs", 10),  # eight for PyYAML
         ("name: 0815", "name", "0815"),  # 525 for PyYAML
         ("name: 12:30", "name", "12:30"),  # 750 for PyYAML
         ("name: 2026-11-20", "name", "2026-11-20"),  # a date for PyYAML
         ("name: no", "name", "no"),  # False for PyYAML
-        ("name: 1e3", "name", "1e3"),
         ("name: Übung 超", "name", "Übung 超"),
         ("quiet: yes", "quiet", True),
-        ("quiet: 1", "quiet", True),
         ("augment: Off", "augment", False),
         ("join: true", "join", True),
-        ("join: null", "join", None),
         ("crop: 4", "crop", 4),
-        ("crop: ~", "crop", None),
-        ("crop:", "crop", None),
         ("mean: [0, 1e-1, .2]", "mean", (0.0, 0.1, 0.2)),
-        ("mean: 0.1 0.2 0.3", "mean", (0.1, 0.2, 0.3)),
         ("place: /tmp/x", "place", Path("/tmp/x")),
         ("decay: {gamma: 1e-1, epochs: 7}", "decay", Decay(0.1, (7,))),
         ("decay.gamma: 0.25", "decay", Decay(0.25)),
-        ("decay:", "decay", Decay()),
         ("decay: {<<: {gamma: 0.3}, epochs: [1]}", "decay", Decay(0.3, (1,))),
         ("track: Bicubic", "track", "bicubic"),
         ("name: ~/data", "name", str(Path.home() / "data")),
@@ -90,19 +81,15 @@ def test_values_from_yaml(tmp_path, text, key, value):
     ("words", "key", "value"),
     [
         ("--lr 1e-4", "lr", 1e-4),
-        ("--lr=2", "lr", 2.0),
         ("--quiet", "quiet", True),
         ("--augment false", "augment", False),
-        ("--join", "join", True),
         ("--join none", "join", None),
-        ("--crop -1", "crop", -1),
         ("--mean 0.1,0.2,0.3", "mean", (0.1, 0.2, 0.3)),
         ("--mean '[0.1, 0.2, 0.3]'", "mean", (0.1, 0.2, 0.3)),
         ("--upscale 3", "scale", 3),
         ("--scale 2 --scale 4", "scale", 4),
         ("--decay.epochs 5,6 --decay.gamma 0.1", "decay", Decay(0.1, (5, 6))),
         ("--name=-odd", "name", "-odd"),
-        ("--name ''", "name", ""),
     ],
 )
 def test_values_from_the_command_line(words, key, value):
@@ -111,31 +98,12 @@ def test_values_from_the_command_line(words, key, value):
     assert type(found) is type(value)
 
 
-@dataclass(frozen=True)
-class Foreign:
-    """Reads files of another dialect."""
-
-    lr: float = option(1e-4, "rate")
-
-    @staticmethod
-    def read_config(path):
-        return {"lr": Path(path).read_text(encoding="utf-8").removeprefix("rate is ")}
-
-
-@pytest.mark.parametrize("flag", ["--config", "--config_path", "--opt", "-opt"])
-def test_a_class_may_read_its_files(tmp_path, flag):
-    path = tmp_path / "foreign.txt"
-    path.write_text("rate is 0.5", encoding="utf-8")
-    assert config.parse(Foreign, [flag, str(path)], description="").lr == 0.5
-    assert config.parse(Foreign, [flag, str(path), "--lr", "2"], description="").lr == 2
-    assert config.load(Foreign, path).lr == 0.5
-
-
 @configuration
 class Base:
     rate: float = option(1e-4, "learning rate", aliases=("lr",), at_least=0)
     scale: int = option(0, "times; default: the checkpoint's")
     clip: float = option(0.5, "largest norm", instead_of=("rate",))
+    size: int = option(1, "of what the other does not have")
 
 
 @configuration
@@ -147,34 +115,19 @@ class Sizes:
 class Child(Base, Sizes):
     rate: float = 1e-3
     clip: float = option(help="its own words")
-    seed: int = option(1, "random seed")
-
-
-@configuration
-class Grandchild(Child):
-    clip: ClassVar[float] = 0.0
-    rate: float = option(aliases=())
+    size: ClassVar[int] = 0
 
 
 def test_an_option_declared_again_keeps_what_is_not_said_anew():
-    fields = {field.name: (field.default, field.metadata) for field in dataclasses.fields(Child)}
-    rate, scale, clip = fields["rate"], fields["scale"], fields["clip"]
-    assert (rate[0], rate[1]["help"], rate[1]["aliases"], rate[1]["at_least"]) == (1e-3, "learning rate", ("lr",), 0)
-    assert (scale[0], scale[1]["help"]) == (0, "times; default: the checkpoint's")
-    assert (scale[1]["choices"], scale[1]["aliases"]) == ((0, 2, 4), ("upscale",))
-    assert (clip[0], clip[1]["help"], clip[1]["instead_of"]) == (0.5, "its own words", ("rate",))
     assert config.parse(Child, ["--lr", "2", "--upscale", "4"], description="") == Child(rate=2.0, scale=4)
+    fields = {field.name: (field.default, field.metadata["help"]) for field in dataclasses.fields(Child)}
+    assert fields["rate"] == (1e-3, "learning rate")
+    assert fields["scale"] == (0, "times; default: the checkpoint's")
+    assert fields["clip"] == (0.5, "its own words")
     with pytest.raises(UserError, match="rate must be 0 or more"):
         config.parse(Child, ["--lr", "-1"], description="")
-    assert config.typed(config.parse(Child, ["--lr", "1e-3"], description=""), "rate")
-
-
-def test_an_option_that_a_program_does_not_have():
-    assert [field.name for field in dataclasses.fields(Grandchild)] == ["scale", "rate", "seed"]
-    assert (Grandchild().clip, Grandchild().rate) == (0.0, 1e-3)
-    for word in ("--clip", "--lr"):
-        with pytest.raises(UserError, match="unrecognized arguments"):
-            config.parse(Grandchild, [word, "1"], description="")
+    with pytest.raises(UserError, match="unrecognized arguments: --size"):
+        config.parse(Child, ["--size", "1"], description="")
 
 
 def test_order_of_the_sources(tmp_path):
@@ -189,31 +142,20 @@ def test_order_of_the_sources(tmp_path):
     ("text", "message"),
     [
         ("epoch: 3", "FILE: unknown key 'epoch'; did you mean 'epochs'?"),
-        ("weights: 3", "FILE: unknown key 'weights'"),
-        ("7: 3", "FILE: unknown key '7'"),
         ("decay: {gama: 3}", "FILE: decay: unknown key 'gama'; did you mean 'gamma'?"),
         ("decay: 3", "FILE: decay is a section of keys, not '3'"),
-        ("lr.x: 3", "FILE: lr has no key 'x' below it"),
         ("epochs: 2.5", "FILE: epochs must be a whole number, not '2.5'"),
-        ("epochs: true", "FILE: epochs must be a whole number, not 'true'"),
         ("epochs: [3]", "FILE: epochs must be a whole number, not ['3']"),
-        ("epochs:", "FILE: epochs must be a whole number, not None"),
         ("epochs: 0", "FILE: epochs must be 1 or more, not '0'"),
         ("beta: 1.0", "FILE: beta must be below 1, not '1.0'"),
         ("lr: fast", "FILE: lr must be a number, not 'fast'"),
-        ("lr: .nan", "FILE: lr must be a number, not '.nan'"),
         ("lr: nan", "FILE: lr must be a number, not 'nan'"),
-        ("lr: inf", "FILE: lr must be a number, not 'inf'"),
         ("name: [a]", "FILE: name must be a text, not ['a']"),
-        ("name: null", "FILE: name must be a text, not None"),
         ("quiet: maybe", "FILE: quiet must be true or false, not 'maybe'"),
         ("track: bicubik", "FILE: track must be one of bicubic, unknown, not 'bicubik'; did you mean 'bicubic'?"),
         ("scale: 5", "FILE: scale must be one of 2, 3, 4, not '5'"),
         ("mean: [1, 2]", "FILE: mean needs 3 values, not ['1', '2']"),
-        ("mean: [1, 2, x]", "FILE: mean must be a number, not 'x'"),
-        ("lr: 1,5", "FILE: lr must be a number, not '1,5'"),
         ("epochs: 99999999999999999999", "FILE: epochs must be a whole number, not '99999999999999999999'"),
-        ("epochs: ²", "FILE: epochs must be a whole number, not '²'"),
         ("decay: {epochs: [1, 2.5]}", "FILE: decay: epochs must be a whole number, not '2.5'"),
     ],
 )
@@ -227,13 +169,10 @@ def test_mistakes_in_yaml(tmp_path, text, message):
     ("words", "message"),
     [
         ("--epoch 3", "unrecognized arguments: --epoch 3; did you mean '--epochs'?"),
-        ("--epohcs=3", "unrecognized arguments: --epohcs=3; did you mean '--epochs'?"),
         ("stray", "unrecognized arguments: stray"),
         ("--lr", "argument --lr: expected one argument"),
-        ("--lr fast", "command line: lr must be a number, not 'fast'"),
         ("--epochs 1.5", "command line: epochs must be a whole number, not '1.5'"),
         ("--decay.gama", "unrecognized arguments: --decay.gama; did you mean '--decay.gamma'?"),
-        ("--config ''", "cannot read the configuration '': No such file or directory"),
         ("--config /nope.yaml", "cannot read the configuration '/nope.yaml': No such file or directory"),
     ],
 )  # fmt: skip
@@ -249,11 +188,9 @@ def test_mistakes_on_the_command_line(words, message):
         (b"lr: 1\nepochs: 2\nlr: 3\n", r"is not valid YAML: 'lr' is there twice in .*some\.yaml.*, line 3"),
         (b"decay: {gamma: 1, gamma: 1}\n", "'gamma' is there twice"),
         (b"[1, 2]\n", "must hold `key: value` lines, not list"),
-        (b"hello\n", "must hold `key: value` lines, not str"),
         (b"lr: [1\n", "is not valid YAML"),
         (b"lr: !!python/object/apply:os.system ['true']\n", "is not valid YAML"),
         (b"\xff\xfe\x00", "is not valid YAML"),
-        (b"{[1]: 2}\n", "is not valid YAML"),
         ("# 中文\nlr: 1\n".encode("gbk"), "is not valid YAML: its bytes are not UTF-8, save it as UTF-8 text"),
         (b"lr: 1\n\tepochs: 1\n", "is not valid YAML: .* line 2, column 1"),
         (b"lr: 1\n---\nlr: 2\n", "is not valid YAML: expected a single document"),
@@ -272,39 +209,17 @@ def test_files_that_are_no_configuration(tmp_path, content, message):
 def test_files_of_windows(tmp_path, coded):
     (tmp_path / "some.yaml").write_bytes("# 中文\r\nlr: 1e-3\r\nname: 超\r\n".encode(coded))
     assert config.load(Options, tmp_path / "some.yaml") == dataclasses.replace(Options(), lr=1e-3, name="超")
+    (tmp_path / "some.yaml").write_bytes("# nothing\n".encode(coded))
+    assert config.load(Options, tmp_path / "some.yaml") == Options()
 
 
-def test_empty_file_changes_nothing(tmp_path):
-    assert from_yaml(tmp_path, "# nothing\n") == Options()
-
-
-def test_saved_configuration_is_loaded_to_an_equal_object(tmp_path):
-    unusual = parse(*shlex.split("--lr 1e-08 --name 0815 --crop 3 --mean 1,2,3 --place 'a b' --decay.epochs 9 --quiet"))
-    for options in (
-        Options(),
-        unusual,
-        dataclasses.replace(unusual, name="no"),
-        dataclasses.replace(unusual, name="1e3"),
-    ):
-        config.save(options, tmp_path / "config.yaml")
-        assert config.load(Options, tmp_path / "config.yaml") == options
-        assert config.merge(Options(), config.to_dict(options), "checkpoint") == options
-
-
-def test_unwritable_configuration(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"cannot write .*file/config\.yaml"):
-        config.save(Options(), tmp_path / "file" / "config.yaml")
-
-
-def test_differences():
-    new = parse("--decay.gamma", "0.1", "--name", "x", "--mean", "1,2,3")
-    assert config.differences(config.to_dict(Options()), config.to_dict(new)) == [
-        "name:  -> x",
-        "mean: [0.4488, 0.4371, 0.404] -> [1.0, 2.0, 3.0]",
-        "decay.gamma: 0.5 -> 0.1",
-    ]
-    assert config.differences({"old": 1}, {"new": 2}) == ["old: 1 -> None", "new: None -> 2"]
+@pytest.mark.parametrize("name", ["0815", "no", "1e3", ""])
+def test_saved_configuration_is_loaded_to_an_equal_object(tmp_path, name):
+    words = "--lr 1e-08 --crop 3 --mean 1,2,3 --place 'a b' --decay.epochs 9 --quiet --name"
+    options = parse(*shlex.split(words), name)
+    config.save(options, tmp_path / "config.yaml")
+    assert config.load(Options, tmp_path / "config.yaml") == options
+    assert config.merge(Options(), config.to_dict(options), "checkpoint") == options
 
 
 def listed_options(text):
@@ -312,30 +227,6 @@ def listed_options(text):
     blocks = re.split(r"\n  (?=--)", text.partition("options:\n")[2])
     blocks = [block.partition("\n\n")[0] for block in blocks]  # without the title of the next group
     return {re.match(r"--([\w.]+)", block)[1]: " ".join(block.split()) for block in blocks if block.startswith("--")}
-
-
-def test_help_shows_every_option_with_its_default(capsys):
-    with pytest.raises(SystemExit) as left:
-        parse("--help")
-    assert left.value.code == 0
-    text = capsys.readouterr().out
-    assert "Says what it does." in text
-    shown = listed_options(text)
-    for key, default in {
-        "epochs": "[10]",
-        "lr": "[0.0001]",
-        "beta": "10 % a step [0.9]",
-        "name": "default: the date",
-        "augment": "[true]",
-        "quiet": "[false]",
-        "join": "default: when there are any",
-        "crop": "[none]",
-        "mean": "[0.4488,0.4371,0.404]",
-        "decay.gamma": "[0.5]",
-        "decay.epochs": "[20,25]",
-    }.items():
-        assert shown[key].endswith(default), shown[key]
-    assert "{bicubic,unknown}" in shown["track"]
 
 
 def programs(root):
@@ -349,16 +240,18 @@ def programs(root):
 def test_every_program_lists_every_option(root, capsys):
     found = dict(programs(root))
     assert "WDSR.TrainConfig" in found
-    for name, cls in found.items():
+    for name, cls in (*found.items(), ("of this test", Options)):
         with pytest.raises(SystemExit):
             config.parse(cls, ["--help"], description="")
         shown = listed_options(capsys.readouterr().out)
         for field in dataclasses.fields(cls):
-            line = shown[field.name]
             default = getattr(cls(), field.name)
+            if dataclasses.is_dataclass(default):
+                continue
             written = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
             written = "none" if default in ("", None, ()) else written.lower() if isinstance(default, bool) else written
-            assert field.metadata["help"], f"{name}.{field.name} says nothing"
+            assert len(field.metadata["help"].split()) > 0
+            line = shown[field.name]
             assert f"[{written}]" in line or "default: " in line, f"{name}.{field.name}: {line}"
         assert config.merge(cls(), config.to_dict(cls()), "itself") == cls(), f"a default of {name} is refused"
 
@@ -366,17 +259,11 @@ def test_every_program_lists_every_option(root, capsys):
 def test_every_yaml_in_the_tree_loads(root):
     """A file says itself which program reads it: `# Command: python WDSR/train.py --config ...`."""
     found = dict(programs(root))
-    paths = [path for path in root.rglob("*.y*ml") if path.suffix in (".yaml", ".yml") and ".venv" not in path.parts]
-    paths = [
-        path
-        for path in paths
-        if not any(part.startswith(".") or part == "runs" for part in path.relative_to(root).parts)
-    ]
+    paths = [path for path in root.rglob("*.y*ml") if not re.search(r"/(\.|runs/)", f"/{path.relative_to(root)}")]
     assert root / "ci" / "quickstart.yaml" in paths
     for path in paths:
-        named = re.search(
-            r"^# Command: python (\w+)/(\w+)\.py .*(?:--config|-opt)", path.read_text(encoding="utf-8"), re.MULTILINE
-        )
+        command = r"^# Command: python (\w+)/(\w+)\.py .*(?:--config|-opt)"
+        named = re.search(command, path.read_text(encoding="utf-8"), re.MULTILINE)
         assert named, f"{path} does not say which command reads it"
         loaded = config.load(found[f"{named[1]}.{named[2].capitalize()}Config"], path)
         shows_defaults = path.name == "default_config.yaml"

@@ -54,9 +54,6 @@ def equal(batches, others):
     )
 
 
-# ------------------------------------------------------------------------------------------------------------ the order
-
-
 def test_order_is_a_function_of_seed_and_step():
     whole = list(stream().batches(0, 12))
     assert equal(stream().batches(0, 12), whole), "the same again"
@@ -94,9 +91,6 @@ def test_crops_are_spread_over_the_whole_picture():
     assert corners.max(0).tolist() == [HEIGHT - PATCH, WIDTH - PATCH], "the last row and column, too"
 
 
-# ---------------------------------------------------------------------------------------------------------- the samples
-
-
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_crop_of_hr_lies_over_the_crop_of_lr(scale):
     rng = np.random.default_rng(1)
@@ -113,12 +107,6 @@ def test_crop_of_the_middle(patch, top, left):
     hr_crop, lr_crop = middle_crop(positions(60, 90, 0), positions(20, 30, 0), patch, 3)
     assert (hr_crop.shape, lr_crop.shape) == ((3 * patch, 3 * patch, 3), (patch, patch, 3))
     assert (lr_crop[0, 0, :2].tolist(), hr_crop[0, 0, :2].tolist()) == ([top, left], [3 * top, 3 * left])
-
-
-def test_crop_of_the_whole_picture():
-    hr, lr = positions(12, 12, 0), positions(6, 6, 0)
-    for whole, crop in zip((hr, lr), random_crop(hr, lr, 6, 2, np.random.default_rng(0)), strict=True):
-        np.testing.assert_array_equal(crop, whole)
 
 
 def test_flips_are_equal_on_both_and_all_eight_occur():
@@ -151,9 +139,6 @@ def test_batch_is_nchw_float_of_the_same_values():
     assert lr[1, :, 2, 3].tolist() == [2, 3, 9]
 
 
-# ------------------------------------------------------------------------------------------------------------- prefetch
-
-
 def test_prefetch_equals_direct():
     assert equal(stream().prefetched(3, 20), stream().batches(3, 20))
     assert equal(stream(ahead=1).prefetched(0, 9), stream().batches(0, 9))
@@ -164,7 +149,7 @@ def batch_threads():
     return [thread for thread in threading.enumerate() if thread.name == "batches"]
 
 
-@pytest.mark.parametrize("problem", [UserError("no such picture"), ValueError("a bug"), MemoryError("full")])
+@pytest.mark.parametrize("problem", [UserError("no such picture"), ValueError("a bug")])
 def test_errors_in_the_thread_reach_the_caller(problem):
     def fails(hr, lr, rng):
         if hr[0, 0, 2] == 2:
@@ -175,22 +160,15 @@ def test_errors_in_the_thread_reach_the_caller(problem):
     broken.prepare = fails
     with pytest.raises(type(problem), match=str(problem)) as raised:
         list(broken.prefetched(0, 5))
-    if isinstance(problem, UserError):
-        assert str(raised.value) == "p2: no such picture", "with the picture's name"
+    assert isinstance(problem, ValueError) or str(raised.value) == "p2: no such picture", "with the image's name"
     raised.value.__traceback__ = None
     del raised
     assert not batch_threads()
 
 
 def test_prefetch_reads_no_further_than_ahead_and_ends_when_left():
-    made = []
-
-    def counted(hr, lr, rng):
-        made.append(1)
-        return prepare(hr, lr, rng)
-
-    reader = stream(batch_size=1, ahead=3)
-    reader.prepare = counted
+    made, reader = [], stream(batch_size=1, ahead=3)
+    reader.prepare = lambda *pair: made.append(1) or prepare(*pair)
     batches = reader.prefetched(0, 1000)
     next(batches)
     time.sleep(0.5)
@@ -198,9 +176,6 @@ def test_prefetch_reads_no_further_than_ahead_and_ends_when_left():
     assert batch_threads()
     batches.close()
     assert not batch_threads()
-
-
-# ---------------------------------------------------------------------------------------------------------------- files
 
 
 def write_pairs(folder, names, lr_names=None, size=(24, 32)):
@@ -232,34 +207,19 @@ def test_lr_is_made_by_bicubic_where_there_is_none(tmp_path):
     np.testing.assert_array_equal(lr, imresize(hr, 1 / 4))
 
 
-def test_one_picture_instead_of_a_folder(tmp_path):
-    write_pairs(tmp_path, ["a", "b"])
-    assert [pair.name for pair in find_pairs(tmp_path / "HR" / "b.png", None, 2)] == ["b"]
-
-
 def test_missing_lr_pictures(tmp_path):
     names = [str(number) for number in range(8)]
     folders = write_pairs(tmp_path, names, [f"{name}x2" for name in names])
     for name in names[1:]:
         (folders[1] / f"{name}x2.png").unlink()
-    with pytest.raises(UserError) as raised:
+    with pytest.raises(UserError, match=r"7 of 8 images .*: 1\.png, .*, 5\.png \.\.\.; .* for 1x2, 1, .* has 0x2\.png"):
         find_pairs(*folders, SCALE)
-    assert str(raised.value) == (
-        f"7 of 8 images of {folders[0]} have no x2 image in {folders[1]}: 1.png, 2.png, 3.png, 4.png, 5.png ...; "
-        "of 1.png looked for 1x2, 1, 1_x2, 1x2_x2, the folder has 0x2.png"
-    )
 
 
 @pytest.mark.parametrize("name", ["babyx2", "baby", "baby_x2", "babyx2_x2"])
 def test_names_that_infer_writes_are_paired(tmp_path, name):
     (pair,) = find_pairs(*write_pairs(tmp_path, ["baby"], [name]), SCALE)
     assert (pair.name, pair.lr.stem) == ("baby", name)
-
-
-@pytest.mark.parametrize("name", ["baby_bicLRx2", "BABYX2", "babyx02"])
-def test_other_names_are_told(tmp_path, name):
-    with pytest.raises(UserError, match=rf"looked for babyx2, baby, baby_x2, babyx2_x2, the folder has {name}\.png"):
-        find_pairs(*write_pairs(tmp_path, ["baby"], [name]), SCALE)
 
 
 def test_two_pictures_of_one_name(tmp_path):
@@ -269,70 +229,41 @@ def test_two_pictures_of_one_name(tmp_path):
         find_pairs(hr, lr, SCALE)
 
 
-def test_empty_and_missing_folders(tmp_path):
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=r"expected pictures .* in .*empty, found none"):
-        find_pairs(tmp_path / "empty", None, SCALE)
-    with pytest.raises(UserError, match=r"there is no .*nowhere"):
-        find_pairs(tmp_path / "nowhere", None, SCALE)
-
-
 def test_sizes_that_do_not_match(tmp_path):
     hr, lr = write_pairs(tmp_path, ["a"], ["ax2"])
     write_picture(lr / "ax2.png", positions(12, 15, 0))
     (pair,) = find_pairs(hr, lr, SCALE)
-    with pytest.raises(UserError) as raised:
+    with pytest.raises(UserError, match=r"LR/ax2\.png is 15x12, but x2 of .*HR/a\.png needs 16x12"):
         read_pair(pair, SCALE)
-    assert str(raised.value) == f"{lr}/ax2.png is 15x12, but x2 of {hr}/a.png needs 16x12"
-
-
-def test_truncated_picture_is_named_through_the_thread(tmp_path):
-    hr, _ = write_pairs(tmp_path, ["a", "b"])
-    content = (hr / "b.png").read_bytes()
-    (hr / "b.png").write_bytes(content[: len(content) // 2])
-    reader = stream()
-    reader.pictures = PairedPictures(find_pairs(hr, None, SCALE), SCALE)
-    with pytest.raises(UserError, match=r"HR/b\.png"):
-        list(reader.prefetched(0, 3))
 
 
 def test_picture_smaller_than_the_patch(tmp_path):
     hr, _ = write_pairs(tmp_path, ["small"], size=(10, 40))
     reader = stream()
     reader.pictures = PairedPictures(find_pairs(hr, None, SCALE), SCALE)
-    with pytest.raises(UserError) as raised:
+    with pytest.raises(UserError, match=r"^small: .* of 20x5 is smaller than the training patch of 6x6"):
         list(reader.batches(0, 1))
-    assert str(raised.value) == "small: an LR picture of 20x5 is smaller than the training patch of 6x6"
 
 
-# ---------------------------------------------------------------------------------------------------------------- cache
-
-
-def test_cache_is_bounded_and_keeps_the_latest():
+@pytest.mark.parametrize(
+    ("bytes_kept", "order", "read"),
+    [
+        (3 * 125, "012012", "012"),
+        (3 * 125, "0120300231", "01231"),  # 1 was used the longest ago
+        (0, "454", "454"),
+    ],
+)
+def test_cache_is_bounded_and_keeps_the_latest(bytes_kept, order, read):
     loads = []
 
     def load(pair, scale):
         loads.append(pair.name)
         return np.zeros((10, 10, 1), np.uint8), np.zeros((5, 5, 1), np.uint8)  # 125 bytes
 
-    pairs = [Pair(str(number), None, None) for number in range(6)]
-    kept = PairedPictures(pairs, 2, cache_bytes=3 * 125, load=load)
-    for _ in kept.read([0, 1, 2, 0, 1, 2]):
-        assert kept._cached <= 3 * 125
-    assert loads == ["0", "1", "2"], "three fit"
-    list(kept.read([0, 3]))  # 1 was used the longest ago
-    assert kept._cached == sum(hr.nbytes + lr.nbytes for hr, lr in kept._cache.values()) == 3 * 125
-    loads.clear()
-    list(kept.read([0, 2, 3]))
-    assert loads == []
-    list(kept.read([1]))
-    assert loads == ["1"]
-    small = PairedPictures(pairs, 2, cache_bytes=0, load=load)
-    loads.clear()
-    for hr, lr, name in small.read([4, 5, 4]):
-        assert (hr.shape, lr.shape, name in "45") == ((10, 10, 1), (5, 5, 1), True)
-    assert loads == ["4", "5", "4"]
-    assert small._cached == 125, "the one in use"
+    kept = PairedPictures([Pair(str(n), None, None) for n in range(6)], 2, cache_bytes=bytes_kept, load=load)
+    for _ in kept.read(map(int, order)):
+        assert kept._cached <= max(bytes_kept, 125)
+    assert "".join(loads) == read
 
 
 def test_cached_pictures_are_not_changed_by_augmentation():

@@ -4,6 +4,7 @@ import io
 import itertools
 import logging
 import os
+import re
 import stat
 import struct
 import zlib
@@ -63,9 +64,6 @@ def stored(tmp_path):
     return store
 
 
-# ------------------------------------------------------------------ reading
-
-
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("colour_type", [GRAY, RGB, GRAY_ALPHA, RGBA])
 def test_png_of_every_kind(stored, dtype, colour_type):
@@ -84,39 +82,15 @@ def test_png_of_every_kind(stored, dtype, colour_type):
         assert "gray, repeated to RGB" in picture.notes
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-@pytest.mark.parametrize("colour_type", [GRAY, RGB])
-def test_png_with_one_transparent_colour(stored, dtype, colour_type):
-    pixels = noise((9, 11, 1 if colour_type == GRAY else 3), dtype)
-    transparency = chunk(b"tRNS", pixels[4, 5].astype(">u2").tobytes())
-    picture = read_picture(stored(png(pixels, colour_type, transparency)))
-    np.testing.assert_array_equal(picture.rgb, np.broadcast_to(pixels, (9, 11, 3)))
-    same = (pixels == pixels[4, 5]).all(axis=-1)
-    np.testing.assert_array_equal(picture.alpha, np.where(same, 0, np.iinfo(dtype).max))
-
-
 @pytest.mark.parametrize("transparent", [False, True])
 def test_palette(stored, transparent):
     indices, colours = noise((9, 11)) % 6, noise((6, 3))
-    extra = [chunk(b"PLTE", colours.tobytes())]
-    if transparent:
-        extra.append(chunk(b"tRNS", bytes([0, 128, 255])))  # colours that are not listed are opaque
-    picture = read_picture(stored(png(indices, PALETTE, *extra)))
+    alphas = [chunk(b"tRNS", bytes([0, 128, 255]))] if transparent else []  # colours that are not listed are opaque
+    picture = read_picture(stored(png(indices, PALETTE, chunk(b"PLTE", colours.tobytes()), *alphas)))
     np.testing.assert_array_equal(picture.rgb, colours[indices])
-    assert picture.notes == ("palette, expanded to RGB",)
+    assert (picture.alpha is None) == (not transparent)
     if transparent:
         np.testing.assert_array_equal(picture.alpha, np.array([0, 128, 255, 255, 255, 255])[indices])
-    else:
-        assert picture.alpha is None
-
-
-def test_one_bit(stored):
-    bits = noise((5, 16)) > 127
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 16, 5, 1, GRAY, 0, 0, 0))
-    lines = b"".join(b"\0" + np.packbits(line).tobytes() for line in bits)
-    picture = read_picture(stored(PNG_START + header + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")))
-    np.testing.assert_array_equal(picture.rgb, repeated(np.where(bits, 255, 0)))
-    assert picture.notes == ("black and white, repeated to RGB",)
 
 
 def test_cmyk_jpeg(stored):
@@ -132,15 +106,6 @@ def test_cmyk_jpeg(stored):
         np.testing.assert_allclose(picture.rgb[8, x], colour, atol=3)
 
 
-def test_gray_jpeg_and_bmp(stored):
-    gray = np.tile(np.arange(0, 240, 10, dtype=np.uint8), (16, 1))
-    picture = read_picture(stored(jpeg(gray, quality=100), "gray.jpg"))
-    np.testing.assert_allclose(picture.rgb, repeated(gray).astype(int), atol=2)
-    buffer = io.BytesIO()
-    Image.fromarray(gray).save(buffer, "BMP")
-    np.testing.assert_array_equal(read_picture(stored(buffer.getvalue(), "gray.bmp")).rgb, repeated(gray))
-
-
 def lies_at(orientation: int, row: int, column: int, size: tuple[int, int]) -> tuple[int, int]:
     """Where a stored pixel belongs in the upright picture: EXIF names the sides of row 0 and column 0."""
     first = {1: "TL", 2: "TR", 3: "BR", 4: "BL", 5: "LT", 6: "RT", 7: "RB", 8: "LB"}[orientation]
@@ -150,31 +115,22 @@ def lies_at(orientation: int, row: int, column: int, size: tuple[int, int]) -> t
     return y, x
 
 
-@pytest.mark.parametrize("kind", ["8 bit with alpha", "16 bit"])
+def exif(orientation: int) -> bytes:
+    return b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01" + struct.pack(">HHI", orientation, 0, 0)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation(stored, orientation, kind):
-    pixels = noise((6, 9, 4)) if kind == "8 bit with alpha" else noise((6, 9, 3), np.uint16)
+def test_exif_orientation(stored, orientation, dtype):
+    pixels = noise((6, 9, 4), dtype)
     size = (6, 9) if orientation < 5 else (9, 6)
-    upright = np.zeros((*size, pixels.shape[2]), pixels.dtype)
+    upright = np.zeros((*size, 4), dtype)
     for row, column in itertools.product(range(6), range(9)):
         upright[lies_at(orientation, row, column, size)] = pixels[row, column]
-    exif = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01" + struct.pack(">HHI", orientation, 0, 0)
-    picture = read_picture(stored(png(pixels, RGB if kind == "16 bit" else RGBA, chunk(b"eXIf", exif))))
-    np.testing.assert_array_equal(picture.rgb, upright[..., :3])
-    if pixels.shape[2] == 4:
-        np.testing.assert_array_equal(picture.alpha, upright[..., 3])
-    assert (f"EXIF orientation {orientation} applied" in picture.notes) == (orientation > 1)
-
-
-def test_exif_orientation_of_a_jpeg(stored):
-    pixels = np.zeros((16, 32, 3), np.uint8)
-    pixels[:, :16] = 255
-    exif = Image.Exif()
-    exif[0x0112] = 6  # row 0 is the right side, column 0 the top: white ends up above
-    rgb = read_rgb(stored(jpeg(pixels, quality=100, exif=exif), "turned.jpg"))
-    assert rgb.shape == (32, 16, 3)
-    assert rgb[:14].min() > 240
-    assert rgb[18:].max() < 15
+    path = stored(png(pixels, RGBA, chunk(b"eXIf", exif(orientation))))
+    picture = read_picture(path)
+    np.testing.assert_array_equal(np.dstack([picture.rgb, picture.alpha]), upright)
+    assert images.size_of(path) == size
 
 
 def test_read_rgb_says_what_it_drops(stored, caplog):
@@ -215,26 +171,6 @@ def test_tiff_with_16_bits(stored, channels):
     assert (picture.alpha is None) == (channels < 4)
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_tiff_in_which_0_is_white(stored, dtype):
-    pixels = noise((9, 11), dtype)
-    photometric = struct.pack("<HHIHH", 262, 3, 1, 1, 0)
-    data = saved("TIFF", pixels).replace(photometric, photometric[:8] + bytes(4))
-    np.testing.assert_array_equal(read_rgb(stored(data, "a.tif"))[..., 0], reduced(np.iinfo(dtype).max - pixels))
-
-
-def reduced(pixels: np.ndarray) -> np.ndarray:
-    return pixels if pixels.dtype == np.uint8 else np.rint(pixels / 257)
-
-
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
-def test_size_is_that_of_the_upright_picture(stored, kind):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    path = stored(saved(kind, exif=exif.tobytes() if kind != "TIFF" else exif))
-    assert images.size_of(path) == read_picture(path).rgb.shape[:2] == (24, 16)
-
-
 @pytest.mark.parametrize("mode", ["F", "I", "LAB"])
 def test_tiff_of_other_values_is_refused(stored, mode):
     buffer = io.BytesIO()
@@ -247,20 +183,13 @@ def app(number: int, body: bytes) -> bytes:
     return bytes([0xFF, 0xE0 + number]) + struct.pack(">H", len(body) + 2) + body
 
 
-BIG = zlib.compress(bytes(3 * 2**20))
 BROKEN = {
-    "text of 3 MiB": chunk(b"zTXt", b"workflow\0\0" + BIG),
-    "international text of 3 MiB": chunk(b"iTXt", b"workflow\0\1\0\0\0" + BIG),
-    "profile of 3 MiB": chunk(b"iCCP", b"ICC\0\0" + BIG),
+    "text of 3 MiB": chunk(b"zTXt", b"workflow\0\0" + zlib.compress(bytes(3 * 2**20))),
     "profile packed by an unknown method": chunk(b"iCCP", b"ICC\0\1" + zlib.compress(b"abc")),
     "altered checksum": chunk(b"tEXt", b"a\0b")[:-1] + b"?",
     "EXIF that is none": chunk(b"eXIf", b"b'Exif\\x00'"),
-    "EXIF of two bytes": chunk(b"eXIf", b"MM"),
-    "raw EXIF that is none": chunk(b"tEXt", b"Raw profile type exif\0\nexif\n   8\nzzzz"),
-    "resolution cut off": chunk(b"pHYs", b"\0"),
     "Photoshop's cut off": app(13, b"Photoshop 3.0\x008BIM\x04\x04"),
     "JPEG's EXIF cut off": app(1, b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<HHHII", 3, 0x0110, 3, 1, 6)),
-    "index of further pictures": app(2, b"MPF\0II*\0\x08\0\0\0\x01\0\xff\xff"),
 }
 
 
@@ -268,112 +197,73 @@ BROKEN = {
 @pytest.mark.parametrize("what", BROKEN)
 def test_broken_metadata_is_ignored(stored, caplog, what):
     """Said once; what is whole beside it, such as the orientation, still counts; so do missing pixels."""
-    is_png, pixels = "JPEG" not in what and "Photoshop" not in what and "index" not in what, noise((16, 24, 3))
-    whole = png(pixels, RGB) if is_png else jpeg(pixels)
-    exif = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01" + struct.pack(">HHI", 3, 0, 0)
-    turned = b"" if "EXIF" in what else chunk(b"eXIf", exif) if is_png else app(1, b"Exif\0\0" + exif)
-    place = 33 if is_png else 2
+    is_png, pixels = "JPEG" not in what and "Photoshop" not in what, noise((16, 24, 3))
+    whole, place = (png(pixels, RGB), 33) if is_png else (jpeg(pixels), 2)
+    turned = b"" if "EXIF" in what else chunk(b"eXIf", exif(3)) if is_png else app(1, b"Exif\0\0" + exif(3))
     data = whole[:place] + BROKEN[what] + turned + whole[place:]
     path = stored(data)
     found, _ = read_picture(path), read_picture(path)
     expected = read_picture(stored(whole, "whole")).rgb
     np.testing.assert_array_equal(found.rgb, expected[::-1, ::-1] if turned else expected)
-    assert images.size_of(path) == (16, 24)
-    assert [record.getMessage().partition(" (")[0] for record in caplog.records] == [
-        f"{path}: metadata that cannot be read is ignored"
-    ]
+    said = [record.getMessage().partition(" (")[0] for record in caplog.records]
+    assert said == [f"{path}: metadata that cannot be read is ignored"]
     with pytest.raises(UserError, match="damaged or cut off"):
         read_picture(stored(data[:-100], "cut"))
 
 
-@pytest.mark.parametrize("kind", ["PNG", "MPO", "WEBP", "GIF", "TIFF"])
-def test_further_frames_are_named(stored, caplog, kind):
-    first = np.repeat(noise((4, 3, 1)), 3, axis=2)
-    data = saved(kind, first, save_all=True, append_images=[Image.fromarray(255 - first)])
-    assert read_rgb(stored(data)).shape == (4, 3, 3)
-    (said,) = [record.getMessage() for record in caplog.records]
-    assert said.endswith(": only the first of its 2 images is read")
-
-
-# ------------------------------------------------------------------ damaged files and wrong paths
-
-
 def whole_files() -> dict[str, bytes]:
     pixels = np.repeat(np.repeat(noise((6, 8, 3)), 4, axis=0), 4, axis=1)
-    bmp = io.BytesIO()
-    Image.fromarray(pixels).save(bmp, "BMP")
-    return {
-        "8-bit.png": png(pixels, RGB),
-        "16-bit.png": png(pixels.astype(np.uint16) * 257, RGB),
-        "baseline.jpg": jpeg(pixels),
-        "progressive.jpg": jpeg(pixels, progressive=True),
-        "plain.bmp": bmp.getvalue(),
-    }
+    files = {"8-bit.png": png(pixels, RGB), "16-bit.png": png(pixels.astype(np.uint16) * 257, RGB)}
+    files |= {"baseline.jpg": jpeg(pixels), "progressive.jpg": jpeg(pixels, progressive=True)}
+    return {**files, "plain.bmp": saved("BMP", pixels)}
 
 
 @pytest.mark.parametrize("name", whole_files())
 def test_cut_off_anywhere(stored, name):
     data = whole_files()[name]
     read_picture(stored(data, name))
-    for length in range(len(data)):
+    for length in range(0, len(data), 7):
         path = stored(data[:length], name)
-        with pytest.raises(UserError) as error:
+        with pytest.raises(UserError, match=re.escape(str(path))):
             read_picture(path)
-        assert str(path) in str(error.value)
-        assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["8-bit.png", "16-bit.png"])
-def test_png_with_one_flipped_bit(stored, name):
-    data = whole_files()[name]
-    for position in range(len(data)):
-        flipped = bytearray(data)
-        flipped[position] ^= 1 << position % 8
-        path = stored(bytes(flipped), name)
-        with pytest.raises(UserError, match=r"damaged|not a picture"):
-            read_picture(path)
+def test_more_pixels_than_a_machine_holds(stored):
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    body = chunk(b"IDAT", zlib.compress(bytes(60_001)))
+    path = stored(PNG_START + chunk(b"IHDR", header) + body + chunk(b"IEND", b""))
+    for read in (read_picture, images.size_of):
+        with pytest.raises(UserError, match="larger than the 178,956,970 pixels that are read"):
+            read(path)
 
 
 def test_wrong_paths(tmp_path, stored):
-    with pytest.raises(UserError, match=r"there is no .*nothing\.png"):
-        read_picture(tmp_path / "nothing.png")
-    with pytest.raises(UserError, match="is a folder"):
-        read_picture(tmp_path)
-    with pytest.raises(UserError, match=r"text\.png is not a picture, .* expected a PNG, JPEG, BMP, WebP or TIFF file"):
-        read_picture(stored(b"these are words, not pixels" * 10, "text.png"))
-    with pytest.raises(UserError, match="is not a picture"):
-        read_picture(stored(b"", "empty.png"))
-    file = stored(b"", "file")
-    with pytest.raises(UserError, match="cannot read"):
-        read_picture(file / "picture.png")
-
-
-# ------------------------------------------------------------------ writing
+    for path, said in (
+        (tmp_path / "nothing.png", r"there is no .*nothing\.png"),
+        (tmp_path, "is a folder"),
+        (
+            stored(b"these are words, not pixels" * 10, "text.png"),
+            r"text\.png is not a picture, .* expected a PNG, JPEG",
+        ),
+        (stored(b"", "empty.png"), "is not a picture"),
+        (stored(b"", "file") / "picture.png", "cannot read"),
+    ):
+        with pytest.raises(UserError, match=said):
+            read_picture(path)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("with_alpha", [False, True])
-@pytest.mark.parametrize("name", ["plain.png", "Ñandú 山 ё/sub folder/猫.PNG"])
-def test_png_comes_back(tmp_path, dtype, with_alpha, name):
+def test_png_comes_back(tmp_path, dtype, with_alpha):
+    path = tmp_path / "Ñandú 山 ё" / f"{'长' * 83}.PNG"  # as long as names may be
     rgb, alpha = noise((9, 11, 3), dtype), noise((9, 11), dtype) if with_alpha else None
-    write_picture(tmp_path / name, rgb, alpha)
-    picture = read_picture(tmp_path / name)
-    np.testing.assert_array_equal(picture.rgb, rgb)
+    write_picture(path, rgb, alpha)
+    picture = read_picture(path)
     assert picture.rgb.dtype == dtype
-    if with_alpha:
-        np.testing.assert_array_equal(picture.alpha, alpha)
-    else:
-        assert picture.alpha is None
+    np.testing.assert_array_equal(picture.rgb, rgb)
+    np.testing.assert_array_equal(picture.alpha, alpha)
     if dtype == np.uint8:  # an independent reader agrees
-        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / name))[..., :3], rgb)
-
-
-def test_bmp_and_jpeg_come_back(tmp_path):
-    flat = np.zeros((32, 32, 3), np.uint8) + np.array([200, 30, 90], np.uint8)
-    write_picture(tmp_path / "a.bmp", noise((9, 11, 3)))
-    np.testing.assert_array_equal(read_rgb(tmp_path / "a.bmp"), noise((9, 11, 3)))
-    write_picture(tmp_path / "a.jpg", flat)
-    np.testing.assert_allclose(read_rgb(tmp_path / "a.jpg"), flat.astype(int), atol=2)
+        np.testing.assert_array_equal(np.asarray(Image.open(path))[..., :3], rgb)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".bmp"])
@@ -383,34 +273,6 @@ def test_what_a_format_cannot_hold_is_said(tmp_path, caplog, suffix):
     assert "alpha channel) dropped" in caplog.text
     assert "reduced to 8" in caplog.text
     np.testing.assert_allclose(read_rgb(tmp_path / f"a{suffix}"), np.full((8, 8, 3), 100), atol=1)
-
-
-def test_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "a.png"
-    write_picture(path, noise((4, 4, 3)))
-    before = path.read_bytes()
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(UserError, match=r"cannot write .*a\.png: No space left on device"):
-        write_picture(path, noise((8, 8, 3)))
-    assert path.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_bad_writes(tmp_path):
-    with pytest.raises(UserError, match=r"a\.gif: expected a name that ends in \.png"):
-        write_picture(tmp_path / "a.gif", noise((4, 4, 3)))
-    (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(UserError, match="cannot write"):
-        write_picture(tmp_path / "file" / "a.png", noise((4, 4, 3)))
-    for wrong in (noise((4,)), noise((4, 4, 4)), noise((4, 4, 3)).astype(np.float32)):
-        with pytest.raises(ValueError, match="rgb must be"):
-            write_picture(tmp_path / "a.png", wrong)
-    with pytest.raises(ValueError, match="alpha must be"):
-        write_picture(tmp_path / "a.png", noise((4, 4, 3)), noise((4, 5)))
 
 
 def profile(colours: bytes = b"RGB ") -> bytes:
@@ -426,23 +288,6 @@ def test_icc_profile_comes_back(tmp_path, suffix, dtype):
     assert read_picture(path).icc == profile()
     with Image.open(path) as other:
         assert other.info["icc_profile"] == profile()
-
-
-def test_icc_profile_that_cannot_be_kept_is_named(tmp_path, stored, caplog):
-    gray = saved("PNG", noise((9, 11)), icc_profile=profile(b"GRAY"))
-    picture = read_picture(stored(gray))
-    assert picture.icc is None
-    assert picture.notes[-1] == "ICC profile dropped, it is not of RGB"
-    write_picture(tmp_path / "a.bmp", picture.rgb, None, profile())
-    assert "a.bmp: ICC profile dropped, BMP does not keep it" in caplog.text
-
-
-@pytest.mark.parametrize(("name", "side"), [("a.jpg", 65_501), ("a.JPEG", 65_501), ("a.webp", 16_384)])
-def test_more_pixels_than_the_format_holds(tmp_path, name, side):
-    for shape in ((2, side, 3), (side, 2, 3)):
-        with pytest.raises(UserError, match=rf"{name}: it has .* and \w+ at most {side - 1} a side: type --format png"):
-            write_picture(tmp_path / name, np.zeros(shape, np.uint8))
-    write_picture(tmp_path / name, np.zeros((2, side - 1, 3), np.uint8))
 
 
 WRITERS = {
@@ -469,15 +314,6 @@ def test_umask_and_the_rights_of_what_is_replaced(tmp_path, name):
             os.umask(before)
 
 
-@pytest.mark.parametrize("stem", ["n" * 251, "长" * 83])
-def test_names_as_long_as_they_may_be(tmp_path, stem):
-    write_picture(tmp_path / f"{stem}.png", noise((4, 4, 3)))
-    assert [path.stem for path in tmp_path.iterdir()] == [stem]
-
-
-# ------------------------------------------------------------------ finding
-
-
 def test_find_pictures(tmp_path):
     names = ["img10.png", "img2.PNG", "Img1.jpg", "b/3.jpeg", "b/03.bmp", "b/20.png"]
     for name in [*names, ".hidden.png", ".cache/x.png", "notes.txt", "b/._img2.png"]:
@@ -494,41 +330,20 @@ def test_links_are_followed_and_what_is_left_out_is_named(tmp_path, caplog):
     for name in ("real/a.png", "pics/b.png", "pics/scan.TIF", "pics/photo.webp", "pics/c.gif", "pics/notes.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    for name, target in {
-        "pics/more": "../real",
-        "pics/again": "../real",
-        "pics/b2.png": "b.png",
-        "pics/gone.png": "../nowhere.png",
-        "pics/loop": ".",
-        "pics/up": "..",
-        "real/round": "../pics/sub",
-    }.items():
-        (tmp_path / name).symlink_to(target)
-    (tmp_path / "pics" / "sub").mkdir()
-    (tmp_path / "pics" / "sub" / "back").symlink_to("../../real")
+    links = {
+        "more": "../real",
+        "again": "../real",
+        "b2.png": "b.png",
+        "gone.png": "../nowhere.png",
+        "loop": ".",
+        "up": "..",
+    }
+    for name, target in links.items():
+        (tmp_path / "pics" / name).symlink_to(target)
     found = [path.relative_to(tmp_path / "pics").as_posix() for path in images.find_pictures(tmp_path / "pics")]
-    assert sorted(found) == ["again/a.png", "b.png", "b2.png", "more/a.png", "photo.webp", "scan.TIF", "sub/back/a.png"]
+    assert sorted(found) == ["again/a.png", "b.png", "b2.png", "more/a.png", "photo.webp", "scan.TIF"]
     (said,) = [record.getMessage() for record in caplog.records]
-    assert "left out" in said
-    for name in ("c.gif", "gone.png", "loop"):
-        assert name in said
-
-
-def test_pictures_in_a_folder_below_a_hidden_one(tmp_path):
-    folder = tmp_path / ".data" / "HR"
-    folder.mkdir(parents=True)
-    (folder / "1.png").write_bytes(b"")
-    assert images.find_pictures(folder) == [folder / "1.png"]
-
-
-def test_nothing_to_find(tmp_path):
-    with pytest.raises(UserError, match=r"expected pictures .*found none"):
-        images.find_pictures(tmp_path)
-    with pytest.raises(UserError, match=r"there is no .*absent"):
-        images.find_pictures(tmp_path / "absent")
-
-
-# ------------------------------------------------------------------ conversions
+    assert all(name in said for name in ("left out", "c.gif", "gone.png", "loop"))
 
 
 def test_every_value_survives_the_way_to_float_and_back():
@@ -549,14 +364,6 @@ def test_quantising():
         images.to_uint8(np.array([0.5, np.nan]))
     with pytest.raises(ValueError, match="expected uint8 or uint16, got float32"):
         images.to_float(np.zeros(3, np.float32))
-
-
-def test_modcrop():
-    image = noise((23, 31, 3))
-    np.testing.assert_array_equal(images.modcrop(image, 4), image[:20, :28])
-    assert images.modcrop(image[:, :, 0], 3).shape == (21, 30)
-    with pytest.raises(ValueError, match="23 x 31 has no multiple of 24"):
-        images.modcrop(image, 24)
 
 
 @pytest.fixture(scope="module")
@@ -587,16 +394,6 @@ def test_to_uint8_is_tensor2img(colours):
     np.testing.assert_array_equal(images.to_uint8(rgb)[..., ::-1], colours["color/tensor2img_uint8_bgr_hwc"])
 
 
-def test_luma_of_known_colours():
-    known = np.array([[[0, 0, 0], [255, 255, 255], [255, 0, 0]]])
-    np.testing.assert_allclose(images.rgb_to_y(known), [[16, 235, 81.481]], atol=1e-12)
-    gray = images.rgb_to_ycbcr(np.full((1, 1, 3), 77))
-    np.testing.assert_allclose(gray[0, 0, 1:], 128, atol=1e-12)
-
-
-# ------------------------------------------------------------------ comparison strips
-
-
 def row_of_pictures(height: int = 120, width: int = 160) -> list[tuple[str, np.ndarray]]:
     """A flat scene whose bicubic picture is wrong in one place only: rows 60 to 80, columns 100 to 120."""
     hr = np.full((height, width, 3), 128, np.uint8)
@@ -614,27 +411,6 @@ def test_strip_zooms_where_bicubic_fails():
     assert len(set(map(tuple, patch.reshape(-1, 3))) - set(map(tuple, detail))) == 0
 
 
-def test_strip_compares_the_second_column_with_the_last():
-    columns = row_of_pictures()
-    columns[0] = ("LR", columns[0][1].copy())
-    columns[0][1][:5, :5] = 255  # wrong somewhere else
-    columns[2] = ("SR", columns[2][1].copy())
-    columns[2][1][:20, :20] = 0
-    strip = images.comparison_strip(columns)
-    without = images.comparison_strip(row_of_pictures())
-    np.testing.assert_array_equal(strip[:, -320:], without[:, -320:])  # HR, its box and its detail
-
-
-def test_strip_with_a_given_box():
-    columns = row_of_pictures()
-    columns[-1] = ("HR", noise((120, 160, 3)))
-    strip = images.comparison_strip(columns, box=(10, 20, 30, 40))
-    detail = columns[-1][1][10:40, 20:60].repeat(8, axis=0).repeat(8, axis=1)  # 320 pixels wide: twice the 160
-    assert strip.shape[1] == 4 * 320 + 5 * 12
-    lower = strip[12 + 240 + 12 :][:240, -332:-12]
-    np.testing.assert_array_equal(lower[2:-2, 2:-2], detail[2:-2, 2:-2])
-
-
 @pytest.mark.parametrize("size", [(1, 1), (20, 24), (300, 200), (1356, 2040), (3000, 200)])
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_strip_of_any_size(size, count):
@@ -645,24 +421,3 @@ def test_strip_of_any_size(size, count):
     assert (strip[:12] == 255).all()
     assert (strip[:, :12] == 255).all()
     assert strip[-60:].min() < 100  # captions are there
-
-
-def test_strip_does_not_change_its_pictures():
-    columns = row_of_pictures()
-    copies = [picture.copy() for _, picture in columns]
-    images.comparison_strip(columns)
-    for (_, picture), copy in zip(columns, copies, strict=True):
-        np.testing.assert_array_equal(picture, copy)
-
-
-@pytest.mark.parametrize("box", [(-1, 0, 10, 10), (0, 0, 0, 10), (111, 0, 10, 10), (0, 151, 10, 10)])
-def test_strip_refuses_boxes_outside(box):
-    with pytest.raises(ValueError, match="leaves the picture of 120 x 160"):
-        images.comparison_strip(row_of_pictures(), box=box)
-
-
-def test_strip_refuses_wrong_pictures():
-    with pytest.raises(ValueError, match="at least one"):
-        images.comparison_strip([])
-    with pytest.raises(ValueError, match=r"'SR' must be \(h, w, 3\) uint8"):
-        images.comparison_strip([("SR", np.zeros((4, 4, 3), np.float32))])

@@ -50,12 +50,6 @@ def test_rank_table(root, tmp_path, table, node, expected):
     assert (done.stdout, done.stderr) == (expected + "\n", "")
 
 
-def test_number_instead_of_a_rank_table(root, tmp_path):
-    assert bash(root, 'zoo_rank_table 8; echo "$DEVICES"', tmp_path).stdout == "8\n"
-    (tmp_path / "8").write_text(json.dumps(HCCL_1))
-    assert bash(root, 'zoo_rank_table 8; echo "$DEVICES"', tmp_path).stdout == "3\n", "a file of that name comes first"
-
-
 @pytest.mark.parametrize("content", ["", "{}", "[1, 2]", '{"server_list": [{"device": []}]}', '{"group_list": [{}]}'])
 def test_rank_table_that_is_none(root, tmp_path, content):
     (tmp_path / "table").write_text(content)
@@ -63,30 +57,6 @@ def test_rank_table_that_is_none(root, tmp_path, content):
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("error: RANK_TABLE_FILE is not a rank table (JSON with ")
     assert done.stderr.endswith(": table\n")
-
-
-def test_server_that_the_table_lacks(root, tmp_path):
-    (tmp_path / "table").write_text(json.dumps(TWO_SERVERS))
-    done = bash(root, "zoo_rank_table table", tmp_path, NODE_RANK="2")
-    assert (done.returncode, done.stderr) == (1, "error: NODE_RANK is 2, but table has 2 servers\n")
-
-
-def test_paths_start_at_the_callers_folder(root, tmp_path):
-    (tmp_path / "two words").mkdir()
-    done = bash(root, 'zoo_path X "two words"; zoo_path X /; zoo_path DATASET_PATH nope', tmp_path)
-    assert done.stdout == f"{tmp_path}/two words\n/\n"
-    assert (done.returncode, done.stderr) == (1, "error: DATASET_PATH is not a file or folder: nope\n")
-
-
-def test_words_in_brackets_may_be_left_out(root, tmp_path):
-    (tmp_path / "D").touch()  # [DEVICE_ID] is also a pattern that this name matches
-    command = f'. "{root}/common/launch.sh"; zoo_setup WDSR "CONFIG [DEVICE_ID]" "$@"; echo ready'
-    assert run("bash", "-c", command, "x.sh", "cfg", cwd=tmp_path).stdout == "ready\n"
-    done = run("bash", "-c", command, "x.sh", cwd=tmp_path)
-    assert (done.returncode, done.stderr.splitlines()[0]) == (
-        1,
-        "usage: bash x.sh CONFIG [DEVICE_ID] [options of the python program]",
-    )
 
 
 def test_interpreter(root, tmp_path):
@@ -164,13 +134,6 @@ def test_machines_that_would_wait_in_vain(root, tmp_path, changes, message):
         root, "nproc() { echo 2; }; zoo_device auto; zoo_plan_cluster 2", tmp_path, DEVICE_TARGET="CPU", **changes
     )
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"error: {message}\n")
-
-
-@pytest.mark.parametrize("threads", ["1", "64"])
-def test_cores_are_counted_whatever_openmp_is_told(root, tmp_path, threads):
-    code = 'zoo_device auto; zoo_plan_cluster 9999 >/dev/null; echo "$WORKERS"'
-    done = bash(root, code, tmp_path, DEVICE_TARGET="CPU", OMP_NUM_THREADS=threads, OMP_THREAD_LIMIT=threads)
-    assert done.stdout == f"{len(os.sched_getaffinity(0))}\n"
 
 
 @pytest.mark.parametrize("name", ["README.md", "README_CN.md"])
@@ -315,13 +278,6 @@ def test_job_whose_script_is_killed(jobs):
     while processes(job.folder):
         assert time.monotonic() < end, "orphans are left"
         time.sleep(0.2)
-
-
-def test_job_that_hangs(jobs):
-    code, output = jobs["hangs"].end()
-    assert code == 1
-    assert "error: rank 0 wrote nothing for 6 seconds (WATCHDOG_SECONDS): the job is ended" in output
-    assert processes(jobs["hangs"].folder) == []
 
 
 def test_machine_that_is_left_alone(left_alone):

@@ -36,16 +36,3 @@ def test_each_picture_has_its_row(sample_dir):
     rows = re.findall(r"^\| (\d{4})(?:( to |, )(\d{4}))? \|", (sample_dir / "LICENCES.md").read_text(), re.MULTILINE)
     named = [n for first, _, last in rows for n in range(int(first), int(last or first) + 1)]
     assert named == list(NUMBERS)
-
-
-def test_regions_do_not_overlap():
-    for i, a in enumerate(REGIONS):
-        for b in REGIONS[:i]:
-            apart = a.top >= b.top + b.height or b.top >= a.top + a.height
-            apart |= a.left >= b.left + b.width or b.left >= a.left + a.width
-            assert apart or a.source != b.source
-    assert not {r.source for r in REGIONS[:8]} & {r.source for r in REGIONS[8:]}, "nothing trained on is evaluated"
-
-
-def test_small(sample_dir):
-    assert sum(path.stat().st_size for path in sample_dir.rglob("*.*")) < 4_000_000

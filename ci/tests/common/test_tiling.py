@@ -1,13 +1,12 @@
 """Tiles against the whole picture, with networks written in NumPy whose receptive radius is known."""
 
-import contextlib
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from common import UserError
-from common.export.tiling import plan_axis, tile_apply
+from common.export.tiling import tile_apply
 
 RADIUS = 3  # of `network`: three layers of 3 x 3
 
@@ -92,29 +91,6 @@ def test_tiles_stay_on_the_grid_of_strided_networks(size, tile, overlap):
     np.testing.assert_array_equal(tile_apply(on_a_grid, image, scale=1, tile=tile, overlap=overlap, multiple=4), whole)
 
 
-def test_no_padding_when_sides_fit():
-    network = Network(1)
-    tile_apply(network, picture(40, 48), scale=1, tile=0, overlap=0, multiple=8)
-    assert network.shapes == [(40, 48, 3)]
-
-
-@pytest.mark.parametrize("length", [1, 15, 16, 17, 30, 31, 100])
-@pytest.mark.parametrize("overlap", [0, 1, 5, 7])
-def test_plan_covers_every_pixel_once_with_its_margin(length, overlap):
-    plan = plan_axis(length, 16, overlap)
-    assert plan[0].first == 0
-    assert plan[-1].last == length
-    for before, after in pairwise(plan):
-        assert before.last == after.first
-        assert before.stop - before.last >= overlap
-        assert after.first - after.start >= overlap
-    assert {span.stop - span.start for span in plan} == {plan[0].stop}
-    assert plan[0].stop <= 16
-    assert sum(span.stop - span.start for span in plan) < length + (2 * overlap + 1) * len(plan)  # read twice: overlap
-    assert min(span.start for span in plan) == 0
-    assert max(span.stop for span in plan) == length
-
-
 @pytest.mark.parametrize(("out_dtype", "top"), [(np.uint8, 255), (np.uint16, 65535)])
 def test_whole_number_pictures(out_dtype, top):
     image = np.random.default_rng(9).integers(0, top + 1, (30, 41, 3)).astype(out_dtype)
@@ -131,36 +107,7 @@ def test_whole_number_pictures(out_dtype, top):
     np.testing.assert_array_equal(result, np.rint(floats.clip(0, 1) * np.float32(top)))
 
 
-def test_progress_counts_tiles():
-    calls = []
-
-    class Bar:
-        def update(self, n):
-            calls.append(n)
-
-    @contextlib.contextmanager
-    def progress(total):
-        calls.append(("total", total))
-        yield Bar()
-
-    tile_apply(Network(1), picture(30, 30), scale=1, tile=20, overlap=3, progress=progress)
-    assert calls == [("total", 4), 1, 1, 1, 1]
-
-
 def test_tile_too_small_for_the_overlap():
     with pytest.raises(UserError, match=r"at least 24 pixels.*found 20"):
         tile_apply(Network(1), picture(30, 30), scale=1, tile=20, overlap=8, multiple=8)
     tile_apply(Network(1), picture(30, 30), scale=1, tile=24, overlap=8, multiple=8)
-
-
-def test_wrong_output_size_is_told():
-    with pytest.raises(ValueError, match=r"\(32, 32, 3\) at x2, got \(16, 16, 3\)"):
-        tile_apply(lambda x: x, picture(16, 16), scale=2, tile=16, overlap=0)
-
-
-def test_errors_of_the_network_rise():
-    def broken(x):
-        raise RuntimeError("out of memory")
-
-    with pytest.raises(RuntimeError, match="out of memory"):
-        tile_apply(broken, picture(16, 16), scale=2, tile=8, overlap=0)

@@ -1,16 +1,15 @@
 """The fit loop on a network of 15 weights: exact resume, guards, checkpoints, and its arithmetic against NumPy."""
 
+import contextlib
 import csv
-import errno
 import logging
 import math
 import os
+import re
 import resource
-import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import mindspore as ms
 import numpy as np
@@ -33,6 +32,12 @@ HERE = Runtime("CPU")
 @pytest.fixture(autouse=True, scope="module")
 def device():
     runtime.start("CPU", seed=1)
+
+
+@pytest.fixture(autouse=True)
+def no_curve(monkeypatch):
+    """Drawing it takes longer than the training."""
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
 
 
 class Net(nn.Cell):
@@ -159,74 +164,13 @@ def test_resumed_run_equals_the_uninterrupted_one(tmp_path, stop, changes):
     assert_same_run(tmp_path / "parts", tmp_path / "whole")
 
 
-def test_run_that_was_killed_goes_on_from_its_last_checkpoint(tmp_path):
-    """As after SIGKILL: the log has rows of steps that no checkpoint knows, and its last line is cut."""
-
-    def die():
-        raise SystemExit
-
-    assert trainer(tmp_path / "whole", **EMA).fit() == 0
-    with pytest.raises(SystemExit):
-        trainer(tmp_path / "parts", stream=Stream({11: die}), **EMA).fit()
-    log = tmp_path / "parts" / "metrics.csv"
-    assert log.read_text().count("\n") == 1 + 10 + 2, "a row of each step, and of each validation"
-    log.write_bytes(log.read_bytes()[:-9])
-    saved = checkpoint.read(tmp_path / "parts" / "ckpt" / "last.ckpt")
-    assert saved.meta["step"] == 8
-    second = trainer(tmp_path / "parts", Net(seed=9), **EMA)
-    second.resume(saved, "last.ckpt")
-    assert second.fit() == 0
-    assert_same_run(tmp_path / "parts", tmp_path / "whole")
-
-
-def test_resume_after_the_step_was_compiled(tmp_path):
-    """The same trainer and network, whose compiled step must see the weights that are put back."""
-    run = trainer(tmp_path / "whole", steps=8, **EMA)
-    assert run.fit() == 0
-    early = checkpoint.read(tmp_path / "whole" / "ckpt" / "last.ckpt")
-    shutil.copytree(tmp_path / "whole", tmp_path / "parts")
-    run = trainer(tmp_path / "whole", steps=12, **EMA)
-    run.resume(early, "last.ckpt")
-    assert run.fit() == 0
-
-    again = trainer(tmp_path / "parts", steps=12, **EMA)
-    with runtime.graph_mode():
-        for batch in Stream().prefetched(0, 3):
-            again.train_step(batch)  # compiled, and the weights have moved on
-    again.resume(early, "last.ckpt")
-    assert again.fit() == 0
-    assert_same_run(tmp_path / "parts", tmp_path / "whole")
-
-
-def test_signal_in_the_last_step_is_too_late(tmp_path):
-    def rate(step):
-        if step == 11:
-            sends(signal.SIGTERM)()
-        return 0.1
-
-    run = trainer(tmp_path / "run", learning_rate=rate)
-    assert (run.fit(), run.step) == (0, 12)
-    assert run.stop.number == signal.SIGTERM
-
-
-def test_nothing_to_do(tmp_path, caplog):
-    run = trainer(tmp_path / "run")
-    run.fit()
+def test_nothing_to_do(tmp_path):
+    trainer(tmp_path / "run").fit()
     before = sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "run").rglob("*"))
     again = trainer(tmp_path / "run")
     again.resume(checkpoint.read(tmp_path / "run" / "ckpt" / "last.ckpt"), "last.ckpt")
-    with caplog.at_level(logging.INFO):
-        assert again.fit() == 0
-    assert "nothing to do: step 12 is made, of 12; ask for more" in caplog.text
+    assert again.fit() == 0
     assert sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "run").rglob("*")) == before
-
-
-def test_average_that_is_new_on_resume_starts_from_the_weights(tmp_path):
-    trainer(tmp_path / "run", steps=4).fit()
-    saved = checkpoint.read(tmp_path / "run" / "ckpt" / "last.ckpt")
-    run = trainer(tmp_path / "run", ema_decay=0.5)
-    run.resume(saved, "last.ckpt")
-    assert_same({name.removeprefix("ema."): array for name, array in run.average.state().items()}, saved.weights)
 
 
 def test_files_that_cannot_be_resumed(tmp_path):
@@ -243,20 +187,13 @@ def test_files_that_cannot_be_resumed(tmp_path):
 # ------------------------------------------------------------------------------------------------------------- stopping
 
 
-def test_second_signal_ends_at_once(tmp_path, capfd):
-    def impatient():
-        sends(signal.SIGINT)()
-        time.sleep(1.1)
-        sends(signal.SIGINT)()
-        time.sleep(60)
-
-    run, started = trainer(tmp_path / "run", stream=Stream({5: impatient})), time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        run.fit()
-    assert time.monotonic() - started < 20
-    assert "stopping after this step; once more ends at once" in capfd.readouterr().err
-    assert checkpoint.read(tmp_path / "run" / "ckpt" / "last.ckpt").meta["step"] == 4, "what was there before"
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, "the handler of before is back"
+@contextlib.contextmanager
+def began(root, code):
+    """A process that has said `begun`."""
+    settings = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "env": {**os.environ, "PYTHONPATH": str(root)}}
+    with subprocess.Popen([sys.executable, "-c", code], **settings) as process:
+        assert process.stdout.readline() == b"begun\n"
+        yield process
 
 
 STUCK = """
@@ -269,32 +206,16 @@ with StopRequest():
 
 
 def test_second_signal_ends_at_once_while_the_compiler_runs(root):
-    with subprocess.Popen(
-        [sys.executable, "-c", STUCK],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env={**os.environ, "PYTHONPATH": str(root)},
-    ) as process:
-        assert process.stdout.readline() == b"begun\n"
+    with began(root, STUCK) as process:
         process.send_signal(signal.SIGINT)
         assert process.stdout.readline() == b"\n"
-        said = (
-            b"stopping after this step, which waits for the compiler if it is not compiled yet; once more ends at once"
-        )
-        assert process.stdout.readline().startswith(said)
+        assert b"once more ends at once" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
 
 
 def test_interrupt_while_programs_are_imported_has_no_traceback(root):
-    code = "import common, time; print('begun', flush=True); time.sleep(60)"
-    with subprocess.Popen(
-        [sys.executable, "-c", code],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env={**os.environ, "PYTHONPATH": str(root)},
-    ) as process:
-        assert process.stdout.readline() == b"begun\n"
+    with began(root, "import common, time; print('begun', flush=True); time.sleep(60)") as process:
         process.send_signal(signal.SIGINT)
         assert process.communicate(timeout=60)[0] == b"interrupted\n"
         assert process.returncode == -signal.SIGINT
@@ -333,53 +254,36 @@ def test_damaged_picture_costs_no_step(tmp_path):
 
 
 def test_damaged_picture_of_the_first_step(tmp_path):
-    """There is nothing to save: of a new run no file is left, of one that goes on the one that was there."""
-    with pytest.raises(UserError) as raised:
+    """There is nothing to save: a new run leaves no file, a resumed one the file that was there."""
+    with pytest.raises(UserError, match=f"^{re.escape(DAMAGE)}$"):
         trainer(tmp_path / "run", stream=Stream({0: damaged})).fit()
-    assert str(raised.value) == DAMAGE
-    last = tmp_path / "run" / "ckpt" / "last.ckpt"
     assert not (tmp_path / "run").exists()
     trainer(tmp_path / "run", steps=4).fit()
-    before = last.stat().st_ino, last.stat().st_mtime_ns
+    last = tmp_path / "run" / "ckpt" / "last.ckpt"
+    before = last.stat().st_ino
     run = trainer(tmp_path / "run", stream=Stream({4: damaged}))
     run.resume(checkpoint.read(last), "last.ckpt")
-    with pytest.raises(UserError) as raised:
+    with pytest.raises(UserError, match=f"^{re.escape(DAMAGE)}$"):
         run.fit()
-    assert str(raised.value) == DAMAGE
-    assert (last.stat().st_ino, last.stat().st_mtime_ns) == before
+    assert last.stat().st_ino == before
 
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_damage_that_one_of_several_workers_meets(tmp_path, monkeypatch, rank):
     """It asks all to stop a step before, when they still meet, and leaves only when the main one has saved."""
-    meetings = []
+    run, asked, meetings = trainer(tmp_path / "run", stream=Stream({7: damaged}), save_every=12), [], []
+    step = run.gradient_step
 
-    class AllReduce:
-        def __call__(self, tensor):
-            meetings.append((run.step, run.files.last.exists()))
-            return tensor
+    def all_reduce(tensor):
+        meetings.append((run.step, run.files.last.exists()))
+        return tensor
 
-    run = trainer(tmp_path / "run", stream=Stream({7: damaged}), save_every=12)
-    step, asked = run.gradient_step, []
     run.gradient_step = lambda control, *batch: asked.append(float(control[1])) or step(control, *batch)
     run.here = Runtime("CPU", rank=rank, world_size=2)
-    monkeypatch.setattr(training.ops, "AllReduce", AllReduce)
-    named = "RUN" if rank else tmp_path / "run"
-    with pytest.raises(UserError, match=rf"; step 7 is saved, go on with: --resume {named}$"):
+    monkeypatch.setattr(training.ops, "AllReduce", lambda: all_reduce)
+    with pytest.raises(UserError, match=rf"--resume {'RUN' if rank else tmp_path / 'run'}$"):
         run.fit()
-    assert asked == [0, 0, 0, 0, 0, 0, 1]
-    assert meetings == [(7, rank == 0)]
-
-
-def test_damage_that_another_worker_meets(tmp_path, monkeypatch):
-    """This one saves and ends with the code of a mistake; the sentence is the other's to say."""
-    run = trainer(tmp_path / "run", save_every=12)
-    step = run.gradient_step
-    run.gradient_step = lambda control, *batch: (*step(control, *batch)[:3], Tensor(float(run.step == 6)))
-    run.here = Runtime("CPU", rank=0, world_size=2)
-    monkeypatch.setattr(training.ops, "AllReduce", lambda: lambda tensor: tensor + 1)
-    assert (run.fit(), run.step) == (2, 7)
-    assert checkpoint.read(run.files.last).meta["step"] == 7
+    assert (asked, meetings) == ([0, 0, 0, 0, 0, 0, 1], [(7, rank == 0)])
 
 
 # ---------------------------------------------------------------------------------------------------- non-finite steps
@@ -450,28 +354,19 @@ def test_loss_scale_comes_back_after_2000_good_steps(tmp_path):
 
 
 def test_best_last_and_numbered_checkpoints(tmp_path):
-    scores = iter([1.0, float("nan"), 3.0, 2.0])
+    scores = iter([1.0, float("nan"), 3.0, float("inf")])
     run = trainer(
         tmp_path / "run",
         validate=lambda network: {"PSNR": next(scores), "SSIM": 0.0},
         **{"validate_every": 3, "save_every": 5, "keep_every": 2, "keep_at_most": 3},
     )
     run.fit()
-    names = ["best.ckpt", "last.ckpt", "step_0000008.ckpt", "step_0000010.ckpt", "step_0000012.ckpt"]
-    files = sorted((tmp_path / "run" / "ckpt").iterdir())
-    assert [path.name for path in files] == names
-    read = [checkpoint.read(path).meta for path in files]
-    assert [meta["step"] for meta in read] == [9, 12, 8, 10, 12]
-    assert read[0]["best"] == read[1]["best"] == {"name": "PSNR", "score": 3.0, "step": 9, "on": "some images"}
-    assert read[0]["model"] == "Net"
+    steps = {path.name: checkpoint.read(path).meta["step"] for path in (tmp_path / "run" / "ckpt").iterdir()}
+    numbered = {f"step_{step:07d}.ckpt": step for step in (8, 10, 12)}
+    assert steps == {"best.ckpt": 9, "last.ckpt": 12, **numbered}
+    best = {"name": "PSNR", "score": 3.0, "step": 9, "on": "some images"}
+    assert checkpoint.read(run.files.last).meta["best"] == best
     assert read_csv(tmp_path / "run", "PSNR")[3:5] == [["3", "1.0"], ["4", ""]]
-
-
-def test_score_that_is_not_finite_is_not_the_best(tmp_path):
-    scores = iter([float("nan"), 1.0, float("inf"), 2.0])
-    run = trainer(tmp_path / "run", validate=lambda network: {"PSNR": next(scores)}, validate_every=3)
-    run.fit()
-    assert (run.best["score"], run.best["step"]) == (2.0, 12)
 
 
 def test_best_score_belongs_to_what_it_was_measured_on(tmp_path, caplog):
@@ -496,49 +391,25 @@ def test_best_score_belongs_to_what_it_was_measured_on(tmp_path, caplog):
     assert go_on(20, math.inf, on="others") == 12
 
 
-@pytest.mark.parametrize("changes", [{"keep_every": 0}, {"keep_every": 2, "keep_at_most": 0}])
-def test_no_numbered_checkpoints(tmp_path, changes):
-    trainer(tmp_path / "run", **changes).fit()
-    assert [path.name for path in (tmp_path / "run" / "ckpt").iterdir()] == ["last.ckpt"]
-
-
 def test_checkpoints_elsewhere(tmp_path):
-    """The files stand where they are wanted, and the run's folder leads to them; another run's are refused."""
-    where = {"checkpoint_folder": tmp_path / "my" / "ckpt", "keep_every": 6}
+    """The run's folder leads to them; those of another run are refused and stay."""
+    where, last = (
+        {"checkpoint_folder": tmp_path / "my" / "ckpt", "keep_every": 6},
+        tmp_path / "my" / "ckpt" / "last.ckpt",
+    )
     trainer(tmp_path / "run", **where).fit()
-    names = ["last.ckpt", "step_0000006.ckpt", "step_0000012.ckpt"]
-    assert sorted(path.name for path in (tmp_path / "my" / "ckpt").iterdir()) == names
-    saved = checkpoint.read(tmp_path / "run" / "ckpt" / "last.ckpt")
-    assert saved.meta["folder"] == str(tmp_path / "run")
-    content = (tmp_path / "my" / "ckpt" / "last.ckpt").read_bytes()
+    assert sorted(path.name for path in last.parent.iterdir()) == [
+        "last.ckpt",
+        "step_0000006.ckpt",
+        "step_0000012.ckpt",
+    ]
+    saved, content = checkpoint.read(tmp_path / "run" / "ckpt" / "last.ckpt"), last.read_bytes()
     with pytest.raises(UserError, match=r"my/ckpt holds checkpoints of another run \(last.ckpt, step_0000006.ckpt, "):
         trainer(tmp_path / "other", **where).fit()
-    assert not (tmp_path / "other").exists()
-    assert (tmp_path / "my" / "ckpt" / "last.ckpt").read_bytes() == content
+    assert (last.read_bytes(), (tmp_path / "other").exists()) == (content, False)
     again = trainer(tmp_path / "run", steps=14, **where)
     again.resume(saved, "last.ckpt")
-    assert again.fit() == 0
-    assert checkpoint.read(tmp_path / "my" / "ckpt" / "last.ckpt").meta["step"] == 14
-
-
-def test_folder_that_cannot_be_made(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"cannot make .*file/ckpt: Not a directory"):
-        trainer(tmp_path / "run", checkpoint_folder=tmp_path / "file" / "ckpt").fit()
-
-
-def test_full_disk_while_saving(tmp_path, monkeypatch):
-    """One sentence, and the checkpoint of before is whole."""
-    run = trainer(tmp_path / "run", stream=Stream({6: lambda: monkeypatch.setattr(os, "replace", full)}))
-
-    def full(source, target):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with pytest.raises(UserError, match=r"last\.ckpt could not be written \(No space left on device\); what was there"):
-        run.fit()
-    assert checkpoint.read(tmp_path / "run" / "ckpt" / "last.ckpt").meta["step"] == 4
-    assert [path.name for path in (tmp_path / "run" / "ckpt").iterdir()] == ["last.ckpt"], "no temporary file is left"
-    assert len(read_csv(tmp_path / "run")) == 8
+    assert (again.fit(), checkpoint.read(last).meta["step"]) == (0, 14)
 
 
 def test_full_disk_for_real(tmp_path):
@@ -554,21 +425,17 @@ def test_full_disk_for_real(tmp_path):
     assert list((tmp_path / "run" / "ckpt").iterdir()) == []
 
 
-# ------------------------------------------------------------------------------------------ what kills have left behind
-
-
 def test_leftovers_of_kills_are_removed(tmp_path):
     """When a run is opened; what others have put there stays."""
     files, ckpt = RunFiles(tmp_path / "run"), tmp_path / "run" / "ckpt"
     files.open()
-    (ckpt / "last.ckpt").touch()
     for path in (ckpt / ".last.ab3d_f8h.tmp.ckpt", tmp_path / "run" / ".metrics.ab3d_f8h.tmp.csv"):
         path.write_bytes(b"half")
-    mine = [ckpt / name for name in (".last.notes.ckpt", "mine.ab3d_f8h.tmp.ckpt", ".last.short.tmp.ckpt")]
+    mine = [ckpt / name for name in (".last.notes.ckpt", "mine.ab3d_f8h.tmp.ckpt", "last.ckpt")]
     for path in mine:
         path.touch()
     files.open()
-    assert sorted(ckpt.iterdir()) == sorted([ckpt / "last.ckpt", *mine])
+    assert sorted(ckpt.iterdir()) == sorted(mine)
     assert sorted((tmp_path / "run").iterdir()) == [ckpt]
 
 
@@ -717,11 +584,6 @@ def test_best_checkpoint_holds_the_average_and_last_the_weights(tmp_path):
     assert not np.array_equal(best.weights["weight"], last.weights["weight"])
 
 
-def test_plan_refuses_intervals_of_no_steps():
-    with pytest.raises(ValueError, match=r"Plan\.log_every must be 1 or more, not 0"):
-        plan(log_every=0)
-
-
 # ------------------------------------------------------------------------------------------------------- half precision
 
 
@@ -740,14 +602,6 @@ def test_half_precision_is_refused_on_the_cpu():
     assert mixed_precision(network, "O0", "CPU") is network
     with pytest.raises(UserError, match=r"--amp_level O2 needs a GPU or Ascend: the CPU computes in float32 only"):
         mixed_precision(network, "O2", "CPU")
-
-
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_numbers_of_half_precision(dtype):
-    """The CPU has no bfloat16 convolution: what MindSpore marked its cells with is looked at."""
-    cells = [cell for _, cell in mixed_precision(Convolution(), "O2", "GPU", dtype).cells_and_names()]
-    (convolution,) = [cell for cell in cells if isinstance(cell, nn.Conv2d)]
-    assert (convolution.fp16, convolution.bf16) == (dtype == "float16", dtype == "bfloat16")
 
 
 @pytest.mark.parametrize("level", ["O2", "O3"])
