@@ -360,7 +360,7 @@ class Trainer:
         try:
             checkpoint.load_into(self.network, saved.weights, source=source)
         except checkpoint.CheckpointError:
-            was, now = saved.meta.get("hyper", {}), self.meta["hyper"]
+            was, now = (meta.get("hyper", {}) for meta in (saved.meta, self.meta))
             changed = [f"{key} {was[key]}, not {value}" for key, value in now.items() if was.get(key, value) != value]
             if not changed:
                 raise
