@@ -288,8 +288,8 @@ def test_all_models_have_the_option_and_explain_it_alike():
 
 
 def test_irn_shows_what_it_restored(tmp_path):
-    from IRN.src.options.options import EvalConfig
     from IRN.src import measuring
+    from IRN.src.options.options import EvalConfig
 
     write_png(tmp_path / "HR" / "a.png", noisy(4, 24, 36))
     pairs, options = find_pairs(tmp_path / "HR", None, 2), EvalConfig(suffix="_x")
