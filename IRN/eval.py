@@ -7,14 +7,11 @@ Each picture and the mean: PSNR and SSIM on Y and on RGB, of the restored pictur
 beside it bicubic down and up) and of the LR picture against the bicubic LR picture. A border of `scale` is cropped.
 """
 
-import logging
 from collections.abc import Sequence
 
 from common import UserError, config, runtime
 from common.atomic import refuse_path
 from IRN.src.options.options import EvalConfig
-
-log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,14 +33,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     hyper = network.hyper
     sets = evaluation_sets(options, hyper.scale)
     columns = measuring.figures(hyper.scale, options.crop, options.lpips_weights)
-    digest = pictures.digest_of(hyper, saved)
     with EvaluationRun("IRN", source, hyper.scale, sets, options, here, options.name) as run:
         rescaler = pictures.make_rescaler(network, saved, source, options)
-        runtime.keep_interrupts()
         for name, pairs in sets.items():
             title = f"{name} x{hyper.scale}, IRN {source}, {rescaler.name}, {options.draws} draw(s) of z"
             pairs, folder = pairs[: options.limit or None], run.folder / name
-            table = measuring.evaluate(title, pairs, rescaler, columns, options, digest, folder, run.share)
+            table = measuring.evaluate(title, pairs, rescaler, columns, options, folder, run.share)
             table = run.whole(table)
             run.add(name, table, measuring.shown(pairs, hyper.scale, options, folder), options.draws)
             run.say(table.console(columns.restored))

@@ -7,13 +7,10 @@ Each picture and the mean: PSNR-Y and SSIM-Y (border of `scale` cropped; the ben
 of scale + 6 cropped; the authors' on DIV2K), LR-PSNR, and LPIPS when its weights are given.
 """
 
-import logging
 from collections.abc import Sequence
 
 from common import config, runtime
 from WDSR.src.args import EvalConfig
-
-log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,7 +36,6 @@ def run(options: EvalConfig) -> int:
     figures = measuring.figures(scale, options.crop, options.lpips_weights)
     with EvaluationRun("WDSR", source, scale, sets, options, here) as run:
         upscale, engine = pictures.make_upscaler(network, saved, source, options)
-        runtime.keep_interrupts()
         for name, pairs in sets.items():
             ensemble = ", self-ensemble" if options.self_ensemble else ""
             title = f"{name} x{scale}, WDSR {source}, {engine}{ensemble}"
