@@ -42,8 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.pre_trained and not saved:
         with trained.starting_from(options.pre_trained, options, network):
             utils.load_weights(network, options.pre_trained)
-    work, ways = training.step_work(network, options), "--recompute 1, or --model csnln_small"
-    need = memory.checked("CSNLN", work, here, options.batch_size, ways, options.no_memory_check)
+    work = training.step_work(network, options)
+    need = memory.checked("CSNLN", work, here, options, "--recompute 1, or --model csnln_small")
     loss = L1Loss(mixed_precision(network, options.amp_level, here.device, options.amp_dtype))
     plan = training.plan(options)
     about = (

@@ -36,11 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def train(options: TrainConfig, saved: Checkpoint | None, folder: Path | None, source: str) -> int:
     """Train, from the start or from what was saved."""
     here = runtime.start(options.device_target, seed=options.seed, distribute=options.run_distribute)
-    if options.device_num not in (0, here.world_size):
-        raise UserError(
-            f"--device_num {options.device_num}, but there are {here.world_size} worker(s): "
-            "scripts/run_distribute_train_gpu.sh starts several"
-        )
+    options.check_workers(here.world_size, "scripts/run_distribute_train_gpu.sh")
 
     from common.training import memory
     from SRDiff.src.dataset.patches import training_stream
@@ -52,8 +48,7 @@ def train(options: TrainConfig, saved: Checkpoint | None, folder: Path | None, s
     stream = training_stream(options, hyper, here)
     patches = patches_to_look_at(options, hyper) if here.is_main else []
     network = training.make_network(options, hyper, from_start=not saved)
-    work, ways = training.step_work(network, options), "--model srdiff_small"
-    need = memory.checked("SRDiff", work, here, options.batch_size, ways, options.no_memory_check)
+    need = memory.checked("SRDiff", training.step_work(network, options), here, options, "--model srdiff_small")
     parameters = count_parameters(training.trained_part(network, options))
     about = (
         f"SRDiff x{hyper.scale}, stage {options.stage}, {parameters:,} parameters; "

@@ -41,8 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.ckpt_path and not saved:
         with trained.starting_from(options.ckpt_path, options, network):
             utils.load_weights(network, options.ckpt_path)
-    work, ways = utils.step_work(network, options), "--model wdsr_b_small"
-    need = memory.checked("WDSR", work, here, options.batch_size, ways, options.no_memory_check)
+    need = memory.checked("WDSR", utils.step_work(network, options), here, options, "--model wdsr_b_small")
     loss = L1Loss(mixed_precision(network, options.amp_level, here.device, options.amp_dtype))
     plan = utils.plan(options)
     about = (

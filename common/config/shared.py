@@ -158,6 +158,15 @@ class StepOptions(TrainOptions):
     )
     device_num: int = option(0, "number of workers there must be; 0: any", at_least=0)
 
+    def check_workers(self, count: int, script: str) -> None:
+        """Refuse a number of workers other than `device_num`.
+
+        Raises:
+            UserError: there are `count`; the script starts several.
+        """
+        if self.device_num not in (0, count):
+            raise UserError(f"--device_num {self.device_num}, but there are {count} worker(s): {script} starts several")
+
 
 # ---------------------------------------------------------------------------------------------------- trained networks
 
