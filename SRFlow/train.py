@@ -40,8 +40,7 @@ def train(options: TrainConfig, saved: Checkpoint | None, folder: Path | None, s
     options.check_workers(here.world_size, "scripts/run_distribute_train_gpu.sh")
 
     from common.training import memory
-    from SRFlow.src.dataloader.init import first_batch, training_stream
-    from SRFlow.src.dataloader.validation import patches_to_look_at
+    from SRFlow.src.dataloader.init import first_batch, patches_to_look_at, training_stream
     from SRFlow.src.model.SRFlowNet import count_parameters
     from SRFlow.src.model_utils import recipe, util
 

@@ -12,7 +12,6 @@ from common.export import Graph, Port
 from ..model.srdiff import Hyper, SRDiffNet
 from ..model.unet import COLORS, Block, Downsample, Upsample
 
-GRAPHS = ("encoder", "predictor")
 CHECK_CELLS = ((3, 4), (5, 2))  # an export is compared at both; a cell is a square of `lr_multiple` LR pixels
 
 

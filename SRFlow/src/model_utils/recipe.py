@@ -42,9 +42,6 @@ def make_network(options: TrainConfig, hyper: Hyper, from_start: bool) -> SRFlow
 
     Args:
         from_start: no run goes on, so that the weights which the options name are read.
-
-    Raises:
-        UserError: weights that do not fit.
     """
     if options.stage == "rrdb":
         shape = hyper.num_features, hyper.num_blocks, hyper.growth, hyper.scale

@@ -515,7 +515,7 @@ def test_weights_of_something_else(root, words, encoder_run, flow_run, tmp_path)
 
 def test_checkpoint_is_what_other_programs_take(flow_run):
     """The network that a run leaves is rebuilt from its file alone; what it says of itself is plain JSON."""
-    from SRFlow.src.model_utils.use_options import EvalConfig
+    from SRFlow.src.model_utils.options import EvalConfig
 
     path = str(flow_run / "ckpt" / "last.ckpt")
     network, saved, source = util.load_network(EvalConfig(ckpt_path=path))

@@ -29,7 +29,7 @@ from common.images.pairs import Pair
 from common.metrics import lpips
 from common.mindrecord import PackOptions, PatchRecords, pack
 from SRFlow.src.model.SRFlowNet import Hyper
-from SRFlow.src.model_utils import latent_file
+from SRFlow.src.model_utils import pictures
 from WDSR.src.data.decoded import DecodedFiles
 
 MODELS = ("IRN", "SRFlow", "WDSR", "SRDiff", "CSNLN")
@@ -358,12 +358,12 @@ def test_mutated_latents(tmp_path):
     path, rng, outcome = tmp_path / "x.npz", random.Random(2), collections.Counter()
     shapes = [(1, *shape) for shape in hyper.latent_shapes(8, 8)]
     parts = [np.random.default_rng(0).standard_normal(shape).astype(np.float32) for shape in shapes]
-    latent_file.write(path, latent_file.Latents(parts, small_picture()[:8, :8], 16, 16, "digest"))
+    pictures.write_latents(path, pictures.Latents(parts, small_picture()[:8, :8], 16, 16, "digest"))
     content = path.read_bytes()
     for turn in range(600):
         path.write_bytes(remake_zip(content, rng) if turn % 2 else mutate(content, rng))
         try:
-            found = latent_file.read(path, hyper)
+            found = pictures.read_latents(path, hyper)
             assert [part.shape for part in found.parts] == shapes
             assert all(np.isfinite(part).all() for part in found.parts)
             outcome["read"] += 1

@@ -269,8 +269,8 @@ def test_what_evaluate_wrote_is_what_is_shown(tmp_path):
 def eval_options():
     from CSNLN.src.config import EvalConfig as CsnlnConfig
     from IRN.src.options.options import EvalConfig as IrnConfig
-    from SRDiff.src.model_utils.use_options import EvalConfig as SrdiffConfig
-    from SRFlow.src.model_utils.use_options import EvalConfig as SrflowConfig
+    from SRDiff.src.model_utils.options import EvalConfig as SrdiffConfig
+    from SRFlow.src.model_utils.options import EvalConfig as SrflowConfig
     from WDSR.src.args import EvalConfig as WdsrConfig
 
     return [WdsrConfig, IrnConfig, SrflowConfig, SrdiffConfig, CsnlnConfig]
@@ -301,9 +301,9 @@ def test_irn_shows_what_it_restored(tmp_path):
 
 
 def test_srflow_shows_the_first_sample_of_each_heat(tmp_path):
+    from common.data import Picture
     from SRFlow.src.model_utils import measuring
-    from SRFlow.src.model_utils.data_sets import Picture
-    from SRFlow.src.model_utils.use_options import EvalConfig
+    from SRFlow.src.model_utils.options import EvalConfig
 
     options = EvalConfig(heats=(0.0, 0.5), samples=2)
     picture = Picture("a", noisy(1, 48, 48), noisy(2, 12, 12))
@@ -317,9 +317,9 @@ def test_srflow_shows_the_first_sample_of_each_heat(tmp_path):
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_srdiff_shows_the_first_sample_that_was_not_lost(tmp_path, count):
+    from common.data import Picture
+    from SRDiff.src.model.sampling import Way
     from SRDiff.src.model_utils import measuring
-    from SRDiff.src.model_utils.data_sets import Picture
-    from SRDiff.src.model_utils.sampling import Way
 
     ways = [Way("ddpm", 10), Way("ddim", 5)]
     pictures = [Picture(name, noisy(1, 48, 48), noisy(2, 12, 12)) for name in ("a", "b")]
