@@ -125,6 +125,18 @@ class TrainOptions:
     )
     no_memory_check: bool = option(False, "try a step even if its estimated memory (on CPU) is not free")
 
+    def lr_side(self, scale: int, multiple: int = 0, why: str = "") -> int:
+        """Return the side of the LR patch.
+
+        Args:
+            multiple: what the side of the HR patch must be a multiple of; 0: the scale.
+            why: follows the number in the error.
+        """
+        if self.patch_size < 0 or self.patch_size % (multiple or scale):
+            what = f"{multiple}{why}" if multiple else f"the scale, {scale}"
+            raise UserError(f"--patch_size {self.patch_size} (HR pixels) must be a multiple of {what}")
+        return self.patch_size // scale
+
 
 @configuration
 class StepOptions(TrainOptions):

@@ -5,6 +5,8 @@ from itertools import pairwise
 import numpy as np
 from mindspore import Tensor, nn, ops
 
+from common.checkpoint import convolution
+
 from .Invnet import COLORS, HAAR, ConvDownsampling, InvBlockExp, InvRescaleNet
 from .util import SLOPE, DenseBlock
 
@@ -112,7 +114,7 @@ class DenseSum(nn.Cell):
             starts = np.cumsum([0, *widths[: number + 1]])
             bias = layer.bias.asnumpy()
             for start, stop in pairwise(starts):
-                pairs.append(same_convolution(layer.weight.asnumpy()[:, start:stop], None if start else bias))
+                pairs.append(convolution(layer.weight.asnumpy()[:, start:stop], None if start else bias))
         self.pairs = nn.CellList(pairs)
         self.activation = nn.LeakyReLU(SLOPE)
 
@@ -155,26 +157,3 @@ def down_filters(matrix: np.ndarray, channels: int) -> np.ndarray:
 def up_filters(matrix: np.ndarray, channels: int) -> np.ndarray:
     """Filters (s^2 C, s^2 C, 1, 1) from bands to pixels, in the order of DepthToSpace (pixel first, then channel)."""
     return np.kron(matrix, np.eye(channels, dtype=np.float32))[..., None, None]
-
-
-def same_convolution(filters: np.ndarray, bias: np.ndarray | None) -> nn.Conv2d:
-    """A 3x3 convolution with `same` zero padding."""
-    out_channels, in_channels, side, _ = filters.shape
-    return nn.Conv2d(
-        in_channels,
-        out_channels,
-        side,
-        pad_mode="pad",
-        padding=side // 2,
-        has_bias=bias is not None,
-        weight_init=Tensor(np.ascontiguousarray(filters)),
-        bias_init=None if bias is None else Tensor(bias),
-    )
-
-
-def convolution(filters: np.ndarray, stride: int) -> nn.Conv2d:
-    """A convolution without bias and padding."""
-    out_channels, in_channels, side, _ = filters.shape
-    return nn.Conv2d(
-        in_channels, out_channels, side, stride, pad_mode="valid", has_bias=False, weight_init=Tensor(filters)
-    )

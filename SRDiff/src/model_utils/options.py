@@ -156,11 +156,8 @@ class TrainConfig(NetworkOptions, StepOptions):
         return self.max_updates or UPDATES[self.stage]
 
     def lr_patch(self, hyper: Hyper) -> int:
-        """Side of the LR patch."""
-        multiple = math.lcm(hyper.scale, hyper.hr_multiple)
-        if self.patch_size % multiple:
-            raise UserError(f"--patch_size {self.patch_size} (HR pixels) must be a multiple of {multiple}")
-        return self.patch_size // hyper.scale
+        """Return the side of the LR patch; the U-Net halves the HR patch between its levels."""
+        return self.lr_side(hyper.scale, math.lcm(hyper.scale, hyper.hr_multiple))
 
 
 # ----------------------------------------------------------------------------------------------------- trained networks

@@ -17,6 +17,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from common import UserError
+from common.checkpoint import convolution
 from common.export import Graph, Port
 
 from ..model.Flow import LOGS_FACTOR, Condition, enlarge
@@ -319,22 +320,6 @@ def of_level(arrays: Mapping[str, np.ndarray], number: int) -> dict[str, np.ndar
     """The arrays of one level by their names in it."""
     prefix = f"levels.{number}."
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-
-
-def convolution(filters: np.ndarray, biases: np.ndarray | None = None, stride: int = 1) -> nn.Conv2d:
-    """A convolution with filters (out, in, k, k), with `same` zero padding at stride 1."""
-    out_channels, in_channels, side, _ = filters.shape
-    return nn.Conv2d(
-        in_channels,
-        out_channels,
-        side,
-        stride,
-        pad_mode="pad",
-        padding=(side - 1) // 2 if stride == 1 else 0,
-        has_bias=biases is not None,
-        weight_init=Tensor(np.ascontiguousarray(filters, np.float32)),
-        bias_init=None if biases is None else Tensor(np.ascontiguousarray(biases, np.float32)),
-    )
 
 
 def graph_of(arrays: Arrays, hyper: Hyper, direction: str, batch_size: int = 1) -> Graph:

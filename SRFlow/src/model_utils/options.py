@@ -184,11 +184,8 @@ class TrainConfig(NetworkOptions, StepOptions):
         return self.lr or (2e-4 if self.stage == "rrdb" else 5e-4 if scale == 8 else 2.5e-4)
 
     def lr_patch(self, hyper: Hyper) -> int:
-        """Side of the LR patch."""
-        multiple = hyper.scale * hyper.lr_multiple
-        if self.patch_size % multiple:
-            raise UserError(f"--patch_size {self.patch_size} (HR pixels) must be a multiple of {multiple}")
-        return self.patch_size // hyper.scale
+        """Return the side of the LR patch; the flow halves the HR patch at each of its levels."""
+        return self.lr_side(hyper.scale, hyper.scale * hyper.lr_multiple)
 
 
 # ------------------------------------------------------------------------------------------------- trained networks
