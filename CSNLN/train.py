@@ -34,8 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     network = CSNLN(hyper, options.seed)
     if options.pre_trained and not run.saved:
         utils.load_weights(network, options.pre_trained, options)
-    work, ways = recipe.step_work(network, options), "--recompute 1, or --model csnln_small"
-    need = memory.checked("CSNLN", work, here, options.batch_size, ways, options.no_memory_check)
+    need = memory.checked(
+        "CSNLN", recipe.step_work(network, options), here, options, "--recompute 1, or --model csnln_small"
+    )
     loss = L1Loss(mixed_precision(network, options.amp_level, here.device, options.amp_dtype))
     plan = recipe.plan(options)
     about = (

@@ -22,11 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not options.dataset_GT_path:
         raise UserError("which pictures? type --dataset_GT_path FOLDER")
     here = runtime.start(options.device_target, seed=options.seed, distribute=options.run_distribute)
-    if options.device_num not in (0, here.world_size):
-        raise UserError(
-            f"--device_num {options.device_num}, but there are {here.world_size} worker(s): "
-            "scripts/run_distribute_train.sh starts several"
-        )
+    options.check_workers(here.world_size, "scripts/run_distribute_train.sh")
 
     from common.training import Trainer, memory, mixed_precision
     from IRN.src import measuring, recipe
@@ -43,8 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     network = InvRescaleNet(hyper, options.seed)
     if options.ckpt_path and not run.saved:
         util.load_weights(network, options.ckpt_path, options)
-    work, ways = recipe.step_work(network, options), "--model irn_small"
-    need = memory.checked("IRN", work, here, options.batch_size, ways, options.no_memory_check)
+    need = memory.checked("IRN", recipe.step_work(network, options), here, options, "--model irn_small")
     loss = mixed_precision(recipe.make_loss(network, options), options.amp_level, here.device, options.amp_dtype)
     plan = recipe.plan(options, here.world_size, len(stream.pictures))
     name = options.data_name or Path(options.dataset_GT_path).resolve().name

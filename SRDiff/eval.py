@@ -12,7 +12,7 @@ import logging
 from collections.abc import Sequence
 
 from common import config, runtime
-from SRDiff.src.model_utils.use_options import EvalConfig
+from SRDiff.src.model_utils.options import EvalConfig
 
 log = logging.getLogger(__name__)
 WIDEST = 8  # columns of a table on the terminal
@@ -26,13 +26,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from common.evaluation import EvaluationRun
     from common.metrics import LPIPS_NOT_COMPUTED
-    from SRDiff.src.model_utils import data_sets, measuring
-    from SRDiff.src.model_utils.sampling import Sampler
-    from SRDiff.src.model_utils.trained import load_trained
+    from SRDiff.src.model_utils import measuring
+    from SRDiff.src.model_utils.pictures import Sampler, load_trained
 
     trained = load_trained(options)
     scale, ways = trained.hyper.scale, options.ways(trained.hyper.timesteps)
-    sets = data_sets.evaluation_sets(options, scale)
+    sets = measuring.evaluation_sets(options, scale)
     columns = measuring.figures(options, scale, ways)
     with EvaluationRun("SRDiff", trained.source, scale, sets, options, here, options.name) as run:
         sampler = Sampler(trained, options.engine, options.tile)
@@ -42,10 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name, pairs in sets.items():
             title = f"{name} x{scale}, SRDiff {trained.source}, {runner}, {options.samples} sample(s)"
             own, folder = (name, pairs, scale, options), run.folder / name
-            pictures = data_sets.pictures_of(*own, run.share)
+            pictures = measuring.pictures_of(*own, run.share)
             results = measuring.evaluate(title, pictures, sampler, ways, columns, options, folder)
             results = measuring.whole(results, run)
-            shown = measuring.shown(data_sets.pictures_of(*own), results, ways, options.samples, folder)
+            shown = measuring.shown(measuring.pictures_of(*own), results, ways, options.samples, folder)
             run.add(name, results.table, shown, options.samples)
             summary = measuring.summary(results, ways)
             if here.is_main:

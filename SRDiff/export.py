@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from common import config, runtime
-from SRDiff.src.model_utils.use_options import GRAPHS, ExportConfig
+from SRDiff.src.model_utils.options import GRAPHS, ExportConfig
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from common.export import export_graphs
     from SRDiff.src.model_utils.graphs import graph_of
-    from SRDiff.src.model_utils.trained import load_trained
+    from SRDiff.src.model_utils.pictures import load_trained
 
     trained = load_trained(options)
     names = GRAPHS if options.graph == "both" else (options.graph,)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from common import UserError, config, runtime
 from common.evaluation import Results, do_all, find_jobs
-from SRDiff.src.model_utils.use_options import InferConfig
+from SRDiff.src.model_utils.options import InferConfig
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     results = Results(options.output, jobs, [path for path in (options.fuse, options.mask) if path])
     runtime.start(options.device_target)
 
-    from SRDiff.src.model_utils.picture_work import work
-    from SRDiff.src.model_utils.sampling import Sampler
-    from SRDiff.src.model_utils.trained import load_trained
+    from SRDiff.src.model_utils.pictures import Sampler, load_trained, work
 
     sampler = Sampler(load_trained(options), options.engine, options.tile)
     way = options.way(sampler.hyper.timesteps)
@@ -43,11 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse(words: list[str]) -> tuple[list[str], InferConfig]:
-    """(what to work on, options) of a command line.
-
-    Raises:
-        UserError: nothing to work on, or options that cannot be taken.
-    """
+    """(what to work on, options) of a command line."""
     inputs, options = config.parse_inputs(InferConfig, words, description=__doc__, usage="PICTURES ...")
     if not inputs:
         raise UserError("which pictures? type infer.py FILE, or infer.py FOLDER")

@@ -36,25 +36,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 def train(options: TrainConfig, saved: Checkpoint | None, folder: Path | None, source: str) -> int:
     """Train, from the start or from what was saved."""
     here = runtime.start(options.device_target, seed=options.seed, distribute=options.run_distribute)
-    if options.device_num not in (0, here.world_size):
-        raise UserError(
-            f"--device_num {options.device_num}, but there are {here.world_size} worker(s): "
-            "scripts/run_distribute_train_gpu.sh starts several"
-        )
+    options.check_workers(here.world_size, "scripts/run_distribute_train_gpu.sh")
 
     from common.training import memory
-    from SRDiff.src.dataset.patches import training_stream
-    from SRDiff.src.dataset.validation import patches_to_look_at
+    from SRDiff.src.dataset.patches import patches_to_look_at, training_stream
     from SRDiff.src.model.srdiff import count_parameters
-    from SRDiff.src.model_utils import training, util, validating
+    from SRDiff.src.model_utils import recipe, util
 
     hyper = options.hyper()
     stream = training_stream(options, hyper, here)
     patches = patches_to_look_at(options, hyper) if here.is_main else []
-    network = training.make_network(options, hyper, from_start=not saved)
-    work, ways = training.step_work(network, options), "--model srdiff_small"
-    need = memory.checked("SRDiff", work, here, options.batch_size, ways, options.no_memory_check)
-    parameters = count_parameters(training.trained_part(network, options))
+    network = recipe.make_network(options, hyper, from_start=not saved)
+    need = memory.checked("SRDiff", recipe.step_work(network, options), here, options, "--model srdiff_small")
+    parameters = count_parameters(recipe.trained_part(network, options))
     about = (
         f"SRDiff x{hyper.scale}, stage {options.stage}, {parameters:,} parameters; "
         f"{len(stream.pictures)} pictures of {options.data_name or options.dataset_GT_path}; "
@@ -62,12 +56,12 @@ def train(options: TrainConfig, saved: Checkpoint | None, folder: Path | None, s
     )
     where = Path(options.save_dir), run_name(options)
     opening = partial(runs.open_run, options, here, *where, folder=folder, saved=saved, about=about)
-    trainer = training.make_trainer(
+    trainer = recipe.make_trainer(
         network,
         options,
-        *(stream, training.plan(options, here.world_size, len(stream.pictures)), here, opening),
+        *(stream, recipe.plan(options, here.world_size, len(stream.pictures)), here, opening),
         util.describe(hyper, config.to_dict(options), options.stage),
-        validate=validating.make_validation(patches, options, hyper),
+        validate=recipe.make_validation(patches, options, hyper),
         checkpoint_folder=Path(options.ckpt_save_path) if options.ckpt_save_path else None,
     )
     if saved:

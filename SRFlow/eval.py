@@ -12,7 +12,7 @@ import logging
 from collections.abc import Sequence
 
 from common import config, runtime
-from SRFlow.src.model_utils.use_options import EvalConfig
+from SRFlow.src.model_utils.options import EvalConfig
 
 log = logging.getLogger(__name__)
 
@@ -24,15 +24,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     heats = options.all_heats()
     here = runtime.start(options.device_target, distribute=options.run_distribute)
 
+    from common.data import pictures_of
     from common.evaluation import EvaluationRun
     from common.metrics import LPIPS_NOT_COMPUTED
-    from SRFlow.src.model_utils import data_sets, measuring
-    from SRFlow.src.model_utils.sampling import Sampler
-    from SRFlow.src.model_utils.trained import load_trained
+    from SRFlow.src.model_utils import measuring
+    from SRFlow.src.model_utils.pictures import Sampler
+    from SRFlow.src.model_utils.util import load_trained
 
     trained = load_trained(options)
     scale = trained.hyper.scale
-    sets = data_sets.evaluation_sets(options, scale)
+    sets = measuring.evaluation_sets(options, scale)
     columns = measuring.figures(options, scale)
     with EvaluationRun("SRFlow", trained.source, scale, sets, options, here, options.name) as run:
         sampler = Sampler(trained, options.engine, options.tile)
@@ -41,18 +42,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name, pairs in sets.items():
             title = f"{name} x{scale}, SRFlow {trained.source}, {runner}, {options.samples} sample(s)"
             own, folder = [name, pairs, scale, options.limit], run.folder / name
-            if data_sets.by_patches(options, pairs):
+            if measuring.by_patches(options, pairs):
                 for heat in heats:
-                    pictures = data_sets.pictures_of(*own, run.share)
+                    pictures = pictures_of(*own, run.share)
                     say = run.say if here.world_size == 1 else log.info
                     table = run.whole(measuring.evaluate_patches(title, pictures, sampler, heat, options, say))
                     lines = measuring.patch_lines(table) if here.world_size > 1 else []
                     run.say("\n".join([*lines, *measuring.mean_lines(table)]))
                     run.add(name, table, stem=name if len(heats) == 1 else f"{name}_heat_{heat:g}")
                 continue
-            pictures = data_sets.pictures_of(*own, run.share)
+            pictures = pictures_of(*own, run.share)
             table = run.whole(measuring.evaluate(title, pictures, sampler, columns, options, folder))
-            shown = measuring.shown(data_sets.pictures_of(*own), options, folder)
+            shown = measuring.shown(pictures_of(*own), options, folder)
             run.add(name, table, shown, options.samples)
             for first in range(0, len(table.figures), 2):
                 some = table.figures[first : first + 2]

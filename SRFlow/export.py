@@ -11,7 +11,7 @@ file is loaded again and compared with the network before it takes its name.
 from collections.abc import Sequence
 
 from common import config, runtime
-from SRFlow.src.model_utils.use_options import GRAPHS, ExportConfig
+from SRFlow.src.model_utils.options import GRAPHS, ExportConfig
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,20 +21,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     runtime.start(options.device_target)
 
     from common.export import export_graphs
-    from SRFlow.src.model_utils import sampling
-    from SRFlow.src.model_utils.trained import load_trained
+    from SRFlow.src.model_utils import graphs as forms
+    from SRFlow.src.model_utils.util import load_trained
 
     trained = load_trained(options)
     directions = GRAPHS if options.graph == "both" else (options.graph,)
     size = options.batch_size
-    graphs = ((name, sampling.graph_of(trained.arrays, trained.hyper, name, size)) for name in directions)
+    graphs = ((name, forms.graph_of(trained.arrays, trained.hyper, name, size)) for name in directions)
     metadata = {
         "model": "SRFlow",
         "scale": str(trained.hyper.scale),
         "source": trained.source,
         "digest": trained.digest,
     }
-    for path in export_graphs(graphs, options.file_name, options.file_format, metadata, sampling.TOLERANCE):
+    for path in export_graphs(graphs, options.file_name, options.file_format, metadata, forms.TOLERANCE):
         print(f"exported {path}")  # noqa: T201
     return 0
 

@@ -37,29 +37,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 def train(options: TrainConfig, saved: Checkpoint | None, folder: Path | None, source: str) -> int:
     """Train, from the start or from what was saved."""
     here = runtime.start(options.device_target, seed=options.seed, distribute=options.run_distribute)
-    if options.device_num not in (0, here.world_size):
-        raise UserError(
-            f"--device_num {options.device_num}, but there are {here.world_size} worker(s): "
-            "scripts/run_distribute_train_gpu.sh starts several"
-        )
+    options.check_workers(here.world_size, "scripts/run_distribute_train_gpu.sh")
 
     from common.training import memory
-    from SRFlow.src.dataloader.init import first_batch, training_stream
-    from SRFlow.src.dataloader.validation import patches_to_look_at
+    from SRFlow.src.dataloader.init import first_batch, patches_to_look_at, training_stream
     from SRFlow.src.model.SRFlowNet import count_parameters
-    from SRFlow.src.model_utils import training, util, validating
+    from SRFlow.src.model_utils import recipe, util
 
     hyper = options.hyper()
     stream = training_stream(options, hyper, here)
     patches = patches_to_look_at(options, hyper) if here.is_main else None
-    validate = validating.make_validation(patches, options)
-    network = training.make_network(options, hyper, from_start=not saved)
-    work, ways = training.step_work(network, options, hyper), "--model srflow_small"
-    need = memory.checked("SRFlow", work, here, options.batch_size, ways, options.no_memory_check)
-    plan = training.plan(options, hyper, here.world_size, len(stream.pictures))
+    validate = recipe.make_validation(patches, options)
+    network = recipe.make_network(options, hyper, from_start=not saved)
+    need = memory.checked("SRFlow", recipe.step_work(network, options, hyper), here, options, "--model srflow_small")
+    plan = recipe.plan(options, hyper, here.world_size, len(stream.pictures))
     if options.stage == "flow" and not saved and not options.ckpt_path:
         log.info("setting the ActNorms from the first batch")
-        training.initialise(network, options.quant, *first_batch(stream))
+        recipe.initialise(network, options.quant, *first_batch(stream))
     name = options.data_name or Path(options.dataset_GT_path).resolve().name
     about = (
         f"SRFlow x{hyper.scale}, stage {options.stage}, {count_parameters(network):,} parameters; "
@@ -68,7 +62,7 @@ def train(options: TrainConfig, saved: Checkpoint | None, folder: Path | None, s
     )
     where = Path(options.save_dir), run_name(options)
     opening = partial(runs.open_run, options, here, *where, folder=folder, saved=saved, about=about)
-    trainer = training.make_trainer(
+    trainer = recipe.make_trainer(
         network,
         options,
         *(stream, plan, here, opening, util.describe(hyper, config.to_dict(options), options.stage)),

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common import UserError, config, runtime
-from SRFlow.src.model_utils.use_options import ConvertConfig
+from SRFlow.src.model_utils.options import ConvertConfig
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,10 +29,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     runtime.start(options.device_target)
 
     from common.atomic import make_writable
-    from SRFlow.src.model_utils import converting
+    from SRFlow.src.model_utils import util
 
     make_writable(Path(options.test_path).parent)
-    for line in converting.convert(options.train_path, options.test_path):
+    for line in util.convert(options.train_path, options.test_path):
         print(line)  # noqa: T201
     return 0
 

@@ -34,8 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     network = WDSR(hyper, options.seed)
     if options.ckpt_path and not run.saved:
         utils.load_weights(network, options.ckpt_path, options)
-    work, ways = recipe.step_work(network, options), "--model wdsr_b_small"
-    need = memory.checked("WDSR", work, here, options.batch_size, ways, options.no_memory_check)
+    need = memory.checked("WDSR", recipe.step_work(network, options), here, options, "--model wdsr_b_small")
     loss = L1Loss(mixed_precision(network, options.amp_level, here.device, options.amp_dtype))
     plan = recipe.plan(options)
     about = (

@@ -161,19 +161,11 @@ class TrainConfig(NetworkOptions, TrainOptions):
     )
 
     def lr_patch(self) -> int:
-        """Side of the LR patch.
-
-        Raises:
-            UserError: the HR patch cannot be made smaller by the scale, or the LR patch not for the attention.
-        """
+        """Return the side of the LR patch, which the attention compares with itself at a smaller size."""
         hyper = self.hyper()
-        multiple = hyper.scale * hyper.attention_scale
-        if self.patch_size % multiple:
-            raise UserError(
-                f"--patch_size {self.patch_size} (HR pixels) must be a multiple of {multiple} at x{hyper.scale}: the "
-                f"attention compares the LR patch with itself made {hyper.attention_scale} times smaller"
-            )
-        return self.patch_size // hyper.scale or LR_PATCH
+        smaller = hyper.attention_scale
+        why = f" at x{hyper.scale}: the attention compares the LR patch with itself made {smaller} times smaller"
+        return self.lr_side(hyper.scale, hyper.scale * smaller, why) or LR_PATCH
 
 
 @configuration

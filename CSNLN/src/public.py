@@ -7,6 +7,8 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
+from common.checkpoint import convolution
+
 FIRST_SLOPE = 0.25  # of the PReLUs
 RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K, in [0, 1]
 
@@ -59,21 +61,17 @@ class ResBlock(nn.Cell):
 
 
 def conv(
-    in_channels: int, out_channels: int, kernel: int, rng: np.random.Generator, stride: int = 1, padding: int = -1
+    in_channels: int,
+    out_channels: int,
+    kernel: int,
+    rng: np.random.Generator,
+    stride: int = 1,
+    padding: int | None = None,
 ) -> nn.Conv2d:
-    """Convolution; `padding` zeros at each side, -1 for what leaves the size as it is."""
+    """Convolution; see `common.checkpoint.convolution` for stride and padding."""
     bound = 1 / math.sqrt(in_channels * kernel**2)
-    return nn.Conv2d(
-        in_channels,
-        out_channels,
-        kernel,
-        stride,
-        pad_mode="pad",
-        padding=kernel // 2 if padding < 0 else padding,
-        has_bias=True,
-        weight_init=uniform((out_channels, in_channels, kernel, kernel), bound, rng),
-        bias_init=uniform((out_channels,), bound, rng),
-    )
+    filters = rng.uniform(-bound, bound, (out_channels, in_channels, kernel, kernel))
+    return convolution(filters, rng.uniform(-bound, bound, out_channels), stride, padding)
 
 
 def conv_prelu(in_channels: int, out_channels: int, kernel: int, rng: np.random.Generator) -> nn.SequentialCell:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from mindspore import Tensor, nn, ops
 
+from common.checkpoint import convolution
 from common.export import Engine, Graph, Port, make_engine
 
 from .network.Invnet import COLORS, HAAR, ConvDownsampling, InvBlockExp, InvRescaleNet
@@ -179,19 +180,3 @@ def levels_of(network: InvRescaleNet) -> list[tuple[nn.Cell, list[InvBlockExp]]]
         else:
             levels.append((operation, []))
     return levels
-
-
-def convolution(filters: np.ndarray, bias: np.ndarray | None = None, stride: int = 1) -> nn.Conv2d:
-    """Convolution with these filters (out, in, k, k); with stride 1 and `same` zero padding, or side by side."""
-    out_channels, in_channels, side, _ = filters.shape
-    return nn.Conv2d(
-        in_channels,
-        out_channels,
-        side,
-        stride,
-        pad_mode="pad",
-        padding=side // 2 if stride == 1 else 0,
-        has_bias=bias is not None,
-        weight_init=Tensor(np.ascontiguousarray(filters)),
-        bias_init=None if bias is None else Tensor(bias),
-    )

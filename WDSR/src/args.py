@@ -131,15 +131,8 @@ class TrainConfig(NetworkOptions, TrainOptions):
     )
 
     def lr_patch(self) -> int:
-        """Side of the LR patch.
-
-        Raises:
-            UserError: the HR patch is not a multiple of the scale.
-        """
-        scale = self.chosen_scale()
-        if self.patch_size % scale or self.patch_size < 0:
-            raise UserError(f"--patch_size {self.patch_size} (HR pixels) must be a multiple of the scale, {scale}")
-        return self.patch_size // scale or 48
+        """Return the side of the LR patch."""
+        return self.lr_side(self.chosen_scale()) or 48
 
 
 @configuration

@@ -3,6 +3,7 @@
 import numpy as np
 from mindspore import Tensor, nn, ops
 
+from common.checkpoint import convolution
 from common.export import Port
 
 from .common import BlockA, BlockB, WeightNormConv2d, residual
@@ -60,7 +61,7 @@ class InferenceBlock(nn.Cell):
             filters[1] = np.pad(weight, ((0, missing), (0, 0), (0, 0), (0, 0))), np.pad(bias, (0, missing))
             filters[2] = np.pad(last_weight, ((0, 0), (0, missing), (0, 0), (0, 0))), last_bias
         filters[-1] = tuple(array * np.float32(block.res_scale) for array in filters[-1])
-        wide, *others = (plain_convolution(*pair) for pair in filters)
+        wide, *others = (convolution(*pair) for pair in filters)
         self.body = nn.SequentialCell(wide, nn.ReLU(), *others)
 
     def construct(self, x: Tensor) -> Tensor:
@@ -72,25 +73,10 @@ def folded_filters(layer: WeightNormConv2d) -> tuple[np.ndarray, np.ndarray]:
     return layer.effective_weight().asnumpy(), layer.bias.asnumpy()
 
 
-def plain_convolution(weight: np.ndarray, bias: np.ndarray) -> nn.Conv2d:
-    """The convolution with these filters and `same` zero padding."""
-    out_channels, in_channels, side, _ = weight.shape
-    return nn.Conv2d(
-        in_channels,
-        out_channels,
-        side,
-        pad_mode="pad",
-        padding=side // 2,
-        has_bias=True,
-        weight_init=Tensor(np.ascontiguousarray(weight)),
-        bias_init=Tensor(np.ascontiguousarray(bias)),
-    )
-
-
 def fold(layer: WeightNormConv2d, order: np.ndarray | slice = slice(None)) -> nn.Conv2d:
     """A plain convolution with the effective filters of `layer`, its outputs put in `order`."""
     weight, bias = folded_filters(layer)
-    return plain_convolution(weight[order], bias[order])
+    return convolution(weight[order], bias[order])
 
 
 def depth_to_space_order(colors: int, scale: int) -> np.ndarray:

@@ -7,11 +7,10 @@ from mindspore import ParameterTuple, Tensor
 
 from common.export import make_engine
 from common.training import Adam, GradientStep
-from SRFlow.src.model.folding import fold, is_read
 from SRFlow.src.model.SRFlow import NegativeLogLikelihood
 from SRFlow.src.model.SRFlowNet import PRESETS, SRFlowNet, count_parameters, draw_latents
-from SRFlow.src.model_utils.sampling import TOLERANCE, graph_of
-from SRFlow.src.model_utils.training import level_of, read_parameters
+from SRFlow.src.model_utils.graphs import TOLERANCE, fold, graph_of, is_read
+from SRFlow.src.model_utils.recipe import level_of, read_parameters
 
 HYPER = PRESETS["SRFlow_DF2K_4X"]
 INFER_SIDE, TRAIN_SIDE, TRAIN_BATCH = 40, 40, 2  # LR pixels

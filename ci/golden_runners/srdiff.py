@@ -14,7 +14,7 @@ from SRDiff.src.model.schedule import make_schedule
 from SRDiff.src.model.srdiff import PRESETS, Hyper, SRDiffNet
 from SRDiff.src.model_utils.official import CONSTANTS, network_weights
 from SRDiff.src.model_utils.options import TrainConfig
-from SRDiff.src.model_utils.training import plan
+from SRDiff.src.model_utils.recipe import plan
 
 from .core import Golden
 from .folder import Inventory

@@ -251,12 +251,12 @@ def make_workspace(folder: Path) -> Path:
 def write_latents(path: Path, seed: int, hyper: object, saved: Checkpoint) -> None:
     """Write what SRFlow's infer.py encode might have written for an image of 32x32."""
     from SRFlow.src.model.SRFlowNet import draw_latents
-    from SRFlow.src.model_utils.latent_file import Latents, write
-    from SRFlow.src.model_utils.trained import digest_of
+    from SRFlow.src.model_utils.pictures import Latents
+    from SRFlow.src.model_utils.util import digest_of
 
     rng = np.random.default_rng(seed)
     lr = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    write(path, Latents(draw_latents(hyper, (1, 8, 8), 1.0, rng), lr, 32, 32, digest_of(hyper, saved)))
+    write_latents(path, Latents(draw_latents(hyper, (1, 8, 8), 1.0, rng), lr, 32, 32, digest_of(hyper, saved)))
 
 
 class Run:

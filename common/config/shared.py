@@ -129,6 +129,18 @@ class TrainOptions:
         """Return what run folders are called, but for the time; of a class that also has a model's NetworkOptions."""
         return self.name or f"{self.model.lower()}_x{self.hyper().scale}"
 
+    def lr_side(self, scale: int, multiple: int = 0, why: str = "") -> int:
+        """Return the side of the LR patch.
+
+        Args:
+            multiple: what the side of the HR patch must be a multiple of; 0: the scale.
+            why: follows the number in the error.
+        """
+        if self.patch_size < 0 or self.patch_size % (multiple or scale):
+            what = f"{multiple}{why}" if multiple else f"the scale, {scale}"
+            raise UserError(f"--patch_size {self.patch_size} (HR pixels) must be a multiple of {what}")
+        return self.patch_size // scale
+
 
 @configuration
 class StepOptions(TrainOptions):
@@ -161,6 +173,15 @@ class StepOptions(TrainOptions):
         5000, "steps between two numbered checkpoints; last.ckpt and best.ckpt come besides; 0: none", at_least=0
     )
     device_num: int = option(0, "number of workers there must be; 0: any", at_least=0)
+
+    def check_workers(self, count: int, script: str) -> None:
+        """Refuse a number of workers other than `device_num`.
+
+        Raises:
+            UserError: there are `count`; the script starts several.
+        """
+        if self.device_num not in (0, count):
+            raise UserError(f"--device_num {self.device_num}, but there are {count} worker(s): {script} starts several")
 
 
 # ---------------------------------------------------------------------------------------------------- trained networks

@@ -14,7 +14,7 @@ from common.config import typed
 from common.data import div2k
 from common.data.batches import PictureSet, middle_crop
 from common.images import NoSuchSetError, Pair, PairedPictures, folder_like, pairs_of, read_pair, told_apart
-from common.mindrecord import PatchRecords, open_patches
+from common.mindrecord import PatchRecords, open_patches, set_exists
 
 log = logging.getLogger(__name__)
 RECORDS = ".mindrecord"
@@ -227,7 +227,7 @@ def validation_folders(options: LookOptions, beside: Callable[[str], str]) -> tu
         UserError: a path is not there; one of HR in a file is done without, with a warning.
     """
     path, lr_path = options.val_GT_path, options.val_LQ_path
-    if path and not Path(path).exists():
+    if path and not set_exists(path):
         if typed(options, "val_GT_path"):
             raise UserError(f"--val_GT_path is not there: {path} (--val_GT_path '' does without)")
         log.warning("val_GT_path is not there: %s", path)

@@ -181,6 +181,22 @@ def convolution(cell: nn.Conv2d, x: Symbol) -> Symbol:
     return x.graph.node("Conv", filtered(cell, x), shape, strides=list(cell.stride), pads=pads, group=cell.group)
 
 
+def conv2d(
+    x: Symbol, weight: Tensor, bias: Tensor | None = None, *, pad_mode: str, padding: int, groups: int = 1
+) -> Symbol:
+    if pad_mode != "pad":
+        raise ValueError(f"ops.conv2d has the pad_mode {pad_mode!r}, expected 'pad'")
+    filters = [x, *(x.graph.symbol(part) for part in (weight, bias) if part is not None)]
+    sides = zip(x.shape[2:], weight.shape[2:], strict=True)
+    shape = [x.shape[0], len(weight), *(n + 2 * padding + 1 - kernel for n, kernel in sides)]
+    return x.graph.node("Conv", filters, shape, pads=[padding] * 4, group=groups)
+
+
+def avg_pool2d(x: Symbol, kernel_size: int, stride: int) -> Symbol:
+    shape = [*x.shape[:2], *((n - kernel_size) // stride + 1 for n in x.shape[2:])]
+    return x.graph.node("AveragePool", [x], shape, kernel_shape=[kernel_size] * 2, strides=[stride] * 2)
+
+
 def dense(cell: nn.Dense, x: Symbol) -> Symbol:
     return x.graph.node("Gemm", filtered(cell, x), (x.shape[0], cell.out_channels), transB=1)
 
@@ -224,7 +240,7 @@ CELLS = {
 }
 PRIMITIVES = {"DepthToSpace": depth_to_space, "Identity": lambda _, x: x}
 FUNCTIONS = {name: elementwise(name.capitalize()) for name in ("exp", "log", "tanh", "sin", "cos", "relu")}
-FUNCTIONS |= {"concat": concat, "chunk": chunk, "clamp": clamp}
+FUNCTIONS |= {"avg_pool2d": avg_pool2d, "concat": concat, "conv2d": conv2d, "chunk": chunk, "clamp": clamp}
 FUNCTIONS |= {"minimum": lambda a, b: a.graph.broadcast("Min", a, b)}
 
 

@@ -15,7 +15,7 @@ or without this package, shuffled unless told otherwise (a sharded set by its fi
     MindDataset("X.mindrecord", ["HR", "LR", "name"]).map(vision.Decode(), "HR").map(vision.Decode(), "LR")
 """
 
-from common.mindrecord.manifest import Manifest, manifest_path, read_manifest
+from common.mindrecord.manifest import Manifest, manifest_path, read_manifest, set_exists
 from common.mindrecord.pack import PackOptions, pack
 from common.mindrecord.read import PatchRecords, open_patches, unpack, verify
 
@@ -27,6 +27,7 @@ __all__ = [
     "open_patches",
     "pack",
     "read_manifest",
+    "set_exists",
     "unpack",
     "verify",
 ]

@@ -46,6 +46,11 @@ def manifest_path(output: Path) -> Path:
     return output.with_name(f"{output.name}.json")
 
 
+def set_exists(output: str | Path) -> bool:
+    """Whether there is a file of this name, or the manifest of a sharded set, which has none."""
+    return Path(output).exists() or manifest_path(Path(output)).exists()
+
+
 def aside_path(output: Path) -> Path:
     """Return the hidden folder in which a set is written before it is moved into place."""
     return output.with_name(f".{output.name}.packing")

@@ -11,7 +11,7 @@ import numpy as np
 
 from common import UserError
 from common.images import write_picture
-from common.mindrecord.manifest import Manifest, check_set, file_names, manifest_path
+from common.mindrecord.manifest import Manifest, check_set, file_names, set_exists
 from common.mindrecord.pack import hash_record, mindspore_reason
 from common.runtime import progress
 
@@ -78,7 +78,7 @@ class PatchRecords:
 
 def open_patches(path: str | Path, scale: int, patch: int = 0) -> PatchRecords:
     """Open a set to train on or to evaluate with, from which HR patches of side `patch` will be cut (0: none)."""
-    if not Path(path).exists() and not manifest_path(Path(path)).exists():  # a sharded set has no file of its own name
+    if not set_exists(path):
         raise UserError(f"{path} is not there: python -m common.mindrecord makes such sets")
     records = PatchRecords(path)
     if records.scale != scale:

@@ -194,6 +194,9 @@ class Trainer:
         stream: the batches of this worker.
         open_folder: makes the run's folder, or takes up that of a resumed run, once the run is accepted.
         meta: what the checkpoint says of itself: model, scale, hyper, config.
+        optimizer: default: Adam over the trainable parameters.
+        step: (control, *batch) -> (values, gradients, norm, stop) as `GradientStep`, with the gradients in the order of
+            the optimizer's parameters; default: `GradientStep` of the loss by the trainable parameters.
         part_names: names of the parts.
         validate: called by the main worker alone; None for no validation.
         checkpoint_folder: where the checkpoints are to stand; None takes ckpt/ in the run's folder.
@@ -210,6 +213,7 @@ class Trainer:
         meta: Mapping[str, Any],
         *,
         optimizer: Adam | None = None,
+        step: Callable[..., tuple] | None = None,
         part_names: tuple[str, ...] = (),
         validate: Validation | None = None,
         checkpoint_folder: Path | None = None,
@@ -220,7 +224,7 @@ class Trainer:
         parameters = ms.ParameterTuple(network.trainable_params())
         self.optimizer = optimizer or Adam(parameters)
         self.average = MovingAverage(parameters, plan.ema_decay)
-        self.gradient_step = GradientStep(loss, parameters, plan.gradient_clip, here.world_size)
+        self.gradient_step = step or GradientStep(loss, parameters, plan.gradient_clip, here.world_size)
         self.stop, self.stopping, self.step = StopRequest(), False, 0
         self.damage: UserError | None = None  # why there is no batch after this one
         self.best: dict[str, Any] | None = None

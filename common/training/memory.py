@@ -11,6 +11,7 @@ from typing import NamedTuple
 import mindspore as ms
 
 from common import UserError
+from common.config import TrainOptions
 from common.runtime import Runtime, duration
 
 # Measured with MindSpore 2.10 on two cores: peaks and first steps of small networks, and of those in the README.
@@ -48,24 +49,23 @@ def of_convolutions(
     return Work(sum(area(name) * uses(name) * values for name, values in wide.items()), sum(map(uses, shapes)))
 
 
-def checked(model: str, work: Work, here: Runtime, batch_size: int, ways: str, force: bool) -> str:
+def checked(model: str, work: Work, here: Runtime, options: TrainOptions, ways: str) -> str:
     """Return what a step is estimated to take, for the log; "" on other devices than CPU.
 
     Args:
-        batch_size: what the work is for.
+        options: a TrainConfig, of whose batch the work is; with `no_memory_check` a step that does not fit is tried.
         ways: what to type besides for a smaller step, as "--model wdsr_b_small".
-        force: try a step that does not fit all the same.
 
     Raises:
         UserError: it does not fit into the free memory.
     """
     if here.device != "CPU":
         return ""
-    fixed = PROCESS + TENSOR * work.tensors
+    batch_size, fixed = options.batch_size, PROCESS + TENSOR * work.tensors
     sample = 4 * (COPIES[model] * work.columns + TABLES * work.tables) / batch_size
     workers = here.world_size if "NODE_RANK" not in os.environ else 1  # on this machine
     need, room = fixed + sample * batch_size, free() / workers
-    if need > room and not force:
+    if need > room and not options.no_memory_check:
         fits = int((room - fixed) / sample)
         smaller = f"--batch_size {fits} (not {batch_size})" if fits > 0 else "a smaller --patch_size"
         raise UserError(

@@ -5,6 +5,8 @@ import math
 import numpy as np
 from mindspore import Tensor, nn, ops
 
+from common.checkpoint import convolution
+
 SLOPE = 0.2  # of the leaky ReLU
 INIT_SCALE = 0.1
 
@@ -34,8 +36,10 @@ class DenseBlock(nn.Cell):
         self.growth = growth
         widths = [in_channels + i * growth for i in range(5)]
         for number, width in enumerate(widths[:4], 1):
-            setattr(self, f"conv{number}", conv3x3(initial_filters((growth, width, 3, 3), rng, init)))
-        self.conv5 = conv3x3(np.zeros((out_channels, widths[4], 3, 3), np.float32))
+            setattr(
+                self, f"conv{number}", convolution(initial_filters((growth, width, 3, 3), rng, init), np.zeros(growth))
+            )
+        self.conv5 = convolution(np.zeros((out_channels, widths[4], 3, 3)), np.zeros(out_channels))
 
     def construct(self, x: Tensor) -> Tensor:
         layers = (self.conv1, self.conv2, self.conv3, self.conv4, self.conv5)
@@ -66,18 +70,3 @@ def initial_filters(shape: tuple[int, int, int, int], rng: np.random.Generator, 
     area = math.prod(sides)
     fan = in_channels * area if init == "kaiming" else (in_channels + out_channels) * area
     return (INIT_SCALE * math.sqrt(2 / fan) * rng.standard_normal(shape)).astype(np.float32)
-
-
-def conv3x3(filters: np.ndarray) -> nn.Conv2d:
-    """A 3x3 convolution with `same` zero padding that begins with these filters and no bias."""
-    out_channels, in_channels, side, _ = filters.shape
-    return nn.Conv2d(
-        in_channels,
-        out_channels,
-        side,
-        pad_mode="pad",
-        padding=side // 2,
-        has_bias=True,
-        weight_init=Tensor(filters),
-        bias_init="zeros",
-    )

@@ -130,14 +130,8 @@ class TrainConfig(NetworkOptions, StepOptions):
     save_dir: str = "runs/IRN"
 
     def lr_patch(self, scale: int) -> int:
-        """Side of the LR patch.
-
-        Raises:
-            UserError: the HR patch is not a multiple of the scale.
-        """
-        if self.patch_size % scale:
-            raise UserError(f"--patch_size {self.patch_size} (HR pixels) must be a multiple of the scale, {scale}")
-        return self.patch_size // scale
+        """Return the side of the LR patch."""
+        return self.lr_side(scale)
 
 
 @configuration

@@ -18,16 +18,20 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Sequence
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 from common import UserError, config
 from common.atomic import replacing
 from common.config import option
-from common.images import SUFFIXES, pairs_of, size_of
-from common.runtime import run_main, start_log
-from SRDiff.src.dataset.crops import Job, remove_remains, run
+from common.images import SUFFIXES, Pair, pairs_of, read_pair, size_of, write_picture
+from common.runtime import progress, run_main, start_log
 
 log = logging.getLogger(__name__)
 SETTINGS = ".div2k_preprocess.json"  # in the output folder: what the files there were made of
@@ -42,6 +46,7 @@ HR_FOLDERS = {  # of each data set and split, as its archive unpacks, seen from 
     "urban100": {"val": ("Urban100/HR", "Urban100", "HR", ".")},
     "bsd100": {"val": ("BSD100/HR", "B100/HR", "BSDS100/HR", "BSD100", "B100", "BSDS100", "HR", ".")},
 }
+PNG_END = b"IEND\xaeB`\x82"  # closes every whole PNG file
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,41 @@ class PreprocessOptions:
     num_workers: int = option(
         0, "processes that work at the same time; 0: one for each core", aliases=("num-workers",), at_least=0
     )
+
+
+class Job(NamedTuple):
+    """One picture to cut.
+
+    Attributes:
+        pair: its files.
+        size: (height, width) of HR, cut to a multiple of the scale.
+        folder: for X1/ and X4/.
+        first: number of its first crop.
+        crop: side of the HR crops; 0 keeps it whole.
+    """
+
+    pair: Pair
+    size: tuple[int, int]
+    folder: Path
+    first: int
+    scale: int
+    crop: int
+
+    def crops(self) -> Iterator[tuple[int, int, int]]:
+        """(number, top, left) of each HR crop, row by row."""
+        tops, lefts = (starts(length, self.crop) for length in self.size)
+        places = ((top, left) for top in tops for left in lefts)
+        yield from ((number, *place) for number, place in enumerate(places, self.first))
+
+    def crop_shape(self) -> tuple[int, int]:
+        """(height, width) of its HR crops."""
+        height, width = (min(length, self.crop or length) for length in self.size)
+        return height, width
+
+    def files(self, number: int) -> tuple[Path, Path]:
+        """Where the HR and LR crop go."""
+        hr, lr = (self.folder / f"X{factor}" / f"image_{number:04d}.png" for factor in (1, self.scale))
+        return hr, lr
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -78,11 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def source_folders(options: PreprocessOptions) -> dict[str, Path]:
-    """The folder of HR pictures of each split that is there.
-
-    Raises:
-        UserError: none is.
-    """
+    """The folder of HR pictures of each split that is there."""
     root, found = Path(options.root), {}
     if not root.is_dir():
         raise UserError(f"--root is not a folder: {root}")
@@ -105,11 +141,7 @@ def has_pictures(folder: Path) -> bool:
 
 
 def plan(options: PreprocessOptions, folder: Path, split: str) -> list[Job]:
-    """What is to be done for each picture; the headers tell how many crops there are.
-
-    Raises:
-        UserError: no picture, or one without its LR picture, or smaller than the scale.
-    """
+    """What is to be done for each picture; the headers tell how many crops there are."""
     jobs, first = [], 0
     for pair in pairs_of(folder, None, options.scale):
         size = size_of(pair.hr)
@@ -123,11 +155,7 @@ def plan(options: PreprocessOptions, folder: Path, split: str) -> list[Job]:
 
 
 def keep_settings(output: Path, options: PreprocessOptions, splits: dict[str, list[Job]]) -> None:
-    """Write down what the output is made of, or see that it was begun in the same way.
-
-    Raises:
-        UserError: it was not, or it holds another program's pictures.
-    """
+    """Write down what the output is made of, or see that it was begun in the same way."""
     settings = {"dataset": options.dataset, "scale": options.scale, "crop_size": options.crop_size}
     for split, jobs in splits.items():
         sources = "".join(f"{job.pair.name} {job.size} {job.pair.lr is None}\n" for job in jobs)
@@ -147,6 +175,76 @@ def keep_settings(output: Path, options: PreprocessOptions, splits: dict[str, li
             temporary.write_text(json.dumps(found | settings, indent=1), encoding="utf-8")
     except (OSError, ValueError) as error:
         raise UserError(f"cannot write {file}: {getattr(error, 'strerror', None) or error}") from None
+
+
+# ------------------------------------------------------------------------------------------- several pictures at a time
+
+
+def starts(length: int, crop: int) -> list[int]:
+    """Where the crops of one axis begin: side by side, the last one moved inwards; one for 0 or what is shorter."""
+    if not 0 < crop < length:
+        return [0]
+    return [*range(0, length - crop, crop), length - crop]
+
+
+def remove_remains(folder: Path) -> None:
+    """Remove the unfinished files of a run that was killed."""
+    for path in folder.glob("X*/.image_*.tmp.png"):
+        path.unlink(missing_ok=True)
+
+
+def run(jobs: Sequence[Job], title: str, workers: int) -> int:
+    """Do the jobs in several processes; returns the number of files written."""
+    pool = ProcessPoolExecutor(min(workers, len(jobs)), get_context("spawn"), initializer=ignore_interrupts)
+    written = 0
+    try:
+        with progress(len(jobs), title, "picture") as bar:
+            futures = [pool.submit(cut, job) for job in jobs]
+            for done, future in enumerate(as_completed(futures), 1):
+                written += future.result()
+                bar.update(1)
+                if done * 10 // len(jobs) > (done - 1) * 10 // len(jobs):  # ten lines, where there is no bar
+                    log.info("%s: %d of %d pictures", title, done, len(jobs), extra={"bar": True})
+    except BrokenProcessPool:
+        raise UserError("a process was killed, perhaps for want of memory: try fewer --num_workers") from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return written
+
+
+def ignore_interrupts() -> None:
+    """Ctrl-C is the first process's affair; the others finish the picture that they are at."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def cut(job: Job) -> int:
+    """Write the files of one picture that are not there yet; returns their number."""
+    height, width = job.crop_shape()
+    shapes = (height, width), (height // job.scale, width // job.scale)
+    missing = [
+        (path, factor, top, left, shape)
+        for number, top, left in job.crops()
+        for path, factor, shape in zip(job.files(number), (1, job.scale), shapes, strict=True)
+        if not is_whole(path, shape)
+    ]
+    if missing:
+        pictures = dict(zip((1, job.scale), read_pair(job.pair, job.scale), strict=True))
+        for path, factor, top, left, shape in missing:
+            top, left = top // factor, left // factor
+            write_picture(path, pictures[factor][top : top + shape[0], left : left + shape[1]])
+    return len(missing)
+
+
+def is_whole(path: Path, shape: tuple[int, int]) -> bool:
+    """Whether a PNG file of this (height, width) is there, to its end."""
+    try:
+        if not path.exists() or size_of(path) != shape:
+            return False
+    except UserError:
+        return False
+    with path.open("rb") as file:
+        file.seek(-len(PNG_END), os.SEEK_END)
+        return file.read() == PNG_END
 
 
 if __name__ == "__main__":

@@ -1,19 +1,122 @@
-"""Training samples: an HR patch, its LR patch, and for the noise predictor a step of the chain and its noise."""
+"""The data sets (the tree of div2k_preprocess.py, DIV2K's own, any folder), and the patches that are cut from them.
+
+A training sample is an HR patch, its LR patch, and for the noise predictor a step of the chain and its noise.
+"""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
-from common.data import BatchStream, random_patch, training_pictures
-from common.images import Pair
+from common import UserError
+from common.data import BatchStream, Patch, lr_folder, random_patch, training_pictures
+from common.data import sets as picture_sets
+from common.images import Pair, folder_like, imresize, pairs_of, to_float
 from common.runtime import Runtime
 
 from ..model.srdiff import Hyper
 from ..model_utils.options import TrainConfig
-from .folders import find_pictures
-from .pictures import enlarged, to_network
 
+OF_SPLIT = {"train": ("train/X1", "DIV2K_train_HR", "Flickr2K_HR"), "test": ("val/X1", "DIV2K_valid_HR")}
+OF_ANY = ("X1", "HR")
 Sample = tuple[np.ndarray, ...]
+
+
+def find_hr_folders(path: str, split: str) -> list[Path]:
+    """The folders of HR pictures that `path` means, one or several with commas between them.
+
+    Each may hold the folders of a data set, or data sets that hold them: train/X1 or val/X1 (what div2k_preprocess.py
+    makes), DIV2K_train_HR, DIV2K_valid_HR, Flickr2K_HR. If it does not, its X1/ or HR/ is taken, or its own pictures.
+
+    Args:
+        split: "train" or "test".
+    """
+    return [folder for word in path.split(",") if word for folder in _hr_folders(Path(word), split)]
+
+
+def _hr_folders(root: Path, split: str) -> list[Path]:
+    if not root.exists():
+        raise UserError(f"--dataset_GT_path is not there: {root} (folder of HR pictures, or .mindrecord)")
+    if found := named_folders(root, split):
+        return found
+    if others := [] if folder_like(root, "HR") else named_folders(root, "test" if split == "train" else "train"):
+        raise UserError(f"{root} has none of {', '.join(OF_SPLIT[split])}; it has {others[0].relative_to(root)}")
+    return [found for name in OF_ANY if (found := folder_like(root, name))][:1] or [root]
+
+
+def named_folders(root: Path, split: str) -> list[Path]:
+    """The folders of this split in a data set, or in the data sets of a folder."""
+    if not root.is_dir():
+        return []
+    sets = [root, *sorted(child for child in root.iterdir() if child.is_dir() and not child.name.startswith("."))]
+    return [one / name for one in sets for name in OF_SPLIT[split] if (one / name).is_dir()]
+
+
+def find_pictures(hr_path: str, lr_path: str, scale: int, split: str) -> list[Pair]:
+    """The pictures of a data set, in sub-folders as well; `lr` is None where the LR picture is to be made.
+
+    Args:
+        lr_path: LR pictures, instead of those that lie beside HR; "" for none.
+    """
+    folders = find_hr_folders(hr_path, split)
+    beside = lr_folder(lr_path)
+    if beside and len(folders) > 1:
+        raise UserError(f"--dataset_LQ_path is one folder, but HR is in {', '.join(map(str, folders))}")
+    return [pair for folder in folders for pair in pairs_of(folder, beside, scale)]
+
+
+def what_belongs_to(training: str) -> str:
+    """The validation pictures in or beside training pictures (val/X1, DIV2K_valid_HR); "" for none."""
+    for path in map(Path, training.split(",")):
+        beside = [path.parent / name for name in OF_SPLIT["test"] if (path.parent / name).is_dir()]
+        if found := named_folders(path, "test") + beside:
+            return str(found[0])
+    return ""
+
+
+# -------------------------------------------------------------------------------------------- the range of the networks
+
+
+def to_network(image: np.ndarray) -> np.ndarray:
+    """A picture as the networks take it: HR for the loss, LR for the encoder.
+
+    Args:
+        image: (H, W, 3), uint8, uint16, or float in [0, 1].
+
+    Returns:
+        (3, H, W) float32 in [-1, 1]; black is -1, white is 1.
+    """
+    return to_chw((image if image.dtype.kind == "f" else to_float(image)) * 2 - 1)
+
+
+def enlarged(lr_image: np.ndarray, scale: int) -> np.ndarray:
+    """The LR picture enlarged by MATLAB's bicubic, which the residual is taken from and added to.
+
+    The authors divide its 8-bit values by 256, where HR and the encoder's LR picture are divided by 255, and their
+    released weights know it that way. So white comes out at 2 * 255/256 - 1, not at 1. The sums are made in float64 and
+    rounded once.
+
+    Args:
+        lr_image: (h, w, 3), uint8, uint16, or float in [0, 1].
+
+    Returns:
+        (3, scale * h, scale * w) float32, about -1 ... 1: bicubic overshoots at edges, and nothing is clipped.
+    """
+    white = 1 if lr_image.dtype.kind == "f" else np.iinfo(lr_image.dtype).max
+    return to_chw((imresize(lr_image.astype(np.float64) / (white * 256 / 255), scale) - 0.5) / 0.5)
+
+
+def from_network(image: np.ndarray) -> np.ndarray:
+    """(3, H, W) in [-1, 1] -> (H, W, 3) float32, about 0 ... 1; nothing is clipped."""
+    return np.ascontiguousarray((image.transpose(1, 2, 0) + 1) / 2, np.float32)
+
+
+def to_chw(image: np.ndarray) -> np.ndarray:
+    """(H, W, 3) -> (3, H, W) float32."""
+    return np.ascontiguousarray(image.transpose(2, 0, 1), np.float32)
+
+
+# -------------------------------------------------------------------------------------------------------------- samples
 
 
 class PatchMaker:
@@ -47,11 +150,7 @@ def collate(samples: Sequence[Sample]) -> Sample:
 
 
 def training_stream(options: TrainConfig, hyper: Hyper, here: Runtime) -> BatchStream:
-    """The batches of this worker, for the stage that is trained.
-
-    Raises:
-        UserError: no pictures, or none that is as large as the patch.
-    """
+    """The batches of this worker, for the stage that is trained."""
     lr_patch = options.lr_patch(hyper)
 
     def pairs() -> list[Pair]:
@@ -61,3 +160,9 @@ def training_stream(options: TrainConfig, hyper: Hyper, here: Runtime) -> BatchS
     timesteps = hyper.timesteps if options.stage == "diffusion" else 0
     samples = PatchMaker(hyper.scale, lr_patch, mirror=options.use_flip, turn=options.use_rot, timesteps=timesteps)
     return BatchStream(pictures, samples, collate, options.batch_size, options.seed, here.rank, here.world_size)
+
+
+def patches_to_look_at(options: TrainConfig, hyper: Hyper) -> list[Patch]:
+    """(hr, lr) uint8 HWC, see `common.data.patches_to_look_at`."""
+    side = options.lr_patch(hyper)
+    return picture_sets.patches_to_look_at(options, find_pictures, what_belongs_to, hyper.scale, side)

@@ -6,6 +6,8 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
+from common.checkpoint import convolution
+
 LARGEST_EXPONENT = 20.0  # above it Mish is the identity to float32's last bit, and e^2x is far from overflowing
 
 
@@ -40,17 +42,8 @@ def conv(
 ) -> nn.Conv2d:
     """Convolution with zero padding."""
     bound = 1 / math.sqrt(in_channels * kernel**2)
-    return nn.Conv2d(
-        in_channels,
-        out_channels,
-        kernel,
-        stride,
-        pad_mode="pad",
-        padding=padding,
-        has_bias=True,
-        weight_init=uniform((out_channels, in_channels, kernel, kernel), bound, rng),
-        bias_init=uniform((out_channels,), bound, rng),
-    )
+    filters = rng.uniform(-bound, bound, (out_channels, in_channels, kernel, kernel))
+    return convolution(filters, rng.uniform(-bound, bound, out_channels), stride, padding)
 
 
 def conv_transpose(in_channels: int, out_channels: int, scale: int, rng: np.random.Generator) -> nn.Conv2dTranspose:

@@ -5,6 +5,7 @@ are; what the ways differ in is how they go from x_t and this guess to the next 
 """
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,6 +20,16 @@ Draw = Callable[[], np.ndarray]
 """Standard normal noise like x, a new one at each call."""
 
 SAMPLERS = ("ddpm", "ddim", "dpm")
+
+
+class Way(NamedTuple):
+    """How the chain is run, see `sample`; of a part of it, at most `steps`."""
+
+    sampler: str
+    steps: int
+
+    def __str__(self) -> str:
+        return f"{self.sampler} {self.steps}"
 
 
 def sample(
@@ -45,9 +56,6 @@ def sample(
 
     Returns:
         x_0, not clipped.
-
-    Raises:
-        UserError: an unknown sampler, or more steps than there are.
     """
     times = time_steps(len(schedule) if first is None else first + 1, steps)
     chain = schedule.respaced(times)
@@ -64,11 +72,7 @@ def sample(
 
 
 def time_steps(count: int, steps: int = 0) -> list[int]:
-    """`steps` of the steps 0 ... count - 1, evenly spaced, both ends among them; 0 takes all.
-
-    Raises:
-        UserError: more than there are.
-    """
+    """`steps` of the steps 0 ... count - 1, evenly spaced, both ends among them; 0 takes all."""
     if steps > count:
         raise UserError(f"the chain has {count} steps, not {steps}")
     if steps == 1:

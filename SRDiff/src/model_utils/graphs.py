@@ -7,12 +7,12 @@ compute the same: reflected borders by slices, and transposed convolutions by co
 import numpy as np
 from mindspore import Tensor, nn, ops
 
+from common.checkpoint import convolution
 from common.export import Graph, Port
 
 from ..model.srdiff import Hyper, SRDiffNet
 from ..model.unet import COLORS, Block, Downsample, Upsample
 
-GRAPHS = ("encoder", "predictor")
 CHECK_CELLS = ((3, 4), (5, 2))  # an export is compared at both; a cell is a square of `lr_multiple` LR pixels
 
 
@@ -43,16 +43,7 @@ class CornerConv(nn.Cell):
         # Result `a` of a corner takes tap `scale + a` from the pixel before it and tap `a` from the one behind.
         taps = filters.reshape(channels, outputs, 2, self.scale, 2, self.scale)[:, :, ::-1, :, ::-1]
         at_corners = taps.transpose(3, 5, 1, 0, 2, 4).reshape(self.scale**2 * outputs, channels, 2, 2)
-        self.corners = nn.Conv2d(
-            channels,
-            len(at_corners),
-            2,
-            pad_mode="pad",
-            padding=1,
-            has_bias=True,
-            weight_init=Tensor(np.ascontiguousarray(at_corners)),
-            bias_init=Tensor(np.tile(biases, self.scale**2)),
-        )
+        self.corners = convolution(at_corners, np.tile(biases, self.scale**2), padding=1)
         self.place = ops.DepthToSpace(self.scale)
 
     def construct(self, x: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
-"""What eval.py measures: samples, made in several ways, against HR and LR; how they differ, and how long they take."""
+"""What eval.py measures, and on which data sets: samples in several ways, against HR and LR, and their seconds."""
 
 import logging
+import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import numpy as np
 
 from common import UserError
 from common.atomic import replacing
+from common.data import Picture, named_sets, packed_set, stem_of
+from common.data import sets as picture_sets
 from common.evaluation import (
     EvaluationRun,
     Figure,
@@ -22,16 +25,59 @@ from common.evaluation import (
     ssim_figure,
     with_lpips,
 )
-from common.images import comparison_strip, imresize, write_picture
+from common.images import Pair, comparison_strip, imresize, write_picture
 from common.metrics import PROTOCOLS, Convention
+from common.mindrecord import PatchRecords
 
-from .data_sets import Picture
-from .sampling import Look, NoNumbersError, Sampler, Way
-from .use_options import EvalConfig
+from ..dataset.patches import find_pictures
+from ..model.sampling import Way
+from .options import EvalConfig
+from .pictures import Look, NoNumbersError, Sampler
 
 log = logging.getLogger(__name__)
 Samples = dict[Way, dict[int, np.ndarray]]  # of one picture, by their numbers from 1
 SECONDS, DIVERSITY = "seconds per sample", "diversity (std of 255)"
+
+
+def evaluation_sets(options: EvalConfig, scale: int) -> dict[str, Sequence[Pair] | PatchRecords]:
+    """What there is to measure: for the name of each set its pictures, or a packed set."""
+    path, lr_path = options.dataset_GT_path, options.dataset_LQ_path
+    if packed := packed_set(path, options.data_name, scale):
+        return packed
+    root = Path(path)
+    if not options.data_test:
+        return {stem_of(options.data_name or root.resolve()): find_pictures(path, lr_path, scale, "test")}
+    return {
+        name: find_pictures(str(place), lr_of_set, scale, "test")
+        for name, place, lr_of_set in named_sets(options.data_test, root, lr_path)
+    }
+
+
+def pictures_of(
+    title: str,
+    pairs: Sequence[Pair] | PatchRecords,
+    scale: int,
+    options: EvalConfig,
+    share: Callable[[Sequence], Sequence] = list,
+) -> Iterator[Picture]:
+    """The pictures of a set, or a worker's `share` of them, read one by one, and cut to `cut_to`."""
+    multiple = math.lcm(scale, options.cut_to)
+    pictures = picture_sets.pictures_of(title, pairs, scale, options.limit, share)
+    return (cut(picture, multiple) for picture in pictures)
+
+
+def cut(picture: Picture, multiple: int) -> Picture:
+    """Cut the sides of HR to multiples of a number, and those of LR alike; LR that was made of HR is made anew."""
+    name, hr, lr, made = picture
+    height, width = (side - side % multiple for side in hr.shape[:2])
+    if not height or not width:
+        raise UserError(
+            f"{name} is smaller than {multiple}x{multiple}, and pictures are cut to multiples of it (--cut_to)"
+        )
+    if (height, width) == hr.shape[:2]:
+        return picture
+    scale, hr = hr.shape[0] // lr.shape[0], hr[:height, :width]
+    return Picture(name, hr, imresize(hr, 1 / scale) if made else lr[: height // scale, : width // scale], made)
 
 
 def figures(options: EvalConfig, scale: int, ways: Sequence[Way]) -> list[Figure]:
@@ -76,9 +122,6 @@ def evaluate(
 
     Seconds are those of one sample's chain, and of the encoder, which looks at a picture once for all of them. A
     picture of which a way has no sample is left out of the table.
-
-    Raises:
-        UserError: a picture cannot be read, or is too small to be measured.
     """
     results = Results(Table(title, columns, {}, {}))
     for picture in pictures:
@@ -111,11 +154,7 @@ def evaluate(
 
 
 def whole(results: Results, run: EvaluationRun) -> Results:
-    """The results of all workers.
-
-    Raises:
-        UserError: no picture could be measured.
-    """
+    """The results of all workers."""
     table = run.whole(results.table, results.seen)
     deviations = {name: found for part in run.gather(results.deviations) for name, found in part.items()}
     lost = [line for part in run.gather(results.lost) for line in part]

@@ -12,31 +12,19 @@ MODEL = "SRDiff"
 
 
 def load_weights(network: SRDiffNet, path: str) -> None:
-    """Put the weights of a checkpoint, ours or the authors', into a network, see `trained.start_from`.
-
-    Raises:
-        UserError: no such file, not SRDiff's, or weights that do not fit.
-    """
+    """Put the weights of a checkpoint, ours or the authors', into a network, see `trained.start_from`."""
     saved = read(path)
     weights = official.network_weights(saved.weights, network.hyper, path)
     trained.start_from(network, Checkpoint(weights, saved.meta), path)
 
 
 def put_weights(network: SRDiffNet, saved: Checkpoint, source: str) -> None:
-    """Put what a file holds into the network that it describes.
-
-    Raises:
-        UserError: weights that do not fit, or a chain that is not the network's.
-    """
+    """Put what a file holds into the network that it describes."""
     load_into(network, official.network_weights(saved.weights, network.hyper, source), source=source)
 
 
 def load_encoder(network: SRDiffNet, path: str) -> None:
-    """Put the encoder's weights, of a file that holds it alone or in a whole network, into a network.
-
-    Raises:
-        UserError: no such file, not SRDiff's, or weights that do not fit.
-    """
+    """Put the encoder's weights, of a file that holds it alone or in a whole network, into a network."""
     weights = trained.read(path, MODEL, official.ROOTS).weights
     load_into(network.rrdb, official.encoder_weights(weights, path), source=path)
 
@@ -48,11 +36,7 @@ def hyper_of(saved: Checkpoint, source: str, options: TrainedOptions) -> Hyper:
 
 
 def read(path: str) -> Checkpoint:
-    """A file with a whole SRDiff in it.
-
-    Raises:
-        UserError: no such file, another model's, or the encoder alone.
-    """
+    """A file with a whole SRDiff in it."""
     saved = trained.read(path, MODEL, official.ROOTS)
     if saved.meta.get("stage", "diffusion") != "diffusion":
         raise UserError(

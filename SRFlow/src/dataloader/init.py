@@ -1,16 +1,64 @@
-"""Training samples: an HR patch, its LR patch, and the noise that the HR patch is dequantised with."""
+"""The data sets (a folder of pictures, DF2K, packed patches), and what training and validation take from them.
+
+A training sample is an HR patch, its LR patch, and the noise that the HR patch is dequantised with.
+"""
+
+from pathlib import Path
 
 import numpy as np
 
-from common.data import BatchStream, random_patch, stack_nchw, training_pictures
-from common.images import Pair, to_float
+from common import UserError
+from common.data import (
+    RECORDS,
+    BatchStream,
+    div2k,
+    hr_inside,
+    lr_folder,
+    random_patch,
+    stack_nchw,
+    to_nchw,
+    training_pictures,
+)
+from common.data import sets as picture_sets
+from common.images import Pair, pairs_of, to_float
+from common.mindrecord import set_exists
 from common.runtime import Runtime
 
 from ..model.SRFlowNet import Hyper
 from ..model_utils.options import TrainConfig
-from .pictures import find_pictures, require_packed
 
+FLICKR2K = ("Flickr2K/Flickr2K_HR", "Flickr2K_HR", "Flickr2K")
 Sample = tuple[np.ndarray, ...]
+
+
+def require_packed(path: str) -> None:
+    """Refuse a packed set that does not exist, and say how it is made."""
+    if path.endswith(RECORDS) and not set_exists(path):
+        raise UserError(
+            f"{path} is not there: python SRFlow/src/dataset/prepare.py --root FOLDER makes it of DIV2K and Flickr2K, "
+            "or type --dataset_GT_path with a folder of HR images"
+        )
+
+
+def find_hr_folders(path: str, split: str) -> list[Path]:
+    """The folders of HR pictures that `path` means: DF2K's (DIV2K's and Flickr2K's) in it, its HR/, or itself.
+
+    Args:
+        split: "train" or "test"; Flickr2K is for training alone.
+    """
+    root = Path(path)
+    if not root.exists():
+        raise UserError(f"--dataset_GT_path is not there: {path} (folder of HR pictures, or .mindrecord)")
+    found = [folder] if (folder := div2k.find_split(root, split)) else []
+    if split == "train":
+        found += [root / name for name in FLICKR2K if (root / name).is_dir()][:1]
+    return found or [hr_inside(root)]
+
+
+def find_pictures(hr_path: str, lr_path: str, scale: int, split: str) -> list[Pair]:
+    """The pictures of a data set, in sub-folders as well; `lr` is None where the LR picture is to be made."""
+    beside = lr_folder(lr_path)
+    return [pair for folder in find_hr_folders(hr_path, split) for pair in pairs_of(folder, beside, scale)]
 
 
 class PatchMaker:
@@ -34,11 +82,7 @@ class PatchMaker:
 
 
 def training_stream(options: TrainConfig, hyper: Hyper, here: Runtime) -> BatchStream:
-    """Batches of (hr_image, lr_image), NCHW float32, with noise when the flow is trained with it, for this worker.
-
-    Raises:
-        UserError: no pictures, or none that is as large as the patch.
-    """
+    """Batches of (hr_image, lr_image), NCHW float32, with noise when the flow is trained with it, for this worker."""
     lr_patch = options.lr_patch(hyper)
     require_packed(options.dataset_GT_path)
 
@@ -55,3 +99,24 @@ def first_batch(stream: BatchStream) -> Sample:
     """What all workers together begin with, from which each of them sets the ActNorms alike."""
     whole = BatchStream(stream.pictures, stream.prepare, stream.collate, stream.global_batch_size, stream.seed)
     return next(whole.batches(0, 1))
+
+
+def patches_to_look_at(options: TrainConfig, hyper: Hyper) -> tuple[np.ndarray, np.ndarray] | None:
+    """(hr_image, lr_image) in [0, 1], NCHW, see `common.data.patches_to_look_at`; None for nothing."""
+    side = options.lr_patch(hyper)
+    patches = picture_sets.patches_to_look_at(options, find_pictures, beside, hyper.scale, side)
+    if not patches:
+        return None
+    hr_image, lr_image = (to_nchw([to_float(patch) for patch in of_all]) for of_all in zip(*patches, strict=True))
+    return hr_image, lr_image
+
+
+def beside(training: str) -> str:
+    """What belongs to the training pictures: ../valid/DIV2K_X4_valid.mindrecord, or DIV2K_valid_HR; "" for nothing."""
+    path = Path(training)
+    if training.endswith(RECORDS):
+        found = path.parent.parent / "valid" / path.name.replace("_train", "_valid")
+        return str(found) if found != path and set_exists(found) else ""
+    places = (path.parent, path) if path.name == div2k.HR["train"] else (path,)
+    folders = [folder for place in places for folder in find_hr_folders(str(place), "test")]
+    return next((str(folder) for folder in folders if folder.name == div2k.HR["test"]), "")

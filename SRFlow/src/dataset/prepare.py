@@ -25,7 +25,7 @@ from common.config import option
 from common.images import find_pictures
 from common.mindrecord import Manifest, PackOptions, manifest_path, pack, read_manifest
 from common.runtime import run_main, start_log
-from SRFlow.src.dataloader.pictures import find_hr_folders
+from SRFlow.src.dataloader.init import find_hr_folders
 
 log = logging.getLogger(__name__)
 HERE = Path(__file__).resolve().parent
@@ -65,11 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def folders_of(options: PrepareOptions, name: str) -> list[Path] | None:
-    """Where the pictures of a set are; None, and a line, where there are no validation pictures and all were asked for.
-
-    Raises:
-        UserError: no such folder.
-    """
+    """Return where the pictures of a set are; None and a warning where "all" finds no validation pictures."""
     folders = find_hr_folders(options.root, SPLITS[name])
     if name == "valid" and options.split == "all" and folders[0].name != "DIV2K_valid_HR":
         log.warning("%s has no DIV2K_valid_HR: no validation set is made", options.root)
@@ -78,11 +74,7 @@ def folders_of(options: PrepareOptions, name: str) -> list[Path] | None:
 
 
 def make(options: PrepareOptions, folders: Sequence[Path], path: Path) -> Manifest:
-    """Pack one set, unless it is there.
-
-    Raises:
-        UserError: unreadable pictures, or a set that was made in another way is in the place.
-    """
+    """Pack one set, unless it is there."""
     wanted = {"scale": options.scale, "patch": options.patch_size, "crops": options.crops, "seed": options.seed}
     if manifest_path(path).exists() and not options.overwrite:
         manifest = read_manifest(path)
@@ -104,11 +96,7 @@ def make(options: PrepareOptions, folders: Sequence[Path], path: Path) -> Manife
 
 
 def link_all(folders: Sequence[Path], together: Path) -> int:
-    """Links to the pictures of several folders in one; returns their number.
-
-    Raises:
-        UserError: no pictures, or two of one name.
-    """
+    """Links to the pictures of several folders in one; returns their number."""
     pictures = [picture for folder in folders for picture in find_pictures(folder)]
     for picture in pictures:
         link = together / picture.name

@@ -132,11 +132,6 @@ def joined(condition: Condition) -> Tensor:
     return ops.concat((own, stacked if own.shape[2] == stacked.shape[2] else enlarge(stacked)), 1)
 
 
-def read(condition: Condition, filters: Tensor, biases: Tensor) -> Tensor:
-    """Convolution of `joined(condition)` with filters (out, condition, 3, 3)."""
-    return convolve(joined(condition), filters, biases)
-
-
 def standard_normal_log_density(x: Tensor) -> Tensor:
     """log N(x; 0, 1) (N,), summed over each picture of x (N, C, H, W)."""
     return -0.5 * (sum_per_picture(x * x) + math.log(2 * math.pi) * x[0].size)

@@ -8,7 +8,7 @@ from mindspore import Parameter, Tensor, nn, ops
 
 from .Flow import Condition, convolve
 from .FlowActNorms import ActNorm2d, constant_logdet, exact_log, sum_per_picture
-from .FlowAffineCouplingsAblation import CondAffineSeparatedAndCond, Couplings, couple, of_step, prepare, uncouple
+from .FlowAffineCouplingsAblation import CondAffineSeparatedAndCond, Couplings, couple, prepare, uncouple
 from .FlowAffineCouplingsAblation import collect as collect_couplings
 from .InvertibleConv1x1 import InvertibleConv1x1
 
@@ -43,27 +43,33 @@ class TransitionStep(nn.Cell):
 
 
 class FlowStep(TransitionStep):
-    """The whole step."""
+    """ActNorm, invertible 1x1 convolution and the conditional couplings."""
 
     def __init__(
         self, channels: int, condition: int, hidden_channels: int, eps: float, rng: np.random.Generator
     ) -> None:
         super().__init__(channels, rng)
         self.affine = CondAffineSeparatedAndCond(channels, condition, hidden_channels, eps, rng)
-        self.eps, self.parameters = eps, collect([self])
 
     def forward(self, z: Tensor, condition: Condition) -> tuple[Tensor, Tensor]:
         """(N, C, H, W) -> the same shape, and (N,)."""
-        return advance(self.parameters, z, condition, self.eps)
+        z, logdet = super().forward(z)
+        z, term = self.affine.forward(z, condition)
+        return z, logdet + term
 
     def inverse(self, z: Tensor, condition: Condition) -> tuple[Tensor, Tensor]:
         """(N, C, H, W) -> the same shape, and (N,)."""
-        return go_back(self.parameters, z, condition, self.eps)
+        z, logdet = self.affine.inverse(z, condition)
+        z, term = super().inverse(z)
+        return z, logdet + term
 
     def initialise(self, z: Tensor, condition: Condition) -> None:
         """Set all ActNorms from z (N, C, H, W)."""
         super().initialise(z)
         self.affine.initialise(super().forward(z)[0], condition)
+
+
+# --------------------------------------------------------------------------------------------- K steps at once: batched
 
 
 def collect(steps: Sequence[FlowStep]) -> Steps:
@@ -73,24 +79,24 @@ def collect(steps: Sequence[FlowStep]) -> Steps:
 
 
 def advance(steps: Steps, z: Tensor, condition: Condition, eps: float) -> tuple[Tensor, Tensor]:
-    """K steps one after the other: z (N, C, H, W) -> the same shape, and (N,)."""
+    """`FlowStep.forward` of K steps one after the other, batched: z (N, C, H, W) -> the same shape, and (N,)."""
     matrices, shifts, log_determinant = affine_maps(steps[0])
-    prepared, logdet = prepare(steps[1], condition, eps)
+    injectors, affines, logdet = prepare(steps[1], condition, eps)
     scales = ()
     for k in range(len(matrices)):
-        z, scale = couple(convolve(z, matrices[k], shifts[k]), of_step(prepared, k), eps)
+        z, scale = couple(convolve(z, matrices[k], shifts[k]), injectors[k], affines[k], eps)
         scales = (*scales, scale)
     logdet = logdet + sum_per_picture(exact_log(ops.concat(scales, 1)))
     return z, logdet + constant_logdet(z, log_determinant)
 
 
 def go_back(steps: Steps, z: Tensor, condition: Condition, eps: float, bound: float = 0.0) -> tuple[Tensor, Tensor]:
-    """The same backwards; a `bound` limits what leaves each coupling, 0 leaves it as it is."""
+    """`FlowStep.inverse`, batched as well; a `bound` limits what leaves each coupling, 0 leaves it as it is."""
     matrices, shifts, log_determinant = inverse_affine_maps(steps[0])
-    prepared, logdet = prepare(steps[1], condition, eps)
+    injectors, affines, logdet = prepare(steps[1], condition, eps)
     scales = ()
     for k in range(len(matrices) - 1, -1, -1):
-        z, scale = uncouple(z, of_step(prepared, k), eps)
+        z, scale = uncouple(z, injectors[k], affines[k], eps)
         if bound:
             z = ops.clamp(z, -bound, bound)
         z = convolve(z, matrices[k], shifts[k])

@@ -10,7 +10,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
-from .Flow import convolve, enlarge
+from .Flow import Condition, convolve, enlarge
 
 SLOPE = 0.2  # of the leaky ReLU
 RESIDUAL = 0.2  # factor on each residual branch
@@ -99,6 +99,22 @@ class RRDBNet(nn.Cell):
             features = leaky_relu(getattr(self, f"upconv{number}")(enlarge(features)))
             results = (*results, features)
         return results
+
+    def conditions(self, lr_image: Tensor, stack: tuple[int, ...], levels: int) -> tuple[Condition, ...]:
+        """What each level of the flow reads of the LR picture (N, 3, H, W), from the largest to half the LR size.
+
+        Args:
+            stack: blocks whose results are read beside the features.
+        """
+        blocks, features = self.trunk(lr_image)
+        stacked = ops.concat([blocks[number] for number in stack], 1)
+        found = ((features, stacked),)
+        if levels > self.doublings:
+            found = (*found, (ops.avg_pool2d(features, 2, 2), ops.avg_pool2d(stacked, 1, 2)))
+        for larger in self.enlarged(features, self.doublings - 1):
+            found = ((larger, stacked), *found)
+            stacked = enlarge(stacked)
+        return found[:levels]
 
     def construct(self, lr_image: Tensor) -> Tensor:
         """(N, 3, H, W) -> the head's (N, 3, sH, sW), both in [0, 1], not clipped."""

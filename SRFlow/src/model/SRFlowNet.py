@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from mindspore import Tensor, nn, ops
+from mindspore import Tensor, nn
 
 from common import UserError
 from common.checkpoint import load_into
 from common.runtime import graph_mode
 
-from .Flow import Condition, enlarge
+from .Flow import Condition
 from .FlowUpsamplerNet import COLORS, FlowUpsamplerNet
 from .RRDBNet import RRDBNet
 
@@ -115,7 +115,6 @@ class SRFlowNet(nn.Cell):
     def __init__(self, hyper: Hyper, seed: int = 0) -> None:
         super().__init__()
         self.hyper, rng = hyper, np.random.default_rng(seed)
-        self.stack, self.doublings = hyper.stack, round(math.log2(hyper.scale))
         self.RRDB = RRDBNet(hyper.num_features, hyper.num_blocks, hyper.growth, hyper.scale, rng)
         self.flowUpsamplerNet = FlowUpsamplerNet(
             hyper.levels, hyper.steps, hyper.condition, hyper.hidden_channels, hyper.eps, rng
@@ -123,15 +122,7 @@ class SRFlowNet(nn.Cell):
 
     def conditions(self, lr_image: Tensor) -> tuple[Condition, ...]:
         """LR picture (N, 3, h, w) -> what each level reads, from the largest to half the LR size."""
-        blocks, features = self.RRDB.trunk(lr_image)
-        stacked = ops.concat([blocks[number] for number in self.hyper.stack], 1)
-        found = ((features, stacked),)
-        if self.hyper.levels > self.doublings:
-            found = (*found, (ops.avg_pool2d(features, 2, 2), ops.avg_pool2d(stacked, 1, 2)))
-        for larger in self.RRDB.enlarged(features, self.doublings - 1):
-            found = ((larger, stacked), *found)
-            stacked = enlarge(stacked)
-        return found[: self.hyper.levels]
+        return self.RRDB.conditions(lr_image, self.hyper.stack, self.hyper.levels)
 
     def forward(self, hr_image: Tensor, lr_image: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """HR and LR pictures in [0, 1] -> latents (see `Hyper.latent_shapes`) and log-determinant (N,)."""

@@ -8,9 +8,9 @@ from pathlib import Path
 from common import UserError
 
 from . import moxing_adapter
+from .config import PATHS
 from .local_adapter import get_device_id
 from .options import TrainConfig
-from .yml import PATHS
 
 __all__ = ["get_device_id", "workplace"]
 
@@ -22,9 +22,6 @@ def workplace(options: TrainConfig) -> Iterator[TrainConfig]:
     As a ModelArts job the data set is copied to `data_path` first, where relative paths in the options then lie, or the
     data set itself when none is named. Run folders are made in `output_path`, which is copied to `train_url` in the
     end, also after a failure, so that what was reached is not lost.
-
-    Raises:
-        UserError: no moxing, no data_url or train_url, or a copy failed.
     """
     if not options.enable_modelarts:
         yield options

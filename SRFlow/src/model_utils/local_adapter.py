@@ -17,11 +17,7 @@ def get_rank_id() -> int:
 
 
 def number(name: str) -> int:
-    """A variable of the environment; 0 when it is not set.
-
-    Raises:
-        UserError: it is no number.
-    """
+    """A variable of the environment; 0 when it is not set."""
     text = os.environ.get(name) or "0"
     found = counting_number(text)
     if found is None:

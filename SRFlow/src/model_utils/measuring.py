@@ -1,4 +1,4 @@
-"""What eval.py measures: samples at several heats against HR and LR, how they differ, and HR's likelihood."""
+"""What eval.py measures, and on which data sets: samples at several heats, how they differ, and HR's likelihood."""
 
 import logging
 import time
@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from common import UserError
+from common.data import Picture, div2k, named_sets, packed_set, stem_of
 from common.evaluation import (
     Figure,
     Shown,
@@ -21,16 +22,53 @@ from common.evaluation import (
     ssim_figure,
     with_lpips,
 )
-from common.images import comparison_strip, imresize, write_picture
+from common.images import Pair, comparison_strip, imresize, write_picture
 from common.metrics import PROTOCOLS, Convention
+from common.mindrecord import PatchRecords
 
-from .data_sets import Picture
-from .sampling import Sampler
-from .use_options import EvalConfig
+from ..dataloader.init import find_hr_folders, find_pictures, require_packed
+from .options import EvalConfig
+from .pictures import Sampler
 
 log = logging.getLogger(__name__)
 # MindSpore's nn.PSNR and nn.SSIM, which the seed measures with: RGB, nothing cropped, an 11x11 Gaussian window.
 SEED_FIGURES = psnr_figure(Convention("rgb", 0)), ssim_figure(Convention("rgb", 0))
+
+
+def evaluation_sets(options: EvalConfig, scale: int) -> dict[str, Sequence[Pair] | PatchRecords]:
+    """What there is to measure: for the name of each set its pictures, or a packed set."""
+    path, lr_path = options.dataset_GT_path, options.dataset_LQ_path
+    if not path:
+        path, lr_path = options.val_GT_path, options.val_LQ_path
+    require_packed(path)
+    if packed := packed_set(path, options.data_name, scale):
+        return packed
+    root = Path(path)
+    if not options.data_test:
+        folder = hr_folder(root)
+        name = stem_of(options.data_name or (folder.parent if folder.name == "HR" else folder).resolve())
+        return {name: find_pictures(str(folder), lr_path, scale, "test")}
+
+    return {
+        name: find_pictures(str(hr_folder(place)), lr_of_set, scale, "test")
+        for name, place, lr_of_set in named_sets(options.data_test, root, lr_path)
+    }
+
+
+def by_patches(options: EvalConfig, pairs: Sequence[Pair] | PatchRecords) -> bool:
+    """Whether a set is measured by the seed's protocol."""
+    return options.protocol == "patches" or (options.protocol == "auto" and isinstance(pairs, PatchRecords))
+
+
+def hr_folder(root: Path) -> Path:
+    """The HR pictures of one set; in a DIV2K root its validation pictures."""
+    (folder,) = find_hr_folders(str(root), "test")
+    training = root / div2k.HR["train"]
+    if folder == root and training.is_dir():
+        raise UserError(
+            f"{root} has no {div2k.HR['test']}; for the training pictures type --dataset_GT_path {training}"
+        )
+    return folder
 
 
 class Figures(NamedTuple):
@@ -68,9 +106,6 @@ def evaluate(
     """Measure every picture of a set; the figures of a heat are the means over its samples.
 
     Seconds are those of one sample.
-
-    Raises:
-        UserError: a picture cannot be read, or is too small to be measured.
     """
     table = Table(title, columns.all(), {}, {})
     for picture in pictures:
@@ -147,11 +182,7 @@ def evaluate_patches(
     options: EvalConfig,
     say: Callable[[str], None],
 ) -> Table:
-    """The seed's protocol: PSNR and SSIM of each patch, of which the line is said.
-
-    Raises:
-        UserError: a patch cannot be read, or is too small to be measured.
-    """
+    """The seed's protocol: PSNR and SSIM of each patch, of which the line is said."""
     names = [f"{figure.name}, heat {heat:g}" for figure in SEED_FIGURES]
     columns = [replace(figure, name=name, columns=("SR",)) for figure, name in zip(SEED_FIGURES, names, strict=True)]
     table = Table(title, columns, {}, {})

@@ -16,11 +16,7 @@ COPIED = ".copied"  # in a folder that has been copied completely: its source
 
 
 def moxing_file() -> Any:
-    """The module that copies.
-
-    Raises:
-        UserError: this is no ModelArts machine.
-    """
+    """The module that copies."""
     try:
         import moxing
     except ImportError:
@@ -31,11 +27,7 @@ def moxing_file() -> Any:
 
 
 def sync_data(source: str, target: str) -> None:
-    """Copy a folder of OBS to this machine, once for all its workers; the others wait meanwhile.
-
-    Raises:
-        UserError: no moxing, or the copy failed.
-    """
+    """Copy a folder of OBS to this machine, once for all its workers; the others wait meanwhile."""
     file, folder = moxing_file(), Path(target)
     folder.mkdir(parents=True, exist_ok=True)
     with one_at_a_time(folder):
@@ -46,21 +38,13 @@ def sync_data(source: str, target: str) -> None:
 
 
 def send_results(source: str, target: str) -> None:
-    """Copy a folder of this machine to OBS, where there is one yet; the job's first worker does it.
-
-    Raises:
-        UserError: no moxing, or the copy failed.
-    """
+    """Copy a folder of this machine to OBS, where there is one yet; the job's first worker does it."""
     if get_rank_id() == 0 and Path(source).is_dir():
         copy(moxing_file(), source, target)
 
 
 def copy(file: Any, source: str, target: str) -> None:
-    """A whole folder.
-
-    Raises:
-        UserError: it failed.
-    """
+    """A whole folder."""
     log.info("copying %s to %s", source, target)
     try:
         file.copy_parallel(source, target)

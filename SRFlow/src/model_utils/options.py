@@ -2,7 +2,7 @@
 
 Each program's configuration adds to what all models have (`common.config`) the network's options and its own. A file
 (`--opt FILE` or `--config FILE`) may hold the options under their own names, or in the sections of the authors' files,
-which `yml.py` translates. One such file serves training and evaluation: each program takes from it what concerns it
+which `config.py` translates. One such file serves training and evaluation: each program takes from it what concerns it
 (`CONFIG_PART`).
 """
 
@@ -11,10 +11,27 @@ from dataclasses import asdict, replace
 from typing import Any, ClassVar
 
 from common import UserError
-from common.config import StepOptions, asked, configuration, option
+from common.config import (
+    ANY_FORMAT,
+    DATA_NAME,
+    DEVICE_TARGET,
+    FIGURES_OF_SAMPLES,
+    HR_FOLDER,
+    LR_FOLDER,
+    RESULTS_NAME,
+    RESULTS_SEED,
+    TEST_SETS,
+    EvalOptions,
+    ExportOptions,
+    InferOptions,
+    StepOptions,
+    asked,
+    configuration,
+    option,
+)
 
 from ..model.SRFlowNet import PRESETS, Hyper
-from . import yml
+from . import config
 
 STAGES = ("flow", "rrdb")
 # The authors' networks for any picture; they have none for x2, which is x4's with a level less.
@@ -26,6 +43,9 @@ SMALL = {
 }
 NAMED = {**PRESETS, **SMALL}
 DEMO_SCALE = 4  # of the weights that come with the repository
+GRAPHS = ("decode", "encode")
+HEAT = 0.9  # the authors'
+LATENTS = option(help="a file of latents (.npz), or a folder of them; --input may be left out, and several typed")
 HR_ALIASES = ("dir_data", "dataroot_GT", "dataroot")  # data_path is ModelArts'
 
 
@@ -33,7 +53,7 @@ HR_ALIASES = ("dir_data", "dataroot_GT", "dataroot")  # data_path is ModelArts'
 class NetworkOptions:
     """What is built: a named network, and what is to be different in it."""
 
-    CONFIG_PART: ClassVar[str] = "trained"  # what concerns this program in an authors' file: see yml.py
+    CONFIG_PART: ClassVar[str] = "trained"  # what concerns this program in an authors' file: see config.py
 
     scale: int = option(0, "super resolution scale; default: the model's", aliases=("sr_scale",), choices=(0, 2, 4, 8))
     model: str = option(
@@ -67,11 +87,7 @@ class NetworkOptions:
     )
 
     def hyper(self) -> Hyper:
-        """The hyper-parameters that the options describe.
-
-        Raises:
-            UserError: a network that there cannot be, or no name for the scale.
-        """
+        """The hyper-parameters that the options describe."""
         if self.model in PRESETS and self.scale not in (0, PRESETS[self.model].scale):
             raise UserError(f"{self.model} enlarges x{PRESETS[self.model].scale}, not x{self.scale}")
         return replace(rescaled(self.model or OF_SCALE[self.scale], self.scale), **asked(self))
@@ -85,12 +101,8 @@ class NetworkOptions:
 
     @classmethod
     def read_config(cls, path: str) -> dict[str, Any]:
-        """A file's options by their own names.
-
-        Raises:
-            UserError: unreadable, an unknown key, or a value that cannot be honoured.
-        """
-        return yml.read(path, cls)
+        """A file's options by their own names."""
+        return config.read(path, cls)
 
 
 def rescaled(name: str, scale: int) -> Hyper:
@@ -172,12 +184,104 @@ class TrainConfig(NetworkOptions, StepOptions):
         return self.lr or (2e-4 if self.stage == "rrdb" else 5e-4 if scale == 8 else 2.5e-4)
 
     def lr_patch(self, hyper: Hyper) -> int:
-        """Side of the LR patch.
+        """Return the side of the LR patch; the flow halves the HR patch at each of its levels."""
+        return self.lr_side(hyper.scale, hyper.scale * hyper.lr_multiple)
 
-        Raises:
-            UserError: the flow cannot halve the HR patch as often as it has levels.
-        """
-        multiple = hyper.scale * hyper.lr_multiple
-        if self.patch_size % multiple:
-            raise UserError(f"--patch_size {self.patch_size} (HR pixels) must be a multiple of {multiple}")
-        return self.patch_size // hyper.scale
+
+# ------------------------------------------------------------------------------------------------- trained networks
+
+
+@configuration
+class EvalConfig(EvalOptions, NetworkOptions):
+    """Options of eval.py."""
+
+    dataset_GT_path: str = option("", HR_FOLDER.metadata["help"], aliases=HR_ALIASES)  # noqa: N815
+    dataset_LQ_path: str = LR_FOLDER  # noqa: N815
+    data_name: str = DATA_NAME
+    data_test: str = TEST_SETS
+    val_GT_path: str = option(  # noqa: N815
+        "",
+        "what is measured when dataset_GT_path is not given: the patches of a yml file's datasets.val",
+        instead_of=("dataset_GT_path",),
+    )
+    val_LQ_path: str = option("", "their LR pictures; default: what is beside HR, else MATLAB's bicubic")  # noqa: N815
+    protocol: str = option(
+        "auto",
+        "table: all figures of whole pictures; patches: the seed's lines, PSNR and SSIM of each patch and their means; "
+        "auto: patches for a .mindrecord, else the table",
+        choices=("auto", "table", "patches"),
+    )
+    heat: float = option(HEAT, "standard deviation of the latents", at_least=0)
+    heats: tuple[float, ...] = option((), "several of them, as 0,0.5,0.9; default: heat alone", instead_of=("heat",))
+    samples: int = option(1, FIGURES_OF_SAMPLES, aliases=("draws",), at_least=1)
+    seed: int = RESULTS_SEED
+    nll: bool = option(True, "measure the likelihood of the HR pictures as well")
+    output: str = option(help="folder for the tables and pictures; default: a new one under runs/SRFlow")
+    name: str = RESULTS_NAME
+
+    def all_heats(self) -> tuple[float, ...]:
+        """The heats to measure, each once."""
+        heats = tuple(dict.fromkeys(self.heats or (self.heat,)))
+        if min(heats) < 0:
+            raise UserError(f"--heats are standard deviations, 0 or more, not {min(heats):g}")
+        return heats
+
+
+@configuration
+class EnlargeConfig(InferOptions, NetworkOptions):
+    """Options of infer.py without a command: pictures are enlarged."""
+
+    heat: float | None = option(
+        None,
+        "standard deviation of the latents; 0: no chance, and a smoother picture; default: the checkpoint's, else "
+        f"{HEAT}",
+        at_least=0,
+    )
+    samples: int = option(1, "pictures to make of each, name_1, name_2 ..., and a sheet of them", at_least=1)
+    seed: int = RESULTS_SEED
+    save_latents: bool = option(False, "write the latents of each sample as well, for infer.py interpolate")
+
+
+@configuration
+class EncodeConfig(InferOptions, NetworkOptions):
+    """Options of infer.py encode."""
+
+    suffix: ClassVar[str] = ""
+    format: ClassVar[str] = ""
+    lr: str = option("", "LR picture, or folder of LR pictures of the same names; default: MATLAB's bicubic of HR")
+
+
+@configuration
+class DecodeConfig(InferOptions, NetworkOptions):
+    """Options of infer.py decode."""
+
+    input: str = LATENTS
+    format: str = ANY_FORMAT
+
+
+@configuration
+class InterpolateConfig(InferOptions, NetworkOptions):
+    """Options of infer.py interpolate."""
+
+    input: str = LATENTS
+    format: str = ANY_FORMAT
+    steps: int = option(5, "pictures to make, the two ends among them", at_least=2)
+
+
+@configuration
+class ExportConfig(ExportOptions, NetworkOptions):
+    """Options of export.py."""
+
+    graph: str = option("both", "which graph to write", choices=("both", *GRAPHS))
+    file_name: str = option("srflow", "name of the files to write; _decode or _encode and the ending are added")
+
+
+@configuration
+class ConvertConfig:
+    """Options of train2test.py."""
+
+    train_path: str = option(
+        "", "checkpoint that training wrote, or the authors' .pth", aliases=("ckpt_path", "checkpoint")
+    )
+    test_path: str = option("", "file to write: .ckpt or .safetensors")
+    device_target: str = DEVICE_TARGET

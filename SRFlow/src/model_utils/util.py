@@ -1,30 +1,38 @@
-"""What train.py, eval.py, infer.py and export.py put together: a network from a checkpoint, and what one says."""
+"""Checkpoints: read, built into networks, brought into the inference form, and converted to it (train2test.py)."""
 
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import mindspore as ms
 import numpy as np
+from mindspore import Tensor
 
-from common import UserError
-from common.checkpoint import Checkpoint, ModelWeights, trained
+from common import UserError, checkpoint
+from common.checkpoint import Checkpoint, ModelWeights, cache_of, digest_of, trained, weights_of
 from common.config import TrainedOptions
+from common.images import imresize
+from common.runtime import graph_mode
 
-from ..model.SRFlowNet import Hyper, SRFlowNet
+from ..model.SRFlowNet import Hyper, SRFlowNet, draw_latents
 from ..model.SRFlowNet import load_weights as put_weights
 from . import official
-from .options import DEMO_SCALE
+from .graphs import Arrays, Decode, Encode, fold
+from .options import DEMO_SCALE, ExportConfig
 
 MODEL = "SRFlow"
 DEMO_WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
 ENCODER = "RRDB."  # opens the names of the encoder's parameters in a whole network
+FORM, INFERENCE = "form", "inference"  # what the metadata of a converted checkpoint say
+TOLERANCE = 1e-4  # largest difference of the two forms, of the largest value
+CHECK_CELLS = (4, 6)  # they are compared at this size; a cell is a square of `Hyper.lr_multiple` LR pixels
+HEAT = 0.7  # of the sample that is compared
 
 
 def load_weights(network: SRFlowNet, path: str) -> None:
-    """Put the weights of a checkpoint, ours or the authors', into a network of the same shape.
-
-    Raises:
-        UserError: no such file, not SRFlow's, or weights that do not fit.
-    """
+    """Put the weights of a checkpoint, ours or the authors', into a network of the same shape."""
     put_weights(network, read(path).weights, path)
 
 
@@ -36,11 +44,7 @@ def hyper_of(saved: Checkpoint, source: str, options: TrainedOptions) -> Hyper:
 
 
 def read(path: str) -> Checkpoint:
-    """A file with a whole SRFlow in it.
-
-    Raises:
-        UserError: no such file, another model's, or the encoder alone.
-    """
+    """A file with a whole SRFlow in it."""
     if not Path(path).exists():
         raise UserError(
             f"checkpoint not found: {path}: python SRFlow/train2test.py makes one of a trained run; or type "
@@ -53,11 +57,7 @@ def read(path: str) -> Checkpoint:
 
 
 def read_encoder(path: str) -> dict[str, np.ndarray]:
-    """The encoder's weights, by their names in `RRDBNet`: of a file that holds it alone, or in a whole network.
-
-    Raises:
-        UserError: no such file, or another model's.
-    """
+    """The encoder's weights, by their names in `RRDBNet`: of a file that holds it alone, or in a whole network."""
     weights = trained.read(path, MODEL, official.ROOTS).weights
     inside = {name.removeprefix(ENCODER): array for name, array in weights.items() if name.startswith(ENCODER)}
     return inside or dict(weights)
@@ -74,3 +74,122 @@ WEIGHTS = ModelWeights(
     demo_scale=DEMO_SCALE,
 )
 describe, load_network, find = WEIGHTS.describe, WEIGHTS.load_network, WEIGHTS.find
+
+
+# --------------------------------------------------------------------------------------------------- the inference form
+
+
+class Trained(NamedTuple):
+    """What the programs need of a trained network.
+
+    Attributes:
+        hyper: its shape.
+        arrays: its weights as `graphs.fold` leaves them.
+        source: name of the file.
+        digest: tells the function of these weights from all others; that of a converted checkpoint is its original's.
+        heat: what its file recommends for samples of it, if it does.
+    """
+
+    hyper: Hyper
+    arrays: dict[str, np.ndarray]
+    source: str
+    digest: str
+    heat: float | None = None
+
+    @property
+    def cache(self) -> Path | None:
+        """Where exports are kept, see `common.checkpoint.cache_of`."""
+        return cache_of(self.source)
+
+
+def load_trained(options: TrainedOptions) -> Trained:
+    """What a checkpoint of either kind holds; without one, the demo weights."""
+    if options.random_weights and not options.ckpt_path:
+        return from_network(*load_network(options))
+    saved, hyper, source = find(options)
+    if saved.meta.get(FORM) == INFERENCE:
+        return Trained(hyper, saved.weights, source, saved.meta["digest"], saved.meta.get("heat"))
+    network = SRFlowNet(hyper)
+    put_weights(network, saved.weights, source)
+    return from_network(network, saved, source)
+
+
+def from_network(network: SRFlowNet, saved: Checkpoint, source: str) -> Trained:
+    """What is folded of a network whose weights are those of `saved`."""
+    hyper = network.hyper
+    try:
+        arrays = fold(weights_of(network), hyper)
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from None
+    return Trained(hyper, arrays, source, digest_of(hyper, saved), saved.meta.get("heat"))
+
+
+def to_checkpoint(trained: Trained, saved: Checkpoint) -> Checkpoint:
+    """The inference form of the checkpoint that `trained` came from."""
+    kept = {key: saved.meta[key] for key in ("step", "epoch", "heat", "config") if key in saved.meta}
+    meta = {**kept, **describe(trained.hyper, saved.meta.get("config", {}))}
+    return Checkpoint(trained.arrays, {**meta, FORM: INFERENCE, "digest": trained.digest})
+
+
+def convert(source: str, target: str) -> Iterator[str]:
+    """Write `target` from `source`; yields what was found, a line each."""
+    if trained.read(source, MODEL).meta.get(FORM) == INFERENCE:
+        raise UserError(f"{source} is in the inference form already")
+    (network, saved, _), training_load = timed(lambda: load_network(ExportConfig(ckpt_path=source)))
+    inference = from_network(network, saved, source)
+    difference, training_run, inference_run = compare(network, inference.arrays)
+    if not difference <= TOLERANCE:
+        raise UserError(
+            f"{source} is not converted: the two forms differ by {difference:.1e} of the largest value, and "
+            f"{TOLERANCE:.0e} is allowed"
+        )
+    checkpoint.save(target, to_checkpoint(inference, saved))
+    again, inference_load = timed(lambda: load_trained(ExportConfig(ckpt_path=target)))
+    if checkpoint.digest(again.arrays) != checkpoint.digest(inference.arrays):
+        raise UserError(f"{target} does not hold what was written: is the disk in order?")
+    values = [sum(array.size for array in arrays.values()) for arrays in (saved.weights, inference.arrays)]
+    yield f"converted {checkpoint.describe(source, saved.meta)}: both directions differ by {difference:.1e} at most"
+    yield f"values: {values[1]:,} instead of {values[0]:,}"
+    yield f"loaded in {inference_load:.1f} s instead of {training_load:.1f} s"
+    yield f"{HEAT:g}-heat sample in MindSpore, {inference_run:.2f} s instead of {training_run:.2f} s"
+    yield f"written to {target}"
+
+
+def compare(network: SRFlowNet, arrays: Arrays) -> tuple[float, float, float]:
+    """Both directions of both forms on one picture; a smooth one: on noise a trained flow multiplies rounding errors.
+
+    Returns:
+        (largest difference over the largest value, seconds of a sample in the form of training, and in the other).
+    """
+    hyper, rng = network.hyper, np.random.default_rng(0)
+    height, width = (cells * hyper.lr_multiple for cells in CHECK_CELLS)
+    picture = imresize(rng.random((3, 3, 3)), size=(height * hyper.scale, width * hyper.scale)).clip(0, 1)
+    hr, lr = (Tensor(one.transpose(2, 0, 1)[None], ms.float32) for one in (picture, imresize(picture, 1 / hyper.scale)))
+    latents = [Tensor(part) for part in draw_latents(hyper, (1, height, width), HEAT, rng)]
+    decode, encode = Decode(arrays, hyper), Encode(arrays, hyper)
+    with graph_mode(False):
+        wanted, training_run = timed(lambda: network.sample(latents, lr).asnumpy(), repeat=2)
+        found, inference_run = timed(lambda: decode(lr, *latents).asnumpy(), repeat=2)
+        wanted_latents, wanted_logdet = network.forward(hr, lr)
+        parts = encode(hr, lr)
+    count = len(latents)
+    logdet = sum(part.asnumpy().sum(dtype=np.float64) for part in parts[count:])
+    pairs = [(one.asnumpy(), other.asnumpy()) for one, other in zip(parts[:count], wanted_latents, strict=True)]
+    pairs += [(found, wanted), (np.array([logdet]), wanted_logdet.asnumpy())]
+    differences = [relative(*pair) for pair in pairs]
+    return float(np.max(differences)), training_run, inference_run
+
+
+def relative(found: np.ndarray, wanted: np.ndarray) -> float:
+    """Largest difference over the largest value; NaN where one is no number."""
+    return float(np.abs(found.astype(np.float64) - wanted).max() / max(np.abs(wanted).max(), 1e-30))
+
+
+def timed(work: Callable[[], Any], repeat: int = 1) -> tuple[Any, float]:
+    """What the work gives, and the seconds of its last repetition."""
+    seconds = 0.0
+    for _ in range(repeat):
+        start = time.perf_counter()
+        result = work()
+        seconds = time.perf_counter() - start
+    return result, seconds

@@ -9,10 +9,18 @@ from common.images.pairs import lr_beside
 from common.images.resize import imresize
 from common.mindrecord import PackOptions, pack
 from common.runtime import Runtime
-from SRDiff.src.dataset.folders import find_hr_folders, find_pictures, what_belongs_to
-from SRDiff.src.dataset.patches import PatchMaker, collate, training_stream
-from SRDiff.src.dataset.pictures import enlarged, from_network, to_network
-from SRDiff.src.dataset.validation import patches_to_look_at
+from SRDiff.src.dataset.patches import (
+    PatchMaker,
+    collate,
+    enlarged,
+    find_hr_folders,
+    find_pictures,
+    from_network,
+    patches_to_look_at,
+    to_network,
+    training_stream,
+    what_belongs_to,
+)
 from SRDiff.src.model_utils.options import TrainConfig
 
 SMALL = {"scale": 4, "patch_size": 16, "batch_size": 2, "unet_dim_mults": (1, 2)}

@@ -15,9 +15,9 @@ from common.images import files as images
 from common.images.resize import imresize
 from common.mindrecord import PackOptions, pack
 from SRDiff import eval as evaluation
-from SRDiff.src.model_utils import sampling
-from SRDiff.src.model_utils.data_sets import evaluation_sets
-from SRDiff.src.model_utils.use_options import EvalConfig
+from SRDiff.src.model_utils import pictures as sampling
+from SRDiff.src.model_utils.measuring import evaluation_sets
+from SRDiff.src.model_utils.options import EvalConfig
 
 LUMA = np.array([65.481, 128.553, 24.966]) / 255
 RGB = "PSNR-RGB (crop 0): "

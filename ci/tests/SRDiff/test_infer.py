@@ -15,9 +15,8 @@ from common.checkpoint.files import Checkpoint
 from common.images import files as images
 from common.images.resize import imresize
 from SRDiff import infer
-from SRDiff.src.model_utils.sampling import Sampler, Way, default_tile
-from SRDiff.src.model_utils.trained import load_trained
-from SRDiff.src.model_utils.use_options import EvalConfig, InferConfig
+from SRDiff.src.model_utils.options import EvalConfig, InferConfig
+from SRDiff.src.model_utils.pictures import Sampler, Way, default_tile, load_trained
 
 FEW = ("--sampler", "ddim", "--steps", 2)
 PAPER = ("--sampler", "ddpm")

@@ -9,7 +9,7 @@ from common import UserError
 from common.config import options as config
 from SRDiff.src.dataset.div2k_preprocess import PreprocessOptions
 from SRDiff.src.model.srdiff import PRESETS, Hyper
-from SRDiff.src.model_utils import training
+from SRDiff.src.model_utils import recipe
 from SRDiff.src.model_utils.options import TrainConfig
 
 CELEBA = Hyper(8, 64, (1, 2, 2, 4), 32, 8, 100, "cosine", 0.008, 0.02, 2.0)
@@ -87,17 +87,17 @@ def test_shipped_files(root):
 def test_defaults_are_the_authors():
     """Steps by the stage; a rate that halves every 200,000 steps."""
     for words, steps in (((), 400_000), (("--stage", "rrdb"), 100_000), (("--max_updates", "7"), 7)):
-        plan = training.plan(parsed(*words), 1, 100)
+        plan = recipe.plan(parsed(*words), 1, 100)
         assert plan.steps == steps
-    rate = training.plan(parsed(), 1, 100).learning_rate
+    rate = recipe.plan(parsed(), 1, 100).learning_rate
     found = [rate(step) / 2e-4 for step in (0, 199_999, 200_000, 399_999, 400_000)]
     assert found == [1, 1, 0.5, 0.5, 0.25]
-    assert training.plan(parsed("--decay_steps", "0"), 1, 100).learning_rate(399_999) == 2e-4
+    assert recipe.plan(parsed("--decay_steps", "0"), 1, 100).learning_rate(399_999) == 2e-4
 
 
 def test_steps_of_several_workers_and_of_passes():
     def plan(workers, *words):
-        return training.plan(parsed("--batch_size", "2", "--decay_steps", "40", *words), workers, 100)
+        return recipe.plan(parsed("--batch_size", "2", "--decay_steps", "40", *words), workers, 100)
 
     eight = plan(8, "--max_updates", "80", "--test_every", "16")
     assert (plan(1, "--max_updates", "80").steps, eight.steps, eight.validate_every) == (80, 10, 2)

@@ -14,8 +14,8 @@ from ci.tests import clone
 from common import UserError
 from common.images import files as images
 from common.images.resize import imresize
-from SRDiff.src.dataset import crops, div2k_preprocess
-from SRDiff.src.dataset.folders import find_pictures
+from SRDiff.src.dataset import div2k_preprocess
+from SRDiff.src.dataset.patches import find_pictures
 
 PLACES = [(top, left) for top in (0, 32) for left in (0, 32, 40)]  # of 32x32 in 64x72: the last is moved inwards
 
@@ -47,7 +47,7 @@ def here(monkeypatch):
     """Pictures are cut in this process."""
 
     def run(jobs, title, workers):
-        return sum(crops.cut(job) for job in jobs)
+        return sum(div2k_preprocess.cut(job) for job in jobs)
 
     monkeypatch.setattr(div2k_preprocess, "run", run)
 
@@ -148,7 +148,7 @@ def test_killed_program_goes_on(root, div2k, source, tmp_path):
         div2k / "DIV2K_train_HR",
         "train",
     )
-    done = sum(crops.cut(job) for job in jobs)
+    done = sum(div2k_preprocess.cut(job) for job in jobs)
     assert 0 < done <= 20 * 20 * 2 - len([path for path in written if path.parts[-3] == "train"])
     assert len(list(output.glob("train/X1/image_*.png"))) == len(list(output.glob("train/X4/image_*.png"))) == 20 * 20
 
@@ -157,20 +157,20 @@ def test_crops_cover_the_picture():
     """Against the naive search: every pixel is covered, every crop lies inside, and only the last overlaps."""
     for length in range(1, 50):
         for crop in range(1, 20):
-            found = crops.starts(length, crop)
+            found = div2k_preprocess.starts(length, crop)
             size = min(crop, length)
             covered = sorted({pixel for start in found for pixel in range(start, start + size)})
             assert covered == list(range(length))
             assert len(found) == -(-length // crop)
             assert found[:-1] == [crop * number for number in range(len(found) - 1)]
-    assert crops.starts(2040, 320) == [0, 320, 640, 960, 1280, 1600, 1720]
-    assert crops.starts(30, 0) == [0], "uncropped"
+    assert div2k_preprocess.starts(2040, 320) == [0, 320, 640, 960, 1280, 1600, 1720]
+    assert div2k_preprocess.starts(30, 0) == [0], "uncropped"
 
 
 def test_numbers_beyond_four_digits(source, tmp_path):
     images.write_picture(tmp_path / "a.png", source[0])
     pair = find_pictures(str(tmp_path), "", 4, "train")[0]
-    job = crops.Job(pair, (64, 72), tmp_path, 9998, 4, 32)
+    job = div2k_preprocess.Job(pair, (64, 72), tmp_path, 9998, 4, 32)
     assert [number for number, *_ in job.crops()] == list(range(9998, 10004))
     assert [path.name for path in job.files(10000)] == ["image_10000.png"] * 2
 

@@ -23,9 +23,8 @@ from common.training.record import Record
 from SRDiff import train
 from SRDiff.src.dataset.patches import training_stream
 from SRDiff.src.model.srdiff import Hyper, SRDiffNet
-from SRDiff.src.model_utils import training, util, validating
-from SRDiff.src.model_utils.options import TrainConfig
-from SRDiff.src.model_utils.use_options import EvalConfig
+from SRDiff.src.model_utils import recipe, util
+from SRDiff.src.model_utils.options import EvalConfig, TrainConfig
 
 HYPER = Hyper(2, 8, (1,), 4, 2, 20)
 NETWORK = {
@@ -202,7 +201,7 @@ def test_rate_is_halved(noise_run):
 
 def test_validation_shows_noise_loss_and_sampled_pictures(noise_run, data):
     """The second look once more by hand, with the averaged weights: the loss at t = 2, 6 ... 18, four DDIM steps."""
-    columns = (validating.NOISE, "PSNR-RGB (crop 0)", validating.LR_PSNR)
+    columns = (recipe.NOISE, "PSNR-RGB (crop 0)", recipe.LR_PSNR)
     found = [[float(value) for value in row] for row in read_csv(noise_run, *columns) if row[0]]
     assert len(found) == 2
     best = int(np.argmax([row[0] for row in found]))
@@ -374,7 +373,7 @@ def test_weights_of_something_else(root, words, encoder_run, noise_run, tmp_path
 
 def test_trained_part_is_said_by_the_options(data):
     for changes, wanted in (({}, {"denoise_fn"}), ({"fix_rrdb": False}, {"denoise_fn", "rrdb"})):
-        part = training.trained_part(SRDiffNet(HYPER), options(data, **changes))
+        part = recipe.trained_part(SRDiffNet(HYPER), options(data, **changes))
         assert {parameter.name.split(".")[0] for parameter in part.trainable_params()} == wanted
-    part = training.trained_part(SRDiffNet(HYPER), options(data, stage="rrdb"))
+    part = recipe.trained_part(SRDiffNet(HYPER), options(data, stage="rrdb"))
     assert {parameter.name.split(".")[0] for parameter in part.get_parameters()} == {"rrdb"}

@@ -13,9 +13,15 @@ from common.images import files as images
 from common.images.resize import imresize
 from common.mindrecord import PackOptions, PatchRecords, pack
 from common.runtime import Runtime
-from SRFlow.src.dataloader.init import PatchMaker, first_batch, training_stream
-from SRFlow.src.dataloader.pictures import find_hr_folders, find_pictures
-from SRFlow.src.dataloader.validation import beside, patches_to_look_at
+from SRFlow.src.dataloader.init import (
+    PatchMaker,
+    beside,
+    find_hr_folders,
+    find_pictures,
+    first_batch,
+    patches_to_look_at,
+    training_stream,
+)
 from SRFlow.src.dataset import prepare
 from SRFlow.src.model_utils.options import TrainConfig
 

@@ -16,8 +16,8 @@ from common.mindrecord import PackOptions, PatchRecords, pack
 from common.runtime import graph_mode
 from SRFlow import eval as evaluation
 from SRFlow.src.model.SRFlow import NegativeLogLikelihood
-from SRFlow.src.model_utils.data_sets import evaluation_sets
-from SRFlow.src.model_utils.use_options import EvalConfig
+from SRFlow.src.model_utils.measuring import evaluation_sets
+from SRFlow.src.model_utils.options import EvalConfig
 
 LUMA = np.array([65.481, 128.553, 24.966]) / 255
 

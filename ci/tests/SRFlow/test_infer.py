@@ -19,12 +19,10 @@ from common.images.resize import imresize
 from common.images.strip import grid
 from common.runtime import graph_mode
 from SRFlow import infer
-from SRFlow.src.model_utils import sampling
-from SRFlow.src.model_utils.converting import convert
-from SRFlow.src.model_utils.sampling import Sampler, default_tile, slerp
-from SRFlow.src.model_utils.trained import load_trained
-from SRFlow.src.model_utils.use_options import EnlargeConfig
-from SRFlow.src.model_utils.util import describe
+from SRFlow.src.model_utils import pictures as sampling
+from SRFlow.src.model_utils.options import EnlargeConfig
+from SRFlow.src.model_utils.pictures import Sampler, default_tile, slerp
+from SRFlow.src.model_utils.util import convert, describe, load_trained
 
 
 def picture(height, width, channels=3, dtype=np.uint8):
@@ -259,9 +257,8 @@ def test_latents_of_other_weights_are_told(tiny, used, tmp_path, caplog):
     images.write_picture(tmp_path / "a.png", picture(4, 4))
     run(tmp_path / "a.png", "--save_latents", "--ckpt_path", tiny[4], "--output", tmp_path / "o")
     other = load_trained(EnlargeConfig(ckpt_path=str(tiny[4])))._replace(digest="f" * 64)
-    from SRFlow.src.model_utils.latent_work import read_latents
 
-    read_latents(tmp_path / "o" / "a_x4.npz", SimpleNamespace(hyper=other.hyper, trained=other))
+    sampling.latents_of(tmp_path / "o" / "a_x4.npz", SimpleNamespace(hyper=other.hyper, trained=other))
     assert "was made by other weights" in caplog.text
 
 

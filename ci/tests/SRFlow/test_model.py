@@ -26,13 +26,12 @@ from SRFlow.src.model.Flow import (
 from SRFlow.src.model.FlowActNorms import ActNorm2d, exact_exp, exact_log, exact_sigmoid
 from SRFlow.src.model.FlowAffineCouplingsAblation import CondAffineSeparatedAndCond
 from SRFlow.src.model.FlowStep import FlowStep, TransitionStep, advance, collect, go_back
-from SRFlow.src.model.folding import fold
-from SRFlow.src.model.inference import Decode
 from SRFlow.src.model.InvertibleConv1x1 import InvertibleConv1x1
 from SRFlow.src.model.RRDBNet import ResidualDenseBlock_5C, RRDBNet, default_conv3x3
 from SRFlow.src.model.Split import Split2d
 from SRFlow.src.model.SRFlow import NegativeLogLikelihood
 from SRFlow.src.model.SRFlowNet import PRESETS, Hyper, SRFlowNet, count_parameters, draw_latents
+from SRFlow.src.model_utils.graphs import Decode, fold
 from SRFlow.src.scheduler.scheduler import multistep_rate
 
 EPS = 1e-4

@@ -17,9 +17,8 @@ from common.checkpoint.files import Checkpoint
 from common.checkpoint.fitting import CheckpointError, load_into
 from SRFlow.src.model.RRDBNet import RRDBNet
 from SRFlow.src.model.SRFlowNet import UNREAD, Hyper, SRFlowNet, load_weights
-from SRFlow.src.model_utils.options import TrainConfig
-from SRFlow.src.model_utils.training import make_network
-from SRFlow.src.model_utils.use_options import EvalConfig
+from SRFlow.src.model_utils.options import EvalConfig, TrainConfig
+from SRFlow.src.model_utils.recipe import make_network
 from SRFlow.src.model_utils.util import load_network, read_encoder
 
 HYPER = Hyper(4, 3, 2, 1, (1,), 2, 1, 4)  # as ci/goldens/pth/make_srflow.py builds them with PyTorch

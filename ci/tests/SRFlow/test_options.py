@@ -16,11 +16,10 @@ from common.checkpoint.fitting import CheckpointError
 from common.config import asked
 from common.config import options as config
 from SRFlow.src.model.SRFlowNet import PRESETS, Hyper
-from SRFlow.src.model_utils import official, util, yml
-from SRFlow.src.model_utils.config import MODEL_FOLDER
-from SRFlow.src.model_utils.options import NAMED, NetworkOptions, TrainConfig
-from SRFlow.src.model_utils.use_options import EvalConfig
-from SRFlow.src.model_utils.yml import KEYS, By, Only, Refused, read
+from SRFlow.src.model_utils import config as yml
+from SRFlow.src.model_utils import official, util
+from SRFlow.src.model_utils.config import KEYS, MODEL_FOLDER, By, Only, Refused, read
+from SRFlow.src.model_utils.options import NAMED, EvalConfig, NetworkOptions, TrainConfig
 
 SHIPPED = {f"{name}.yml": hyper for name, hyper in PRESETS.items()}
 

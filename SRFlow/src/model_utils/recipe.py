@@ -2,24 +2,27 @@
 
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn
 
-from common.checkpoint import Checkpoint, load_into, trained
-from common.training import Adam, GradientStep, MovingAverage, Plan, Trainer, memory, recipe
+from common.checkpoint import load_into, trained
+from common.images import to_uint8
+from common.metrics import Convention
+from common.training import Adam, GradientStep, Plan, Trainer, Validation, digest_of, mean_psnr, memory, recipe
 
 from ..model.RRDBNet import RRDBNet
 from ..model.SRFlow import NegativeLogLikelihood
-from ..model.SRFlowNet import Hyper, SRFlowNet
+from ..model.SRFlowNet import Hyper, SRFlowNet, draw_latents
 from ..scheduler.scheduler import multistep_rate
 from .options import TrainConfig
 from .util import ENCODER, load_weights, read_encoder
 
 log = logging.getLogger(__name__)
+LIKELIHOOD = "log-likelihood (bits per pixel)"
 HEAD = ("RRDB.HRconv.", "RRDB.conv_last.")  # the flow reads no picture from the encoder
 
 
@@ -39,9 +42,6 @@ def make_network(options: TrainConfig, hyper: Hyper, from_start: bool) -> SRFlow
 
     Args:
         from_start: no run goes on, so that the weights which the options name are read.
-
-    Raises:
-        UserError: weights that do not fit.
     """
     if options.stage == "rrdb":
         shape = hyper.num_features, hyper.num_blocks, hyper.growth, hyper.scale
@@ -125,7 +125,7 @@ def release_step(options: TrainConfig, steps: int) -> int:
 
 
 class StagedAdam:
-    """Adam over the flow and, from their release on, over the encoder's parameters, whose moments begin then.
+    """Adam over the flow and, once `released` is set, over the encoder as well, whose moments begin then.
 
     Args:
         flow, encoder: the parameters.
@@ -144,19 +144,19 @@ class StagedAdam:
         return self.flow.parameters + (self.encoder.parameters if self.released else [])
 
     def step(self, gradients: Sequence[Tensor], learning_rate: float) -> None:
-        """One update; `gradients` in the order of `parameters`."""
+        """Run one update; `gradients` in the order of `parameters`."""
         count = len(self.flow.parameters)
         self.flow.step(gradients[:count], learning_rate)
         if self.released:
             self.encoder.step(gradients[count:], learning_rate)
 
     def state(self) -> dict[str, np.ndarray]:
-        """Moments and step counts, as `load` takes them; the encoder's once it is released."""
+        """Moments and step counts, as `load` takes them; the encoder's once it is trained."""
         encoder = self.encoder.state() if self.released else {}
         return self.flow.state() | {f"encoder.{name}": array for name, array in encoder.items()}
 
     def load(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Continue from `state()`, with the encoder released if it was.
+        """Continue from `state()`; an encoder that was trained stays so.
 
         Raises:
             KeyError: a moment is missing.
@@ -170,48 +170,27 @@ class StagedAdam:
             self.encoder.load(encoder)
 
 
-class FlowTrainer(Trainer):
-    """Trains the flow with the encoder as it is, and both after `release` steps; each has its own compiled step.
-
-    What the flow does not read (the encoder's head and what nothing reads at all) is never changed.
+class StagedStep:
+    """The gradient step of the flow and, after `release` updates, of flow and encoder; each is compiled on first use.
 
     Args:
-        release: steps after which the encoder is trained as well.
+        settings: what `GradientStep` takes after the parameters.
     """
 
-    def __init__(
-        self, network: SRFlowNet, loss: nn.Cell, *run: Any, options: TrainConfig, release: int, **settings: Any
-    ) -> None:
-        parameters = read_parameters(network)
-        encoder = [parameter for parameter in parameters if parameter.name.startswith(ENCODER)]
-        flow = [parameter for parameter in parameters if not parameter.name.startswith(ENCODER)]
-        trained = {parameter.name for parameter in flow}
-        for parameter in network.get_parameters():
-            parameter.requires_grad = parameter.name in trained
-        optimizer = StagedAdam(flow, encoder, lambda parameters: recipe.adam(options, parameters))
-        super().__init__(network, loss, *run, optimizer=optimizer, **settings)
-        self.loss, self.release = loss, release
-        self.average = MovingAverage(parameters, self.plan.ema_decay)
+    def __init__(self, loss: nn.Cell, optimizer: StagedAdam, release: int, *settings: Any) -> None:
+        self.loss, self.optimizer, self.release, self.settings = loss, optimizer, release, settings
+        self.flow, self.both = self._by(optimizer.flow.parameters), None
 
-    def train_step(self, batch: tuple[np.ndarray, ...]) -> tuple[list[float], float]:
-        """One step, the encoder's release before it when its time has come."""
-        if self.step >= self.release and not self.optimizer.released:
-            self.optimizer.released = True
-            self._train_encoder()
-        return super().train_step(batch)
+    def __call__(self, *batch: Tensor) -> tuple:
+        optimizer = self.optimizer
+        optimizer.released = optimizer.released or optimizer.flow.steps >= self.release
+        if optimizer.released and not self.both:
+            log.info("the encoder is trained as well from step %d on", optimizer.flow.steps + 1)
+            self.both = self._by(optimizer.parameters)
+        return (self.both or self.flow)(*batch)
 
-    def resume(self, saved: Checkpoint, source: str) -> None:
-        """As Trainer's; an encoder that was released stays so."""
-        super().resume(saved, source)
-        if self.optimizer.released:
-            self._train_encoder()
-
-    def _train_encoder(self) -> None:
-        log.info("the encoder is trained as well from step %d on", self.step + 1)
-        for parameter in self.optimizer.parameters:
-            parameter.requires_grad = True
-        parameters = ms.ParameterTuple(self.optimizer.parameters)
-        self.gradient_step = GradientStep(self.loss, parameters, self.plan.gradient_clip, self.here.world_size)
+    def _by(self, parameters: Sequence[Parameter]) -> GradientStep:
+        return GradientStep(self.loss, ms.ParameterTuple(parameters), *self.settings)
 
 
 def read_parameters(network: SRFlowNet) -> list[Parameter]:
@@ -221,13 +200,66 @@ def read_parameters(network: SRFlowNet) -> list[Parameter]:
 
 
 def make_trainer(network: SRFlowNet | RRDBNet, options: TrainConfig, *run: Any, **settings: Any) -> Trainer:
-    """The trainer of the stage.
+    """Return the trainer of the stage; what the flow does not read (the encoder's head) is never changed.
 
     Args:
         run, settings: what `common.training.Trainer` takes after the loss.
     """
+    _, plan, here, *_ = run
     if options.stage == "rrdb":
         optimizer = recipe.adam(options, network.trainable_params())
         return Trainer(network, PixelLoss(network), *run, optimizer=optimizer, **settings)
+    read = read_parameters(network)
+    names = {parameter.name for parameter in read}
+    for parameter in network.get_parameters():
+        parameter.requires_grad = parameter.name in names
+    encoder = [parameter for parameter in read if parameter.name.startswith(ENCODER)]
+    flow = [parameter for parameter in read if not parameter.name.startswith(ENCODER)]
+    optimizer = StagedAdam(flow, encoder, lambda parameters: recipe.adam(options, parameters))
     loss = NegativeLogLikelihood(network, options.quant)
-    return FlowTrainer(network, loss, *run, options=options, release=release_step(options, run[1].steps), **settings)
+    step = StagedStep(loss, optimizer, release_step(options, plan.steps), plan.gradient_clip, here.world_size)
+    return Trainer(network, loss, *run, optimizer=optimizer, step=step, **settings)
+
+
+def make_validation(patches: tuple[np.ndarray, np.ndarray] | None, options: TrainConfig) -> Validation | None:
+    """Network -> scores over (hr_image, lr_image) in [0, 1], NCHW; None where there are no pictures.
+
+    Of the flow: the mean log-likelihood, with noise as in training, by which the best checkpoint is chosen; and for
+    each heat the mean PSNR of its samples. Of the encoder: PSNR of its picture. Noise and latents are always the same.
+    """
+    if patches is None:
+        return None
+    hr_image, lr_image = patches
+    convention = Convention("rgb", hr_image.shape[2] // lr_image.shape[2])
+
+    def psnr(found: np.ndarray, hr: np.ndarray) -> list[float]:
+        return [
+            convention.psnr(to_uint8(one.transpose(1, 2, 0)), to_uint8(other.transpose(1, 2, 0)))
+            for one, other in zip(found, hr, strict=True)
+        ]
+
+    def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for begin in range(0, len(hr_image), options.batch_size):
+            yield hr_image[begin : begin + options.batch_size], lr_image[begin : begin + options.batch_size]
+
+    def of_encoder(network: RRDBNet) -> dict[str, float]:
+        found = [score for hr, lr in batches() for score in psnr(network(Tensor(lr)).asnumpy(), hr)]
+        return {convention.label("PSNR"): mean_psnr(found)}
+
+    def of_flow(network: SRFlowNet) -> dict[str, float]:
+        likelihood = NegativeLogLikelihood(network, options.quant)
+        rng, values = np.random.default_rng([options.seed, 3]), []
+        scores = {heat: [] for heat in options.val_heats}
+        for hr, lr in batches():
+            noise = Tensor(rng.random(hr.shape, np.float32))
+            values.extend(-likelihood.per_picture(Tensor(hr), Tensor(lr), noise).asnumpy())
+            for heat, found in scores.items():
+                for _ in range(options.val_samples if heat else 1):
+                    latents = draw_latents(network.hyper, (len(lr), *lr.shape[2:]), heat, rng)
+                    sample = network.sample([Tensor(latent) for latent in latents], Tensor(lr))
+                    found.extend(psnr(sample.asnumpy(), hr))
+        named = {f"{convention.label('PSNR')}, heat {heat:g}": mean_psnr(found) for heat, found in scores.items()}
+        return {LIKELIHOOD: float(np.mean(values)), **named}
+
+    measure = of_encoder if options.stage == "rrdb" else of_flow
+    return Validation(measure, digest_of(patches, options.seed, options.quant))

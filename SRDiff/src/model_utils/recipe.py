@@ -1,0 +1,226 @@
+"""How SRDiff is trained: what is trained at each stage, with which loss, the plan of a run, and its validation."""
+
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, nn
+
+from common import UserError
+from common.checkpoint import trained
+from common.data import Patch
+from common.images import to_uint8
+from common.metrics import PROTOCOLS, lr_psnr
+from common.training import Adam, Plan, Trainer, Validation, digest_of, mean_psnr, memory, recipe
+
+from ..dataset.patches import enlarged, from_network, to_network
+from ..model.encoder import RRDBNet
+from ..model.objective import EncoderLoss, NoiseLoss
+from ..model.sampling import sample, to_image
+from ..model.srdiff import Hyper, SRDiffNet
+from .options import TrainConfig
+from .util import load_encoder, load_weights
+
+NOISE = "minus noise loss"
+LR_PSNR = "LR-PSNR"
+log = logging.getLogger(__name__)
+
+
+def make_network(options: TrainConfig, hyper: Hyper, *, from_start: bool) -> SRDiffNet:
+    """The whole network, with the weights that the options name.
+
+    Args:
+        from_start: no run goes on, so that those weights are read.
+
+    Raises:
+        UserError: weights that do not fit, or an encoder that is neither trained nor to be: the noise predictor would
+            then be told nothing of the LR picture, the mistake that the authors were asked about most.
+    """
+    network = SRDiffNet(hyper, options.seed)
+    if not from_start:
+        return network
+    if options.ckpt_path:
+        with trained.starting_from(options.ckpt_path, options, network):
+            (load_encoder if options.stage == "rrdb" else load_weights)(network, options.ckpt_path)
+    if options.rrdb_path:
+        load_encoder(network, options.rrdb_path)
+    if options.stage == "diffusion" and not options.ckpt_path and not options.rrdb_path:
+        if options.fix_rrdb and not options.random_rrdb:
+            raise UserError(
+                "the encoder is not trained: train it by --stage rrdb and name the result by --rrdb_path, or train it "
+                "with the noise predictor by --fix_rrdb false (--random_rrdb true leaves it as it is)"
+            )
+        log.warning("the encoder begins untrained%s", " and stays so" if options.fix_rrdb else "")
+    return network
+
+
+def trained_part(network: SRDiffNet, options: TrainConfig) -> nn.Cell:
+    """What a run saves: at stage rrdb the encoder, else all; a fixed encoder's parameters are not trained.
+
+    The authors' code has the test of `fix_rrdb` upside down where it hands parameters to the optimizer: an encoder that
+    is not fixed stays as it is, and a fixed one is handed over. Here the option means what it says.
+    """
+    if options.stage == "rrdb":
+        return network.rrdb
+    for parameter in network.rrdb.get_parameters():
+        parameter.requires_grad = not options.fix_rrdb
+    return network
+
+
+def make_trainer(network: SRDiffNet, options: TrainConfig, *run: Any, **settings: Any) -> Trainer:
+    """The trainer of the stage.
+
+    Args:
+        run, settings: what `common.training.Trainer` takes after the loss.
+    """
+    trained = trained_part(network, options)
+    optimizer = Adam(trained.trainable_params(), (options.beta1, options.beta2))
+    if options.stage == "rrdb":
+        return Trainer(trained, EncoderLoss(network), *run, optimizer=optimizer, **settings)
+    loss = NoiseLoss(network, squared=options.loss_type == "l2", joint=not options.fix_rrdb)
+    return Trainer(trained, loss, *run, optimizer=optimizer, part_names=("noise", "encoder"), **settings)
+
+
+def step_work(network: SRDiffNet, options: TrainConfig) -> memory.Work:
+    """Return what a training step is made of; an encoder that is fixed works forwards only, and not its head."""
+    hyper, alone = network.hyper, options.stage == "rrdb"
+    pixels = options.batch_size * options.lr_patch(hyper) ** 2
+
+    def area(name: str) -> float:
+        if not name.startswith("rrdb."):
+            return pixels * (1 if "cond_proj" in name else hyper.scale**2 / 4 ** halvings(name, hyper))
+        doublings = re.search(r"upconv(\d)", name)
+        if doublings or "HRconv" in name or "conv_last" in name:
+            return pixels * alone * (4 ** int(doublings[1]) if doublings else hyper.scale**2)
+        return pixels * (0.5 if options.fix_rrdb and not alone else 1)
+
+    return memory.of_convolutions((network.rrdb if alone else network).get_parameters(), area)
+
+
+def halvings(name: str, hyper: Hyper) -> int:
+    """How often HR has been halved where a convolution of the U-Net has its results, of a transposed one its input."""
+    words, last = name.split("."), len(hyper.dim_mults) - 1
+    if words[1] == "downs":
+        return int(words[2]) + (words[3] == "2")
+    if words[1] == "ups":
+        return last - int(words[2])
+    return last if words[1].startswith("mid_block") else 0
+
+
+def plan(options: TrainConfig, world_size: int, pictures: int) -> Plan:
+    """Steps, rate and intervals of a run, see `common.training.step_counts`.
+
+    Args:
+        pictures: in the data set, for --epochs.
+    """
+    steps, scaled = recipe.step_counts(options.updates, options, world_size, pictures)
+    return recipe.plan(
+        options,
+        steps,
+        recipe.regular_rate(options.lr, scaled(options.decay_steps) if options.decay_steps else steps, 0.5),
+        validate_every=scaled(options.test_every),
+        keep_every=options.save_checkpoint_freq,
+    )
+
+
+# ----------------------------------------------------------------------------------------------------------- validation
+
+
+def make_validation(patches: Sequence[Patch], options: TrainConfig, hyper: Hyper) -> Validation | None:
+    """Network -> scores over (hr, lr) uint8 patches; None where there are none. The first chooses the best checkpoint.
+
+    Of the noise predictor: its loss, negated, at `val_noises` steps evenly spread over the chain, and PSNR and LR-PSNR
+    of pictures that are sampled in a few steps. Of the encoder: PSNR of its picture. All noise is the same each time.
+    """
+    if not patches:
+        return None
+    measure = (EncoderScores if options.stage == "rrdb" else NoiseScores)(patches, options, hyper)
+    settings = options.seed, options.val_noises, options.loss_type
+    return Validation(measure, digest_of((image for patch in patches for image in patch), *settings))
+
+
+class EncoderScores:
+    """PSNR of the encoder's own pictures."""
+
+    def __init__(self, patches: Sequence[Patch], options: TrainConfig, hyper: Hyper) -> None:
+        self.patches, self.options, self.hyper = patches, options, hyper
+        self.convention = PROTOCOLS["srdiff"](hyper.scale)
+
+    def __call__(self, encoder: RRDBNet) -> dict[str, float]:
+        """Scores of this encoder."""
+        return self.psnr([
+            picture
+            for chunk in self.chunks()
+            for picture in encoder(Tensor(np.stack([to_network(lr) for _, lr in chunk]))).asnumpy()
+        ])  # fmt: skip
+
+    def chunks(self) -> Iterator[Sequence[Patch]]:
+        """The patches in batches as large as in training."""
+        for begin in range(0, len(self.patches), self.options.batch_size):
+            yield self.patches[begin : begin + self.options.batch_size]
+
+    def psnr(self, found: Sequence[np.ndarray]) -> dict[str, float]:
+        """Means of PSNR and LR-PSNR of pictures (3, sh, sw) in [-1, 1], by the authors' protocol."""
+        scores = []
+        for picture, (hr, lr) in zip(found, self.patches, strict=True):
+            sr = to_uint8(from_network(picture))
+            of_lr = lr_psnr(sr, lr, self.hyper.scale, channels="rgb", crop=0, rounding="half_even")
+            scores.append((self.convention.psnr(sr, hr), of_lr))
+        means = map(mean_psnr, zip(*scores, strict=True))
+        return dict(zip((self.convention.label("PSNR"), LR_PSNR), means, strict=True))
+
+
+class NoiseScores(EncoderScores):
+    """The noise predictor's loss, and PSNR of what is sampled with it."""
+
+    def __call__(self, network: SRDiffNet) -> dict[str, float]:
+        """Scores of this network."""
+        rng = np.random.default_rng([self.options.seed, 3])
+        losses, pictures = [], []
+        for chunk in self.chunks():
+            arrays = [(to_network(hr), to_network(lr), enlarged(lr, self.hyper.scale)) for hr, lr in chunk]
+            hr_image, lr_image, lr_up = map(np.stack, zip(*arrays, strict=True))
+            losses += [self.noise_loss(network, hr_image, lr_image, lr_up, rng)] * len(chunk)
+            pictures.extend(self.sampled(network, lr_image, lr_up, rng))
+        return {NOISE: -float(np.mean(losses)), **self.psnr(pictures)}
+
+    def noise_loss(
+        self,
+        network: SRDiffNet,
+        hr_image: np.ndarray,
+        lr_image: np.ndarray,
+        lr_up: np.ndarray,
+        rng: np.random.Generator,
+    ) -> float:
+        """Mean over steps evenly spread."""
+        options = self.options
+        loss = NoiseLoss(network, squared=options.loss_type == "l2")
+        pictures = [Tensor(array) for array in (hr_image, lr_image, lr_up)]
+        found = []
+        for share in (np.arange(options.val_noises) + 0.5) / options.val_noises:
+            t = Tensor(np.full(len(hr_image), int(share * self.hyper.timesteps), np.int32))
+            eps = Tensor(rng.standard_normal(hr_image.shape, np.float32))
+            found.append(float(loss(*pictures, t, eps)[1]))
+        return float(np.mean(found))
+
+    def sampled(
+        self, network: SRDiffNet, lr_image: np.ndarray, lr_up: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
+        """Pictures (N, 3, sh, sw) in [-1, 1], not clipped."""
+
+        def draw() -> np.ndarray:
+            return rng.standard_normal(lr_up.shape, np.float32)
+
+        projected = network.denoise_fn.project(network.features(Tensor(lr_image)))
+
+        def predict(x: np.ndarray, t: int) -> np.ndarray:
+            step = Tensor(np.full(len(x), t), ms.int32)
+            return network.denoise_fn(Tensor(x), step, projected).asnumpy()
+
+        options, schedule = self.options, self.hyper.schedule()
+        steps = min(options.val_steps, len(schedule))
+        residual = sample(predict, schedule, draw(), draw, sampler=options.val_sampler, steps=steps)
+        return to_image(residual, lr_up, self.hyper.res_rescale)

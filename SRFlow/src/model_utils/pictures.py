@@ -1,0 +1,392 @@
+"""Pictures through SRFlow: sampled, encoded to latents and decoded again, in tiles where they are large.
+
+`Sampler` runs both directions; `Latents` are what infer.py writes between the two; `enlarge`, `encode`, `decode` and
+`interpolate` are its commands.
+"""
+
+import hashlib
+import json
+import logging
+import math
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from common import UserError, export, images
+from common.atomic import replacing
+from common.evaluation import Job, Results, log_result, progress_of, result_names
+from common.export import (
+    Engine,
+    Progress,
+    Span,
+    fill_tiles,
+    make_engine,
+    pad_to_multiple,
+)
+from common.images import grid, imresize, to_float
+
+from ..model.FlowUpsamplerNet import COLORS
+from ..model.SRFlowNet import Hyper, draw_latents
+from .graphs import TOGETHER, TOLERANCE, graph_of
+from .options import HEAT, DecodeConfig, EncodeConfig, EnlargeConfig, InterpolateConfig
+from .util import Trained
+
+COPIES = {"onnxruntime": 3.5, "mindspore": 15}  # of the values counted in `default_tile`, measured
+# LR pixels at the inner edges of a tile that are not trusted. The network sees further, the authors' several hundred
+# pixels, but what is far away hardly counts.
+OVERLAP = 24
+KIND, ABOUT, LR = "SRFlow latents", "about", "lr_image"  # what a file of latents says it is; two of its arrays
+log = logging.getLogger(__name__)
+
+
+class Encoded(NamedTuple):
+    """What a picture is to the flow.
+
+    Attributes:
+        latents: each (1, C, h, w), see `Hyper.latent_shapes`.
+        nll: negative log-likelihood in bits per HR pixel, of the picture as it is, without noise.
+    """
+
+    latents: list[np.ndarray]
+    nll: float
+
+
+class Sampler:
+    """Both directions for 8- and 16-bit pictures of any size, in tiles where they are large.
+
+    What is missing to a multiple of `Hyper.lr_multiple` is continued by reflection and cut off afterwards.
+
+    Args:
+        trained: the network.
+        engine: what runs it, see `common.export.make_engine`; a direction is prepared when it is first asked for.
+        tile: side of the tiles in LR pixels; 0 takes the whole picture as long as that takes less than 2.5 GiB.
+    """
+
+    def __init__(self, trained: Trained, engine: str = "auto", tile: int = 0) -> None:
+        self.trained, self.hyper, self.kind, self.tile = trained, trained.hyper, engine, tile
+        self.overlap = -(-OVERLAP // self.hyper.lr_multiple)  # cells
+        least = (2 * self.overlap + 1) * self.hyper.lr_multiple
+        if 0 < tile < least:
+            raise UserError(f"--tile {tile} is hardly more than the overlap of tiles: take {least} or more")
+        self._engines: dict[str, Engine] = {}
+
+    def engine(self, direction: str) -> Engine:
+        """What runs "decode" or "encode"; the export is kept beside the file of the weights."""
+        if direction not in self._engines:
+            form, inputs, outputs, sizes = graph_of(self.trained.arrays, self.hyper, direction)
+            digest = hashlib.sha256(f"{self.trained.digest} {direction} {self.hyper.bound}".encode()).hexdigest()
+            self._engines[direction] = make_engine(
+                self.kind, form, inputs, outputs,
+                sizes=sizes, cache=self.trained.cache, digest=digest, tolerance=TOLERANCE,
+            )  # fmt: skip
+        return self._engines[direction]
+
+    def decode(
+        self, lr: np.ndarray, latents: Sequence[np.ndarray], progress: Progress | None = None, out_dtype: Any = None
+    ) -> np.ndarray:
+        """(H, W, 3) uint8 or uint16 and its latents -> (sH, sW, 3), clipped and rounded to lr's type.
+
+        Args:
+            latents: as `draw` gives them.
+            out_dtype: np.float32 leaves the values as the network gives them, about 0 ... 1.
+        """
+        engine, side = self.engine("decode"), self.hyper.lr_multiple
+        padded = pad_to_multiple(lr, side)
+        cells = padded.shape[0] // side, padded.shape[1] // side
+
+        def run(row: Span, column: Span) -> np.ndarray:
+            pieces = [cut(latent, row, column, latent.shape[2] // cells[0]) for latent in latents]
+            return only_numbers(engine.run(as_input(padded, row, column, side), *pieces))[0].transpose(1, 2, 0)
+
+        height, width = lr.shape[0] * self.hyper.scale, lr.shape[1] * self.hyper.scale
+        result = np.empty((height, width, COLORS), out_dtype or lr.dtype)
+        return self._fill(run, engine, cells, result, side * self.hyper.scale, progress)
+
+    def encode(self, hr: np.ndarray, lr: np.ndarray, progress: Progress | None = None) -> Encoded:
+        """(sH, sW, 3) and (H, W, 3), uint8 or uint16, -> latents for `decode`, and the likelihood."""
+        engine, side, scale = self.engine("encode"), self.hyper.lr_multiple, self.hyper.scale
+        lr, hr = pad_to_multiple(lr, side), pad_to_multiple(hr, side * scale)
+        cells = lr.shape[0] // side, lr.shape[1] // side
+        shapes = self.hyper.latent_shapes(*lr.shape[:2])
+        level_sides = [(side * scale) >> level for level in range(1, self.hyper.levels + 1)]
+        factors = [shape[1] // cells[0] for shape in shapes] + level_sides
+
+        def run(row: Span, column: Span) -> np.ndarray:
+            inputs = as_input(hr, row, column, side * scale), as_input(lr, row, column, side)
+            found = only_numbers(*engine.run(*inputs))
+            return np.concatenate([to_cells(part, factor) for part, factor in zip(found, factors, strict=True)], 2)
+
+        channels = [shape[0] for shape in shapes] + [1] * self.hyper.levels
+        widths = [count * factor**2 for count, factor in zip(channels, factors, strict=True)]
+        packed = self._fill(run, engine, cells, np.empty((*cells, sum(widths)), np.float32), 1, progress)
+        parts = np.split(packed, np.cumsum(widths)[:-1], 2)
+        latents = [from_cells(part, factor) for part, factor in zip(parts, factors, strict=False)][: len(shapes)]
+        log_density = sum(part.sum(dtype=np.float64) for part in parts[len(shapes) :])
+        log_density -= sum(0.5 * np.sum(np.square(z, dtype=np.float64) + math.log(2 * math.pi)) for z in latents)
+        return Encoded(latents, -log_density / (math.log(2) * hr.shape[0] * hr.shape[1]))
+
+    def draw(self, lr: np.ndarray, heat: float, seed: int, name: str, number: int) -> list[np.ndarray]:
+        """The latents of one sample of one picture, told by its name: the same in tiles and whole, alone and among
+        others. Those of another heat are the same but for their size.
+        """
+        sides = (-(-length // self.hyper.lr_multiple) * self.hyper.lr_multiple for length in lr.shape[:2])
+        rng = np.random.default_rng([seed, zlib.crc32(name.encode(errors="surrogateescape")), number])
+        return draw_latents(self.hyper, (1, *sides), heat, rng)
+
+    def _fill(
+        self,
+        run: Callable[[Span, Span], np.ndarray],
+        engine: Engine,
+        cells: tuple[int, int],
+        result: np.ndarray,
+        scale: int,
+        progress: Progress | None,
+    ) -> np.ndarray:
+        side = self.hyper.lr_multiple
+        tile = (self.tile or default_tile(self.hyper, (cells[0] * side, cells[1] * side), engine)) // side
+        return fill_tiles(run, cells, result, scale=scale, tile=tile, overlap=self.overlap, progress=progress)
+
+
+def cut(picture: np.ndarray, row: Span, column: Span, side: int) -> np.ndarray:
+    """The part (N, C, h, w) of a picture whose cells are squares of `side` pixels."""
+    return picture[:, :, row.start * side : row.stop * side, column.start * side : column.stop * side]
+
+
+def as_input(picture: np.ndarray, row: Span, column: Span, side: int) -> np.ndarray:
+    """The same part of (H, W, 3) as (1, 3, h, w) float32 in [0, 1]."""
+    piece = picture[row.start * side : row.stop * side, column.start * side : column.stop * side]
+    return to_float(piece).transpose(2, 0, 1)[None]
+
+
+def to_cells(picture: np.ndarray, side: int) -> np.ndarray:
+    """(1, C, H * side, W * side) -> (H, W, C * side^2)."""
+    _, channels, height, width = picture.shape
+    cells = picture.reshape(channels, height // side, side, width // side, side).transpose(1, 3, 0, 2, 4)
+    return cells.reshape(height // side, width // side, -1)
+
+
+def from_cells(cells: np.ndarray, side: int) -> np.ndarray:
+    """The inverse of `to_cells`."""
+    height, width, _ = cells.shape
+    picture = cells.reshape(height, width, -1, side, side).transpose(2, 0, 3, 1, 4)
+    return picture.reshape(1, -1, height * side, width * side)
+
+
+def only_numbers(*arrays: np.ndarray) -> Any:
+    """The arrays, or the only one."""
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise UserError(
+            "these weights give values that are no numbers, or too large for one: take another checkpoint, or a "
+            "smaller --heat"
+        )
+    return arrays[0] if len(arrays) == 1 else arrays
+
+
+def default_tile(hyper: Hyper, size: tuple[int, int], engine: Engine) -> int:
+    """Side of the tiles for a picture of `size` LR pixels; 0: the picture as a whole, which is less work.
+
+    What takes most of the memory, for each LR pixel: the hidden layers of some steps at the first level, and the sums
+    of the features' tiles there.
+    """
+    level = hyper.scale**2 / 4  # pixels of the first level for each of LR
+    values = 2 * TOGETHER * hyper.hidden_channels * level + 4 * hyper.condition * level
+    return export.default_tile(size, engine, values, COPIES, 4 * OVERLAP)
+
+
+def slerp(one: Sequence[np.ndarray], other: Sequence[np.ndarray], share: float) -> list[np.ndarray]:
+    """The latents a `share` of the way from one sample to another, on the arc between them.
+
+    Normal latents of many dimensions have all about the same length, which the straight way between them would leave.
+    """
+    a, b = (np.concatenate([part.ravel() for part in parts]).astype(np.float64) for parts in (one, other))
+    lengths = np.linalg.norm(a) * np.linalg.norm(b)
+    angle = math.acos(min(1.0, max(-1.0, a @ b / lengths))) if lengths > 0 else 0.0
+    weights = (1 - share, share)
+    if math.sin(angle) > 1e-6:
+        weights = tuple(math.sin(part * angle) / math.sin(angle) for part in weights)
+    return [(weights[0] * x + weights[1] * y).astype(np.float32) for x, y in zip(one, other, strict=True)]
+
+
+# ---------------------------------------------------------------------------------------------------- a file of latents
+
+
+class Latents(NamedTuple):
+    """One picture as the flow sees it.
+
+    Attributes:
+        parts: see `Hyper.latent_shapes`, each (1, C, h, w) float32.
+        lr: (H, W, 3) uint8 or uint16.
+        height, width: of the picture; of what the latents give, the rest is cut off.
+        digest: of the network, see `util.Trained`.
+    """
+
+    parts: list[np.ndarray]
+    lr: np.ndarray
+    height: int
+    width: int
+    digest: str
+
+
+def write_latents(path: Path, latents: Latents) -> None:
+    """Write a file that `np.load` opens: `latent_0` ..., `lr_image`, and JSON."""
+    about = {"kind": KIND, "height": latents.height, "width": latents.width, "digest": latents.digest}
+    arrays = {f"latent_{number}": part for number, part in enumerate(latents.parts)}
+    try:
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, **arrays, **{LR: latents.lr, ABOUT: np.array(json.dumps(about))})
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
+
+
+def read_latents(path: Path, hyper: Hyper) -> Latents:
+    """Read what `write_latents` wrote, for this network."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file.items())
+        about = json.loads(str(arrays.pop(ABOUT)))
+        lr, found = arrays.pop(LR), [arrays[f"latent_{number}"].astype(np.float32) for number in range(len(arrays))]
+        if about["kind"] != KIND or lr.dtype not in (np.uint8, np.uint16) or lr.ndim != 3 or lr.shape[2] != 3:
+            raise ValueError(f"its {LR} is {lr.shape} {lr.dtype}")
+        latents = Latents(found, lr, int(about["height"]), int(about["width"]), str(about["digest"]))
+    except FileNotFoundError:
+        raise UserError(f"expected latents (.npz), but there is no {path}") from None
+    except Exception as error:  # np.load has no common class for its errors
+        raise UserError(f"{path} is damaged, or no file that infer.py encode wrote: {error}") from None
+    if not all(np.isfinite(part).all() for part in found):
+        raise UserError(f"{path} holds values that are no numbers")
+    sides = [-(-length // hyper.lr_multiple) * hyper.lr_multiple for length in lr.shape[:2]]
+    wanted = [(1, *shape) for shape in hyper.latent_shapes(*sides)]
+    if [part.shape for part in found] != wanted:
+        raise UserError(f"{path} holds latents {[part.shape for part in found]}, this network takes {wanted}")
+    if not (0 < latents.height <= sides[0] * hyper.scale and 0 < latents.width <= sides[1] * hyper.scale):
+        raise UserError(f"{path} is of a picture of {latents.width}x{latents.height}, larger than its latents give")
+    return latents
+
+
+# --------------------------------------------------------------------------------------------- the commands of infer.py
+
+
+def enlarge(job: Job, results: Results, sampler: Sampler, options: EnlargeConfig) -> None:
+    """LR file -> HR files, one for each sample, and a grid of several; alpha is enlarged by bicubic."""
+    scale, count = sampler.hyper.scale, options.samples
+    names = result_names(job.source, options.suffix, options.format, scale, count)
+    targets = [results.reserve(job, name) for name in names]
+    (grid_name,) = result_names(job.source, f"{options.suffix}_samples", "png", scale)
+    grid_target = results.reserve(job, grid_name) if count > 1 else None
+    latent_targets = [results.reserve(job, f"{Path(name).stem}.npz") for name in names if options.save_latents]
+    lr, alpha, notes, icc, _ = picture = images.read_picture(job.source)
+    images.check_writable(targets[0], *(scale * side for side in lr.shape[:2]))
+    heat = next(given for given in (options.heat, sampler.trained.heat, HEAT) if given is not None)
+    said = [*notes, f"heat {heat:g}", *(["alpha enlarged by bicubic"] if alpha is not None else [])]
+    if alpha is not None:
+        alpha = imresize(alpha, scale)
+    samples = []
+    for number, target in enumerate(targets):
+        latents = sampler.draw(lr, heat, options.seed, (job.inside / job.source.name).as_posix(), number)
+        hr = picture.colored_alike(sampler.decode(lr, latents, progress_of(job.source)))
+        images.write_picture(target, hr, alpha, icc)
+        if options.save_latents:
+            write_latents(latent_targets[number], Latents(latents, lr, *hr.shape[:2], sampler.trained.digest))
+        log_result(job.source, lr, target, hr, said)
+        samples += [hr] if grid_target else []
+    if grid_target:
+        images.write_picture(grid_target, grid(samples))
+
+
+def encode(job: Job, results: Results, sampler: Sampler, options: EncodeConfig) -> None:
+    """HR file -> latents and, in the log, the likelihood. Transparency is not kept."""
+    target = results.reserve(job, f"{job.source.stem}.npz")
+    picture, alpha, notes, icc, _ = images.read_picture(job.source)
+    said = [*notes, *(["transparency is not kept"] if alpha is not None else [])]
+    said += ["ICC profile is not kept"] if icc else []
+    if options.lr:
+        hr, lr = with_lr(job.source, picture, find_lr(options.lr, job, sampler.hyper.scale), sampler.hyper)
+        said += ["cut to the LR picture"] if hr.shape[:2] < picture.shape[:2] else []
+    else:
+        hr, lr = with_bicubic(picture, sampler.hyper)
+        said += ["LR picture made by bicubic"]
+    found = sampler.encode(hr, lr, progress_of(job.source))
+    height, width = (min(sides) for sides in zip(hr.shape[:2], picture.shape[:2], strict=True))
+    write_latents(target, Latents(found.latents, lr, height, width, sampler.trained.digest))
+    deviation = np.concatenate([part.ravel() for part in found.latents]).std(dtype=np.float64)
+    said += [f"NLL {found.nll:.3f} bits per pixel", f"latents of deviation {deviation:.3f}"]
+    log.info("%s %dx%d -> %s (%s)", job.source, *picture.shape[1::-1], target, "; ".join(said))
+
+
+def decode(job: Job, results: Results, sampler: Sampler, options: DecodeConfig) -> None:
+    """Latents -> the picture that they are of."""
+    target = results.reserve(job, result_name(job.source.stem, options, sampler.hyper))
+    latents = latents_of(job.source, sampler)
+    picture = picture_of(latents, latents.parts, sampler, progress_of(job.source))
+    images.write_picture(target, picture)
+    log.info("%s -> %s %dx%d", job.source, target, *picture.shape[1::-1])
+
+
+def interpolate(one: Job, other: Job, results: Results, sampler: Sampler, options: InterpolateConfig) -> None:
+    """Two files of latents -> pictures from the one to the other, and a row of them."""
+    stem = f"{one.source.stem}_to_{other.source.stem}"
+    names = [result_name(stem, options, sampler.hyper, f"_{number}") for number in range(1, options.steps + 1)]
+    targets = [results.reserve(one, name) for name in names]
+    row_target = results.reserve(one, f"{stem}_row.png")
+    a, b = (latents_of(job.source, sampler) for job in (one, other))
+    if not np.array_equal(a.lr, b.lr) or (a.height, a.width) != (b.height, b.width):
+        raise UserError(f"{one.source} and {other.source} are not of the same LR picture: nothing lies between them")
+    pictures = []
+    for number, target in enumerate(targets):
+        parts = slerp(a.parts, b.parts, number / (options.steps - 1))
+        pictures.append(picture_of(a, parts, sampler, progress_of(target)))
+        images.write_picture(target, pictures[-1])
+        log.info("%s %dx%d", target, *pictures[-1].shape[1::-1])
+    images.write_picture(row_target, grid(pictures, columns=len(pictures)))
+
+
+def latents_of(path: Path, sampler: Sampler) -> Latents:
+    """Read a file; a line of the log when other weights made it."""
+    latents = read_latents(path, sampler.hyper)
+    if latents.digest != sampler.trained.digest:
+        log.warning("%s was made by other weights: these make another picture of it", path)
+    return latents
+
+
+def picture_of(latents: Latents, parts: list[np.ndarray], sampler: Sampler, progress: Progress) -> np.ndarray:
+    """What other latents of the same LR picture give, of the original size."""
+    result = sampler.decode(latents.lr, parts, progress)[: latents.height, : latents.width]
+    return images.Picture(latents.lr, None, ()).colored_alike(result)
+
+
+def with_bicubic(hr: np.ndarray, hyper: Hyper) -> tuple[np.ndarray, np.ndarray]:
+    """HR, continued by reflection as far as the network needs, and its bicubic LR picture."""
+    hr = pad_to_multiple(hr, hyper.scale * hyper.lr_multiple)
+    return hr, imresize(hr, 1 / hyper.scale)
+
+
+def with_lr(path: Path, hr: np.ndarray, lr_path: Path, hyper: Hyper) -> tuple[np.ndarray, np.ndarray]:
+    """HR, cut or continued by reflection to the size of its LR picture times the scale, and that LR picture."""
+    lr = images.read_picture(lr_path).rgb
+    height, width = (side * hyper.scale for side in lr.shape[:2])
+    if not all(abs(found - wanted) < hyper.scale for found, wanted in zip(hr.shape[:2], (height, width), strict=True)):
+        raise UserError(
+            f"{lr_path} is {lr.shape[1]}x{lr.shape[0]}: x{hyper.scale} of it is {width}x{height}, but {path} is "
+            f"{hr.shape[1]}x{hr.shape[0]}"
+        )
+    return pad_to_multiple(hr[:height, :width], hyper.scale)[:height, :width], lr
+
+
+def find_lr(given: str, job: Job, scale: int) -> Path:
+    """The LR picture of an HR picture: the file itself, or that of the same name in a folder, with x4 behind or not."""
+    root = Path(given)
+    if not root.is_dir():
+        return root
+    names = {job.source.stem, f"{job.source.stem}x{scale}"}
+    found = [path for path in images.find_pictures(root) if path.stem in names]
+    if len(found) != 1:
+        raise UserError(f"{root} holds {len(found)} pictures named {' or '.join(sorted(names))}: expected one")
+    return found[0]
+
+
+def result_name(stem: str, options: DecodeConfig | InterpolateConfig, hyper: Hyper, number: str = "") -> str:
+    """`baby` -> `baby_x4.png`."""
+    return f"{stem}{options.suffix.replace('{scale}', str(hyper.scale))}{number}.{options.format}"
