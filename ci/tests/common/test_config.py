@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import pytest
 
-from ci.options_table import options_of
+from ci.options_table import MODELS, programs
 from common import UserError
 from common.config import options as config
 from common.config.options import configuration, option
@@ -338,17 +338,14 @@ def test_help_shows_every_option_with_its_default(capsys):
     assert "{bicubic,unknown}" in shown["track"]
 
 
-def programs(root):
-    """(name, its configuration class) of every program of the models that are there."""
-    for folder in sorted(path.parent for path in root.glob("*/train.py")):
-        for name, cls in vars(options_of(folder)).items():
-            if name.endswith("Config") and dataclasses.is_dataclass(cls):
-                yield f"{folder.name}.{name}", cls
+def every_program():
+    """Return "WDSR/train.py" -> its configuration class, of the programs of all models."""
+    return {f"{model}/{name}": cls for model in MODELS for name, cls in programs(model)}
 
 
-def test_every_program_lists_every_option(root, capsys):
-    found = dict(programs(root))
-    assert "WDSR.TrainConfig" in found
+def test_every_program_lists_every_option(capsys):
+    found = every_program()
+    assert "WDSR/train.py" in found
     for name, cls in found.items():
         with pytest.raises(SystemExit):
             config.parse(cls, ["--help"], description="")
@@ -365,7 +362,7 @@ def test_every_program_lists_every_option(root, capsys):
 
 def test_every_yaml_in_the_tree_loads(root):
     """A file says itself which program reads it: `# Command: python WDSR/train.py --config ...`."""
-    found = dict(programs(root))
+    found = every_program()
     paths = [path for path in root.rglob("*.y*ml") if path.suffix in (".yaml", ".yml") and ".venv" not in path.parts]
     paths = [
         path
@@ -378,6 +375,6 @@ def test_every_yaml_in_the_tree_loads(root):
             r"^# Command: python (\w+)/(\w+)\.py .*(?:--config|-opt)", path.read_text(encoding="utf-8"), re.MULTILINE
         )
         assert named, f"{path} does not say which command reads it"
-        loaded = config.load(found[f"{named[1]}.{named[2].capitalize()}Config"], path)
+        loaded = config.load(found[f"{named[1]}/{named[2]}.py"], path)
         shows_defaults = path.name == "default_config.yaml"
         assert (loaded == type(loaded)()) == shows_defaults, f"{path} changes nothing, or is not the defaults"

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ci.options_table import options_of
+from ci.options_table import programs
 from common import UserError, atomic
 from common.config import options as config
 from common.images import files as images
@@ -108,11 +108,11 @@ def is_plain(value: object) -> bool:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_mutated_yaml(root, tmp_path, monkeypatch, caplog, model):
+def test_mutated_yaml(tmp_path, monkeypatch, caplog, model):
     """As --config FILE of train.py: an object of the options, or a UserError; a text alone never runs anything."""
     monkeypatch.chdir(tmp_path)
     caplog.set_level(logging.CRITICAL)
-    program = options_of(root / model).TrainConfig
+    program = dict(programs(model))["train.py"]
     path, rng, outcome = tmp_path / "some.yaml", random.Random(f"yaml {model}"), collections.Counter()
     content, snippets = DOCUMENTS[model].encode(), tuple(snippet.encode() for snippet in SNIPPETS)
     for turn in range(700):
