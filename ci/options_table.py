@@ -1,23 +1,33 @@
-"""Write the tables of options into the READMEs, between `<!-- options: CLASS -->` and `<!-- end of options -->`.
+"""Write OPTIONS.md of the model folders named (default: all) from the configuration classes of their programs.
 
-python ci/options_table.py WDSR/README.md            # --check only says whether the table is up to date
+python ci/options_table.py WDSR
 """
 
 import dataclasses
 import importlib
-import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[1]
+MODELS = [path.parent.name for path in sorted(ROOT.glob("[!.]*/train.py"))]
+PROGRAMS = ("train", "eval", "infer", "export", "train2test")
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
 from common.config import groups, says_default  # noqa: E402
 
-PLACES = ("src/args.py", "src/options/options.py", "src/model_utils/options.py", "src/config.py")  # as each seed has it
-MARKED = re.compile(r"(<!-- options: (\w+) -->\n)(.*?)(<!-- end of options -->)", re.DOTALL)
+
+def programs(model: str) -> Iterator[tuple[str, type]]:
+    """Yield (program as it is typed, its configuration class): ("infer.py encode", EncodeConfig)."""
+    for name in PROGRAMS:
+        if not (ROOT / model / f"{name}.py").is_file():
+            continue
+        program = vars(importlib.import_module(f"{model}.{name}"))
+        commands = {cls: command for command, cls in program.get("COMMANDS", {}).items()}
+        classes = [one for key, one in program.items() if key.endswith("Config") and dataclasses.is_dataclass(one)]
+        for cls in sorted(classes, key=lambda one: list(commands).index(one) if one in commands else -1):
+            yield f"{name}.py {commands.get(cls, '')}".strip(), cls
 
 
 def table(cls: type) -> str:
@@ -33,36 +43,22 @@ def table(cls: type) -> str:
         shown = f"`{default}`" if default not in ("", ()) else ""
         short = [f"`-{field.metadata['short']}`"] if field.metadata["short"] else []
         others = ", ".join([*(f"`--{name}`" for name in field.metadata["aliases"]), *short])
-        meaning = text.replace("|", " / ") + (f"; also {others}" if others else "")
+        placeholder = field.default if says_default(text) else None
+        choices = [str(one) for one in field.metadata["choices"] or () if one != placeholder]
+        if not all(one in text for one in choices):
+            text += "; one of " + ", ".join(f"`{one}`" for one in choices)
+        meaning = text.replace("|", r"\|") + (f"; also {others}" if others else "")
         rows.append(f"| `--{field.name}` | {shown} | {meaning} |")
     return "\n".join(rows) + "\n"
 
 
-def options_of(folder: Path) -> ModuleType:
-    """The module of a model's folder that holds the configuration classes of its programs."""
-    place = next(place for place in PLACES if (folder / place).is_file())
-    return importlib.import_module(".".join([folder.name, *Path(place).with_suffix("").parts]))
-
-
-def updated(readme: Path) -> str:
-    """The text of the README with its tables made anew."""
-    arguments = options_of(readme.resolve().parent)
-    return MARKED.sub(
-        lambda match: match[1] + table(getattr(arguments, match[2])) + match[4], readme.read_text(encoding="utf-8")
-    )
-
-
-def main(arguments: list[str]) -> int:
-    """Update, or with --check compare; 1 when a table was out of date."""
-    stale = [name for name in arguments if name != "--check" and updated(Path(name)) != Path(name).read_text("utf-8")]
-    if "--check" not in arguments:
-        for name in stale:
-            Path(name).write_text(updated(Path(name)), encoding="utf-8")
-        return 0
-    for name in stale:
-        print(f"{name}: the table of options is out of date: python ci/options_table.py {name}")
-    return 1 if stale else 0
+def page(model: str) -> str:
+    """Return the text of a model's OPTIONS.md."""
+    head = "Written by `python ci/options_table.py`. Each option is also a key of `--config FILE.yaml`."
+    tables = "".join(f"\n## {name}\n\n{table(cls)}" for name, cls in programs(model))
+    return f"# Options of {model}\n\n{head}\n{tables}"
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    for folder in sys.argv[1:] or MODELS:
+        (ROOT / folder / "OPTIONS.md").write_text(page(folder), encoding="utf-8")

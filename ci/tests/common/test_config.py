@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import pytest
 
-from ci.options_table import options_of
+from ci.options_table import MODELS, programs
 from common import UserError
 from common.config import options as config
 from common.config.options import configuration, option
@@ -229,17 +229,14 @@ def listed_options(text):
     return {re.match(r"--([\w.]+)", block)[1]: " ".join(block.split()) for block in blocks if block.startswith("--")}
 
 
-def programs(root):
-    """(name, its configuration class) of every program of the models that are there."""
-    for folder in sorted(path.parent for path in root.glob("*/train.py")):
-        for name, cls in vars(options_of(folder)).items():
-            if name.endswith("Config") and dataclasses.is_dataclass(cls):
-                yield f"{folder.name}.{name}", cls
+def every_program():
+    """Return "WDSR/train.py" -> its configuration class, of the programs of all models."""
+    return {f"{model}/{name}": cls for model in MODELS for name, cls in programs(model)}
 
 
-def test_every_program_lists_every_option(root, capsys):
-    found = dict(programs(root))
-    assert "WDSR.TrainConfig" in found
+def test_every_program_lists_every_option(capsys):
+    found = every_program()
+    assert "WDSR/train.py" in found
     for name, cls in (*found.items(), ("of this test", Options)):
         with pytest.raises(SystemExit):
             config.parse(cls, ["--help"], description="")
@@ -258,13 +255,23 @@ def test_every_program_lists_every_option(root, capsys):
 
 def test_every_yaml_in_the_tree_loads(root):
     """A file says itself which program reads it: `# Command: python WDSR/train.py --config ...`."""
-    found = dict(programs(root))
+<<<<<<< HEAD
+    found = every_program()
     paths = [path for path in root.rglob("*.y*ml") if not re.search(r"/(\.|runs/)", f"/{path.relative_to(root)}")]
+=======
+    found = every_program()
+    paths = [path for path in root.rglob("*.y*ml") if path.suffix in (".yaml", ".yml") and ".venv" not in path.parts]
+    paths = [
+        path
+        for path in paths
+        if not any(part.startswith(".") or part == "runs" for part in path.relative_to(root).parts)
+    ]
+>>>>>>> 687f80206eb959f02fc7ef26b896c61685d4a10e
     assert root / "ci" / "quickstart.yaml" in paths
     for path in paths:
         command = r"^# Command: python (\w+)/(\w+)\.py .*(?:--config|-opt)"
         named = re.search(command, path.read_text(encoding="utf-8"), re.MULTILINE)
         assert named, f"{path} does not say which command reads it"
-        loaded = config.load(found[f"{named[1]}.{named[2].capitalize()}Config"], path)
+        loaded = config.load(found[f"{named[1]}/{named[2]}.py"], path)
         shows_defaults = path.name == "default_config.yaml"
         assert (loaded == type(loaded)()) == shows_defaults, f"{path} changes nothing, or is not the defaults"
