@@ -255,18 +255,8 @@ def test_every_program_lists_every_option(capsys):
 
 def test_every_yaml_in_the_tree_loads(root):
     """A file says itself which program reads it: `# Command: python WDSR/train.py --config ...`."""
-<<<<<<< HEAD
     found = every_program()
     paths = [path for path in root.rglob("*.y*ml") if not re.search(r"/(\.|runs/)", f"/{path.relative_to(root)}")]
-=======
-    found = every_program()
-    paths = [path for path in root.rglob("*.y*ml") if path.suffix in (".yaml", ".yml") and ".venv" not in path.parts]
-    paths = [
-        path
-        for path in paths
-        if not any(part.startswith(".") or part == "runs" for part in path.relative_to(root).parts)
-    ]
->>>>>>> 687f80206eb959f02fc7ef26b896c61685d4a10e
     assert root / "ci" / "quickstart.yaml" in paths
     for path in paths:
         command = r"^# Command: python (\w+)/(\w+)\.py .*(?:--config|-opt)"
