@@ -30,10 +30,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     figures = measuring.figures(scale, options.crop, options.lpips_weights)
     means = []
     with EvaluationRun("CSNLN", source, scale, sets, options, here) as run:
-        upscale, engine = pictures.make_upscaler(network, options)
+        upscale = pictures.make_upscaler(network, options)
         for name, pairs in sets.items():
             ways = "".join(f", {word}" for word in ("chop", "self_ensemble") if getattr(options, word))
-            title = f"{name} x{scale}, CSNLN {source}, {engine}{ways}"
+            title = f"{name} x{scale}, CSNLN {source}, {upscale.engine}{ways}"
             results = run.folder / name if options.save_results else None
             pairs = pairs[: options.limit or None]
             table = run.whole(evaluate(title, pairs, upscale, figures, scale, results, run.share))

@@ -32,10 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if query:
         do_all(jobs, attention_work(network, query, options.attention_time, results), options.output, "looked at")
         return 0
-    scale = network.hyper.scale
-    enlarge, engine = pictures.make_upscaler(network, options)
-    log.info("%d picture(s), x%d, %s", len(jobs), scale, engine)
-    enlarge_all(jobs, results, enlarge, scale, options, "piece")
+    upscale = pictures.make_upscaler(network, options)
+    log.info("%d image(s), x%d, %s", len(jobs), upscale.scale, upscale.engine)
+    enlarge_all(jobs, results, upscale, options, "piece")
     return 0
 
 

@@ -1,3 +1,36 @@
 """WDSR: wide activation for efficient image super-resolution (arXiv:1808.08718), with weight normalisation."""
 
+from typing import TYPE_CHECKING, Any
+
 import common  # noqa: F401  (sets the environment before any module below imports mindspore)
+
+if TYPE_CHECKING:
+    from mindspore import nn
+
+    from common.export import Upscale
+
+
+def load(weights: str = "", **options: Any) -> "Upscale":
+    """Load a trained network: `upscale = WDSR.load(scale=2)`, `sr = upscale(rgb)`.
+
+    Args:
+        weights: .ckpt, .safetensors or the authors' .pth; "" takes the demo weights.
+        options: those of infer.py: scale, engine, tile, self_ensemble, device_target ...
+
+    Returns:
+        A function: (H, W, 3) RGB, uint8 or uint16 -> (scale H, scale W, 3) of the same type; its `network` is the
+        `nn.Cell`.
+
+    Raises:
+        UserError: no such file, not this network, or options that cannot be taken.
+    """
+    from WDSR.src.pictures import load
+
+    return load(weights, **options)
+
+
+def build(**options: Any) -> "nn.Cell":
+    """Build the network with initial weights; `options` are train.py's: scale, model, n_feats, seed ..."""
+    from WDSR.src.pictures import build
+
+    return build(**options)

@@ -35,10 +35,10 @@ def run(options: EvalConfig) -> int:
     )
     figures = measuring.figures(scale, options.crop, options.lpips_weights)
     with EvaluationRun("WDSR", source, scale, sets, options, here) as run:
-        upscale, engine = pictures.make_upscaler(network, saved, source, options)
+        upscale = pictures.make_upscaler(network, saved, source, options)
         for name, pairs in sets.items():
             ensemble = ", self-ensemble" if options.self_ensemble else ""
-            title = f"{name} x{scale}, WDSR {source}, {engine}{ensemble}"
+            title = f"{name} x{scale}, WDSR {source}, {upscale.engine}{ensemble}"
             results = run.folder / name if options.save_results else None
             pairs = pairs[: options.limit or None]
             table = run.whole(evaluate(title, pairs, upscale, figures, scale, results, run.share))

@@ -3,22 +3,23 @@
 from collections.abc import Callable
 from contextlib import nullcontext
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from mindspore import Tensor, ops
 from PIL import Image, ImageDraw, ImageFont
 
-from common import UserError
-from common.export import Progress, pad_to_multiple, self_ensemble
+from common import UserError, config, runtime
+from common.export import Progress, Upscale, pad_to_multiple, self_ensemble
 from common.images import to_float, to_uint8, to_uint16
 
 from . import graphs
 from .attention import SHARPNESS, attend
-from .config import EvalConfig, InferConfig
+from .config import EvalConfig, InferConfig, TrainConfig
 from .CSNLN import CSNLN
 from .dataset.common import Upscaler
+from .utils import load_network
 
 SHAVE = 10  # LR pixels that a piece reads beyond its quarter
 LEAST = 60 * 60  # LR pixels; pieces are quartered again until they have fewer
@@ -32,15 +33,24 @@ ANSWER = (0, 174, 239)  # blue
 Frame = tuple[int, int, int, int]  # top, left, bottom, right, in LR pixels; may reach beyond the picture
 
 
-def make_upscaler(network: CSNLN, options: EvalConfig | InferConfig) -> tuple[Callable[..., np.ndarray], str]:
-    """Any picture -> its enlargement.
+def load(weights: str, **options: Any) -> Upscale:
+    """Load a network for inference, see `CSNLN.load`."""
+    options = config.merge(InferConfig(), {"checkpoint": str(weights), **options}, "load()")
+    runtime.start(options.device_target)
+    return make_upscaler(load_network(options)[0], options)
 
-    Returns:
-        (function, name of what runs it); the function takes (h, w, 3) uint8 or uint16 and gives the same type; its
-        second argument, if given, shows the progress.
+
+def build(**options: Any) -> CSNLN:
+    """Build a network with initial weights, see `CSNLN.build`."""
+    options = config.merge(TrainConfig(), options, "build()")
+    return CSNLN(options.hyper(), options.seed)
+
+
+def make_upscaler(network: CSNLN, options: EvalConfig | InferConfig) -> Upscale:
+    """Prepare a network for images of 8 or 16 bit, in pieces where they are large.
 
     Raises:
-        UserError: see `make_engine`; by the function: the network gives values that are no numbers.
+        UserError: see `graphs.make_engine`; by the function: NaN or Inf in the result.
     """
     hyper = network.hyper
     engine = graphs.make_engine(options.engine, network, options.attention_memory * 2**20)
@@ -62,7 +72,7 @@ def make_upscaler(network: CSNLN, options: EvalConfig | InferConfig) -> tuple[Ca
             raise UserError("the network gives values that are no numbers: are these the weights that were meant?")
         return to_uint8(result) if picture.dtype == np.uint8 else to_uint16(result)
 
-    return enlarge, engine.name
+    return Upscale(enlarge, network, hyper.scale, engine.name)
 
 
 def number_of_runs(shape: tuple[int, ...], scale: int, options: EvalConfig | InferConfig) -> int:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from common import UserError, checkpoint
+from common import UserError, checkpoint, config, runtime
 from common.atomic import replacing
 from common.checkpoint import Checkpoint, cache_of
 from common.config import EvalOptions, InferOptions
@@ -20,7 +20,8 @@ from common.images import check_writable, imresize, read_picture, reduce_to_8_bi
 
 from .graphs import DIRECTIONS, make_engines
 from .network.Invnet import COLORS, Hyper, InvRescaleNet
-from .options.options import DownscaleConfig, UpscaleConfig, parse_size
+from .options.options import DownscaleConfig, TrainConfig, UpscaleConfig, parse_size
+from .utils.util import load_network
 
 COPIES = {"onnxruntime": 5, "mindspore": 30}  # of all channels of a dense block that are in memory at a time, measured
 SIZE, SCALE, WEIGHTS, GRAY = "irn_original_size", "irn_scale", "irn_weights", "irn_gray"  # keys of a PNG's text
@@ -34,17 +35,25 @@ def digest_of(hyper: Hyper, saved: Checkpoint) -> str:
 
 
 class Rescaler:
-    """Both directions for 8- and 16-bit pictures of any size, in tiles where they are large.
+    """Both directions for 8- and 16-bit images of any size, in tiles where they are large.
 
     Args:
         hyper: of the network.
+        network: the `nn.Cell`, for those who go on from there.
         engines: what runs "downscale", "upscale" or both.
         tile: side of the tiles in LR pixels; 0 takes the whole image as long as that takes less than 2.5 GiB.
         digest: see `digest_of`.
     """
 
-    def __init__(self, hyper: Hyper, engines: Mapping[str, Engine], tile: int = 0, digest: str = "") -> None:
-        self.hyper, self.engines, self.tile, self.digest = hyper, engines, tile, digest
+    def __init__(
+        self,
+        hyper: Hyper,
+        engines: Mapping[str, Engine],
+        tile: int = 0,
+        digest: str = "",
+        network: InvRescaleNet | None = None,
+    ) -> None:
+        self.hyper, self.engines, self.tile, self.digest, self.network = hyper, engines, tile, digest, network
 
     @property
     def name(self) -> str:
@@ -54,10 +63,13 @@ class Rescaler:
     def downscale(self, hr: np.ndarray, progress: Progress | None = None, out_dtype: Any = np.uint8) -> np.ndarray:
         """(sH, sW, 3) uint8 or uint16 -> (H, W, 3), clipped and rounded to 8 bits.
 
+        Other sizes are first brought to a multiple of the scale, by reflection padding.
+
         Args:
             out_dtype: np.float32 leaves the values as the network gives them, about 0 ... 1.
         """
         engine, scale = self.engines["downscale"], self.hyper.scale
+        hr = pad_to_multiple(hr, scale)
 
         def run(row: Span, column: Span) -> np.ndarray:
             piece = hr[row.start * scale : row.stop * scale, column.start * scale : column.stop * scale]
@@ -67,14 +79,21 @@ class Rescaler:
         return self._fill(run, engine, size, np.empty((*size, COLORS), out_dtype), scale=1, progress=progress)
 
     def upscale(
-        self, lr: np.ndarray, z: np.ndarray, progress: Progress | None = None, out_dtype: Any = None
+        self,
+        lr: np.ndarray,
+        z: np.ndarray | None = None,
+        progress: Progress | None = None,
+        out_dtype: Any = None,
+        seed: int = 10,
     ) -> np.ndarray:
         """(H, W, 3) uint8 or uint16 and z (1, 3 s^2 - 3, H, W) -> (sH, sW, 3), clipped and rounded to lr's type.
 
         Args:
+            z: None draws one from the seed.
             out_dtype: np.float32 leaves the values as the network gives them, about 0 ... 1.
         """
         engine, scale = self.engines["upscale"], self.hyper.scale
+        z = draw_z([seed], self.hyper, lr.shape) if z is None else z
 
         def run(row: Span, column: Span) -> np.ndarray:
             rows, columns = slice(row.start, row.stop), slice(column.start, column.stop)
@@ -96,6 +115,19 @@ class Rescaler:
         hyper = self.hyper
         pixels, channels = 4 ** (len(hyper.block_num) - 1), COLORS * (9 if hyper.scale == 3 else 4)
         return default_tile(size, engine, pixels * (channels + 4 * hyper.growth), COPIES, 3 * hyper.receptive_radius)
+
+
+def load(weights: str, **options: Any) -> Rescaler:
+    """Load a network for inference, see `IRN.load`."""
+    options = config.merge(UpscaleConfig(), {"checkpoint": str(weights), **options}, "load()")
+    runtime.start(options.device_target)
+    return make_rescaler(*load_network(options), options)
+
+
+def build(**options: Any) -> InvRescaleNet:
+    """Build a network with initial weights, see `IRN.build`."""
+    options = config.merge(TrainConfig(), options, "build()")
+    return InvRescaleNet(options.hyper(), options.seed)
 
 
 def run_once(engine: Engine, *arrays: np.ndarray) -> np.ndarray:
@@ -125,7 +157,7 @@ def make_rescaler(
     refuse_small(options.tile, network.hyper.receptive_radius)
     digest = digest_of(network.hyper, saved)
     engines = make_engines(network, options.engine, directions, cache=cache_of(source), digest=digest)
-    return Rescaler(network.hyper, dict(zip(directions, engines, strict=True)), options.tile, digest)
+    return Rescaler(network.hyper, dict(zip(directions, engines, strict=True)), options.tile, digest, network)
 
 
 def latent(seed: int, name: str, draw: int, hyper: Hyper, lr: np.ndarray, gaussian_scale: float) -> np.ndarray:

@@ -1,30 +1,41 @@
 """An image through WDSR, in tiles where it is large."""
 
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
+from common import config, runtime
 from common.checkpoint import Checkpoint, cache_of, digest_of
 from common.config import EvalOptions, InferOptions
-from common.export import Progress, make_engine, refuse_small, self_ensemble, tile_apply
+from common.export import Progress, Upscale, make_engine, refuse_small, self_ensemble, tile_apply
 
+from .args import InferConfig, TrainConfig
 from .data.common import Upscaler
 from .graphs import CHECK_SIZES, OUTPUTS, WDSRInference, ports
 from .model import WDSR
+from .utils import load_network
 
 WHOLE, TILE = 512, 256  # LR pixels
 
 
-def make_upscaler(
-    network: WDSR, saved: Checkpoint, source: str, options: EvalOptions | InferOptions
-) -> tuple[Callable[[np.ndarray], np.ndarray], str]:
-    """Any picture -> its enlargement, by the folded network, in tiles where it is large.
+def load(weights: str, **options: Any) -> Upscale:
+    """Load a network for inference, see `WDSR.load`."""
+    options = config.merge(InferConfig(), {"checkpoint": str(weights), **options}, "load()")
+    runtime.start(options.device_target)
+    return make_upscaler(*load_network(options), options)
+
+
+def build(**options: Any) -> WDSR:
+    """Build a network with initial weights, see `WDSR.build`."""
+    options = config.merge(TrainConfig(), options, "build()")
+    return WDSR(options.hyper(), options.seed)
+
+
+def make_upscaler(network: WDSR, saved: Checkpoint, source: str, options: EvalOptions | InferOptions) -> Upscale:
+    """Prepare a network, its weight normalisation folded, for images of 8 or 16 bit.
 
     Args:
-        source: file of the weights; the ONNX export is kept beside it.
-
-    Returns:
-        (function, name of what runs it); the function takes (h, w, 3) uint8 or uint16 and gives the same type.
+        source: file of the weights, by which the ONNX export is cached.
     """
     hyper = network.hyper
     refuse_small(options.tile, hyper.receptive_radius)
@@ -54,4 +65,4 @@ def make_upscaler(
             progress=progress,
         )
 
-    return enlarge, engine.name
+    return Upscale(enlarge, network, hyper.scale, engine.name)

@@ -11,7 +11,7 @@ import numpy as np
 from common import UserError, images, runtime
 from common.atomic import make_writable, refuse_path
 from common.config import InferOptions
-from common.export import Progress
+from common.export import Progress, Upscale
 from common.images import find_pictures, imresize
 
 log = logging.getLogger(__name__)
@@ -142,19 +142,17 @@ def do_all(jobs: Sequence[Job], work: Callable[[Job], None], output: str, done: 
         raise UserError(f"{failed} of {len(jobs)} pictures could not be {done}{others}")
 
 
-def enlarge_all(
-    jobs: Sequence[Job], results: Results, enlarge: Callable, scale: int, options: InferOptions, piece: str
-) -> None:
+def enlarge_all(jobs: Sequence[Job], results: Results, upscale: Upscale, options: InferOptions, piece: str) -> None:
     """Enlarge every picture: alpha by bicubic; 16 bit stays 16 bit where the format can hold it.
 
     Args:
-        enlarge: ((h, w, 3) uint8 or uint16, progress of the number of pieces) -> (h * scale, w * scale, 3) of the type.
         options: have `compare` as well.
         piece: what progress counts, "tile".
 
     Raises:
         UserError: a picture could not be worked on; after all others.
     """
+    scale = upscale.scale
 
     def work(job: Job) -> None:
         (name,) = result_names(job.source, options.suffix, options.format, options.outscale or scale)
@@ -162,8 +160,8 @@ def enlarge_all(
         compared = results.reserve(job, compare) if options.compare else None
         picture = images.read_picture(job.source)
         images.check_writable(target, *(scale * side for side in picture.rgb.shape[:2]))
-        upscaled = resized(enlarge(picture.rgb, progress_of(job.source, piece)), picture.rgb, options.outscale)
-        result = picture.colored_alike(upscaled)
+        result = resized(upscale(picture.rgb, progress_of(job.source, piece)), picture.rgb, options.outscale)
+        result = picture.colored_alike(result)
         alpha = None if picture.alpha is None else imresize(picture.alpha, size=result.shape[:2])
         images.write_picture(target, result, alpha, picture.icc)
         said = [*picture.notes, *([] if alpha is None else ["alpha enlarged by bicubic"])]

@@ -5,6 +5,7 @@ from common.export.export import Graph, Port, Proof, compare_onnx, export, expor
 from common.export.tiling import (
     Progress,
     Span,
+    Upscale,
     default_tile,
     fill_tiles,
     pad_to_multiple,
@@ -22,6 +23,7 @@ __all__ = [
     "Progress",
     "Proof",
     "Span",
+    "Upscale",
     "compare_onnx",
     "default_tile",
     "export",

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise, product
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,8 +17,33 @@ from common import UserError
 from common.export.engine import Engine, OnnxEngine
 from common.images import to_float, to_uint8, to_uint16
 
+if TYPE_CHECKING:
+    from mindspore import nn
+
 MEMORY = 5 * 2**29  # bytes that a run may take, when the side of the tiles is not given
 Progress = Callable[[int], AbstractContextManager[Any]]
+
+
+class Upscale(NamedTuple):
+    """Upscales images; what `load` of a model's package returns.
+
+    Attributes:
+        run: (image, progress, what else the model takes) -> result, as in a call.
+        network: the `nn.Cell`, for those who go on from there.
+        scale: sides of the result over those of the image.
+        engine: what runs it, "ONNX Runtime 1.32.0 (CPU)".
+    """
+
+    run: Callable[..., np.ndarray]
+    network: "nn.Cell"
+    scale: int
+    engine: str
+
+    def __call__(self, image: np.ndarray, progress: Progress | None = None, **options: Any) -> np.ndarray:
+        """(H, W, 3) RGB, uint8 or uint16 -> (scale H, scale W, 3) of the same type, in tiles where it is large."""
+        return self.run(image, progress, **options)
+
+
 _CONVERSIONS = {np.dtype(np.uint8): to_uint8, np.dtype(np.uint16): to_uint16}
 
 

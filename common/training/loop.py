@@ -6,6 +6,7 @@ all-reduce, gradient norm and clip) is one compiled graph; the optimizer stands 
 
 import contextlib
 import dataclasses
+import json
 import logging
 import math
 import os
@@ -364,7 +365,7 @@ class Trainer:
         try:
             checkpoint.load_into(self.network, saved.weights, source=source)
         except checkpoint.CheckpointError:
-            was, now = (meta.get("hyper", {}) for meta in (saved.meta, self.meta))
+            was, now = (json.loads(json.dumps(meta.get("hyper", {}))) for meta in (saved.meta, self.meta))
             changed = [f"{key} {was[key]}, not {value}" for key, value in now.items() if was.get(key, value) != value]
             if not changed:
                 raise

@@ -154,7 +154,7 @@ def test_the_bar_counts_the_runs(used, monkeypatch, options):  # noqa: F811
             return [np.zeros((1, 3, *(2 * side for side in arrays[0].shape[2:])), np.float32)]
 
     monkeypatch.setattr(graphs, "make_engine", lambda kind, *arguments: Counting(*arguments))
-    enlarge, _ = make_upscaler(used[2], InferConfig(**options))
+    enlarge = make_upscaler(used[2], InferConfig(**options))
     enlarge(picture(150, 30), lambda total: totals.append(total) or Bar())
     assert sum(done) == len(runs) == totals[0]
     assert len(runs) == {"{}": 4}.get(str(options), 1 if "chop" in options else 32)

@@ -113,8 +113,8 @@ def test_the_input_is_never_overwritten(tiny, tmp_path):
 def test_self_ensemble_is_the_mean_of_eight(tiny):
     network, saved, source = utils.load_network(InferConfig(ckpt_path=str(tiny)))
     options = InferConfig(engine="mindspore")
-    plain, _ = pictures.make_upscaler(network, saved, source, options)
-    averaged, _ = pictures.make_upscaler(network, saved, source, InferConfig(engine="mindspore", self_ensemble=True))
+    plain = pictures.make_upscaler(network, saved, source, options)
+    averaged = pictures.make_upscaler(network, saved, source, InferConfig(engine="mindspore", self_ensemble=True))
     lr = images.to_float(picture(6, 9))
     expected = 0
     for transpose in (False, True):
@@ -132,7 +132,7 @@ def test_self_ensemble_is_the_mean_of_eight(tiny):
 def test_luma_network_leaves_colour_to_bicubic(tmp_path):
     path = save_tiny(tmp_path / "y.ckpt", Hyper(scale=3, num_features=4, num_blocks=1, num_colors=1))
     network, saved, source = utils.load_network(InferConfig(ckpt_path=str(path)))
-    enlarge, _ = pictures.make_upscaler(network, saved, source, InferConfig(engine="mindspore"))
+    enlarge = pictures.make_upscaler(network, saved, source, InferConfig(engine="mindspore"))
     lr = picture(7, 8)
     sr = enlarge(images.to_float(lr))
     expected = images.rgb_to_ycbcr(imresize(images.to_float(lr), 3) * 255)
