@@ -31,7 +31,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     means = []
     with EvaluationRun("CSNLN", source, scale, sets, options, here) as run:
         upscale, engine = pictures.make_upscaler(network, options)
-        runtime.keep_interrupts()
         for name, pairs in sets.items():
             ways = "".join(f", {word}" for word in ("chop", "self_ensemble") if getattr(options, word))
             title = f"{name} x{scale}, CSNLN {source}, {engine}{ways}"

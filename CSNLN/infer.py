@@ -29,7 +29,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     from CSNLN.src import pictures, utils
 
     network, _, _ = utils.load_network(options)
-    runtime.keep_interrupts()
     if query:
         do_all(jobs, attention_work(network, query, options.attention_time, results), options.output, "looked at")
         return 0

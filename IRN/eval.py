@@ -39,7 +39,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     digest = pictures.digest_of(hyper, saved)
     with EvaluationRun("IRN", source, hyper.scale, sets, options, here, options.name) as run:
         rescaler = pictures.make_rescaler(network, saved, source, options)
-        runtime.keep_interrupts()
         for name, pairs in sets.items():
             title = f"{name} x{hyper.scale}, IRN {source}, {rescaler.name}, {options.draws} draw(s) of z"
             pairs, folder = pairs[: options.limit or None], run.folder / name

@@ -51,7 +51,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     rescaler = make_rescaler(network, saved, source, options, [command])
     digest = digest_of(network.hyper, saved)
     log.info("%d picture(s), x%d, %s", len(jobs), network.hyper.scale, rescaler.name)
-    runtime.keep_interrupts()
     work = downscale if command == "downscale" else upscale
     do_all(jobs, lambda job: work(job, results, rescaler, digest, options), options.output, f"{command}d")
     return 0

@@ -39,7 +39,6 @@ def run(options: EvalConfig) -> int:
     figures = measuring.figures(scale, options.crop, options.lpips_weights)
     with EvaluationRun("WDSR", source, scale, sets, options, here) as run:
         upscale, engine = pictures.make_upscaler(network, saved, source, options)
-        runtime.keep_interrupts()
         for name, pairs in sets.items():
             ensemble = ", self-ensemble" if options.self_ensemble else ""
             title = f"{name} x{scale}, WDSR {source}, {engine}{ensemble}"

@@ -30,7 +30,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     scale = network.hyper.scale
     enlarge, engine = pictures.make_upscaler(network, saved, source, options)
     log.info("%d picture(s), x%d, %s", len(jobs), scale, engine)
-    runtime.keep_interrupts()
     enlarge_all(jobs, results, enlarge, scale, options, "tile")
     return 0
 

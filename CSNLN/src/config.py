@@ -6,7 +6,6 @@ not taken from a file where a trained network is used, only from the command lin
 """
 
 from collections.abc import Sequence
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -148,7 +147,7 @@ class TrainConfig(NetworkOptions, TrainOptions):
     ckpt_save_interval: int = option(
         5, "epochs between two numbered checkpoints; last.ckpt and best.ckpt come besides; 0: none", at_least=0
     )
-    ckpt_path: ClassVar[property] = property(attrgetter("pre_trained"))
+    ckpt_path: ClassVar[property] = property(lambda options: options.pre_trained)
     pre_trained: str = option(
         "",
         "weights to start from, ours or the authors' (the run starts at step 0); of another scale's what fits is taken",
@@ -181,7 +180,7 @@ class TrainConfig(NetworkOptions, TrainOptions):
 class EvalConfig(EvalOptions, NetworkOptions):
     """Options of eval.py."""
 
-    ckpt_path: ClassVar[property] = property(attrgetter("ckpt_file"))
+    ckpt_path: ClassVar[property] = property(lambda options: options.ckpt_file)
     ckpt_file: str = CKPT_FILE
     data_path: str = DATA_PATH
     data_test: str = DATA_TEST
@@ -197,7 +196,7 @@ class EvalConfig(EvalOptions, NetworkOptions):
 class InferConfig(InferOptions, NetworkOptions):
     """Options of infer.py."""
 
-    ckpt_path: ClassVar[property] = property(attrgetter("ckpt_file"))
+    ckpt_path: ClassVar[property] = property(lambda options: options.ckpt_file)
     ckpt_file: str = CKPT_FILE
     tile: ClassVar[int] = 0
     attention_memory: int = ATTENTION_MEMORY
@@ -229,7 +228,7 @@ class InferConfig(InferOptions, NetworkOptions):
 class ExportConfig(ExportOptions, NetworkOptions):
     """Options of export.py."""
 
-    ckpt_path: ClassVar[property] = property(attrgetter("ckpt_file"))
+    ckpt_path: ClassVar[property] = property(lambda options: options.ckpt_file)
     ckpt_file: str = CKPT_FILE
     attention_memory: int = ATTENTION_MEMORY
     file_name: str = "csnln"

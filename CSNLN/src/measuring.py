@@ -1,7 +1,6 @@
 """What eval.py measures, and what a run is validated by."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
 
 import numpy as np
 from mindspore import Tensor
@@ -34,14 +33,4 @@ def make_validation(pairs: list[Pair], hyper: Hyper) -> Validation | None:
     def upscaler(network: CSNLN) -> Callable[[np.ndarray], np.ndarray]:
         return chopped(Upscaler(lambda batch: network(Tensor(batch)).asnumpy(), hyper), hyper.scale)
 
-    measure = psnr_validation(pairs, hyper.scale, Convention("y", hyper.scale), upscaler)
-    if measure is None:
-        return None
-
-    def validate(network: CSNLN) -> Mapping[str, float]:
-        network.set_train(False)
-        scores = measure(network)
-        network.set_train(True)
-        return scores
-
-    return replace(measure, measure=validate)
+    return psnr_validation(pairs, hyper.scale, Convention("y", hyper.scale), upscaler)

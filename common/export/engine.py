@@ -31,6 +31,7 @@ from common.export.export import (
     free_tensor,
     wrapped,
 )
+from common.runtime import keep_interrupts
 
 if TYPE_CHECKING:
     from mindspore import nn
@@ -51,6 +52,7 @@ class Engine(ABC):
 
     def __init__(self, inputs: Sequence[Port]) -> None:
         self.inputs = tuple(inputs)
+        keep_interrupts()  # which the compilation of an export has turned
 
     def run(self, *arrays: np.ndarray) -> np.ndarray | tuple[np.ndarray, ...]:
         """Run the network on one array per input, converted to float32 where needed.
@@ -63,6 +65,7 @@ class Engine(ABC):
         """
         self._check(arrays)
         outputs = tuple(self._run([np.ascontiguousarray(array, dtype=np.float32) for array in arrays]))
+        keep_interrupts()
         return outputs[0] if len(outputs) == 1 else outputs
 
     @abstractmethod
