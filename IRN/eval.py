@@ -36,13 +36,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     hyper = network.hyper
     sets = evaluation_sets(options, hyper.scale)
     columns = measuring.figures(hyper.scale, options.crop, options.lpips_weights)
-    digest = pictures.digest_of(hyper, saved)
     with EvaluationRun("IRN", source, hyper.scale, sets, options, here, options.name) as run:
         rescaler = pictures.make_rescaler(network, saved, source, options)
         for name, pairs in sets.items():
             title = f"{name} x{hyper.scale}, IRN {source}, {rescaler.name}, {options.draws} draw(s) of z"
             pairs, folder = pairs[: options.limit or None], run.folder / name
-            table = measuring.evaluate(title, pairs, rescaler, columns, options, digest, folder, run.share)
+            table = measuring.evaluate(title, pairs, rescaler, columns, options, folder, run.share)
             table = run.whole(table)
             run.add(name, table, measuring.shown(pairs, hyper.scale, options, folder), options.draws)
             run.say(table.console(columns.restored))

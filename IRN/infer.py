@@ -12,28 +12,10 @@ import logging
 import sys
 from collections.abc import Sequence
 
-import numpy as np
-
-from common import UserError, config, images, runtime
+from common import UserError, config, runtime
 from common.config import did_you_mean
-from common.evaluation import Job, Results, do_all, find_jobs, log_result, progress_of, result_names
-from common.export import pad_to_multiple
-from common.images import imresize, reduce_to_8_bit
+from common.evaluation import Results, do_all, find_jobs
 from IRN.src.options.options import DownscaleConfig, UpscaleConfig
-from IRN.src.pictures import (
-    Origin,
-    Rescaler,
-    check_format,
-    digest_of,
-    doubt,
-    latent,
-    make_rescaler,
-    original_size,
-    parse_size,
-    read_origin,
-    write_lr,
-)
-from IRN.src.utils import util
 
 COMMANDS = {"downscale": DownscaleConfig, "upscale": UpscaleConfig}
 log = logging.getLogger(__name__)
@@ -47,12 +29,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     results = Results(options.output, jobs)
     runtime.start(options.device_target)
 
-    network, saved, source = util.load_network(options)
-    rescaler = make_rescaler(network, saved, source, options, [command])
-    digest = digest_of(network.hyper, saved)
-    log.info("%d picture(s), x%d, %s", len(jobs), network.hyper.scale, rescaler.name)
-    work = downscale if command == "downscale" else upscale
-    do_all(jobs, lambda job: work(job, results, rescaler, digest, options), options.output, f"{command}d")
+    from IRN.src import pictures
+    from IRN.src.utils import util
+
+    rescaler = pictures.make_rescaler(*util.load_network(options), options, [command])
+    log.info("%d picture(s), x%d, %s", len(jobs), rescaler.hyper.scale, rescaler.name)
+    work = pictures.downscale if command == "downscale" else pictures.upscale
+    do_all(jobs, lambda job: work(job, results, rescaler, options), options.output, f"{command}d")
     return 0
 
 
@@ -76,64 +59,7 @@ def parse(words: list[str]) -> tuple[str, list[str], DownscaleConfig | UpscaleCo
     )
     if not inputs:
         raise UserError(f"which pictures? type infer.py {command} FILE or infer.py {command} FOLDER")
-    if isinstance(options, DownscaleConfig):
-        check_format(options.format)
-    elif options.size:
-        parse_size(options.size)
     return command, inputs, options
-
-
-def downscale(job: Job, results: Results, rescaler: Rescaler, digest: str, options: DownscaleConfig) -> None:
-    """HR file -> LR file; alpha is reduced by bicubic; sides that are no multiples of the scale are continued."""
-    scale = rescaler.hyper.scale
-    (name,) = result_names(job.source, options.suffix, options.format, scale)
-    target = results.reserve(job, name)
-    rgb, alpha, notes, icc, _ = images.read_picture(job.source)
-    height, width = rgb.shape[:2]
-    if min(height, width) < scale:
-        raise UserError(f"{job.source} is {width}x{height}: x{scale} takes pictures of {scale}x{scale} or more")
-    padded = pad_to_multiple(rgb, scale)
-    lr = rescaler.downscale(padded, progress_of(job.source))
-    gray = bool((rgb == rgb[..., :1]).all())  # made gray here, LR would lose the detail that its colours hold: 10 dB
-    said = [*notes, *(["written with 8"] if rgb.dtype == np.uint16 else [])]
-    if padded is not rgb:
-        undone = "upscale cuts it off" if target.suffix == ".png" else f"upscale --size {width}x{height} cuts it off"
-        said.append(f"continued by reflection to {padded.shape[1]}x{padded.shape[0]}, {undone}")
-    if gray:
-        said.append("its colours hold detail, upscale makes it gray again")
-    if alpha is not None:
-        alpha = imresize(pad_to_multiple(alpha, scale), 1 / scale)
-        alpha = reduce_to_8_bit(alpha) if alpha.dtype == np.uint16 else alpha
-        said.append("alpha reduced by bicubic")
-    write_lr(target, lr, alpha, Origin(height, width, scale, digest, gray), icc)
-    log_result(job.source, rgb, target, lr, said)
-
-
-def upscale(job: Job, results: Results, rescaler: Rescaler, digest: str, options: UpscaleConfig) -> None:
-    """LR file -> HR files, one for each z, of the size that the HR picture had; alpha is enlarged by bicubic."""
-    hyper = rescaler.hyper
-    names = result_names(job.source, options.suffix, options.format, hyper.scale, options.samples)
-    targets = [results.reserve(job, name) for name in names]
-    lr, alpha, notes, icc, text = picture = images.read_picture(job.source)
-    origin = read_origin(text)
-    height, width = original_size(job.source, lr.shape[:2], hyper.scale, origin, options.size)
-    images.check_writable(targets[0], height, width)
-    if doubtful := doubt(origin, lr.shape[:2], hyper.scale, digest):
-        log.warning("%s %s", job.source, doubtful)
-    said = [*notes, *(["alpha enlarged by bicubic"] if alpha is not None else [])]
-    if (height, width) != (lr.shape[0] * hyper.scale, lr.shape[1] * hyper.scale):
-        said.append("cut to the original size")
-    elif origin is None and not options.size:
-        said.append("all of it, since the original size is not known: --size gives it")
-    if origin and origin.gray:
-        picture = picture._replace(rgb=lr[..., [0, 0, 0]])
-    if alpha is not None:
-        alpha = imresize(alpha, hyper.scale)[:height, :width]
-    for draw, target in enumerate(targets):
-        z = latent(options.seed, (job.inside / job.source.name).as_posix(), draw, hyper, lr, options.gaussian_scale)
-        hr = picture.colored_alike(rescaler.upscale(lr, z, progress_of(job.source))[:height, :width])
-        images.write_picture(target, hr, alpha, icc)
-        log_result(job.source, lr, target, hr, said)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,6 @@ def evaluate(
     rescaler: Rescaler,
     columns: Figures,
     options: EvalConfig,
-    weights: str,
     folder: Path,
     share: Callable[[list[Pair]], list[Pair]] = list,
 ) -> Table:
@@ -66,7 +65,6 @@ def evaluate(
     The LR picture is rounded to 8 bits between the directions. Seconds are those of down-scaling and one up-scaling.
 
     Args:
-        weights: digest of the network, for the LR files.
         share: picks the pairs that this worker measures; all by default.
 
     Raises:
@@ -97,7 +95,7 @@ def evaluate(
         say(table, pair.name, columns)
         name = f"{pair.name}{options.suffix}.png"
         if options.save_lr:
-            write_lr(folder / "LR" / name, lr, None, Origin(*hr.shape[:2], scale, weights))
+            write_lr(folder / "LR" / name, lr, None, Origin(*hr.shape[:2], scale, rescaler.digest))
         if options.save_results:
             write_picture(folder / "SR" / name, restored[0])
             strip = {"LR": lr, "bicubic": bicubic, "IRN": restored[0], "HR": hr}

@@ -1,6 +1,7 @@
 """An image through IRN, down and up, in tiles where it is large; and the LR file that says where it comes from."""
 
 import hashlib
+import logging
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,16 +13,19 @@ from PIL import Image, PngImagePlugin
 from common import UserError, checkpoint
 from common.atomic import replacing
 from common.checkpoint import Checkpoint, cache_of
-from common.config import EvalOptions, InferOptions, counting_number
-from common.export import Engine, Progress, Span, default_tile, fill_tiles, refuse_small
-from common.images import to_float, write_picture
+from common.config import EvalOptions, InferOptions
+from common.evaluation import Job, Results, log_result, progress_of, result_names
+from common.export import Engine, Progress, Span, default_tile, fill_tiles, pad_to_multiple, refuse_small
+from common.images import check_writable, imresize, read_picture, reduce_to_8_bit, to_float, write_picture
 
 from .graphs import DIRECTIONS, make_engines
 from .network.Invnet import COLORS, Hyper, InvRescaleNet
+from .options.options import DownscaleConfig, UpscaleConfig, parse_size
 
 COPIES = {"onnxruntime": 5, "mindspore": 30}  # of all channels of a dense block that are in memory at a time, measured
 SIZE, SCALE, WEIGHTS, GRAY = "irn_original_size", "irn_scale", "irn_weights", "irn_gray"  # keys of a PNG's text
 DIGITS = 16  # of the weights' digest
+log = logging.getLogger(__name__)
 
 
 def digest_of(hyper: Hyper, saved: Checkpoint) -> str:
@@ -35,16 +39,12 @@ class Rescaler:
     Args:
         hyper: of the network.
         engines: what runs "downscale", "upscale" or both.
-        tile: side of the tiles in LR pixels; 0 takes the whole picture as long as that takes less than
-            2.5 GiB.
-
-    Raises:
-        UserError: the tile is smaller than what the network sees.
+        tile: side of the tiles in LR pixels; 0 takes the whole image as long as that takes less than 2.5 GiB.
+        digest: see `digest_of`.
     """
 
-    def __init__(self, hyper: Hyper, engines: Mapping[str, Engine], tile: int = 0) -> None:
-        refuse_small(tile, hyper.receptive_radius)
-        self.hyper, self.engines, self.tile = hyper, engines, tile
+    def __init__(self, hyper: Hyper, engines: Mapping[str, Engine], tile: int = 0, digest: str = "") -> None:
+        self.hyper, self.engines, self.tile, self.digest = hyper, engines, tile, digest
 
     @property
     def name(self) -> str:
@@ -117,11 +117,15 @@ def make_rescaler(
     options: EvalOptions | InferOptions,
     directions: Sequence[str] = DIRECTIONS,
 ) -> Rescaler:
-    """The network of `load_network`, ready for pictures; exports are kept beside the file of the weights."""
-    Rescaler(network.hyper, {}, options.tile)  # says no before anything is exported
+    """Make the network of `load_network` ready for images.
+
+    Raises:
+        UserError: the tile is no larger than the receptive field.
+    """
+    refuse_small(options.tile, network.hyper.receptive_radius)
     digest = digest_of(network.hyper, saved)
     engines = make_engines(network, options.engine, directions, cache=cache_of(source), digest=digest)
-    return Rescaler(network.hyper, dict(zip(directions, engines, strict=True)), options.tile)
+    return Rescaler(network.hyper, dict(zip(directions, engines, strict=True)), options.tile, digest)
 
 
 def latent(seed: int, name: str, draw: int, hyper: Hyper, lr: np.ndarray, gaussian_scale: float) -> np.ndarray:
@@ -139,7 +143,60 @@ def draw_z(seed: list[int], hyper: Hyper, lr_shape: tuple[int, ...]) -> np.ndarr
     return np.random.default_rng(seed).standard_normal((1, hyper.z_channels, *lr_shape[:2]), np.float32)
 
 
-# ------------------------------------------------------------------------------------- the LR file
+# ------------------------------------------------------------------------------------------- files
+
+
+def downscale(job: Job, results: Results, rescaler: Rescaler, options: DownscaleConfig) -> None:
+    """HR file -> LR file; alpha is reduced by bicubic; sides that are no multiples of the scale are continued."""
+    scale = rescaler.hyper.scale
+    (name,) = result_names(job.source, options.suffix, options.format, scale)
+    target = results.reserve(job, name)
+    rgb, alpha, notes, icc, _ = read_picture(job.source)
+    height, width = rgb.shape[:2]
+    if min(height, width) < scale:
+        raise UserError(f"{job.source} is {width}x{height}: x{scale} takes pictures of {scale}x{scale} or more")
+    padded = pad_to_multiple(rgb, scale)
+    lr = rescaler.downscale(padded, progress_of(job.source))
+    gray = bool((rgb == rgb[..., :1]).all())  # made gray here, LR would lose the detail that its colours hold: 10 dB
+    said = [*notes, *(["written with 8"] if rgb.dtype == np.uint16 else [])]
+    if padded is not rgb:
+        undone = "upscale cuts it off" if target.suffix == ".png" else f"upscale --size {width}x{height} cuts it off"
+        said.append(f"continued by reflection to {padded.shape[1]}x{padded.shape[0]}, {undone}")
+    if gray:
+        said.append("its colours hold detail, upscale makes it gray again")
+    if alpha is not None:
+        alpha = imresize(pad_to_multiple(alpha, scale), 1 / scale)
+        alpha = reduce_to_8_bit(alpha) if alpha.dtype == np.uint16 else alpha
+        said.append("alpha reduced by bicubic")
+    write_lr(target, lr, alpha, Origin(height, width, scale, rescaler.digest, gray), icc)
+    log_result(job.source, rgb, target, lr, said)
+
+
+def upscale(job: Job, results: Results, rescaler: Rescaler, options: UpscaleConfig) -> None:
+    """LR file -> HR files, one for each z, of the size that the HR picture had; alpha is enlarged by bicubic."""
+    hyper = rescaler.hyper
+    names = result_names(job.source, options.suffix, options.format, hyper.scale, options.samples)
+    targets = [results.reserve(job, name) for name in names]
+    lr, alpha, notes, icc, text = picture = read_picture(job.source)
+    origin = read_origin(text)
+    height, width = original_size(job.source, lr.shape[:2], hyper.scale, origin, options.size)
+    check_writable(targets[0], height, width)
+    if doubtful := doubt(origin, lr.shape[:2], hyper.scale, rescaler.digest):
+        log.warning("%s %s", job.source, doubtful)
+    said = [*notes, *(["alpha enlarged by bicubic"] if alpha is not None else [])]
+    if (height, width) != (lr.shape[0] * hyper.scale, lr.shape[1] * hyper.scale):
+        said.append("cut to the original size")
+    elif origin is None and not options.size:
+        said.append("all of it, since the original size is not known: --size gives it")
+    if origin and origin.gray:
+        picture = picture._replace(rgb=lr[..., [0, 0, 0]])
+    if alpha is not None:
+        alpha = imresize(alpha, hyper.scale)[:height, :width]
+    for draw, target in enumerate(targets):
+        z = latent(options.seed, (job.inside / job.source.name).as_posix(), draw, hyper, lr, options.gaussian_scale)
+        hr = picture.colored_alike(rescaler.upscale(lr, z, progress_of(job.source))[:height, :width])
+        write_picture(target, hr, alpha, icc)
+        log_result(job.source, lr, target, hr, said)
 
 
 class Origin(NamedTuple):
@@ -157,22 +214,6 @@ class Origin(NamedTuple):
     scale: int
     weights: str
     gray: bool = False
-
-
-def check_format(word: str) -> str:
-    """The ending of LR files, with its point.
-
-    Raises:
-        UserError: a format that changes values, or is not known.
-    """
-    word = word.lower().lstrip(".")
-    if word in ("jpg", "jpeg"):
-        raise UserError(
-            "an LR picture is not written as JPEG, which changes the values that up-scaling needs: take png"
-        )
-    if word not in ("png", "bmp"):
-        raise UserError(f"--format of LR pictures must be png or bmp, not {word!r}")
-    return f".{word}"
 
 
 def write_lr(path: Path, lr: np.ndarray, alpha: np.ndarray | None, origin: Origin, icc: bytes | None = None) -> None:
@@ -208,18 +249,6 @@ def read_origin(text: Mapping[str, str]) -> Origin | None:
         return Origin(height, width, int(text[SCALE]), text[WEIGHTS], GRAY in text)
     except (KeyError, ValueError, UserError):
         return None
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """`511x333` -> (width, height).
-
-    Raises:
-        UserError: anything else.
-    """
-    sides = [counting_number(word) for word in text.lower().split("x")]
-    if len(sides) != 2 or not sides[0] or not sides[1]:
-        raise UserError(f"a size is written as WIDTHxHEIGHT, 511x333, not {text!r}")
-    return sides[0], sides[1]
 
 
 def original_size(

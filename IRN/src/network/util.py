@@ -10,11 +10,13 @@ INIT_SCALE = 0.1
 
 
 class DenseBlock(nn.Cell):
-    """Five 3x3 convolutions, each fed with the input and all results before it; the last one is linear.
+    """Five 3x3 convolutions (*), each of the input and all results before it:
 
-    Its last filters begin as zeros, so that an untrained IRN is the plain Haar transform.
+        y_k = leaky_relu(w_k * [x, y_1 ... y_k-1] + b_k), k = 1 ... 4;        result = w_5 * [x, y_1 ... y_4] + b_5
 
-    A convolution of concatenated pictures is the sum of their convolutions. Here each picture, once it is there, is
+    w_5 and all b begin as zeros, so that an untrained IRN is the plain Haar transform.
+
+    A convolution of concatenated images is the sum of their convolutions. Here each image, once it is there, is
     convolved with what all later convolutions apply to it, as one: the same sums without the concatenation, and with
     two fifths of the copies that a convolution makes of its input, which on CPU saves nearly half of the time.
 
@@ -39,13 +41,13 @@ class DenseBlock(nn.Cell):
         layers = (self.conv1, self.conv2, self.conv3, self.conv4, self.conv5)
         stop = x.shape[1]
         filters = ops.concat([layer.weight[:, :stop] for layer in layers])
-        pending = convolve(x, filters, ops.concat([layer.bias for layer in layers]))
-        for number in range(1, 5):
-            result, pending = ops.split(pending, [self.growth, pending.shape[1] - self.growth], 1)
+        sums = convolve(x, filters, ops.concat([layer.bias for layer in layers]))  # of all convolutions to come
+        for k in range(1, 5):
+            y, sums = ops.split(sums, [self.growth, sums.shape[1] - self.growth], 1)
             start, stop = stop, stop + self.growth
-            filters = ops.concat([layer.weight[:, start:stop] for layer in layers[number:]])
-            pending = pending + convolve(leaky_relu(result), filters)
-        return pending
+            filters = ops.concat([layer.weight[:, start:stop] for layer in layers[k:]])
+            sums = sums + convolve(leaky_relu(y), filters)
+        return sums
 
 
 def leaky_relu(x: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from common.config import (
     StepOptions,
     asked,
     configuration,
+    counting_number,
     option,
 )
 
@@ -173,6 +174,16 @@ class DownscaleConfig(InferOptions, NetworkOptions):
     suffix: str = "_lr_x{scale}"
     format: str = option("png", "of the LR pictures: png, or bmp, which cannot hold the original size", choices=())
 
+    def __post_init__(self) -> None:
+        """Refuse formats that change values, and unknown ones."""
+        word = self.format.lower().lstrip(".")
+        if word in ("jpg", "jpeg"):
+            raise UserError(
+                "an LR picture is not written as JPEG, which changes the values that up-scaling needs: take png"
+            )
+        if word not in ("png", "bmp"):
+            raise UserError(f"--format of LR pictures must be png or bmp, not {word!r}")
+
 
 @configuration
 class UpscaleConfig(InferOptions, NetworkOptions):
@@ -185,3 +196,20 @@ class UpscaleConfig(InferOptions, NetworkOptions):
     size: str = option("", "of the results, as 511x333; default: what the LR picture's file says, else all of it")
     suffix: str = "_hr"
     format: str = ANY_FORMAT
+
+    def __post_init__(self) -> None:
+        """Refuse a --size that is none."""
+        if self.size:
+            parse_size(self.size)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """`511x333` -> (width, height).
+
+    Raises:
+        UserError: anything else.
+    """
+    sides = [counting_number(word) for word in text.lower().split("x")]
+    if len(sides) != 2 or not sides[0] or not sides[1]:
+        raise UserError(f"a size is written as WIDTHxHEIGHT, 511x333, not {text!r}")
+    return sides[0], sides[1]
