@@ -5,26 +5,19 @@ python CSNLN/train.py --data_path DATA --data_train BSD200+T91 --model csnln_sma
 python CSNLN/train.py --resume runs/CSNLN/csnln_x2-20261120-101500     # go on after a stop
 """
 
-import logging
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 from common import UserError, config, runtime
-from common.checkpoint import trained
 from common.training import runs
 from CSNLN.src.config import TrainConfig, parse
-
-log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Train; returns the exit code."""
     runtime.start_log()
-    options, saved, folder = parse(TrainConfig, argv, __doc__), None, None
-    if source := runs.latest(options.save_dir, run_name(options)) if options.resume == "auto" else options.resume:
-        options, saved, folder = runs.resumed(TrainConfig, argv, source, __doc__, "CSNLN")
-    options = config.merge(options, {"resume": ""}, "train.py")  # or a new run with its config.yaml would go on with it
+    run = runs.begin(parse(TrainConfig, argv, __doc__), argv, __doc__, "CSNLN")
+    options = run.options
     here = runtime.start(options.device_target, seed=options.seed, distribute=options.run_distribute)
 
     from common.training import L1Loss, Trainer, adam, memory, mixed_precision
@@ -39,9 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     stream = dataset.training_stream(options, hyper, here)
     validate = measuring.make_validation(srdata.evaluation_pairs(options, hyper), hyper) if here.is_main else None
     network = CSNLN(hyper, options.seed)
-    if options.pre_trained and not saved:
-        with trained.starting_from(options.pre_trained, options, network):
-            utils.load_weights(network, options.pre_trained)
+    if options.pre_trained and not run.saved:
+        utils.load_weights(network, options.pre_trained, options)
     work, ways = recipe.step_work(network, options), "--recompute 1, or --model csnln_small"
     need = memory.checked("CSNLN", work, here, options.batch_size, ways, options.no_memory_check)
     loss = L1Loss(mixed_precision(network, options.amp_level, here.device, options.amp_dtype))
@@ -50,30 +42,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"CSNLN x{hyper.scale}, {count_parameters(network):,} parameters; {len(stream.pictures)} pictures; "
         f"{here.world_size} worker(s) on {here.device}, {options.batch_size} patches each{need}"
     )
-    where = Path(options.save_dir), run_name(options)
-    opening = partial(runs.open_run, options, here, *where, folder=folder, saved=saved, about=about)
     trainer = Trainer(
         network,
         loss,
         stream,
         plan,
         here,
-        opening,
+        partial(run.open, here, about),
         utils.describe(hyper, config.to_dict(options)),
         optimizer=adam(options, network.trainable_params()),
         validate=validate,
-        checkpoint_folder=Path(options.ckpt_save_path) if options.ckpt_save_path else None,
+        checkpoint_folder=run.checkpoint_folder,
     )
     if options.recompute:
         trainer.gradient_step = RecomputingStep(network, options.recompute, plan.gradient_clip, here.world_size)
-    if saved:
-        trainer.resume(saved, source)
-    return trainer.fit()
-
-
-def run_name(options: TrainConfig) -> str:
-    """What run folders are called, but for the time."""
-    return options.name or f"{options.model.lower()}_x{options.hyper().scale}"
+    return run.fit(trainer)
 
 
 if __name__ == "__main__":

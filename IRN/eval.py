@@ -7,14 +7,11 @@ Each picture and the mean: PSNR and SSIM on Y and on RGB, of the restored pictur
 beside it bicubic down and up) and of the LR picture against the bicubic LR picture. A border of `scale` is cropped.
 """
 
-import logging
 from collections.abc import Sequence
 
 from common import UserError, config, runtime
 from common.atomic import refuse_path
 from IRN.src.options.options import EvalConfig
-
-log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

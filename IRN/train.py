@@ -5,26 +5,20 @@ python train.py -opt ./src/options/train/train_IRN_x4.yml --dataset_GT_path DATA
 python IRN/train.py --resume runs/IRN/irn_x4-20261120-101500        # go on after a stop
 """
 
-import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from common import UserError, config, runtime
-from common.checkpoint import trained
 from common.training import runs
 from IRN.src.options.options import TrainConfig
-
-log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Train; returns the exit code."""
     runtime.start_log()
-    options, saved, folder = config.parse(TrainConfig, argv, description=__doc__), None, None
-    if source := runs.latest(options.save_dir, run_name(options)) if options.resume == "auto" else options.resume:
-        options, saved, folder = runs.resumed(TrainConfig, argv, source, __doc__, "IRN")
-    options = config.merge(options, {"resume": ""}, "train.py")  # or a new run with its config.yaml would go on with it
+    run = runs.begin(config.parse(TrainConfig, argv, description=__doc__), argv, __doc__, "IRN")
+    options = run.options
     if not options.dataset_GT_path:
         raise UserError("which pictures? type --dataset_GT_path FOLDER")
     here = runtime.start(options.device_target, seed=options.seed, distribute=options.run_distribute)
@@ -47,9 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     pairs = validation_pictures(options) if here.is_main else []
     validate = measuring.make_validation(pairs, hyper, options.seed)
     network = InvRescaleNet(hyper, options.seed)
-    if options.ckpt_path and not saved:
-        with trained.starting_from(options.ckpt_path, options, network):
-            util.load_weights(network, options.ckpt_path)
+    if options.ckpt_path and not run.saved:
+        util.load_weights(network, options.ckpt_path, options)
     work, ways = recipe.step_work(network, options), "--model irn_small"
     need = memory.checked("IRN", work, here, options.batch_size, ways, options.no_memory_check)
     loss = mixed_precision(recipe.make_loss(network, options), options.amp_level, here.device, options.amp_dtype)
@@ -59,29 +52,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"IRN x{hyper.scale}, {count_parameters(network):,} parameters; {len(stream.pictures)} pictures of {name}; "
         f"{here.world_size} worker(s) on {here.device}, {options.batch_size} patches each{need}"
     )
-    where = Path(options.save_dir), run_name(options)
-    opening = partial(runs.open_run, options, here, *where, folder=folder, saved=saved, about=about)
     trainer = Trainer(
         network,
         loss,
         stream,
         plan,
         here,
-        opening,
+        partial(run.open, here, about),
         util.describe(hyper, config.to_dict(options)),
         optimizer=adam(network, options),
         part_names=("fit", "ce", "rec"),
         validate=validate,
-        checkpoint_folder=Path(options.ckpt_save_path) if options.ckpt_save_path else None,
+        checkpoint_folder=run.checkpoint_folder,
     )
-    if saved:
-        trainer.resume(saved, source)
-    return trainer.fit()
-
-
-def run_name(options: TrainConfig) -> str:
-    """What run folders are called, but for the time."""
-    return options.name or f"{options.model.lower()}_x{options.hyper().scale}"
+    return run.fit(trainer)
 
 
 if __name__ == "__main__":

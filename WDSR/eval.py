@@ -7,13 +7,10 @@ Each picture and the mean: PSNR-Y and SSIM-Y (border of `scale` cropped; the ben
 of scale + 6 cropped; the authors' on DIV2K), LR-PSNR, and LPIPS when its weights are given.
 """
 
-import logging
 from collections.abc import Sequence
 
 from common import config, runtime
 from WDSR.src.args import EvalConfig
-
-log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

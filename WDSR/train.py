@@ -5,28 +5,22 @@ python WDSR/train.py --dir_data DATA --data_train BSD200+T91 --data_test Set5 --
 python WDSR/train.py --resume runs/WDSR/wdsr_x2-20261120-101500     # go on after a stop
 """
 
-import logging
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 from common import config, runtime
-from common.checkpoint import trained
 from common.training import runs
 from WDSR.src.args import TrainConfig
-
-log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Train, or with --test_only evaluate; returns the exit code."""
     runtime.start_log()
-    options, saved, folder = config.parse(TrainConfig, argv, description=__doc__), None, None
+    options = config.parse(TrainConfig, argv, description=__doc__)
     if options.test_only:
         return test_only(options)
-    if source := runs.latest(options.save_dir, run_name(options)) if options.resume == "auto" else options.resume:
-        options, saved, folder = runs.resumed(TrainConfig, argv, source, __doc__, "WDSR")
-    options = config.merge(options, {"resume": ""}, "train.py")  # or a new run with its config.yaml would go on with it
+    run = runs.begin(options, argv, __doc__, "WDSR")
+    options = run.options
     here = runtime.start(options.device_target, seed=options.seed, distribute=options.run_distribute)
 
     from common.training import L1Loss, Trainer, adam, memory, mixed_precision
@@ -38,9 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     stream = srdata.training_stream(options, hyper, here)
     validate = measuring.make_validation(srdata.evaluation_pairs(options, hyper), hyper) if here.is_main else None
     network = WDSR(hyper, options.seed)
-    if options.ckpt_path and not saved:
-        with trained.starting_from(options.ckpt_path, options, network):
-            utils.load_weights(network, options.ckpt_path)
+    if options.ckpt_path and not run.saved:
+        utils.load_weights(network, options.ckpt_path, options)
     work, ways = recipe.step_work(network, options), "--model wdsr_b_small"
     need = memory.checked("WDSR", work, here, options.batch_size, ways, options.no_memory_check)
     loss = L1Loss(mixed_precision(network, options.amp_level, here.device, options.amp_dtype))
@@ -50,28 +43,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"{len(stream.pictures)} pictures; "
         f"{here.world_size} worker(s) on {here.device}, {options.batch_size} patches each{need}"
     )
-    where = Path(options.save_dir), run_name(options)
-    opening = partial(runs.open_run, options, here, *where, folder=folder, saved=saved, about=about)
     trainer = Trainer(
         network,
         loss,
         stream,
         plan,
         here,
-        opening,
+        partial(run.open, here, about),
         utils.describe(hyper, config.to_dict(options)),
         optimizer=adam(options, network.trainable_params()),
         validate=validate,
-        checkpoint_folder=Path(options.ckpt_save_path) if options.ckpt_save_path else None,
+        checkpoint_folder=run.checkpoint_folder,
     )
-    if saved:
-        trainer.resume(saved, source)
-    return trainer.fit()
-
-
-def run_name(options: TrainConfig) -> str:
-    """What run folders are called, but for the time."""
-    return options.name or f"{options.model.lower()}_x{options.hyper().scale}"
+    return run.fit(trainer)
 
 
 def test_only(options: TrainConfig) -> int:

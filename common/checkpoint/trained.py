@@ -71,13 +71,17 @@ class ModelWeights:
         stages = {"stage": stage or self.stage} if self.stage else {}
         return {"model": self.model, "scale": hyper.scale, **stages, "hyper": asdict(hyper), "config": dict(config)}
 
-    def load_weights(self, network: "nn.Cell", path: str) -> None:
+    def load_weights(self, network: "nn.Cell", path: str, options: Any = None) -> None:
         """Put the weights of a checkpoint, ours or another program's, into a network, see `start_from`.
+
+        Args:
+            options: that describe the network; named in the error where they ask for another one than the file's.
 
         Raises:
             UserError: no such file, not this model's, or weights that do not fit.
         """
-        start_from(network, self.read(path), path)
+        with starting_from(path, options, network) if options else contextlib.nullcontext():
+            start_from(network, self.read(path), path)
 
     def find(self, options: Any) -> tuple[Checkpoint, Any, str]:
         """(checkpoint, its hyper-parameters, path): the one that the options name, or the demo weights.

@@ -125,6 +125,10 @@ class TrainOptions:
     )
     no_memory_check: bool = option(False, "try a step even if its estimated memory (on CPU) is not free")
 
+    def run_name(self) -> str:
+        """Return what run folders are called, but for the time; of a class that also has a model's NetworkOptions."""
+        return self.name or f"{self.model.lower()}_x{self.hyper().scale}"
+
 
 @configuration
 class StepOptions(TrainOptions):

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, NamedTuple, TypeVar
 
 from common import UserError, __version__, atomic, checkpoint, config
 from common.checkpoint import Checkpoint
@@ -230,6 +230,51 @@ def resumed(
     options = config.parse(cls, argv, description=description, base=base)
     # Not kept: a new run with `--config RUN/config.yaml` must not go on with an old one.
     return config.merge(options, {"resume": ""}, path), saved, _folder_of(file, saved)
+
+
+class Start(NamedTuple):
+    """What a training begins with.
+
+    Attributes:
+        options: without their `resume`, or a new run with its config.yaml would resume the old one.
+        saved: the checkpoint that is resumed; None for a new run.
+        source: its path.
+        folder: of the resumed run; None when only the file is left.
+    """
+
+    options: Any
+    saved: Checkpoint | None = None
+    source: str = ""
+    folder: Path | None = None
+
+    def open(self, here: Runtime, about: str) -> Path:
+        """Open the run's folder, see `open_run`."""
+        where = Path(self.options.save_dir), self.options.run_name()
+        return open_run(self.options, here, *where, folder=self.folder, saved=self.saved, about=about)
+
+    @property
+    def checkpoint_folder(self) -> Path | None:
+        """Where checkpoints are wanted instead of in the run's folder."""
+        return Path(self.options.ckpt_save_path) if self.options.ckpt_save_path else None
+
+    def fit(self, trainer: Any) -> int:
+        """Train to the end, from where the resumed run stopped; returns the exit code."""
+        if self.saved:
+            trainer.resume(self.saved, self.source)
+        return trainer.fit()
+
+
+def begin(options: Any, argv: Sequence[str] | None, description: str, model: str) -> Start:
+    """Resume the run that `--resume` of the parsed options names, or begin a new one.
+
+    Raises:
+        UserError: as `resumed`.
+    """
+    auto = options.resume == "auto"
+    if source := latest(options.save_dir, options.run_name()) if auto else options.resume:
+        options, saved, folder = resumed(type(options), argv, source, description, model)
+        return Start(options, saved, source, folder)
+    return Start(config.merge(options, {"resume": ""}, "train.py"))
 
 
 def latest(parent: str, name: str) -> str:

@@ -1,7 +1,5 @@
 """Training samples: an HR patch, the LR patch it should be rescaled to, and the z it is to come back from."""
 
-import logging
-
 import numpy as np
 
 from common.data import BatchStream, random_patch, stack_nchw
@@ -12,7 +10,6 @@ from ..network.Invnet import Hyper
 from ..options.options import TrainConfig
 from .util import find_pictures, read_with_reference
 
-log = logging.getLogger(__name__)
 Sample = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
