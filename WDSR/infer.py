@@ -26,11 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from WDSR.src import pictures, utils
 
-    network, saved, source = utils.load_network(options)
-    scale = network.hyper.scale
-    enlarge, engine = pictures.make_upscaler(network, saved, source, options)
-    log.info("%d picture(s), x%d, %s", len(jobs), scale, engine)
-    enlarge_all(jobs, results, enlarge, scale, options, "tile")
+    upscale = pictures.make_upscaler(*utils.load_network(options), options)
+    log.info("%d image(s), x%d, %s", len(jobs), upscale.scale, upscale.engine)
+    enlarge_all(jobs, results, upscale, options, "tile")
     return 0
 
 

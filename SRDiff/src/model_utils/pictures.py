@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from common import UserError, export, images
+from common import UserError, config, export, images, runtime
 from common.checkpoint import cache_of, digest_of
 from common.config import TrainedOptions
-from common.evaluation import Job, Results, log_result, progress_of, result_names
-from common.export import Engine, Progress, make_engine, pad_to_multiple, plan_axis
+from common.evaluation import Job, Results, log_result, progress_of, resized, result_names
+from common.export import Engine, Progress, Upscale, make_engine, pad_to_multiple, plan_axis
 from common.images import grid, imresize, to_uint8, to_uint16
 
 from ..dataset.patches import enlarged, from_network, to_network
@@ -26,7 +26,7 @@ from ..model.sampling import Draw, Way, blend, sample, to_image
 from ..model.srdiff import Hyper, SRDiffNet
 from ..model.unet import COLORS
 from .graphs import graph_of, lr_multiple, prepare
-from .options import InferConfig
+from .options import InferConfig, TrainConfig
 from .util import load_network
 
 OVERLAP = 64  # HR pixels at the inner edges of a tile, beyond which its neighbour counts for more
@@ -261,27 +261,49 @@ def default_tile(hyper: Hyper, size: tuple[int, int], engine: Engine) -> int:
 # --------------------------------------------------------------------------------------------------- what infer.py does
 
 
+def load(weights: str, **options: Any) -> Upscale:
+    """Load a network for inference, see `SRDiff.load`."""
+    options = config.merge(InferConfig(), {"checkpoint": str(weights), **options}, "load()")
+    runtime.start(options.device_target)
+    network, saved, source = load_network(options)
+    sampler = Sampler(Trained(prepare(network), source, digest_of(network.hyper, saved)), options.engine, options.tile)
+
+    def run(lr: np.ndarray, progress: Progress | None = None, seed: int = options.seed, **way: str | int) -> np.ndarray:
+        chosen = config.merge(options, way, "upscale()").way(sampler.hyper.timesteps)
+        look = sampler.look_at(lr)
+        return look.picture(look.draw(look.noise(seed, "", 0), chosen, progress))
+
+    return Upscale(run, network, sampler.hyper.scale, sampler.engine("predictor").name)
+
+
+def build(**options: Any) -> SRDiffNet:
+    """Build a network with initial weights, see `SRDiff.build`."""
+    options = config.merge(TrainConfig(), options, "build()")
+    return SRDiffNet(options.hyper(), options.seed)
+
+
 def work(job: Job, results: Results, sampler: Sampler, options: InferConfig) -> None:
     """A file -> its pictures, and a sheet of several; alpha is enlarged by bicubic, or kept where the size is."""
     scale = sampler.hyper.scale
+    shown_scale = options.outscale or scale
     suffix = options.suffix or ("_fused" if options.fuse else "_x{scale}")
     suffix += "_between" if options.interpolate else ""
     count = len(options.weight) if options.interpolate else options.samples
-    names = result_names(job.source, suffix, options.format, scale, count)
+    names = result_names(job.source, suffix, options.format, shown_scale, count)
     targets = [results.reserve(job, name) for name in names]
     several = "row" if options.interpolate else "samples"
-    (sheet_name,) = result_names(job.source, f"{suffix}_{several}", "png", scale)
+    (sheet_name,) = result_names(job.source, f"{suffix}_{several}", "png", shown_scale)
     sheet = results.reserve(job, sheet_name) if count > 1 else None
     rgb, alpha, notes, icc, _ = picture = images.read_picture(job.source)
     images.check_writable(targets[0], *(side * (1 if options.fuse else scale) for side in rgb.shape[:2]))
     if alpha is not None and not options.fuse:
-        alpha, notes = imresize(alpha, scale), (*notes, "alpha enlarged by bicubic")
+        notes = (*notes, "alpha enlarged by bicubic")
     name = (job.inside / job.source.name).as_posix()
     make = fuse if options.fuse else interpolate if options.interpolate else enlarge
     shown = []
     for target, hr in zip(targets, make(rgb, name, sampler, options), strict=True):
-        hr = hr if options.fuse else picture.colored_alike(hr)
-        images.write_picture(target, hr, alpha, icc)
+        hr = hr if options.fuse else picture.colored_alike(resized(hr, rgb, options.outscale))
+        images.write_picture(target, hr, None if alpha is None else imresize(alpha, size=hr.shape[:2]), icc)
         log_result(job.source, rgb, target, hr, notes)
         shown += [hr] if sheet else []
     if sheet:

@@ -246,6 +246,7 @@ class EnlargeConfig(InferOptions, NetworkOptions):
 class EncodeConfig(InferOptions, NetworkOptions):
     """Options of infer.py encode."""
 
+    outscale: ClassVar[float] = 0.0
     suffix: ClassVar[str] = ""
     format: ClassVar[str] = ""
     lr: str = option("", "LR picture, or folder of LR pictures of the same names; default: MATLAB's bicubic of HR")
@@ -255,6 +256,7 @@ class EncodeConfig(InferOptions, NetworkOptions):
 class DecodeConfig(InferOptions, NetworkOptions):
     """Options of infer.py decode."""
 
+    outscale: ClassVar[float] = 0.0
     input: str = LATENTS
     format: str = ANY_FORMAT
 
@@ -263,6 +265,7 @@ class DecodeConfig(InferOptions, NetworkOptions):
 class InterpolateConfig(InferOptions, NetworkOptions):
     """Options of infer.py interpolate."""
 
+    outscale: ClassVar[float] = 0.0
     input: str = LATENTS
     format: str = ANY_FORMAT
     steps: int = option(5, "pictures to make, the two ends among them", at_least=2)

@@ -15,13 +15,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from common import UserError, export, images
+from common import UserError, config, export, images, runtime
 from common.atomic import replacing
-from common.evaluation import Job, Results, log_result, progress_of, result_names
+from common.evaluation import Job, Results, log_result, progress_of, resized, result_names
 from common.export import (
     Engine,
     Progress,
     Span,
+    Upscale,
     fill_tiles,
     make_engine,
     pad_to_multiple,
@@ -29,10 +30,10 @@ from common.export import (
 from common.images import grid, imresize, to_float
 
 from ..model.FlowUpsamplerNet import COLORS
-from ..model.SRFlowNet import Hyper, draw_latents
+from ..model.SRFlowNet import Hyper, SRFlowNet, draw_latents
 from .graphs import TOGETHER, TOLERANCE, graph_of
-from .options import HEAT, DecodeConfig, EncodeConfig, EnlargeConfig, InterpolateConfig
-from .util import Trained
+from .options import HEAT, DecodeConfig, EncodeConfig, EnlargeConfig, InterpolateConfig, TrainConfig
+from .util import Trained, load_trained
 
 COPIES = {"onnxruntime": 3.5, "mindspore": 15}  # of the values counted in `default_tile`, measured
 # LR pixels at the inner edges of a tile that are not trusted. The network sees further, the authors' several hundred
@@ -83,6 +84,10 @@ class Sampler:
                 sizes=sizes, cache=self.trained.cache, digest=digest, tolerance=TOLERANCE,
             )  # fmt: skip
         return self._engines[direction]
+
+    def heat(self, asked: float | None) -> float:
+        """Return the heat that is asked for, else the checkpoint's own, else the default."""
+        return next(given for given in (asked, self.trained.heat, HEAT) if given is not None)
 
     def decode(
         self, lr: np.ndarray, latents: Sequence[np.ndarray], progress: Progress | None = None, out_dtype: Any = None
@@ -269,27 +274,46 @@ def read_latents(path: Path, hyper: Hyper) -> Latents:
 # --------------------------------------------------------------------------------------------- the commands of infer.py
 
 
+def load(weights: str, **options: Any) -> Upscale:
+    """Load a network for inference, see `SRFlow.load`."""
+    options = config.merge(EnlargeConfig(), {"checkpoint": str(weights), **options}, "load()")
+    runtime.start(options.device_target)
+    sampler = Sampler(load_trained(options), options.engine, options.tile)
+
+    def run(
+        lr: np.ndarray, progress: Progress | None = None, heat: float | None = options.heat, seed: int = options.seed
+    ) -> np.ndarray:
+        return sampler.decode(lr, sampler.draw(lr, sampler.heat(heat), seed, "", 0), progress)
+
+    return Upscale(run, sampler.trained.network, sampler.hyper.scale, sampler.engine("decode").name)
+
+
+def build(**options: Any) -> SRFlowNet:
+    """Build a network with initial weights, see `SRFlow.build`."""
+    options = config.merge(TrainConfig(), options, "build()")
+    return SRFlowNet(options.hyper(), options.seed)
+
+
 def enlarge(job: Job, results: Results, sampler: Sampler, options: EnlargeConfig) -> None:
     """LR file -> HR files, one for each sample, and a grid of several; alpha is enlarged by bicubic."""
     scale, count = sampler.hyper.scale, options.samples
-    names = result_names(job.source, options.suffix, options.format, scale, count)
+    names = result_names(job.source, options.suffix, options.format, options.outscale or scale, count)
     targets = [results.reserve(job, name) for name in names]
-    (grid_name,) = result_names(job.source, f"{options.suffix}_samples", "png", scale)
+    (grid_name,) = result_names(job.source, f"{options.suffix}_samples", "png", options.outscale or scale)
     grid_target = results.reserve(job, grid_name) if count > 1 else None
     latent_targets = [results.reserve(job, f"{Path(name).stem}.npz") for name in names if options.save_latents]
     lr, alpha, notes, icc, _ = picture = images.read_picture(job.source)
     images.check_writable(targets[0], *(scale * side for side in lr.shape[:2]))
-    heat = next(given for given in (options.heat, sampler.trained.heat, HEAT) if given is not None)
+    heat = sampler.heat(options.heat)
     said = [*notes, f"heat {heat:g}", *(["alpha enlarged by bicubic"] if alpha is not None else [])]
-    if alpha is not None:
-        alpha = imresize(alpha, scale)
     samples = []
     for number, target in enumerate(targets):
         latents = sampler.draw(lr, heat, options.seed, (job.inside / job.source.name).as_posix(), number)
-        hr = picture.colored_alike(sampler.decode(lr, latents, progress_of(job.source)))
-        images.write_picture(target, hr, alpha, icc)
+        hr = sampler.decode(lr, latents, progress_of(job.source))
         if options.save_latents:
             write_latents(latent_targets[number], Latents(latents, lr, *hr.shape[:2], sampler.trained.digest))
+        hr = picture.colored_alike(resized(hr, lr, options.outscale))
+        images.write_picture(target, hr, None if alpha is None else imresize(alpha, size=hr.shape[:2]), icc)
         log_result(job.source, lr, target, hr, said)
         samples += [hr] if grid_target else []
     if grid_target:

@@ -88,6 +88,7 @@ class Trained(NamedTuple):
         source: name of the file.
         digest: tells the function of these weights from all others; that of a converted checkpoint is its original's.
         heat: what its file recommends for samples of it, if it does.
+        network: None where the file holds the inference form alone.
     """
 
     hyper: Hyper
@@ -95,6 +96,7 @@ class Trained(NamedTuple):
     source: str
     digest: str
     heat: float | None = None
+    network: SRFlowNet | None = None
 
     @property
     def cache(self) -> Path | None:
@@ -121,7 +123,7 @@ def from_network(network: SRFlowNet, saved: Checkpoint, source: str) -> Trained:
         arrays = fold(weights_of(network), hyper)
     except UserError as error:
         raise UserError(f"{source}: {error}") from None
-    return Trained(hyper, arrays, source, digest_of(hyper, saved), saved.meta.get("heat"))
+    return Trained(hyper, arrays, source, digest_of(hyper, saved), saved.meta.get("heat"), network)
 
 
 def to_checkpoint(trained: Trained, saved: Checkpoint) -> Checkpoint:
