@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     network, _, source = utils.load_network(options)
     scale = network.hyper.scale
-    sets = evaluation_sets(options.data_path, options.data_test, scale, options.data_range)
+    sets = evaluation_sets(options, scale)
     figures = measuring.figures(scale, options.crop, options.lpips_weights)
     means = []
     with EvaluationRun("CSNLN", source, scale, sets, options, here) as run:

@@ -30,9 +30,7 @@ def run(options: EvalConfig) -> int:
 
     network, saved, source = utils.load_network(options)
     scale = network.hyper.scale
-    sets = evaluation_sets(
-        options.dir_data, options.data_test, scale, data_range=options.data_range, track=options.track
-    )
+    sets = evaluation_sets(options, scale)
     figures = measuring.figures(scale, options.crop, options.lpips_weights)
     with EvaluationRun("WDSR", source, scale, sets, options, here) as run:
         upscale, engine = pictures.make_upscaler(network, saved, source, options)

@@ -38,28 +38,16 @@ def graph_of(network: InvRescaleNet, direction: str, batch_size: int = 1) -> Gra
     return Graph(Upscale(network), [port("lr_image", COLORS), port("z", hyper.z_channels)], ["hr_image"], sizes)
 
 
-def make_engines(
-    network: InvRescaleNet,
-    kind: str,
-    directions: Sequence[str] = DIRECTIONS,
-    *,
-    cache: Path | None = None,
-    digest: str = "",
-) -> list[Engine]:
-    """What runs each direction.
+def engine_of(network: InvRescaleNet, direction: str, kind: str, cache: Path | None = None, digest: str = "") -> Engine:
+    """Choose what runs a direction.
 
     Args:
         kind, cache: as for `common.export.make_engine`.
-        digest: of the weights, see `digest_of`; each direction's export is kept under one of its own.
+        digest: of the weights; each direction's export is cached under one of its own.
     """
-    engines = []
-    for direction in directions:
-        form, inputs, outputs, sizes = graph_of(network, direction)
-        own = hashlib.sha256(f"{digest} {direction}".encode()).hexdigest()
-        engines.append(
-            make_engine(kind, form, inputs, outputs, sizes=sizes, cache=cache, digest=own, tolerance=TOLERANCE)
-        )
-    return engines
+    form, inputs, outputs, sizes = graph_of(network, direction)
+    own = hashlib.sha256(f"{digest} {direction}".encode()).hexdigest()
+    return make_engine(kind, form, inputs, outputs, sizes=sizes, cache=cache, digest=own, tolerance=TOLERANCE)
 
 
 class Downscale(nn.Cell):

@@ -18,7 +18,7 @@ from common.evaluation import Job, Results, log_result, progress_of, result_name
 from common.export import Engine, Progress, Span, default_tile, fill_tiles, pad_to_multiple, refuse_small
 from common.images import check_writable, imresize, read_picture, reduce_to_8_bit, to_float, write_picture
 
-from .graphs import DIRECTIONS, make_engines
+from .graphs import DIRECTIONS, engine_of
 from .network.Invnet import COLORS, Hyper, InvRescaleNet
 from .options.options import DownscaleConfig, UpscaleConfig, parse_size
 
@@ -123,9 +123,9 @@ def make_rescaler(
         UserError: the tile is no larger than the receptive field.
     """
     refuse_small(options.tile, network.hyper.receptive_radius)
-    digest = digest_of(network.hyper, saved)
-    engines = make_engines(network, options.engine, directions, cache=cache_of(source), digest=digest)
-    return Rescaler(network.hyper, dict(zip(directions, engines, strict=True)), options.tile, digest)
+    cache, digest = cache_of(source), digest_of(network.hyper, saved)
+    engines = {direction: engine_of(network, direction, options.engine, cache, digest) for direction in directions}
+    return Rescaler(network.hyper, engines, options.tile, digest)
 
 
 def latent(seed: int, name: str, draw: int, hyper: Hyper, lr: np.ndarray, gaussian_scale: float) -> np.ndarray:

@@ -15,7 +15,13 @@ from common.checkpoint import Checkpoint, CheckpointError, trained
 from .model import EXPANSION, Hyper
 
 ROOTS = ("head", "body", "tail", "skip")
-PARAMETRIZED = {"original0": "weight_g", "original1": "weight_v"}  # torch.nn.utils.parametrizations.weight_norm's names
+NAMES = (
+    (r"^(body\.\d+)\.[a-z_]+\.(?=\d)", r"\1.body."),
+    (r"^(head|tail|skip)\.(?!\d)", r"\1.0."),
+    (r"parametrizations\.weight\.original0$", "weight_g"),  # of torch.nn.utils.parametrizations.weight_norm
+    (r"parametrizations\.weight\.original1$", "weight_v"),
+)
+"""Other programs' names -> ours."""
 
 
 def read(path: str) -> Checkpoint:
@@ -35,29 +41,24 @@ def to_ours(weights: Mapping[str, np.ndarray]) -> Checkpoint:
     """
     found: dict[str, np.ndarray] = {}
     for name, array in weights.items():
-        name = re.sub(r"^(body\.\d+)\.[a-z_]+\.(?=\d)", r"\1.body.", name)
-        name = re.sub(r"^(head|tail|skip)\.(?!\d)", r"\1.0.", name)
-        name = re.sub(r"parametrizations\.weight\.(original[01])$", lambda match: PARAMETRIZED[match[1]], name)
+        for theirs, ours in NAMES:
+            name = re.sub(theirs, ours, name)
         if name.endswith(".weight") and array.ndim == 4:
             length = np.sqrt((array * array).sum((1, 2, 3), keepdims=True))
             found[name + "_g"], found[name + "_v"] = length, np.where(length, array, 1)  # a filter of zeros: 0 * v
         else:
             found[name] = array
-    heads = [int(match[1]) for name in found if (match := re.fullmatch(r"body\.(\d+)\.weight_v", name))]
-    if 0 not in heads:
+    ends = [int(match[1]) for name in found if (match := re.fullmatch(r"body\.(\d+)\.weight_v", name))]
+    if 0 not in ends:
         return Checkpoint(found)
-    last = max(heads)
+    cells = {0: "head.0", max(ends): "tail.0"}
 
-    def translate(name: str) -> str:
-        match = re.fullmatch(r"body\.(\d+)\.(.+)", name)
-        if not match:
-            return name
-        place, rest = int(match[1]), match[2]
-        if place == 0:
-            return f"head.0.{rest}"
-        return f"tail.0.{rest}" if place == last else f"body.{place - 1}.{rest}"
+    def translate(match: re.Match) -> str:
+        place = int(match[1])
+        return cells.get(place, f"body.{place - 1}") + "."
 
-    return Checkpoint({translate(name): array for name, array in found.items()}, {"normalization": "ychfan"})
+    translated = {re.sub(r"^body\.(\d+)\.", translate, name): array for name, array in found.items()}
+    return Checkpoint(translated, {"normalization": "ychfan"})
 
 
 def hyper_of(saved: Checkpoint, source: str, asked: Hyper) -> Hyper:

@@ -6,7 +6,7 @@ import numpy as np
 from mindspore import ParameterTuple, Tensor
 
 from common.training import GradientStep
-from IRN.src.graphs import make_engines
+from IRN.src.graphs import DIRECTIONS, engine_of
 from IRN.src.network.Invnet import Hyper, InvRescaleNet, count_parameters
 from IRN.src.optim.adam_clip import adam
 from IRN.src.options.options import TrainConfig
@@ -26,7 +26,7 @@ def build(what: str, engine: str) -> tuple[Callable[[], float], dict]:
     network, rng = InvRescaleNet(HYPER), np.random.default_rng(0)
     about = {"config": "x4, 8 blocks per level, growth 32", "parameters": count_parameters(network)}
     if what == "infer":
-        down, up = make_engines(network, engine)
+        down, up = (engine_of(network, direction, engine) for direction in DIRECTIONS)
         hr = rng.random((1, 3, INFER_SIDE, INFER_SIDE), np.float32)
         lr_side = INFER_SIDE // HYPER.scale
         z = rng.standard_normal((1, HYPER.z_channels, lr_side, lr_side), np.float32)

@@ -6,28 +6,27 @@ from common.config import typed
 from common.data import existing_folder, split_names, validation_pairs
 from common.images import Pair
 
-from ..config import TrainConfig
+from ..config import EvalConfig, TrainConfig
 from ..CSNLN import Hyper
 from .benchmark import find_benchmark
 from .div2k import find_div2k, find_root, parse_ranges
 
 
-def evaluation_sets(data_path: str, names: str, scale: int, data_range: str) -> dict[str, list[Pair]]:
-    """Return the pairs of each set in `Set5+Set14+DIV2K`, by what its results are called.
+def evaluation_sets(options: EvalConfig | TrainConfig, scale: int) -> dict[str, list[Pair]]:
+    """Return the pairs of each set in `Set5+Set14+DIV2K` of --data_test, by what its results are called.
 
     Raises:
         UserError: a set that is not there, or LR pictures that do not match.
     """
-    root, numbers = data_folder(data_path), parse_ranges(data_range)[1]
-    return {stem: find_set(root, name, numbers, scale) for stem, name in split_names(names, root).items()}
+    root, numbers = data_folder(options.data_path), parse_ranges(options.data_range)[1]
+    return {stem: find_set(root, name, numbers, scale) for stem, name in split_names(options.data_test, root).items()}
 
 
 def evaluation_pairs(options: TrainConfig, hyper: Hyper) -> list[Pair]:
     """Return the first --test_pictures pairs of the test sets; none where a set that nobody typed is not there."""
 
     def find() -> list[Pair]:
-        sets = evaluation_sets(options.data_path, options.data_test, hyper.scale, options.data_range)
-        return [pair for pairs in sets.values() for pair in pairs]
+        return [pair for pairs in evaluation_sets(options, hyper.scale).values() for pair in pairs]
 
     return validation_pairs(find, typed(options, "data_test"), options.test_pictures)
 

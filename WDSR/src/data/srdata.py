@@ -21,79 +21,55 @@ from common.data import (
 from common.images import Pair, read_pair
 from common.runtime import Runtime
 
-from ..args import TrainConfig
+from ..args import EvalConfig, TrainConfig
 from ..model import Hyper
 from .common import PatchMaker
 from .decoded import DecodedFiles
 from .div2k import find_div2k, find_root, parse_ranges
 
 
-def evaluation_sets(dir_data: str, names: str, scale: int, *, data_range: str, track: str) -> dict[str, list[Pair]]:
-    """Return the pairs of each set in `Set5+Set14+DIV2K`, by what its results are called.
+def evaluation_sets(options: EvalConfig | TrainConfig, scale: int) -> dict[str, list[Pair]]:
+    """Return the pairs of each set in `Set5+Set14+DIV2K` of --data_test, by what its results are called.
 
     Raises:
         UserError: a set that is not there, or LR pictures that do not match.
     """
-    root, numbers = existing_folder(dir_data, "--dir_data"), parse_ranges(data_range)[1]
-    return {stem: find_set(root, name, numbers, scale, track) for stem, name in split_names(names, root).items()}
-
-
-def training_set(
-    dir_data: str,
-    names: str,
-    scale: int,
-    *,
-    data_range: str,
-    track: str,
-    ext: str,
-    cache_gb: float,
-    lr_patch: int = 0,
-) -> PictureSet:
-    """What `--data_train` names: sets joined by +, or one packed .mindrecord.
-
-    Args:
-        cache_gb: memory for decoded pictures, in GiB.
-        lr_patch: side of the LR patches; smaller pictures are left out, and a packed set of smaller ones is refused.
-
-    Raises:
-        UserError: a set that is not there, a MindRecord of another scale or of smaller patches.
-    """
-    root, load = existing_folder(dir_data, "--dir_data"), DecodedFiles() if ext == "sep" else read_pair
-
-    def pairs() -> list[Pair]:
-        numbers = parse_ranges(data_range)[0]
-        found = split_names(names, root).values()
-        return [pair for name in found for pair in find_set(root, name, numbers, scale, track)]
-
-    path = str(root / names) if (root / names).exists() else names
-    return training_pictures(path, pairs, scale, lr_patch, cache_gb, load)
-
-
-def training_stream(options: TrainConfig, hyper: Hyper, here: Runtime) -> BatchStream:
-    """Batches of (lr_image, hr_image) for this worker."""
-    pictures = training_set(
-        options.dir_data,
-        options.data_train,
-        hyper.scale,
-        data_range=options.data_range,
-        track=options.track,
-        ext=options.ext,
-        cache_gb=options.cache_gb,
-        lr_patch=options.lr_patch(),
-    )
-    patches = PatchMaker(hyper, options.lr_patch(), not options.no_augment)
-    return BatchStream(pictures, patches, stack_nchw, options.batch_size, options.seed, here.rank, here.world_size)
+    root, numbers = existing_folder(options.dir_data, "--dir_data"), parse_ranges(options.data_range)[1]
+    names = split_names(options.data_test, root)
+    return {stem: find_set(root, name, numbers, scale, options.track) for stem, name in names.items()}
 
 
 def evaluation_pairs(options: TrainConfig, hyper: Hyper) -> list[Pair]:
     """Return the first --test_pictures pairs of the test sets; none where a set that nobody typed is not there."""
 
     def find() -> list[Pair]:
-        where = {"data_range": options.data_range, "track": options.track}
-        sets = evaluation_sets(options.dir_data, options.data_test, hyper.scale, **where)
-        return [pair for pairs in sets.values() for pair in pairs]
+        return [pair for pairs in evaluation_sets(options, hyper.scale).values() for pair in pairs]
 
     return validation_pairs(find, typed(options, "data_test") or typed(options, "data_range"), options.test_pictures)
+
+
+def training_set(options: TrainConfig, scale: int) -> PictureSet:
+    """Return what `--data_train` names: sets joined by +, or one packed .mindrecord.
+
+    Raises:
+        UserError: a set that is not there, a MindRecord of another scale or of smaller patches.
+    """
+    root, names = existing_folder(options.dir_data, "--dir_data"), options.data_train
+
+    def pairs() -> list[Pair]:
+        numbers, sets = parse_ranges(options.data_range)[0], split_names(names, root).values()
+        return [pair for name in sets for pair in find_set(root, name, numbers, scale, options.track)]
+
+    path = str(root / names) if (root / names).exists() else names
+    load = DecodedFiles() if options.ext == "sep" else read_pair
+    return training_pictures(path, pairs, scale, options.lr_patch(), options.cache_gb, load)
+
+
+def training_stream(options: TrainConfig, hyper: Hyper, here: Runtime) -> BatchStream:
+    """Batches of (lr_image, hr_image) for this worker."""
+    pictures = training_set(options, hyper.scale)
+    patches = PatchMaker(hyper, options.lr_patch(), not options.no_augment)
+    return BatchStream(pictures, patches, stack_nchw, options.batch_size, options.seed, here.rank, here.world_size)
 
 
 def find_set(root: Path, name: str, numbers: range, scale: int, track: str) -> list[Pair]:

@@ -7,12 +7,22 @@ from common import UserError
 from common.images import files as images
 from common.images.pairs import read_pair
 from common.images.resize import imresize
+from CSNLN.src.config import TrainConfig
+from CSNLN.src.dataset import dataset, srdata
 from CSNLN.src.dataset.common import PatchMaker, collate
-from CSNLN.src.dataset.dataset import training_set
 from CSNLN.src.dataset.div2k import parse_ranges
-from CSNLN.src.dataset.srdata import evaluation_sets, find_set
+from CSNLN.src.dataset.srdata import find_set
 
 RANGE = "1-3/4-5"
+
+
+def evaluation_sets(folder, names, scale, data_range):
+    return srdata.evaluation_sets(TrainConfig(data_path=folder, data_test=names, data_range=data_range), scale)
+
+
+def training_set(folder, names, scale, data_range, cache_gb):
+    small = {"scale": scale, "patch_size": {2: 4, 3: 9}[scale], "cache_gb": cache_gb, "data_range": data_range}
+    return dataset.training_set(TrainConfig(data_path=folder, data_train=names, **small), scale)
 
 
 def picture(number, height=24, width=36):

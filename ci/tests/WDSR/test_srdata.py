@@ -8,12 +8,22 @@ from common.data.div2k import parse_ranges
 from common.images import files as images
 from common.images.pairs import PairedPictures
 from common.images.resize import imresize
-from WDSR.src.data import decoded
+from WDSR.src.args import TrainConfig
+from WDSR.src.data import decoded, srdata
 from WDSR.src.data.decoded import DecodedFiles
-from WDSR.src.data.srdata import evaluation_sets, find_set, training_set
+from WDSR.src.data.srdata import find_set
 
 WHERE = {"data_range": "1-3/4-5", "track": "bicubic"}
 TRAINING = WHERE | {"ext": "img", "cache_gb": 1}
+
+
+def evaluation_sets(folder, names, scale, **more):
+    return srdata.evaluation_sets(TrainConfig(dir_data=folder, data_test=names, **more), scale)
+
+
+def training_set(folder, names, scale, lr_patch=1, **more):
+    more |= {"patch_size": lr_patch * scale, "scale": str(scale)}
+    return srdata.training_set(TrainConfig(dir_data=folder, data_train=names, **more), scale)
 
 
 def picture(number, height=24, width=36):
