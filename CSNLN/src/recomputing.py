@@ -10,22 +10,16 @@ from collections.abc import Sequence
 import mindspore as ms
 from mindspore import Tensor, mutable, nn, ops
 
-from common.training import GradientStep, for_each
+from common.training import Finish, for_each
 
 from .CSNLN import CSNLN
 
 add = ops.MultitypeFuncGraph("add")
-product = ops.MultitypeFuncGraph("product")
 
 
 @add.register("Tensor", "Tensor")
 def _add(one: Tensor, other: Tensor) -> Tensor:
     return one + other
-
-
-@product.register("Tensor", "Tensor")
-def _product(one: Tensor, other: Tensor) -> Tensor:
-    return ops.matmul(one.reshape((1, -1)), other.reshape((-1, 1))).reshape(())
 
 
 class RecomputingStep:
@@ -42,7 +36,7 @@ class RecomputingStep:
         self.beginning, self.loss = Beginning(network), Loss(End(network))
         self.beginning_backward, self.cell_backward = Backward(self.beginning), Backward(self.cell)
         self.parameters = ms.ParameterTuple(network.trainable_params())
-        self.finish = GradientStep(Known(self.parameters), self.parameters, clip, world_size)
+        self.finish = Finish(self.parameters, clip, world_size)
 
     def __call__(self, control: Tensor, lr_image: Tensor, hr_image: Tensor) -> tuple:
         """(control, batch) -> (values, gradients, norm, stop), as of `GradientStep`."""
@@ -57,7 +51,8 @@ class RecomputingStep:
         found = {}
         for part, gradients in zip(parts, sums, strict=True):
             found |= {weight.name: gradient for weight, gradient in zip(part.weights, gradients, strict=True)}
-        return self.finish(control, value, control[0], *(found[weight.name] for weight in self.parameters))
+        gradients = tuple(found[weight.name] for weight in self.parameters)
+        return self.finish(control, mutable((value,)), mutable(gradients))
 
     def accumulate(
         self, scale: Tensor, lr_image: Tensor, hr_image: Tensor, sums: Sequence[tuple[Tensor, ...]]
@@ -144,19 +139,3 @@ class Backward(nn.Cell):
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         (below,), of_weights = self.gradient(self.part, self.weights)(x, above)
         return below, for_each(add, sums, of_weights)
-
-
-class Known(nn.Cell):
-    """A loss whose value and gradients are known already: `GradientStep` averages, clips and returns these gradients.
-
-    It is the value, plus the sum of the products of weights and gradients, less the same sum as a constant. The
-    gradients come multiplied by the loss scale.
-    """
-
-    def __init__(self, parameters: Sequence[ms.Parameter]) -> None:
-        super().__init__(auto_prefix=False)
-        self.parameters = ms.ParameterTuple(parameters)
-
-    def construct(self, value: Tensor, scale: Tensor, *gradients: Tensor) -> tuple[Tensor]:
-        total = ops.addn(for_each(product, self.parameters, gradients)) / scale
-        return (value + (total - ops.stop_gradient(total)),)

@@ -3,11 +3,12 @@
 from common.training.loop import Plan, Trainer
 from common.training.optimizer import Adam, MovingAverage
 from common.training.recipe import adam
-from common.training.step import GradientStep, L1Loss, for_each, mixed_precision
+from common.training.step import Finish, GradientStep, L1Loss, for_each, mixed_precision
 from common.training.validation import Validation, digest_of, mean_psnr, psnr_validation
 
 __all__ = [
     "Adam",
+    "Finish",
     "GradientStep",
     "L1Loss",
     "MovingAverage",

@@ -62,15 +62,27 @@ class GradientStep(nn.Cell):
             return values[0] * scale, values
 
         self.value_and_gradient = ms.value_and_grad(scaled, None, parameters, has_aux=True)
+        self.finish = Finish(parameters, clip, world_size)
+
+    @ms.jit
+    def construct(self, control: Tensor, *batch: Tensor) -> tuple:
+        (_, values), gradients = self.value_and_gradient(control[0], *batch)
+        return self.finish(control, values, gradients)
+
+
+class Finish(nn.Cell):
+    """(control, values, gradients) -> (values, gradients, norm, stop), see `GradientStep`: what is left to do when one
+    worker has its gradients, multiplied by the loss scale."""
+
+    def __init__(self, parameters: ms.ParameterTuple, clip: float = 0.0, world_size: int = 1) -> None:
+        super().__init__(auto_prefix=False)
         self.clip, self.world_size = clip, world_size
         self.one = Tensor(1.0, ms.float32)
         self.average = nn.DistributedGradReducer(parameters, True, world_size) if world_size > 1 else None
         self.add_up = ops.AllReduce() if world_size > 1 else None
 
-    @ms.jit
-    def construct(self, control: Tensor, *batch: Tensor) -> tuple:
+    def construct(self, control: Tensor, values: tuple[Tensor, ...], gradients: tuple[Tensor, ...]) -> tuple:
         scale, stop = control[0], control[1]
-        (_, values), gradients = self.value_and_gradient(scale, *batch)
         if self.world_size > 1:
             gradients = self.average(gradients)
             values = [self.add_up(value) / self.world_size for value in values]
