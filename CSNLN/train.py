@@ -27,8 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from CSNLN.src.recomputing import RecomputingStep
 
     hyper = options.hyper()
-    if options.recompute and options.batch_size % options.recompute:
-        raise UserError(f"--batch_size {options.batch_size} must be a multiple of --recompute {options.recompute}")
+    if (pictures := options.recompute) and options.batch_size % pictures:
+        raise UserError(f"--batch_size {options.batch_size} must be a multiple of --recompute {pictures}")
     stream = dataset.training_stream(options, hyper, here)
     validate = measuring.make_validation(srdata.evaluation_pairs(options, hyper), hyper) if here.is_main else None
     network = CSNLN(hyper, options.seed)
@@ -52,11 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         partial(run.open, here, about),
         utils.describe(hyper, config.to_dict(options)),
         optimizer=adam(options, network.trainable_params()),
+        step=RecomputingStep(network, pictures, plan.gradient_clip, here.world_size) if pictures else None,
         validate=validate,
         checkpoint_folder=run.checkpoint_folder,
     )
-    if options.recompute:
-        trainer.gradient_step = RecomputingStep(network, options.recompute, plan.gradient_clip, here.world_size)
     return run.fit(trainer)
 
 

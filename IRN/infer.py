@@ -40,11 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse(words: list[str]) -> tuple[str, list[str], DownscaleConfig | UpscaleConfig]:
-    """(command, pictures, options) of a command line.
-
-    Raises:
-        UserError: another command, no pictures, or options that cannot be taken.
-    """
+    """(command, pictures, options) of a command line."""
     command = words.pop(0) if words else ""
     if command in ("-h", "--help"):
         lines = [f"infer.py {name} PICTURES ... [--option VALUE ...]" for name in COMMANDS]

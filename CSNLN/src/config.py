@@ -88,11 +88,7 @@ class NetworkOptions:
     depth: int = option(0, "how often the cell is applied; 0: the model's", at_least=0, hyper="depth")
 
     def hyper(self) -> Hyper:
-        """The hyper-parameters that the options describe.
-
-        Raises:
-            UserError: there is no such network.
-        """
+        """The hyper-parameters that the options describe."""
         return Hyper(**self.named(self.scale) | asked(self))
 
     def named(self, scale: int) -> dict[str, Any]:
@@ -101,11 +97,7 @@ class NetworkOptions:
 
     @classmethod
     def read_config(cls, path: str | Path) -> dict[str, Any]:
-        """Return the options in a file that concern this program; unknown ones stay, to be refused.
-
-        Raises:
-            UserError: unreadable, or a value of the original's file that cannot be honoured.
-        """
+        """Return the options in a file that concern this program; unknown ones stay, to be refused."""
         trains, content = "epochs" in cls.__dataclass_fields__, config.read_yaml(path)
         if content.get("test_only") in FALSE:
             content["test_only"] = "false"
@@ -205,11 +197,7 @@ class InferConfig(InferOptions, NetworkOptions):
     )
 
     def query(self) -> tuple[int, int]:
-        """The pixel of --attention.
-
-        Raises:
-            UserError: not two whole numbers.
-        """
+        """The pixel of --attention."""
         place = [counting_number(word) for word in self.attention.split(",")]
         if len(place) != 2 or place[0] is None or place[1] is None:
             raise UserError(f"--attention must be ROW,COLUMN of a pixel of the LR picture, not {self.attention!r}")
@@ -232,19 +220,11 @@ PROGRAMS = (TrainConfig, EvalConfig, InferConfig, ExportConfig)
 
 
 def parse(cls: type[T], argv: Sequence[str] | None, description: str) -> T:
-    """The options of a program: default_config.yaml, under the file of `--config`, under the command line.
-
-    Raises:
-        UserError: unknown key, wrong type, value outside its choices, or an unreadable file.
-    """
+    """The options of a program: default_config.yaml, under the file of `--config`, under the command line."""
     return config.parse(cls, argv, description=description, base=config.load(cls, DEFAULT_CONFIG))
 
 
 def parse_inputs(cls: type[T], argv: Sequence[str] | None, description: str, usage: str) -> tuple[list[str], T]:
-    """(inputs, options) in the same way, where inputs may be typed without `--input`.
-
-    Raises:
-        UserError: as `parse`.
-    """
+    """(inputs, options) in the same way, where inputs may be typed without `--input`."""
     base = config.load(cls, DEFAULT_CONFIG)
     return config.parse_inputs(cls, argv, description=description, usage=usage, base=base)

@@ -20,7 +20,7 @@ from common import UserError, export
 from common.checkpoint import Checkpoint, digest_of
 from common.export import Engine, OnnxEngine, Port, onnx_file
 
-from .attention import HALO, LEAST_NORM, OVERLAP, SHARPNESS, CrossScaleAttention, NonLocalAttention
+from .attention import HALO, LEAST_NORM, OVERLAP, SHARPNESS, CrossScaleAttention, NonLocalAttention, reduced
 from .config import ExportConfig
 from .CSNLN import COLORS, CSNLN
 from .public import RESIZING, MeanShift, PReLU
@@ -241,15 +241,6 @@ def in_blocks(block: Callable, rows: Symbol, height: Symbol, width: Symbol, shap
     before, after = node("Slice", found, 0, seam, 1), node("Slice", found, node("Add", seam, again), END, 1)
     whole = node("Transpose", node("Concat", before, after, axis=1), perm=[0, 2, 1])
     return node("Reshape", whole, node("Concat", 0, 0, height, width, axis=0), shape=shape)
-
-
-def reduced(x: Symbol, scale: int) -> Symbol:
-    """`attention.reduced`, of 2 or 3."""
-    shape = (*x.shape[:2], *(side // scale for side in x.shape[2:]))
-    if scale == 2:
-        return node("AveragePool", x, shape=shape, kernel_shape=[2, 2], strides=[2, 2])
-    bounds = map(x.graph.ints, ((1, 1), (END, END), (2, 3), (3, 3)))
-    return node("Slice", x, *bounds, shape=shape)
 
 
 def neighbourhoods(x: Symbol) -> Symbol:

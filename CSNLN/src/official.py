@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from common.checkpoint import CheckpointError
+from common.checkpoint import Checkpoint, CheckpointError, trained
 
 from .CSNLN import COLORS, Hyper
 
@@ -16,6 +16,13 @@ NO_WEIGHT = re.compile(r"(.*\.)?escape_NaN")  # a buffer of the cross-scale atte
 def official_name(name: str) -> str | None:
     """Name in the file -> name in the network; None for what is no weight."""
     return None if NO_WEIGHT.fullmatch(name) else name
+
+
+def read(path: str) -> Checkpoint:
+    """Read a file with a CSNLN in it, without what is no weight."""
+    saved = trained.read(path, "CSNLN", ROOTS)
+    weights = {name: array for name, array in saved.weights.items() if official_name(name)}
+    return Checkpoint(weights, saved.meta, saved.state)
 
 
 def hyper_of(weights: Mapping[str, np.ndarray], source: str) -> Hyper:

@@ -9,11 +9,7 @@ from .CSNLN import CSNLN
 
 
 def learning_rate(options: TrainConfig) -> Callable[[int], float]:
-    """Step (from 0) -> rate. `--decay 200-400`: times gamma after 200 and after 400 epochs; `cosine`: to zero.
-
-    Raises:
-        UserError: --decay is neither.
-    """
+    """Step (from 0) -> rate. `--decay 200-400`: times gamma after 200 and after 400 epochs; `cosine`: to zero."""
     epoch = options.test_every
     if options.decay == "cosine":
         return recipe.cosine_rate(options.lr, options.epochs * epoch)

@@ -2,17 +2,10 @@
 
 from typing import Any
 
-from common.checkpoint import Checkpoint, ModelWeights, trained
+from common.checkpoint import Checkpoint, ModelWeights
 
 from .CSNLN import CSNLN, Hyper
-from .official import ROOTS, hyper_of, official_name
-
-
-def read(path: str) -> Checkpoint:
-    """Read a file with a CSNLN in it, without what is no weight."""
-    saved = trained.read(path, "CSNLN", ROOTS)
-    weights = {name: array for name, array in saved.weights.items() if official_name(name)}
-    return Checkpoint(weights, saved.meta, saved.state)
+from .official import hyper_of, read
 
 
 def hyper_of_file(saved: Checkpoint, path: str, options: Any) -> Hyper:

@@ -141,7 +141,6 @@ def make_validation(pairs: list[Pair], hyper: Hyper, seed: int) -> Validation | 
     of_y, of_rgb = Convention("y", hyper.scale), Convention("rgb", hyper.scale)
 
     def validate(network: InvRescaleNet) -> dict[str, float]:
-        network.set_train(False)
         scores = []
         for number, (hr, reference) in enumerate(pictures):
             output = network(Tensor(to_float(hr).transpose(2, 0, 1)[None]))

@@ -35,11 +35,7 @@ def hyper_of(weights: Mapping[str, np.ndarray], source: str, clamp: float) -> Hy
 
 
 def refuse_other_transforms(weights: Mapping[str, np.ndarray], source: str) -> None:
-    """The Haar transform is computed, not read: a file's must be the same.
-
-    Raises:
-        UserError: it is not.
-    """
+    """The Haar transform is computed, not read: a file's must be the same."""
     for name, array in weights.items():
         if name.endswith(".haar_weights") and not np.array_equal(array, np.resize(HAAR, array.shape)):
             raise CheckpointError(f"{source}: {name} is not the Haar transform, which is the only one here")

@@ -131,11 +131,7 @@ def build(**options: Any) -> InvRescaleNet:
 
 
 def run_once(engine: Engine, *arrays: np.ndarray) -> np.ndarray:
-    """One picture through a graph, as (H, W, 3).
-
-    Raises:
-        UserError: values that are no numbers.
-    """
+    """One picture through a graph, as (H, W, 3)."""
     output = engine.run(*arrays)
     if np.isnan(output).any():
         raise UserError("these weights give values that are no numbers: take another checkpoint")
@@ -149,11 +145,7 @@ def make_rescaler(
     options: EvalOptions | InferOptions,
     directions: Sequence[str] = DIRECTIONS,
 ) -> Rescaler:
-    """Make the network of `load_network` ready for images.
-
-    Raises:
-        UserError: the tile is no larger than the receptive field.
-    """
+    """Make the network of `load_network` ready for images."""
     refuse_small(options.tile, network.hyper.receptive_radius)
     cache, digest = cache_of(source), digest_of(network.hyper, saved)
     engines = {direction: engine_of(network, direction, options.engine, cache, digest) for direction in directions}
@@ -253,9 +245,6 @@ def write_lr(path: Path, lr: np.ndarray, alpha: np.ndarray | None, origin: Origi
 
     Args:
         icc: ICC profile of the colours.
-
-    Raises:
-        UserError: the file cannot be written.
     """
     if path.suffix.lower() != ".png":
         write_picture(path, lr, alpha, icc)

@@ -48,11 +48,7 @@ def step_work(network: InvRescaleNet, options: TrainConfig) -> memory.Work:
 
 
 def learning_rate(options: TrainConfig, scaled: Callable[[int], int], niter: int) -> Callable[[int], float]:
-    """Step (from 0) -> rate.
-
-    Raises:
-        UserError: restarts without their weights or periods.
-    """
+    """Step (from 0) -> rate."""
     restarts = [scaled(step) for step in options.restarts]
     if options.restart_weights and len(options.restart_weights) != len(restarts):
         raise UserError(f"{len(restarts)} restarts need as many restart_weights, not {len(options.restart_weights)}")

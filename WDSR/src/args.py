@@ -7,15 +7,7 @@ option is also a YAML key (`--config FILE`).
 from typing import Any
 
 from common import UserError
-from common.config import (
-    EvalOptions,
-    ExportOptions,
-    InferOptions,
-    TrainOptions,
-    asked,
-    configuration,
-    option,
-)
+from common.config import EvalOptions, ExportOptions, InferOptions, TrainOptions, asked, configuration, option
 
 from .model import EXPANSION, PRESETS, RGB_MEAN, Hyper
 

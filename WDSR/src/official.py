@@ -25,11 +25,7 @@ NAMES = (
 
 
 def read(path: str) -> Checkpoint:
-    """Read a file with a WDSR in it; another program's by our names.
-
-    Raises:
-        UserError: no such file, or another model's.
-    """
+    """Read a file with a WDSR in it; another program's by our names."""
     saved = trained.read(path, "WDSR", ROOTS)
     return saved if "hyper" in saved.meta else to_ours(saved.weights)
 

@@ -37,32 +37,17 @@ def make_upscaler(network: WDSR, saved: Checkpoint, source: str, options: EvalOp
     Args:
         source: file of the weights, by which the ONNX export is cached.
     """
-    hyper = network.hyper
-    refuse_small(options.tile, hyper.receptive_radius)
-    engine = make_engine(
-        options.engine,
-        WDSRInference(network),
-        ports(hyper),
-        OUTPUTS,
-        sizes=CHECK_SIZES,
-        cache=cache_of(source),
-        digest=digest_of(hyper, saved),
-    )
+    hyper, radius = network.hyper, network.hyper.receptive_radius
+    refuse_small(options.tile, radius)
+    form, cached = WDSRInference(network), {"cache": cache_of(source), "digest": digest_of(hyper, saved)}
+    engine = make_engine(options.engine, form, ports(hyper), OUTPUTS, sizes=CHECK_SIZES, **cached)
     upscale = Upscaler(engine.run, hyper)
     if options.self_ensemble:
         upscale = self_ensemble(upscale)
 
     def enlarge(picture: np.ndarray, progress: Progress | None = None) -> np.ndarray:
         whole = picture.shape[0] * picture.shape[1] <= WHOLE**2
-        side = options.tile or (0 if whole else TILE + 2 * hyper.receptive_radius)
-        return tile_apply(
-            upscale,
-            picture,
-            scale=hyper.scale,
-            tile=side,
-            overlap=hyper.receptive_radius,
-            out_dtype=picture.dtype,
-            progress=progress,
-        )
+        tiles = {"tile": options.tile or (0 if whole else TILE + 2 * radius), "overlap": radius}
+        return tile_apply(upscale, picture, scale=hyper.scale, out_dtype=picture.dtype, progress=progress, **tiles)
 
     return Upscale(enlarge, network, hyper.scale, engine.name)

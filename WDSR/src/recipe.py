@@ -9,11 +9,7 @@ from .model import WDSR
 
 
 def learning_rate(options: TrainConfig) -> Callable[[int], float]:
-    """Step (from 0) -> rate. `--decay 200`: times gamma every 200 epochs; `20-25`: at these epochs; `cosine`: to zero.
-
-    Raises:
-        UserError: --decay is none of these.
-    """
+    """Step (from 0) -> rate. `--decay 200`: times gamma every 200 epochs; `20-25`: at these; `cosine`: to zero."""
     epoch, base, gamma = options.test_every, options.lr, options.gamma
     if options.decay == "cosine":
         return recipe.cosine_rate(base, options.epochs * epoch)

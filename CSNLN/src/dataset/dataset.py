@@ -12,11 +12,7 @@ from .srdata import data_folder, find_set
 
 
 def training_set(options: TrainConfig, scale: int) -> PictureSet:
-    """Return what `--data_train` names: sets joined by +, or one packed .mindrecord.
-
-    Raises:
-        UserError: a set that is not there, a MindRecord of another scale or of smaller patches.
-    """
+    """Return what `--data_train` names: sets joined by +, or one packed .mindrecord."""
     root, names = data_folder(options.data_path), options.data_train
 
     def pairs() -> list[Pair]:

@@ -13,11 +13,7 @@ from .div2k import find_div2k, find_root, parse_ranges
 
 
 def evaluation_sets(options: EvalConfig | TrainConfig, scale: int) -> dict[str, list[Pair]]:
-    """Return the pairs of each set in `Set5+Set14+DIV2K` of --data_test, by what its results are called.
-
-    Raises:
-        UserError: a set that is not there, or LR pictures that do not match.
-    """
+    """Return the pairs of each set in `Set5+Set14+DIV2K` of --data_test, by what its results are called."""
     root, numbers = data_folder(options.data_path), parse_ranges(options.data_range)[1]
     return {stem: find_set(root, name, numbers, scale) for stem, name in split_names(options.data_test, root).items()}
 
@@ -39,9 +35,5 @@ def find_set(root: Path, name: str, numbers: range, scale: int) -> list[Pair]:
 
 
 def data_folder(path: str) -> Path:
-    """The path.
-
-    Raises:
-        UserError: not a folder.
-    """
+    """Refuse a --data_path that is no folder."""
     return existing_folder(path, "data_path", " (set it in default_config.yaml, or type --data_path FOLDER)")

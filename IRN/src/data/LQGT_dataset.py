@@ -38,11 +38,7 @@ class LQGTDataset:
 
 
 def training_stream(options: TrainConfig, hyper: Hyper, here: Runtime) -> BatchStream:
-    """Batches of (hr_image, lr_reference, z), NCHW float32, for this worker.
-
-    Raises:
-        UserError: no pictures, or none that is as large as the patch.
-    """
+    """Batches of (hr_image, lr_reference, z), NCHW float32, for this worker."""
     pairs = find_pictures(options.dataset_GT_path, options.dataset_LQ_path, hyper.scale, "train")
     pictures = PairedPictures(pairs, hyper.scale, int(options.cache_gb * 2**30), read_with_reference)
     lr_patch = options.lr_patch(hyper.scale)

@@ -16,9 +16,6 @@ def find_hr_folder(path: str, split: str) -> Path:
 
     Args:
         split: "train" or "test".
-
-    Raises:
-        UserError: no such folder.
     """
     if Path(path).is_file():
         return Path(path)
@@ -27,11 +24,7 @@ def find_hr_folder(path: str, split: str) -> Path:
 
 
 def find_pictures(hr_path: str, lr_path: str, scale: int, split: str) -> list[Pair]:
-    """The pictures of a data set, in sub-folders as well; `lr` is None where the LR picture is to be made.
-
-    Raises:
-        UserError: no such folder, no picture in it, or an HR picture without its LR picture.
-    """
+    """The pictures of a data set, in sub-folders as well; `lr` is None where the LR picture is to be made."""
     lr_pictures = lr_folder(lr_path)
     return pairs_of(find_hr_folder(hr_path, split), lr_pictures, scale)
 
@@ -56,11 +49,7 @@ def beside(training: str) -> str:
 
 
 def evaluation_sets(options: EvalConfig, scale: int) -> dict[str, list[Pair]]:
-    """The pictures of each set of --data_test, or all of --dataset_GT_path, by the name of the set.
-
-    Raises:
-        UserError: a set that is not there, or an HR picture without its LR picture.
-    """
+    """The pictures of each set of --data_test, or all of --dataset_GT_path, by the name of the set."""
     root, lr_path = Path(options.dataset_GT_path), options.dataset_LQ_path
     if not options.data_test:
         folder = hr_folder(root).resolve()

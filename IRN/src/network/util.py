@@ -36,9 +36,8 @@ class DenseBlock(nn.Cell):
         self.growth = growth
         widths = [in_channels + i * growth for i in range(5)]
         for number, width in enumerate(widths[:4], 1):
-            setattr(
-                self, f"conv{number}", convolution(initial_filters((growth, width, 3, 3), rng, init), np.zeros(growth))
-            )
+            filters = initial_filters((growth, width, 3, 3), rng, init)
+            setattr(self, f"conv{number}", convolution(filters, np.zeros(growth)))
         self.conv5 = convolution(np.zeros((out_channels, widths[4], 3, 3)), np.zeros(out_channels))
 
     def construct(self, x: Tensor) -> Tensor:

@@ -87,11 +87,7 @@ class NetworkOptions:
 
     @staticmethod
     def read_config(path: str) -> dict[str, Any]:
-        """A file's options by their own names.
-
-        Raises:
-            UserError: unreadable, an unknown key, or a value that cannot be honoured.
-        """
+        """A file's options by their own names."""
         return yml.read(path)
 
 
@@ -198,11 +194,7 @@ class UpscaleConfig(InferOptions, NetworkOptions):
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """`511x333` -> (width, height).
-
-    Raises:
-        UserError: anything else.
-    """
+    """`511x333` -> (width, height)."""
     sides = [counting_number(word) for word in text.lower().split("x")]
     if len(sides) != 2 or not sides[0] or not sides[1]:
         raise UserError(f"a size is written as WIDTHxHEIGHT, 511x333, not {text!r}")

@@ -29,11 +29,7 @@ from .div2k import find_div2k, find_root, parse_ranges
 
 
 def evaluation_sets(options: EvalConfig | TrainConfig, scale: int) -> dict[str, list[Pair]]:
-    """Return the pairs of each set in `Set5+Set14+DIV2K` of --data_test, by what its results are called.
-
-    Raises:
-        UserError: a set that is not there, or LR pictures that do not match.
-    """
+    """Return the pairs of each set in `Set5+Set14+DIV2K` of --data_test, by what its results are called."""
     root, numbers = existing_folder(options.dir_data, "--dir_data"), parse_ranges(options.data_range)[1]
     names = split_names(options.data_test, root)
     return {stem: find_set(root, name, numbers, scale, options.track) for stem, name in names.items()}
@@ -49,11 +45,7 @@ def evaluation_pairs(options: TrainConfig, hyper: Hyper) -> list[Pair]:
 
 
 def training_set(options: TrainConfig, scale: int) -> PictureSet:
-    """Return what `--data_train` names: sets joined by +, or one packed .mindrecord.
-
-    Raises:
-        UserError: a set that is not there, a MindRecord of another scale or of smaller patches.
-    """
+    """Return what `--data_train` names: sets joined by +, or one packed .mindrecord."""
     root, names = existing_folder(options.dir_data, "--dir_data"), options.data_train
 
     def pairs() -> list[Pair]:
