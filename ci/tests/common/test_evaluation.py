@@ -1,16 +1,24 @@
-"""Tables and pictures of an evaluation: right figures, right places, right names."""
+"""An evaluation: right figures in right places, its folder, and the workers that share its images."""
 
 import csv
+import itertools
+import os
+import re
 
 import numpy as np
 import pytest
 
-from common import UserError
-from common.evaluation.table import Figure, evaluate, lr_psnr_figure, psnr_figure, ssim_figure
+import WDSR.eval
+from ci.tests.clone import run
+from ci.tests.workers import rows_of
+from common import UserError, runtime
+from common.evaluation.run import EvaluationRun, in_turn
+from common.evaluation.table import Figure, Table, evaluate, lr_psnr_figure, psnr_figure, ssim_figure
 from common.images import files as images
 from common.images.pairs import find_pairs
 from common.images.resize import imresize
 from common.metrics.fidelity import Convention
+from WDSR.src.args import EvalConfig
 
 
 @pytest.fixture
@@ -22,63 +30,89 @@ def pairs(tmp_path):
     return find_pairs(tmp_path / "HR", None, 2)
 
 
+def upscale(lr):
+    return np.clip(imresize(lr, 2).astype(int) + 3, 0, 255).astype(np.uint8)
+
+
 def naive_psnr(a, b):
     return 10 * np.log10(255**2 / np.mean((a.astype(float) - b.astype(float)) ** 2))
 
 
-def test_figures_of_both_columns(pairs, tmp_path):
-    shifted = {}
-
-    def upscale(lr):
-        sr = np.clip(imresize(lr, 2).astype(int) + 3, 0, 255).astype(np.uint8)
-        shifted[lr.tobytes()] = sr
-        return sr
-
-    table = evaluate("t", pairs, upscale, [psnr_figure(Convention("rgb", 0))], 2, None)
+def test_figures_and_files(pairs, tmp_path):
+    figures = [psnr_figure(Convention("rgb", 0)), ssim_figure(Convention("y", 2)), lr_psnr_figure(2)]
+    table = evaluate("Set x2", pairs, upscale, figures, 2, tmp_path / "out")
     assert list(table.rows) == ["a2", "a10"]  # natural order
+    name = "PSNR-RGB (crop 0)"
     for pair in pairs:
         hr = images.read_rgb(pair.hr)
         lr = imresize(hr, 0.5)
-        bicubic, network = table.rows[pair.name]["PSNR-RGB (crop 0)"]
-        assert bicubic == pytest.approx(naive_psnr(imresize(lr, 2), hr), abs=1e-9)
-        assert network == pytest.approx(naive_psnr(shifted[lr.tobytes()], hr), abs=1e-9)
-        assert network != bicubic
-    means = table.mean("PSNR-RGB (crop 0)")
-    assert means[1] == pytest.approx(np.mean([row["PSNR-RGB (crop 0)"][1] for row in table.rows.values()]))
-
-
-def test_files_and_console(pairs, tmp_path):
-    figures = [psnr_figure(Convention("y", 2)), ssim_figure(Convention("y", 2)), lr_psnr_figure(2)]
-    table = evaluate("Set x2", pairs, lambda lr: imresize(lr, 2), figures, 2, tmp_path / "out")
+        wanted = naive_psnr(imresize(lr, 2), hr), naive_psnr(upscale(lr), hr)
+        assert table.rows[pair.name][name] == pytest.approx(wanted, abs=1e-9)
+        np.testing.assert_array_equal(images.read_rgb(tmp_path / "out" / "SR" / f"{pair.name}.png"), upscale(lr))
+        assert images.read_rgb(tmp_path / "out" / "strips" / f"{pair.name}.png").shape[1] > 4 * 56
+    assert table.mean(name)[1] == pytest.approx(np.mean([row[name][1] for row in table.rows.values()]))
     table.write(tmp_path / "out", "Set")
     with open(tmp_path / "out" / "Set.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [row["picture"] for row in rows] == ["a2", "a10"]
-    for row in rows:
-        assert float(row["PSNR-Y (crop 2): SR"]) == table.rows[row["picture"]]["PSNR-Y (crop 2)"][1]
-    markdown = (tmp_path / "out" / "Set.md").read_text()
-    assert markdown.count("\n|") == 5  # heading, rule, two pictures, mean
+        rows = {row["picture"]: float(row[f"{name}: SR"]) for row in csv.DictReader(file)}
+    assert rows == {stem: row[name][1] for stem, row in table.rows.items()}
+    assert (tmp_path / "out" / "Set.md").read_text().count("\n|") == 5  # heading, rule, two images, mean
     lines = table.console().splitlines()
     assert len({len(line) for line in lines[2:]}) == 1  # aligned
-    assert "PSNR-Y (crop 2)" in lines[1]
-    assert "mean" in lines[-1]
-    for name in ("a2", "a10"):
-        assert images.read_rgb(tmp_path / "out" / "SR" / f"{name}.png").shape == (48, 56, 3)
-        strip = images.read_rgb(tmp_path / "out" / "strips" / f"{name}.png")
-        assert strip.shape[1] > 4 * 56
+    assert (name in lines[1], "mean" in lines[-1]) == (True, True)
 
 
 def test_pictures_of_one_name_in_two_folders_are_refused(pairs, tmp_path):
     for folder in ("left", "right"):
         images.write_picture(tmp_path / "both" / folder / "a.png", images.read_rgb(pairs[0].hr))
     with pytest.raises(UserError, match="two pictures of t are named a"):
-        evaluate("t", find_pairs(tmp_path / "both", None, 2), lambda lr: imresize(lr, 2), [], 2, None)
+        evaluate("t", find_pairs(tmp_path / "both", None, 2), upscale, [], 2, None)
 
 
-def test_mismatched_pictures_are_named(tmp_path):
-    grey = np.full((16, 16, 3), 9, np.uint8)
-    images.write_picture(tmp_path / "HR" / "a.png", grey)
-    images.write_picture(tmp_path / "LR" / "ax2.png", grey)
-    figure = Figure("PSNR", lambda sr, hr, lr: 0.0)
-    with pytest.raises(UserError, match=r"ax2\.png is 16x16, but x2 of .*a\.png needs 8x8"):
-        evaluate("t", find_pairs(tmp_path / "HR", tmp_path / "LR", 2), lambda lr: lr, [figure], 2, None)
+@pytest.mark.parametrize("count", [0, 1, 5, 7])
+@pytest.mark.parametrize("workers", [1, 2, 3, 8])
+def test_each_item_is_one_workers(count, workers, tmp_path, monkeypatch):
+    monkeypatch.setattr(runtime, "gather", lambda value, here: [value])
+    items, parts = list("abcdefg"[:count]), []
+    for rank in range(workers):
+        here = runtime.Runtime("CPU", rank, workers)
+        parts.append(EvaluationRun("M", "w", 2, [], EvalConfig(output=str(tmp_path)), here).share(items))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+    assert in_turn(parts) == items
+
+
+@pytest.mark.parametrize("measured", [False, True])
+def test_folder_of_a_failure(tmp_path, monkeypatch, measured):
+    """It goes when nothing was measured."""
+    monkeypatch.chdir(tmp_path)
+    table = Table("t", [Figure("PSNR", None, columns=("SR",))], {"a": {"PSNR": (1.0,)}}, {"a": 0.5})
+
+    def fail():
+        with EvaluationRun("M", "w", 2, ["Set5"], EvalConfig(), runtime.Runtime("CPU")) as evaluation:
+            if measured:
+                evaluation.add("Set5", table)
+            raise UserError("no")
+
+    with pytest.raises(UserError, match="no"):
+        fail()
+    assert [path.name for path in (tmp_path / "runs/M").rglob("*.csv")] == ["Set5.csv"] * measured
+    assert len(list((tmp_path / "runs/M").iterdir())) == measured
+
+
+def test_two_real_workers(root, tmp_path):
+    """The script of WDSR, its demo weights, three images: what one process measures."""
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("needs two cores")
+    data, weights = root / "ci/sample", next((root / "WDSR/weights").glob("*.ckpt"))
+    words = ["--data_range", "1-8/9-11", "--limit", "3", "--output"]
+    script = root / "WDSR/script/run_eval_gpu.sh", data, weights, "DIV2K", *words, "two"
+    done = run("bash", *script, cwd=tmp_path, DEVICE_TARGET="CPU", EVAL_WORKERS="2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(re.findall(r"^Mean psnr of DIV2K x2 is", done.stdout, re.M)) == 1
+    alone = ["--dir_data", data, "--ckpt_path", weights, "--data_test", "DIV2K", *words, tmp_path / "one"]
+    assert WDSR.eval.main([*map(str, alone), "--device_target", "CPU"]) == 0
+    (one,), (two,) = (folder.glob("*.csv") for folder in (tmp_path / "one", tmp_path / "two"))
+    assert len(rows_of(one)) == 3
+    assert list(rows_of(one).items()) == list(rows_of(two).items())
+    measured = [re.findall(r"(\w+): PSNR-Y", log.read_text()) for log in tmp_path.rglob("worker_?.log")]
+    assert sorted(itertools.chain(*measured)) == sorted(rows_of(one)), "each image was measured once"
+    assert all(measured), "by both"

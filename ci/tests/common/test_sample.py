@@ -1,7 +1,5 @@
 """ci/sample: complete, small, made by our own bicubic, with a licence for each picture."""
 
-import re
-
 import numpy as np
 import pytest
 
@@ -30,9 +28,3 @@ def test_pictures_are_what_the_licences_say(sample_dir, number):
     photograph = read_source(source, sample_dir)
     picture = read_rgb(sample_dir / f"DIV2K/DIV2K_train_HR/{number:04d}.png")
     assert np.array_equal(picture, photograph[top : top + height, left : left + width])
-
-
-def test_each_picture_has_its_row(sample_dir):
-    rows = re.findall(r"^\| (\d{4})(?:( to |, )(\d{4}))? \|", (sample_dir / "LICENCES.md").read_text(), re.MULTILINE)
-    named = [n for first, _, last in rows for n in range(int(first), int(last or first) + 1)]
-    assert named == list(NUMBERS)

@@ -58,10 +58,8 @@ def test_equals_the_whole_picture_bit_for_bit(size, tile, scale):
 def test_too_small_an_overlap_shows():
     image, network = picture(40, 53), Network(2)
     whole = network(image)
-    worst = [
-        np.abs(tile_apply(network, image, scale=2, tile=20, overlap=overlap) - whole).max() for overlap in range(RADIUS)
-    ]
-    assert min(worst) > 1e-3, worst
+    for overlap in range(RADIUS):
+        assert np.abs(tile_apply(network, image, scale=2, tile=20, overlap=overlap) - whole).max() > 1e-3
 
 
 def test_all_tiles_have_one_shape():
@@ -91,20 +89,18 @@ def test_tiles_stay_on_the_grid_of_strided_networks(size, tile, overlap):
     np.testing.assert_array_equal(tile_apply(on_a_grid, image, scale=1, tile=tile, overlap=overlap, multiple=4), whole)
 
 
-@pytest.mark.parametrize(("out_dtype", "top"), [(np.uint8, 255), (np.uint16, 65535)])
-def test_whole_number_pictures(out_dtype, top):
-    image = np.random.default_rng(9).integers(0, top + 1, (30, 41, 3)).astype(out_dtype)
-    seen = []
+@pytest.mark.parametrize("out_dtype", [np.uint8, np.uint16])
+def test_whole_number_pictures(out_dtype):
+    top = np.float32(np.iinfo(out_dtype).max)
+    image = np.random.default_rng(9).integers(0, int(top) + 1, (30, 41, 3)).astype(out_dtype)
 
     def brighten(x: np.ndarray) -> np.ndarray:
-        seen.append((x.dtype, x.min() >= 0, x.max() <= 1))
+        assert x.dtype == np.float32
         return x * np.float32(1.37) - np.float32(0.11)  # leaves [0, 1] on both sides
 
     result = tile_apply(brighten, image, scale=1, tile=16, overlap=0, out_dtype=out_dtype)
     assert result.dtype == out_dtype
-    assert set(seen) == {(np.dtype(np.float32), True, True)}
-    floats = image.astype(np.float32) / np.float32(top) * np.float32(1.37) - np.float32(0.11)
-    np.testing.assert_array_equal(result, np.rint(floats.clip(0, 1) * np.float32(top)))
+    np.testing.assert_array_equal(result, np.rint(brighten(image.astype(np.float32) / top).clip(0, 1) * top))
 
 
 def test_tile_too_small_for_the_overlap():
