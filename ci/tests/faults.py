@@ -5,22 +5,19 @@ python -m ci.tests.faults --models WDSR IRN --kills 5 --seed 3       # another d
 
 The smallest network of each model makes 10 steps on pieces of ci/sample, with a checkpoint after every second. The
 moments are drawn from the seed: half of them some time after a step, the first before there is any checkpoint, and half
-(`--in_writes`) within the writing of a checkpoint: a share of its bytes is there, or all of them under the temporary
-name, or the file is in its place and the folder not yet on the disk. For these the process halts itself at the moment,
-so that SIGKILL surely falls there; for the others it runs on.
+within the writing of a checkpoint: a share of its bytes is there, or all of them under the temporary name, or the file
+is in its place and the folder not yet on the disk. There the process halts itself, so that SIGKILL surely falls there.
 
 Each training is a process of its own. It is forked from this one, which has imported MindSpore and nothing else yet
 (no thread, no device): that saves the seconds of an import at every start. What is left of a start is the compiler.
 """
 
 import argparse
-import contextlib
-import dataclasses
+import csv
 import importlib
 import math
 import os
 import random
-import resource
 import select
 import shutil
 import signal
@@ -29,13 +26,13 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NamedTuple, NoReturn
 
 import numpy as np
 
-from ci.tests import training
+from ci.tests import clone, training
 from common import UserError, atomic, runtime
 from common.checkpoint import ckpt as ckpt_format
 from common.checkpoint import files as checkpoint
@@ -76,90 +73,70 @@ DATA_OPTION = {"WDSR": "dir_data", "CSNLN": "data_path"}  # the others: dataset_
 
 # What a moment is within.
 ANYWHERE, STOP = "some time after a step", "Ctrl-C"
-BYTES, WHOLE, IN_PLACE = "part of the bytes", "whole, not yet in its place", "in its place, folder not synced"
-WRITES = (BYTES, BYTES, WHOLE, IN_PLACE)
+BYTES, WHOLE, IN_PLACE = WRITES = "part of the bytes", "whole, not yet in its place", "in its place, folder not synced"
 
 
 class Failed(Exception):  # noqa: N818  (what happened, not a mistake of the program)
     """A run did not go as it should; the message says how."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Moment:
+class Moment(NamedTuple):
     """When a process is to be killed, or stopped.
 
     Attributes:
         kind: ANYWHERE, STOP, or one of WRITES.
-        step: ANYWHERE and STOP: the row of this step, or of a later one, is in the log; WRITES: the first checkpoint
-            that is written at this step or later.
-        share: ANYWHERE: of a step's time that has passed since, 0 for at once; BYTES: of the file.
+        step: ANYWHERE and STOP: this step is in the log; WRITES: the first checkpoint written at it or later.
+        share: ANYWHERE: of a step's time that has passed since; BYTES: of the file.
     """
 
     kind: str
     step: int
     share: float = 0.0
 
-    @property
-    def order(self) -> tuple[int, int]:
-        """Of two moments of one step, the one that leaves the older checkpoint comes first."""
-        return self.step, (BYTES, WHOLE, IN_PLACE, ANYWHERE).index(self.kind)
 
-
-def draw(rng: random.Random, kills: int, in_writes: float, stops: int) -> list[Moment]:
-    """The moments of one run in their order.
-
-    Args:
-        kills: how many.
-        in_writes: share of them within the writing of a checkpoint.
-        stops: how many times the run is stopped by Ctrl-C besides, each after some kill.
-    """
-    count = round(kills * in_writes)
-    kinds = [BYTES, *rng.choices(WRITES, k=count)][:count]
-    drawn = [Moment(kind, _writing_step(rng, kind), rng.random()) for kind in kinds]
-    for number in range(kills - count):
-        early = number == 0 and kills > 2  # before there is a checkpoint, however busy the machine is
-        step = rng.randint(1, SAVE_EVERY - 1 if early else STEPS - 1)
-        drawn.append(Moment(ANYWHERE, step, 0 if early else rng.random()))
-    drawn.sort(key=lambda moment: moment.order)
+def draw(rng: random.Random, kills: int, stops: int) -> list[Moment]:
+    """Return the moments of one run in their order: half of the kills within writes, each stop after some kill."""
+    kinds = [BYTES, *rng.choices(WRITES, k=kills)][: kills // 2]
+    drawn = [
+        # behind the last checkpoint in its place nothing would be left to do
+        Moment(kind, rng.randrange(SAVE_EVERY, STEPS + (kind != IN_PLACE), SAVE_EVERY), rng.random())
+        for kind in kinds
+    ]
+    for number in range(kills - len(kinds)):
+        early = number == 0 and kills > 2  # before there is a checkpoint
+        drawn.append(Moment(ANYWHERE, 1, 0) if early else Moment(ANYWHERE, rng.randint(1, STEPS - 1), rng.random()))
+    # Of two moments of one step, the one that leaves the older checkpoint comes first.
+    drawn.sort(key=lambda moment: (moment.step, (*WRITES, ANYWHERE).index(moment.kind)))
     for _ in range(stops):
         place = rng.randint(1, max(1, len(drawn) // 2))
         drawn.insert(place, Moment(STOP, drawn[place - 1].step))
     return drawn
 
 
-def _writing_step(rng: random.Random, kind: str) -> int:
-    """A step at which a checkpoint is written; behind the last one in its place nothing would be left to do."""
-    return rng.randrange(SAVE_EVERY, STEPS if kind == IN_PLACE else STEPS + 1, SAVE_EVERY)
-
-
 # ------------------------------------------------------------------------------------------------ in the child process
 
 
 class Trap:
-    """Set in a training process: says when the moment has come. It then halts, unless the moment is some time later.
+    """Set in a training process: says into the pipe `reached` when the moment has come, and halts within a write."""
 
-    Args:
-        reached, answer: ends of pipes: what is said, and what is waited for.
-    """
-
-    def __init__(self, moment: Moment, reached: int, answer: int) -> None:
-        self.moment, self.reached, self.answer = moment, reached, answer
-        self.step, self.writing, self.sprung, self.held = 0, "", False, False
+    def __init__(self, moment: Moment, reached: int) -> None:
+        self.moment, self.reached = moment, reached
+        self.step, self.writing, self.sprung = 0, "", False
 
     def set(self) -> None:
-        """Replace the functions that the moment may be within by ones that look at the clock, as it were."""
+        """Replace the functions that the moment may be within."""
         add, write, sync = Record.add, ckpt_format.write_arrays, atomic.sync
 
         def add_and_look(record: Record, step: int, values: Mapping[str, float]) -> None:
             add(record, step, values)
             self.step = step
             if self.moment.kind in (ANYWHERE, STOP) and "loss" in values and step >= self.moment.step:
-                self.spring(f"step {step} is in the log", halt=not self.moment.share)
+                # Ctrl-C comes in the step that follows, however short it is
+                self.spring(f"step {step} is in the log", seconds=self.moment.kind == STOP)
 
         def write_and_look(file: BinaryIO, arrays: list[tuple[str, np.ndarray]]) -> None:
             if self.moment.kind in WRITES and self.step >= self.moment.step:
-                name = Path(file.name).name.split(".")[1]  # .last.x5h2.tmp.ckpt
-                self.writing = f"in the write of {name}.ckpt of step {self.step}"
+                self.writing = f"in the write of {Path(file.name).name} of step {self.step}"
             if self.writing and self.moment.kind == BYTES:
                 total = sum(array.nbytes for _, array in arrays)
                 size = int(self.moment.share * total)
@@ -173,19 +150,12 @@ class Trap:
 
         Record.add, ckpt_format.write_arrays, atomic.sync = add_and_look, write_and_look, look_and_sync
 
-    def spring(self, what: str, halt: bool = True) -> None:
-        """Say once that the moment is there."""
+    def spring(self, what: str, seconds: float = PATIENCE) -> None:
+        """Say once that the moment is there, and wait to be killed."""
         if not self.sprung:
             self.sprung = True
             os.write(self.reached, what.encode())
-            if halt:
-                self.hold()
-
-    def hold(self) -> None:
-        """Wait, but once, to be killed or told to go on."""
-        if not self.held:
-            self.held = True
-            os.read(self.answer, 1)
+            time.sleep(seconds)
 
 
 class HaltingFile:
@@ -225,7 +195,7 @@ def live(work: Callable[[], int], said: Path, trap: Trap | None) -> NoReturn:
     sys.stderr.flush()
     if trap and trap.moment.kind != STOP and not code:
         trap.spring("the program has come to its end")
-        trap.hold()  # or it would be gone when SIGKILL comes
+        time.sleep(PATIENCE)  # or it would be gone when SIGKILL comes
     os._exit(code)
 
 
@@ -233,66 +203,46 @@ def live(work: Callable[[], int], said: Path, trap: Trap | None) -> NoReturn:
 
 
 class Child:
-    """A process that does `work`.
-
-    Args:
-        said: file to which its output is appended.
-        moment: when it is to be killed or stopped; None for never.
-    """
+    """A process that does `work`, whose output is appended to the file `said`; as a context it outlives no block."""
 
     def __init__(self, work: Callable[[], int], said: Path, moment: Moment | None = None) -> None:
         self.said, self.moment = said, moment
         self._reached, tell = os.pipe()
-        listen, self._answer = os.pipe()
         sys.stdout.flush()
         self.pid = os.fork()
         if not self.pid:
             os.close(self._reached)
-            os.close(self._answer)
-            live(work, said, Trap(moment, tell, listen) if moment else None)
+            live(work, said, Trap(moment, tell) if moment else None)
         os.close(tell)
-        os.close(listen)
 
     def __enter__(self) -> "Child":
         return self
 
     def __exit__(self, *_: object) -> None:
         os.close(self._reached)
-        os.close(self._answer)
         if self.pid:
             os.kill(self.pid, signal.SIGKILL)
             self.end()
 
-    def wait(self, pace: float) -> str:
-        """Until the moment has come; what the child said of it.
+    def disturb(self, pace: float) -> str:
+        """Kill it, or stop it by Ctrl-C, when the moment has come; returns what it said of the moment.
 
         Args:
             pace: seconds that a step takes.
         """
         if not select.select([self._reached], [], [], PATIENCE)[0]:
             raise Failed(f"nothing happened in {PATIENCE} s; {self.last_words()}")
-        what = os.read(self._reached, 1000).decode()
+        what, before = os.read(self._reached, 1000).decode(), self.said.read_text().count("go on with: --resume")
         if not what:
             raise Failed(f"it ended by itself with {self.end()}; {self.last_words()}")
-        if self.moment.kind == ANYWHERE:
-            time.sleep(self.moment.share * pace)
+        stop = self.moment.kind == STOP
+        time.sleep(self.moment.share * pace if self.moment.kind == ANYWHERE else 0)
+        os.kill(self.pid, signal.SIGINT if stop else signal.SIGKILL)
+        code, told = self.end(), self.said.read_text().count("go on with: --resume") > before
+        # MindSpore may pass Ctrl-C on as SIGTERM.
+        if code not in ((130, 143) if stop else (-signal.SIGKILL,)) or told != stop:
+            raise Failed(f"{'Ctrl-C' if stop else 'SIGKILL'} ended it with {code}; {self.last_words()}")
         return what
-
-    def send(self, number: int) -> None:
-        os.kill(self.pid, number)
-
-    @contextlib.contextmanager
-    def frozen(self) -> Iterator[None]:
-        """Within the block the process does nothing; then it goes on as if nothing had been."""
-        self.send(signal.SIGSTOP)
-        os.waitpid(self.pid, os.WUNTRACED)
-        yield
-        self.go_on()
-        self.send(signal.SIGCONT)
-
-    def go_on(self) -> None:
-        """What a child that holds is waiting for."""
-        os.write(self._answer, b"\n")
 
     def end(self) -> int:
         """Wait for it; the exit code, negative after a signal."""
@@ -313,9 +263,7 @@ class Model:
     """The runs of one model below `folder`."""
 
     def __init__(self, name: str, folder: Path, data: Path) -> None:
-        self.name, self.folder, self.unfinished = name, folder, set[Path]()
-        self.kills, self.in_writes = 0, 0
-        self.said = folder / "said.txt"
+        self.name, self.folder, self.said = name, folder, folder / "said.txt"
         folder.mkdir(parents=True)
         self.settings = {DATA_OPTION.get(name, "dataset_GT_path"): data, **COMMON, **TINY[name]}
         if name == "SRFlow":  # an untrained encoder would be trained as well, which doubles the compiler's work
@@ -323,40 +271,40 @@ class Model:
             with Child(lambda: save_encoder(folder / "encoder.ckpt"), self.said) as child:
                 child.finish()
 
-    def start(self, parent: Path, moment: Moment | None = None) -> Child:
-        """A new run, in a new folder below `parent`."""
-        return self._train(training.words(self.settings | {"save_dir": parent}), moment)
+    def train(self, parent: Path, moment: Moment | None = None, run: Path | None = None) -> Child:
+        """Start a new run below `parent`, or resume `run`."""
+        words = ["--resume", str(run)] if run else training.words(self.settings | {"save_dir": parent})
+        return Child(lambda: importlib.import_module(f"{self.name}.train").main(words), self.said, moment)
 
-    def resume(self, run: Path, moment: Moment | None = None) -> Child:
-        return self._train(["--resume", str(run)], moment)
+    def disturb(self, moments: Sequence[Moment]) -> str:
+        """Train once in peace and once with all that happens at the moments; the summary.
 
-    def _train(self, words: Sequence[str], moment: Moment | None) -> Child:
-        def work() -> int:
-            return importlib.import_module(f"{self.name}.train").main(words)
-
-        return Child(work, self.said, moment)
-
-    def tell(self, moment: Moment, what: str, left: Path) -> None:
-        """Print a line on what was done to a run, and what it left."""
-        if moment.kind == STOP:
-            how = "stopped by Ctrl-C"
-        else:
-            self.kills += 1
-            self.in_writes += "in the write" in what
-            how = f"kill {self.kills}"
-        if moment.kind == ANYWHERE:
-            half = "a" if set(unfinished(left)) - self.unfinished else "no"
-            what += f", {moment.share:.2f} of a step's time later" if moment.share else ""
-            what += f" (log up to step {training.last_step(left)}, {half} checkpoint half written)"
-        self.unfinished |= set(unfinished(left))
-        step = saved_step(left)
-        print(
-            f"{self.name}, {how}: {what}; ", f"resumed from step {step}" if step else "begun anew", sep="", flush=True
-        )
+        Raises:
+            Failed: a training went wrong, or the two do not end alike.
+        """
+        with self.train(self.folder / "whole") as child:
+            child.finish()
+        whole, run, writes = only_run(self.folder / "whole"), None, 0
+        pace = statistics.median(float(row) for (row,) in training.read_csv(whole, "seconds_per_step") if row)
+        for number, moment in enumerate([*moments, None], 1):
+            if moment and run and saved_step(run) == STEPS:  # the last kill came too late, and leaves nothing to do
+                check(run, whole)
+                run = None
+            parent, resumed = self.folder / "parts" / str(number), run if run and saved_step(run) else None
+            with self.train(parent, moment, resumed) as child:
+                what = child.disturb(pace) if moment else child.finish()
+            run = resumed or only_run(parent)
+            if moment:
+                writes += moment.kind in WRITES
+                step = saved_step(run)
+                left = f"resumed from step {step}" if step else "begun anew"
+                print(f"{self.name}, {number}, {'stop' if moment.kind == STOP else 'kill'}: {what}; {left}", flush=True)
+        check(run, whole)
+        return f"bit-equal after {len(moments)} disturbances, {writes} of them in a write"
 
 
 def save_encoder(path: Path) -> int:
-    """An encoder for SRFlow, with its first filters."""
+    """Write an encoder for SRFlow, with its initial weights."""
     from SRFlow.src.model.RRDBNet import RRDBNet
 
     tiny = TINY["SRFlow"]
@@ -365,80 +313,18 @@ def save_encoder(path: Path) -> int:
     return 0
 
 
-def disturb(model: Model, moments: Sequence[Moment], *, freeze: bool) -> str:
-    """Train once in peace and once with all that happens at the moments; the summary.
-
-    Args:
-        freeze: the first moment disturbs nobody: the undisturbed process is frozen while its files are copied, which
-            are what SIGKILL would leave, and goes on. It saves one start in the tests.
-
-    Raises:
-        Failed: a training went wrong, or the two do not end alike.
-    """
-    moments, parts = list(moments), model.folder / "parts"
-    with model.start(model.folder / "whole", moments[0] if freeze else None) as child:
-        if freeze:
-            what = child.wait(pace=0.05)
-            with child.frozen():
-                shutil.copytree(model.folder / "whole", parts / "0")
-            model.tell(moments.pop(0), what + " (a copy of the files)", only_run(parts / "0"))
-        child.finish()
-    whole = only_run(model.folder / "whole")
-    pace = statistics.median(float(row) for (row,) in training.read_csv(whole, "seconds_per_step") if row)
-    run = only_run(parts / "0") if freeze else None
-    for number, moment in enumerate([*moments, None], 1):
-        if moment and run and saved_step(run) == STEPS:  # the kill came too late, and would leave nothing to the others
-            check(run, whole)
-            run = None
-        anew = run is None or saved_step(run) is None
-        with model.start(parts / str(number), moment) if anew else model.resume(run, moment) as child:
-            if moment is None:
-                child.finish()
-                break
-            what = child.wait(pace)
-            if moment.kind == STOP:
-                end_by_ctrl_c(child)
-            else:
-                child.send(signal.SIGKILL)
-                if (code := child.end()) != -signal.SIGKILL:
-                    raise Failed(f"SIGKILL ended it with {code}")
-        run = only_run(parts / str(number)) if anew else run
-        model.tell(moment, what, run)
-    run = only_run(parts / str(number)) if anew else run
-    check(run, whole)
-    last = training.read(run)
-    return (
-        f"bit-equal after {model.kills} kills, {model.in_writes} of them in a write: {len(training.losses(run))} "
-        f"losses, {len(last.weights)} weights and {len(last.state)} arrays of state in last.ckpt, best.ckpt; "
-        f"{len(model.unfinished)} files left half written, none of them now"
-    )
-
-
 def check(run: Path, whole: Path) -> None:
     """Raises Failed when a run at its end is not as the undisturbed one, or still holds what kills have left."""
     if found := differences(run, whole):
         raise Failed(f"{run} does not end as {whole}: " + "; ".join(found))
-    if left := unfinished(run):
-        raise Failed(f"{run} still holds what kills have left: {', '.join(path.name for path in left)}")
-
-
-def end_by_ctrl_c(child: Child) -> None:
-    """Ctrl-C: the step is finished and saved, and a line says how to go on."""
-    before = child.said.read_text().count("go on with: --resume")
-    child.send(signal.SIGINT)
-    child.go_on()
-    code, said = child.end(), child.said.read_text()
-    # MindSpore may pass Ctrl-C on as SIGTERM.
-    if code not in (128 + signal.SIGINT, 128 + signal.SIGTERM) or said.count("go on with: --resume") == before:
-        raise Failed(f"Ctrl-C ended it with {code}; {child.last_words()}")
+    if left := sorted(path.name for path in (run / "ckpt").glob(".*")):
+        raise Failed(f"{run} still holds what kills have left: {', '.join(left)}")
 
 
 def only_run(parent: Path) -> Path:
     """The one run folder in `parent`."""
-    found = [path for path in parent.iterdir() if path.is_dir()]
-    if len(found) != 1:
-        raise Failed(f"{parent} holds {len(found)} runs, not one")
-    return found[0]
+    (found,) = (path for path in parent.iterdir() if path.is_dir())
+    return found
 
 
 def saved_step(run: Path) -> int | None:
@@ -447,47 +333,33 @@ def saved_step(run: Path) -> int | None:
     return steps.get("last.ckpt")
 
 
-def unfinished(run: Path) -> list[Path]:
-    """The temporary files of checkpoints that a kill has left."""
-    return sorted((run / "ckpt").glob(".*"))
-
-
 def differences(one: Path, other: Path) -> list[str]:
     """What two runs that should be the same differ in: every number of the log, last.ckpt and best.ckpt, to the bit."""
-    found = []
-    logs = [training.read_csv(run, *columns_of(other)) for run in (one, other)]
-    if logs[0] != logs[1]:
-        differing = [row[0] for row, wanted in zip(*logs, strict=False) if row != wanted]
-        found.append(f"metrics.csv has {len(logs[0])} and {len(logs[1])} rows, different at steps {differing}")
+    header = (other / "metrics.csv").read_text(encoding="utf-8").splitlines()[0]
+    columns = [column for column in next(csv.reader([header])) if column != "seconds_per_step"]
+    same_log = training.read_csv(one, *columns) == training.read_csv(other, *columns)
+    found = [] if same_log else ["metrics.csv"]
     for name in ("last.ckpt", "best.ckpt"):
-        files = [training.read(run, name) for run in (one, other)]
-        for part in ("weights", "state"):
-            found += [f"{name}: {array}" for array in differing_arrays(*(getattr(file, part) for file in files))]
-        metas = [{k: v for k, v in file.meta.items() if k not in ("config", "folder")} for file in files]
-        found += [f"{name}: {key} of meta" for key in metas[1] if metas[0].get(key) != metas[1][key]]
+        contents = [contents_of(training.read(run, name)) for run in (one, other)]
+        keys = contents[0].keys() | contents[1].keys()
+        found += [f"{name}: {key}" for key in sorted(keys) if contents[0].get(key) != contents[1].get(key)]
     return found
 
 
-def columns_of(run: Path) -> list[str]:
-    """The columns of metrics.csv that do not depend on the time of day."""
-    header = (run / "metrics.csv").read_text(encoding="utf-8").splitlines()[0]
-    return [column for column in next(training.csv.reader([header])) if column != "seconds_per_step"]
+def contents_of(saved: Checkpoint) -> dict[str, object]:
+    """Every array, to the bit, and every entry of the metadata but for the folder."""
+    arrays = {**saved.weights, **{f"state {name}": array for name, array in saved.state.items()}}
+    found = {name: (array.dtype, array.shape, array.tobytes()) for name, array in arrays.items()}
+    return found | {f"meta {key}": value for key, value in saved.meta.items() if key not in ("config", "folder")}
 
 
-def differing_arrays(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> list[str]:
-    """Names of the arrays that are not bit for bit the same, or only in one of the two."""
-    common = one.keys() & other.keys()
-    same = {name for name in common if one[name].dtype == other[name].dtype and one[name].shape == other[name].shape}
-    same = {name for name in same if one[name].tobytes() == other[name].tobytes()}
-    return sorted((one.keys() | other.keys()) - same)
-
-
-def make_data(root: Path, sample: Path) -> Path:
-    """Five small pictures to train on, one of them to look at meanwhile, as DIV2K's folders."""
+def make_data(root: Path, validation: bool = True) -> Path:
+    """Write five small images to train on, and one to validate on, as DIV2K's folders."""
     for number in range(1, 6):
-        picture = images.read_rgb(sample / "DIV2K" / "DIV2K_train_HR" / f"{number:04d}.png")[:32, :40]
-        images.write_picture(root / "DIV2K_train_HR" / f"{number:04d}.png", picture)
-    images.write_picture(root / "DIV2K_valid_HR" / "0805.png", picture)
+        image = images.read_rgb(clone.ROOT / "ci/sample/DIV2K/DIV2K_train_HR" / f"{number:04d}.png")[:32, :40]
+        images.write_picture(root / "DIV2K_train_HR" / f"{number:04d}.png", image)
+    if validation:
+        images.write_picture(root / "DIV2K_valid_HR" / "0805.png", image)
     return root
 
 
@@ -496,35 +368,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=TINY, default=list(TINY))
     parser.add_argument("--kills", type=int, default=20, help="of each model [20]")
-    parser.add_argument("--in_writes", type=float, default=0.5, help="share within the write of a checkpoint [0.5]")
     parser.add_argument("--stops", type=int, default=1, help="by Ctrl-C, of each model, besides [1]")
-    parser.add_argument("--freeze", action="store_true", help="take the first kill from a copy of the undisturbed run")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="where the runs stay [a temporary one, kept if something is wrong]")
     options = parser.parse_args(argv)
     importlib.import_module("common.training.loop")  # and with it MindSpore, once for all children
     folder = options.folder or Path(tempfile.mkdtemp(prefix="faults-"))
-    data = make_data(folder / "data", Path(__file__).resolve().parents[1] / "sample")
-    wrong = 0
+    data, wrong = make_data(folder / "data"), 0
     for name in options.models:
-        moments = draw(random.Random(f"{options.seed} {name}"), options.kills, options.in_writes, options.stops)
-        before = cpu_seconds()
+        moments = draw(random.Random(f"{options.seed} {name}"), options.kills, options.stops)
         try:
-            result = disturb(Model(name, folder / name, data), moments, freeze=options.freeze)
+            result = Model(name, folder / name, data).disturb(moments)
         except (Failed, UserError) as error:
             wrong, result = 1, f"FAILED: {error}"
-        print(f"{name}: {result}; {cpu_seconds() - before:.0f} s of CPU", flush=True)
+        print(f"{name}: {result}", flush=True)
     if options.folder is None and not wrong:
         shutil.rmtree(folder)
     else:
         print(f"the runs are in {folder}")
     return wrong
-
-
-def cpu_seconds() -> float:
-    """What the children that have ended have used."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 if __name__ == "__main__":
