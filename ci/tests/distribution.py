@@ -5,19 +5,17 @@ import importlib
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ci.tests import clone, faults, training
-from ci.tests.training import Job
-from common.images import files as images
 
 MODELS = tuple(sorted(path.parent.name for path in clone.ROOT.glob("*/train.py")))
 SPY = Path(__file__).parent / "spy"  # see sitecustomize.py in it
 STEPS, HALT = faults.STEPS, 4
 
-# The script of each model, and what stands before the options; {data} is a folder of pictures, {config} a file.
+# The script of each model, and what stands before the options; {data} is a folder of images, {config} a file.
 SCRIPTS = {
     "CSNLN": ("scripts/run_train_gpu.sh", "{workers}", "{numbers}"),
     "IRN": ("scripts/run_distribute_train.sh", "{workers}", "2", "{data}"),
@@ -37,13 +35,24 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def make_data(folder: Path) -> Path:
-    """Five small pictures as DIV2K's folder, without any to look at meanwhile; and an encoder for SRFlow."""
-    for number in range(1, 6):
-        picture = images.read_rgb(clone.ROOT / "ci" / "sample" / "DIV2K" / "DIV2K_train_HR" / f"{number:04d}.png")
-        images.write_picture(folder / "DIV2K_train_HR" / f"{number:04d}.png", picture[:32, :40])
-    faults.save_encoder(folder / "encoder.ckpt")
-    return folder
+class Job:
+    """A distributed script, started in the folder `here`, on the CPU; as a context it outlives no block."""
+
+    def __init__(self, script: Path, here: Path, *arguments: object, **changes: str) -> None:
+        self.process = clone.start("bash", script, *arguments, cwd=here, DEVICE_TARGET="CPU", **changes)
+
+    def __enter__(self) -> "Job":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.end()
+
+    def end(self, timeout: float = 240) -> tuple[int, str]:
+        """(exit code, what the script said)."""
+        said, _ = self.process.communicate(timeout=timeout)
+        return self.process.returncode, said
 
 
 class Trial:
@@ -51,11 +60,10 @@ class Trial:
 
     Args:
         here: the folder that they are started in, where their logs and the run are left, and what the spies tell.
-        data: what `make_data` has made.
+        data: has five small images as DIV2K's folder, and SRFlow's encoder.
     """
 
     def __init__(self, model: str, here: Path, data: Path) -> None:
-        assert model in SCRIPTS, f"a new model: {model} needs a line in SCRIPTS, SETTINGS, TOLERANCES and faults.TINY"
         self.model, self.here, self.data = model, here, data
         self.script, *self.words = clone.ROOT / model / SCRIPTS[model][0], *SCRIPTS[model][1:]
         here.mkdir(parents=True, exist_ok=True)
@@ -70,19 +78,10 @@ class Trial:
         (config,) = (self.here / "runs" / self.model).glob("*/config.yaml")
         return config.parent
 
-    def begin(
-        self,
-        start: Callable[..., Job],
-        *,
-        resume: Path | None = None,
-        workers: int = 2,
-        forks: bool = True,
-        **changes: Any,
-    ) -> Job:
+    def begin(self, *, resume: Path | None = None, workers: int = 2, forks: bool = True, **changes: Any) -> Job:
         """Start a job.
 
         Args:
-            start: what `training.jobs(self.script)` gives.
             resume: the run that it goes on with; None for a new one.
             workers: how many, on this machine.
             forks: whether the workers are forked, which saves time, instead of started.
@@ -91,21 +90,21 @@ class Trial:
         numbers = ",".join(map(str, range(workers)))
         known = {"workers": workers, "numbers": numbers, "data": self.data, "config": self.here / "scale.yaml"}
         words = [word.format(**known) for word in self.words]
-        options = {"resume": resume} if resume else self.settings | ({} if "{data}" in self.words else self.pictures())
+        options = {"resume": resume} if resume else self.settings | ({} if "{data}" in self.words else self.images())
         (self.here / "halted").unlink(missing_ok=True)
         environment = {"PYTHONPATH": SPY, "SPY": self.here, "SPY_FORKS": "1" if forks else ""} | changes
         environment = {name: str(value) for name, value in environment.items()}
-        return start(self.here, *words, *training.words(options), **environment)
+        return Job(self.script, self.here, *words, *training.words(options), **environment)
 
-    def pictures(self) -> dict[str, Path]:
+    def images(self) -> dict[str, Path]:
         """The option that names the data."""
         return {faults.DATA_OPTION.get(self.model, "dataset_GT_path"): self.data}
 
-    def train_alone(self, folder: Path) -> Path:
+    def train_alone(self) -> Path:
         """One process, this one, on the batches of two workers; the folder of the run."""
         main = importlib.import_module(f"{self.model}.train").main
-        batch = 2 * self.settings["batch_size"]
-        return training.train(main, self.pictures() | self.settings | {"batch_size": batch, "save_dir": folder})
+        batch = {"batch_size": 2 * self.settings["batch_size"], "save_dir": self.here / "alone"}
+        return training.train(main, self.images() | self.settings | batch)
 
     def wait_for_halt(self, job: Job, seconds: float = 600) -> int:
         """Until the second worker has halted and the first has saved that step; the process id of the second.
@@ -127,26 +126,26 @@ class Trial:
             return faults.saved_step(self.folder)
         return None
 
-    def told(self, rank: int) -> dict[str, Any]:
-        """What a worker said at the end of its training."""
-        return json.loads((self.here / f"{rank}.json").read_text())
+    def told(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What the two workers said at the end of their training."""
+        first, second = (json.loads((self.here / f"{rank}.json").read_text()) for rank in (0, 1))
+        assert first["digest"] == second["digest"], "the workers hold the same weights and moments, bit for bit"
+        return first, second
+
+
+def processes(here: Path) -> Iterator[int]:
+    """Yield every living process of the jobs that were started in a folder."""
+    for file in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):  # gone meanwhile, or another user's
+            if f"\0ZOO_JOB={here}/".encode() in b"\0" + file.read_bytes():
+                yield int(file.parent.name)
 
 
 def processes_left(here: Path, seconds: float = 10) -> list[int]:
-    """The processes of the jobs that were started in a folder; those that have just been killed get some seconds."""
+    """Return those of `processes` that are not gone after some seconds."""
     end = time.monotonic() + seconds
-    while (found := processes(here)) and time.monotonic() < end:
+    while (found := list(processes(here))) and time.monotonic() < end:
         time.sleep(0.1)
-    return found
-
-
-def processes(here: Path) -> list[int]:
-    """Every living process of the jobs that were started in a folder."""
-    mark, found = f"ZOO_JOB={here}/".encode(), []
-    for file in Path("/proc").glob("[0-9]*/environ"):
-        with contextlib.suppress(OSError):  # gone meanwhile, or another user's
-            if any(entry.startswith(mark) for entry in file.read_bytes().split(b"\0")):
-                found.append(int(file.parent.name))
     return found
 
 

@@ -1,11 +1,10 @@
 """Training runs as a test sees them: started as users start them, watched while they go on, and what they leave."""
 
-import contextlib
 import csv
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +42,6 @@ def wait_for_step(parent: Path, step: int, process: subprocess.Popen[str], secon
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < end, f"step {step} never came"
         time.sleep(0.01)
-
-
-# ------------------------------------------------------------------------------------------------- what a run leaves
 
 
 def read_csv(folder: Path, *columns: str) -> list[list[str]]:
@@ -87,51 +83,3 @@ def differences(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) 
     """The largest absolute difference of each array."""
     assert sorted(one) == sorted(other)
     return {name: np.abs(one[name].astype(float) - other[name].astype(float)).max() for name in one}
-
-
-# ------------------------------------------------------------------------------------------------- several workers
-
-
-class Job:
-    """A model's distributed script, started in the new folder `here`, on the CPU."""
-
-    def __init__(self, script: Path, here: Path, *arguments: object, **changes: str) -> None:
-        here.mkdir(parents=True, exist_ok=True)
-        self.here = here
-        self.process = clone.start("bash", script, *arguments, cwd=here, DEVICE_TARGET="CPU", **changes)
-
-    def worker(self, rank: int) -> int:
-        """The process id of a worker: a child of msrun with this rank."""
-        marks = ("MS_ROLE=MS_WORKER", f"RANK_ID={rank}", f"ZOO_JOB={self.here}/")
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                environment = (folder / "environ").read_bytes().decode(errors="replace").split("\0")
-                command = (folder / "cmdline").read_bytes()
-            except OSError:  # gone meanwhile, or another user's
-                continue
-            if b"train.py" in command and all(any(entry.startswith(mark) for entry in environment) for mark in marks):
-                return int(folder.name)
-        raise AssertionError(f"no worker of rank {rank}")
-
-    def end(self, timeout: float = 240) -> tuple[int, str]:
-        """(exit code, what the script said)."""
-        said, _ = self.process.communicate(timeout=timeout)
-        return self.process.returncode, said
-
-
-@contextlib.contextmanager
-def jobs(script: Path) -> Iterator[Callable[..., Job]]:
-    """Starts jobs of this script, as Job(script, ...) does; none outlives the block."""
-    started: list[Job] = []
-
-    def begin(here: Path, *arguments: object, **changes: str) -> Job:
-        started.append(Job(script, here, *arguments, **changes))
-        return started[-1]
-
-    try:
-        yield begin
-    finally:
-        for job in started:
-            if job.process.poll() is None:
-                job.process.terminate()
-                job.end()

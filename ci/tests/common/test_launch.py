@@ -74,9 +74,17 @@ def test_no_more_workers_than_cores(root, tmp_path, threads):
 def test_workers_of_several_machines(root, tmp_path):
     code = 'zoo_device auto; zoo_plan_cluster 1; echo "$FIRST_RANK ${CLUSTER[*]}"'
     cluster = {"MS_WORKER_NUM": "4", "NODE_RANK": "2", "MASTER_ADDR": "10.0.0.7", "MASTER_PORT": "9000"}
-    done = bash(root, code, tmp_path, **cluster)
-    assert done.stdout.startswith("2 --worker_num=4 --local_worker_num=1 --master_addr=10.0.0.7 --master_port=9000 ")
-    assert "--node_rank=2" in done.stdout
+    said = bash(root, code, tmp_path, **cluster).stdout
+    assert said.startswith("2 --worker_num=4 --local_worker_num=1 --master_addr=10.0.0.7 --master_port=9000 ")
+    assert "--node_rank=2" in said
+
+
+def test_port_that_is_taken(root, tmp_path):
+    with socket.create_server(("", 0)) as server:
+        port = str(server.getsockname()[1])
+        done = bash(root, "zoo_device auto; zoo_plan_cluster 1", tmp_path, MASTER_PORT=port)
+    sentence = f"error: cannot listen on port {port}: set MASTER_PORT to a free one\n"
+    assert (done.returncode, done.stderr) == (1, sentence)
 
 
 TWO = {"MS_WORKER_NUM": "4", "NODE_RANK": "1", "MASTER_ADDR": "10.0.0.7"}  # of two machines with two workers each
@@ -132,7 +140,7 @@ class Job:
 
     def end(self) -> tuple[int, str]:
         output, _ = self.process.communicate(timeout=240)
-        assert processes(self.here) == []
+        assert processes_left(self.here, 0) == []
         return self.process.returncode, output
 
 
@@ -211,7 +219,7 @@ def test_job_that_is_interrupted(jobs):
 def test_job_whose_script_is_killed(jobs):
     job = jobs["killed"]
     job.both_are_up()
-    assert len(processes(job.here)) >= 3  # msrun and two workers
+    assert len(list(processes(job.here))) >= 3  # msrun and two workers
     job.process.kill()
     job.process.communicate()
     assert processes_left(job.here, 120) == [], "orphans"
@@ -221,4 +229,4 @@ def test_machine_that_is_left_alone(left_alone):
     process, job = left_alone
     output, _ = process.communicate(timeout=120)
     assert output == "error: machine 0 (127.0.0.1) has left or no longer answers: the job is ended\n"
-    assert processes(job) == []
+    assert processes_left(job, 0) == []
