@@ -153,67 +153,57 @@ ONE_OF_EACH = [
 
 ALONE = [f"SRFlow/scripts/run_standalone_{kind}_{end}.sh" for kind in ("train", "eval") for end in ("gpu", "ascend")]
 SRDIFF = "SRDiff/scripts/run_standalone_train_gpu.sh"
-IRN_TRAIN, IRN_EVAL, IRN_DISTRIBUTED = (
-    [f"IRN/scripts/run_{name}{end}.sh" for end in WITHOUT] for name in ("standalone_train", "eval", "distribute_train")
-)
-# Path of a script, its words, and what it says of them.
-MISTAKES = [
-    ("WDSR/script/run_gpu_standalone.sh", "nope", "DATASET_PATH is not a folder: nope"),
-    ("WDSR/script/run_ascend_standalone.sh", "x.ckpt", "DATASET_PATH is not a folder: x.ckpt"),
-    ("WDSR/script/run_eval.sh", "'my data' nope.ckpt Set5", "CHECKPOINT_PATH is not a file: nope.ckpt"),
-    ("WDSR/script/run_ascend_distribute.sh", "nope 'my data'", "RANK_TABLE_FILE is not a file: nope"),
-    ("WDSR/script/run_ascend_distribute.sh", "2 /nope", "DATASET_PATH is not a folder: /nope"),
-    ("WDSR/script/run_gpu_distribute.sh", "'my data' 0", "DEVICES is not a number of 1 or more: 0"),
-    ("WDSR/script/run_gpu_distribute.sh", "'my data' 0,1", "DEVICES is not a number of 1 or more: 0,1"),
-    *((path, "5 'my data'", "SCALE is not 2, 3, 4 or 8: 5") for path in IRN_TRAIN),
-    *((path, "x4 'my data' x.ckpt", "SCALE is not 2, 3, 4 or 8: x4") for path in IRN_EVAL),
-    *((path, "2 16 'my data'", "SCALE is not 2, 3, 4 or 8: 16") for path in IRN_DISTRIBUTED),
-    *((path, "4 nope", "DATASET_GT_PATH is not a folder: nope") for path in IRN_TRAIN),
-    *((path, "4 nope x.ckpt", "DATASET_PATH is not a folder: nope") for path in IRN_EVAL),
-    *((path, "2 4 x.ckpt", "DATASET_GT_PATH is not a folder: x.ckpt") for path in IRN_DISTRIBUTED),
-    *((path, "4 'my data' no.ckpt", "CHECKPOINT_PATH is not a file: no.ckpt") for path in IRN_EVAL),
-    (IRN_TRAIN[0], "'my data' 4", "SCALE is not 2, 3, 4 or 8: my data"),
-    (IRN_DISTRIBUTED[0], "nope 4 'my data'", "RANK_TABLE_FILE is not a file: nope"),
-    (IRN_DISTRIBUTED[0], "'my data' 4 'my data'", "RANK_TABLE_FILE is not a file: my data"),
-    ("IRN/scripts/run_distribute_train_ascend.sh", "nope 4 'my data'", "RANK_TABLE_FILE is not a file: nope"),
-    ("IRN/scripts/run_distribute_train_gpu.sh", "0 4 'my data'", "DEVICE_NUM is not a number of 1 or more: 0"),
-    ("IRN/scripts/run_distribute_train_gpu.sh", "x.ckpt 4 'my data'",
-     "DEVICE_NUM is not a number of 1 or more: x.ckpt"),
-    *((path, "nope.yml 0", "CONFIG is not a file: nope.yml") for path in ALONE),
-    *((path, "both.yml -1", "DEVICE_ID is not the number of a device: -1") for path in ALONE),
-    (ALONE[0], "0 both.yml", "CONFIG is not a file: 0"),
-    (ALONE[0], "both.yml 0,1", "DEVICE_ID is not the number of a device: 0,1"),
-    ("SRFlow/scripts/run_distribute_train_gpu.sh", "2 sub", "CONFIG is not a file: sub"),
-    ("SRFlow/scripts/run_distribute_train_ascend.sh", "2 sub", "CONFIG is not a file: sub"),
-    ("SRFlow/scripts/run_distribute_train_gpu.sh", "0 both.yml", "DEVICE_NUM is not a number of 1 or more: 0"),
-    ("SRFlow/scripts/run_distribute_train_ascend.sh", "nope both.yml", "RANK_TABLE_FILE is not a file: nope"),
-    *(
-        (path, words, message)
-        for path in (SRDIFF, SRDIFF.replace("gpu", "ascend"))
-        for words, message in (
-            ("nope.yaml 'my data'", "CONFIG is not a file: nope.yaml"),
-            ("both.yaml nope", "DATASET_PATH is not a file or folder: nope"),
-        )
-    ),
-    *(
-        (f"SRDiff/scripts/run_{name}_{end}.sh", words, message)
-        for end in ("gpu", "ascend")
-        for name, words, message in (
-            ("distribute_train", "2 sub 'my data'", "CONFIG is not a file: sub"),
-            ("distribute_train", "2 both.yaml nope", "DATASET_PATH is not a file or folder: nope"),
-            ("eval", "nope x.ckpt", "DATASET_PATH is not a file or folder: nope"),
-            ("eval", "'my data' nope.ckpt", "CHECKPOINT_PATH is not a file: nope.ckpt"),
-        )
-    ),
-    ("SRDiff/scripts/run_distribute_train_gpu.sh", "0 both.yaml sub", "DEVICE_NUM is not a number of 1 or more: 0"),
-    ("SRDiff/scripts/run_distribute_train_ascend.sh", "nope both.yaml sub", "RANK_TABLE_FILE is not a file: nope"),
-    ("CSNLN/scripts/run_train_gpu.sh", "0 0", "DEVICE_NUM is not a number of 1 or more: 0"),
-    ("CSNLN/scripts/run_train_gpu.sh", "2 0", "DEVICES names 1 device(s), but DEVICE_NUM is 2: 0"),
-    ("CSNLN/scripts/run_train_ascend.sh", "1 0,1", "DEVICES names 2 device(s), but DEVICE_NUM is 1: 0,1"),
-    ("CSNLN/scripts/run_train_gpu.sh", "2 0,", "DEVICES is not a list of numbers as 0,1,2: 0,"),
-    ("CSNLN/scripts/run_train_gpu.sh", "1 --epochs", "DEVICES is not a list of numbers as 0,1,2: --epochs"),
-    ("CSNLN/scripts/run_eval_gpu.sh", "nope.ckpt Set5", "CHECKPOINT_PATH is not a file: nope.ckpt"),
-]  # fmt: skip
+# What a script says of its words: (path, words) of each.
+MISTAKES = {
+    "DATASET_PATH is not a folder: nope": [
+        ("WDSR/script/run_gpu_standalone.sh", "nope"),
+        ("WDSR/script/run_ascend_distribute.sh", "2 nope"),
+        *((f"IRN/scripts/run_eval{end}.sh", "4 nope x.ckpt") for end in WITHOUT),
+    ],
+    "DATASET_GT_PATH is not a folder: x.ckpt": [
+        *((f"IRN/scripts/run_standalone_train{end}.sh", "4 x.ckpt") for end in WITHOUT),
+        *((f"IRN/scripts/run_distribute_train{end}.sh", "2 4 x.ckpt") for end in WITHOUT),
+    ],
+    "DATASET_PATH is not a file or folder: nope": [
+        (SRDIFF, "both.yaml nope"),
+        *((f"SRDiff/scripts/run_distribute_train_{end}.sh", "2 both.yaml nope") for end in ("gpu", "ascend")),
+        *((f"SRDiff/scripts/run_eval_{end}.sh", "nope x.ckpt") for end in ("gpu", "ascend")),
+    ],
+    "CHECKPOINT_PATH is not a file: no.ckpt": [
+        ("WDSR/script/run_eval.sh", "'my data' no.ckpt Set5"),
+        ("IRN/scripts/run_eval.sh", "4 'my data' no.ckpt"),
+        ("SRDiff/scripts/run_eval_gpu.sh", "'my data' no.ckpt"),
+        ("CSNLN/scripts/run_eval_gpu.sh", "no.ckpt Set5"),
+    ],
+    "CONFIG is not a file: sub": [
+        *((path, "sub 0") for path in ALONE),
+        *((f"SRFlow/scripts/run_distribute_train_{end}.sh", "2 sub") for end in ("gpu", "ascend")),
+        (SRDIFF, "sub 'my data'"),
+        ("SRDiff/scripts/run_distribute_train_gpu.sh", "2 sub 'my data'"),
+    ],
+    "SCALE is not 2, 3, 4 or 8: 5": [
+        ("IRN/scripts/run_standalone_train.sh", "5 'my data'"),
+        ("IRN/scripts/run_eval.sh", "5 'my data' x.ckpt"),
+        ("IRN/scripts/run_distribute_train.sh", "2 5 'my data'"),
+    ],
+    "RANK_TABLE_FILE is not a file: nope": [
+        ("WDSR/script/run_ascend_distribute.sh", "nope 'my data'"),
+        ("IRN/scripts/run_distribute_train.sh", "nope 4 'my data'"),
+        ("IRN/scripts/run_distribute_train_ascend.sh", "nope 4 'my data'"),
+        ("SRFlow/scripts/run_distribute_train_ascend.sh", "nope both.yml"),
+        ("SRDiff/scripts/run_distribute_train_ascend.sh", "nope both.yaml sub"),
+    ],
+    "DEVICE_NUM is not a number of 1 or more: 0": [
+        ("IRN/scripts/run_distribute_train_gpu.sh", "0 4 'my data'"),
+        ("SRFlow/scripts/run_distribute_train_gpu.sh", "0 both.yml"),
+        ("SRDiff/scripts/run_distribute_train_gpu.sh", "0 both.yaml sub"),
+        ("CSNLN/scripts/run_train_gpu.sh", "0 0"),
+    ],
+    "DEVICES is not a number of 1 or more: 0,1": [("WDSR/script/run_gpu_distribute.sh", "'my data' 0,1")],
+    "DEVICE_ID is not the number of a device: 0,1": [(path, "both.yml 0,1") for path in ALONE],
+    "DEVICES names 1 device(s), but DEVICE_NUM is 2: 0": [("CSNLN/scripts/run_train_gpu.sh", "2 0")],
+    "DEVICES is not a list of numbers as 0,1,2: 0,": [("CSNLN/scripts/run_train_gpu.sh", "2 0,")],
+}
 
 
 def in_the_tree(folder: Path = ROOT) -> set[str]:

@@ -135,25 +135,19 @@ def test_own_values_come_last(clones, here, script):
     assert arguments(done.stdout)[-4:] == ["--device_target", "CPU", *own]
 
 
-@pytest.mark.parametrize(("path", "ending", "ours"), [*((path, "yml", "") for path in table.ALONE[::2]),
-                                                      (table.SRDIFF, "yaml", "configs")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("path", "ending", "ours"), [*((path, "yml", "") for path in table.ALONE[::2]), (table.SRDIFF, "yaml", "configs")]
+)
 def test_configuration_is_looked_for_here_then_among_ours(clones, here, path, ending, ours):
     script = only(path)
     clone, last = clones[script.model], script.call()[-1]
-    wanted = {
+    for word, found in {
         f"theirs.{ending}": clone / script.model / ours / f"theirs.{ending}",
         f"both.{ending}": here / f"both.{ending}",
         f"sub/theirs.{ending}": here / "sub" / f"theirs.{ending}",
         str(here / f"both.{ending}"): here / f"both.{ending}",
-    }
-    for word, found in wanted.items():
+    }.items():
         assert arguments(run("bash", clone / path, word, last, cwd=here).stdout)[2] == str(found)
-    inside = f"{script.model}/{ours}/both.{ending}".replace("//", "/")
-    last = str(here / last) if (here / last).exists() else last
-    assert arguments(run("bash", path, inside, last, cwd=clone).stdout)[2] == str(clone / inside)
-
-
-# ------------------------------------------------------------------------------------------------- how they are started
 
 
 @pytest.mark.parametrize("script", table.ONE_OF_EACH, ids=lambda script: script.model)
@@ -163,26 +157,31 @@ def test_every_way_to_name_a_script(clones, here, tmp_path, script):
     (tmp_path / "link").symlink_to(clone)
     (tmp_path / "train").symlink_to(clone / path)
     words = [str(here / word) if (here / word).exists() else word for word in script.call()]
-    commands = [
+    for command, folder in (
         (["bash", f"../link/{path}", *script.call()], here),
         (["sh", "../train", *script.call()], here),
-        (["sh", path.name, *words], clone / path.parent),
         (["bash", Path(".") / path.parts[1] / path.name, *words], clone / script.model),
         ([f"./{path}", *words], clone),
-    ]
-    for command, folder in commands:
+    ):
         done = run(*command, cwd=folder)
         assert done.returncode == 0, (command, done.stderr)
-        assert [os.path.realpath(word) if "/" in word else word for word in arguments(done.stdout)[:-2]] == [
-            os.path.realpath(word) if "/" in word else word for word in script.wanted(clone, here)
-        ]
+        assert real(arguments(done.stdout)[:-2]) == real(script.wanted(clone, here))
 
 
-@pytest.mark.parametrize("path", [*(script.path for script in table.ONE_OF_EACH), "IRN/scripts/run_eval.sh"])
+def real(words):
+    return [os.path.realpath(word) if "/" in word else word for word in words]
+
+
+@pytest.mark.parametrize("path", [GPU_TRAIN, "IRN/scripts/run_eval.sh"])
 def test_exit_code_is_pythons(clones, here, path):
-    script = only(path)
-    done = run("bash", clones[script.model] / path, *script.call(), cwd=here, TEST_PROGRAM="exit 7")
-    assert done.returncode == 7
+    """And the log grows."""
+    log = here / f"{only(path).kind}.log"
+    log.write_text("mine\n")
+    for code in (7, 2):
+        done = run("bash", clones[only(path).model] / path, *only(path).call(), cwd=here, TEST_PROGRAM=f"exit {code}")
+        assert done.returncode == code
+    assert log.read_text().startswith("mine\n\n=== 20")
+    assert log.read_text().count("prefers ") == 2
 
 
 @pytest.mark.parametrize("whole_group", [True, False], ids=["Ctrl-C", "kill"])
@@ -213,9 +212,6 @@ def test_background(clones, here, script):
     assert arguments(log)[-4:] == MORE["train"]
 
 
-# ------------------------------------------------------------------------------------------------------------- mistakes
-
-
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.path)
 def test_too_few_arguments_show_the_usage(clones, here, script):
     path = clones[script.model] / script.path
@@ -229,11 +225,12 @@ def test_too_few_arguments_show_the_usage(clones, here, script):
     assert not list(here.glob("*.log")), "a refused start leaves no log"
 
 
-@pytest.mark.parametrize(("path", "words", "message"), table.MISTAKES)
-def test_wrong_arguments_are_named(clones, here, path, words, message):
-    call = only(path)._replace(words=words)
-    done = run("bash", clones[call.model] / path, *call.call(), cwd=here)
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"error: {message}\n")
+@pytest.mark.parametrize("message", table.MISTAKES)
+def test_wrong_arguments_are_named(clones, here, message):
+    for path, words in table.MISTAKES[message]:
+        call = only(path)._replace(words=words)
+        done = run("bash", clones[call.model] / path, *call.call(), cwd=here)
+        assert (done.returncode, done.stdout, done.stderr) == (1, "", f"error: {message}\n"), path
     assert not list(here.glob("*.log"))
 
 
