@@ -117,11 +117,8 @@ def machine(tmp_path):
 
 def assert_refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
     """One sentence with these words, exit code 1."""
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: ")
-    assert done.stderr.count("\n") == 1
-    for word in words:
-        assert word in done.stderr
+    assert (done.returncode, done.stderr[:7], done.stderr.count("\n")) == (1, "error: ", 1)
+    assert [word for word in words if word not in done.stderr] == []
 
 
 def test_makes_and_fills_an_environment_once(machine):
@@ -175,12 +172,9 @@ def test_no_python(machine):
 
 def test_missing_libraries_are_named_together_before_the_download(machine):
     done = machine.ready(libraries="libnope.so.1 libc.so.6 libneither.so.2")
-    assert_refused(
-        done,
-        "lacks: libnope.so.1 libneither.so.2;",
-        "apt-get install libnope.so.1-deb libneither.so.2-deb,",
-        "dnf install libnope.so.1-rpm libneither.so.2-rpm\n",
-    )
+    debian, other = (f"libnope.so.1-{kind} libneither.so.2-{kind}" for kind in ("deb", "rpm"))
+    said = "lacks: libnope.so.1 libneither.so.2;", f"apt-get install {debian},", f"dnf install {other}\n"
+    assert_refused(done, *said)
     assert machine.asked() == ["venv .venv"], "before pip is started"
 
 
@@ -195,7 +189,7 @@ def test_killed_while_the_environment_was_made(machine, killed):
 
 
 def test_pip_fails(machine):
-    assert_refused(machine.ready(FAILING="pip"), "pip could not install", "(see above)", "is a package index reachable")
+    assert_refused(machine.ready(FAILING="pip"), "pip could not install", "is a package index reachable")
     assert machine.ready().returncode == 0
     machine.asked()
     assert machine.ready("ui,onnx,dev", FAILING="pip").returncode == 1
@@ -213,7 +207,7 @@ def test_mindspore_that_does_not_load(machine):
 def test_copied_clone(machine):
     machine.ready()
     machine.clone = Path(shutil.copytree(machine.clone, machine.clone.with_name("copy")))
-    assert_refused(machine.ready(), f"{machine.clone}/.venv was made for another folder", "remove it and try again")
+    assert_refused(machine.ready(), f"{machine.clone}/.venv was made for another folder")
 
 
 def test_the_readmes_name_what_is_looked_for():

@@ -1,9 +1,10 @@
-"""Exported files: what they hold, that they answer as the network does, and that a bad one never takes its name."""
+"""Exported files and the engines that run them: they answer as the network does, and a bad file never takes a name."""
 
 import logging
 import stat
 import subprocess
 import sys
+import time
 
 import mindspore as ms
 import numpy as np
@@ -11,19 +12,24 @@ import pytest
 from mindspore import Tensor, nn, ops
 
 from common import UserError
+from common.export import engine
+from common.export.engine import make_engine
 from common.export.export import ExportError, Port, export, with_suffix
+from common.runtime import graph_mode
 
 IMAGE = Port("lr_image", (1, 3, "height", "width"))
-TWO_SIZES = ({"height": 8, "width": 6}, {"height": 5, "width": 9})
+TWO_WAY = [IMAGE, Port("z", (1, 2, "height", "width")), Port("t", (1, 1), high=100.0)]
+SIZES = ({"height": 8, "width": 6}, {"height": 5, "width": 9})
+OTHER_SIZES = ((4, 7), (16, 5), (9, 9))
 
 
 class Upscale(nn.Cell):
     """3x3 convolution, ReLU, DepthToSpace."""
 
-    def __init__(self, scale=2):
+    def __init__(self):
         super().__init__()
-        self.conv = nn.Conv2d(3, 3 * scale**2, 3, pad_mode="pad", padding=1, has_bias=True, bias_init="normal")
-        self.shuffle = ops.DepthToSpace(scale)
+        self.conv = nn.Conv2d(3, 12, 3, pad_mode="pad", padding=1, has_bias=True, bias_init="normal")
+        self.shuffle = ops.DepthToSpace(2)
 
     def construct(self, lr_image):
         return self.shuffle(ops.relu(self.conv(lr_image)))
@@ -54,6 +60,8 @@ class NotANumber(nn.Cell):
 
 
 class Interpolate(nn.Cell):
+    """Has no ONNX form in MindSpore."""
+
     def construct(self, x):
         return ops.interpolate(x, size=(16, 12), mode="bilinear")
 
@@ -63,6 +71,20 @@ class EagerOnly(nn.Cell):
 
     def construct(this, x):  # noqa: N805
         return x * 2
+
+
+@pytest.fixture(autouse=True)
+def _folders(tmp_path, monkeypatch):
+    """A cache of the test's own; MindSpore's dumps of failed compilations stay out of the repository."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    monkeypatch.setenv("MS_OM_PATH", str(tmp_path / "dumps"))
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Export a network of one input and output to `net`."""
+    place = tmp_path / "out" / "net"
+    return lambda network, form, port=IMAGE, **more: export(network, [port], ["sr"], place, form, sizes=SIZES, **more)
 
 
 def upscale_in_numpy(network, x, scale=2):
@@ -92,126 +114,111 @@ def run_onnx(path, **inputs):
     return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"]).run(None, inputs)
 
 
-def run_mindir(path, *arrays):
-    return nn.GraphCell(ms.load(str(path)))(*map(Tensor, arrays)).asnumpy()
+def assert_upscales(runner, network, size=(4, 7)):
+    np.testing.assert_allclose(runner.run(image(*size)), upscale_in_numpy(network, image(*size)), atol=2e-6)
 
 
-def dims(value):
-    return [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
+# ---------------------------------------------------------------------------------------------------------------- files
 
 
-def test_files_name_what_they_hold(tmp_path):
+def test_files_answer_at_another_size_and_name_what_they_hold(tmp_path):
+    """In any folder, with the usual permissions; MindSpore's exporter refuses such a path and shuts the folder."""
     onnx = pytest.importorskip("onnx")
     from mindspore.train.mind_ir_pb2 import ModelProto
 
-    words = [IMAGE], ["sr_image"], tmp_path / "net"
-    settings = {"sizes": TWO_SIZES, "metadata": {"model": "X", "scale": "3"}}
-    model = onnx.load(str(export(Upscale(3), *words, "onnx", **settings)))
-    assert [(v.name, dims(v)) for v in model.graph.input] == [("lr_image", [1, 3, "height", "width"])]
-    assert [(v.name, dims(v)) for v in model.graph.output] == [("sr_image", [1, 3, "3*height", "3*width"])]
-    stamp = {entry.key: entry.value for entry in model.metadata_props}
-    assert (stamp["model"], stamp["scale"]) == ("X", "3")
-    written = ModelProto()
-    written.ParseFromString(export(Upscale(3), *words, "mindir", **settings).read_bytes())
-    assert dict(written.user_info) == {"model": "X", "scale": "3"}
+    folder = tmp_path / "my 模型"
+    folder.mkdir(mode=0o755)
+    network, x, paths = Upscale(), image(13, 7), []
+    for form in ("ONNX", "mindir"):
+        words = [IMAGE], ["sr_image"], folder / "new" / "net v1.5", form
+        paths.append(export(network, *words, sizes=SIZES, metadata={"model": "X", "scale": "2"}))
+        assert paths[-1] == folder / "new" / f"net v1.5.{form.lower()}"
+        rights = [stat.S_IMODE(each.stat().st_mode) for each in (paths[-1], folder, folder / "new")]
+        assert rights == [0o644, 0o755, 0o755]
+    np.testing.assert_allclose(run_onnx(paths[0], lr_image=x)[0], upscale_in_numpy(network, x), atol=2e-6)
+    found = nn.GraphCell(ms.load(str(paths[1])))(Tensor(x)).asnumpy()
+    np.testing.assert_allclose(found, upscale_in_numpy(network, x), atol=2e-6)
+    model, written = onnx.load(str(paths[0])), ModelProto()
+    ports = [(value.name, shape_of(value)) for value in (*model.graph.input, *model.graph.output)]
+    assert ports == [("lr_image", [1, 3, "height", "width"]), ("sr_image", [1, 3, "2*height", "2*width"])]
+    assert {"model": "X", "scale": "2"}.items() <= {entry.key: entry.value for entry in model.metadata_props}.items()
+    written.ParseFromString(paths[1].read_bytes())
+    assert dict(written.user_info) == {"model": "X", "scale": "2"}
+
+
+def shape_of(value):
+    return [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
 
 
 def test_several_inputs_and_outputs(tmp_path):
     onnx = pytest.importorskip("onnx")
     network, outputs = TwoWay(), ["latent", "picture"]
-    inputs = [IMAGE, Port("z", (1, 2, "height", "width")), Port("t", (1, 1), high=100.0)]
-    assert export(network, inputs, outputs, tmp_path / "net", "MINDIR", sizes=TWO_SIZES).is_file()
-    path = export(network, inputs, outputs, tmp_path / "net", "ONNX", sizes=TWO_SIZES)
-    graph = onnx.load(str(path)).graph
-    assert [dims(v) for v in graph.output] == [[1, 4, "height/2", "width/2"], [1, 3, "height", "width"]]
-    assert dims(graph.input[2]) == [1, 1]
-    rng = np.random.default_rng(0)
-    arrays = {"lr_image": image(11, 4), "z": rng.random((1, 2, 11, 4), np.float32), "t": np.full((1, 1), 7, np.float32)}
-    for found, expected in zip(run_onnx(path, **arrays), network(*map(Tensor, arrays.values())), strict=True):
-        np.testing.assert_allclose(found, expected.asnumpy(), atol=2e-6)
+    assert export(network, TWO_WAY, outputs, tmp_path / "net", "MINDIR", sizes=SIZES).is_file()
+    graph = onnx.load(str(export(network, TWO_WAY, outputs, tmp_path / "net", "ONNX", sizes=SIZES))).graph
+    assert [shape_of(value) for value in graph.output] == [[1, 4, "height/2", "width/2"], [1, 3, "height", "width"]]
+    arrays = [image(11, 4), np.random.default_rng(0).random((1, 2, 11, 4), np.float32), np.full((1, 1), 7, np.float32)]
+    for kind in ("mindspore", "onnxruntime"):
+        runner = make_engine(kind, network, TWO_WAY, outputs, sizes=SIZES)
+        for found, expected in zip(runner.run(*arrays), network(*map(Tensor, arrays)), strict=True):
+            np.testing.assert_allclose(found, expected.asnumpy(), atol=2e-6)
+        with pytest.raises(ValueError, match=r"the network takes lr_image \(1, 3, 'height', 'width'\), z "):
+            runner.run(image(4, 5), *arrays[1:])
 
 
-@pytest.mark.parametrize("file_format", ["ONNX", "mindir"])
-def test_an_export_answers_at_a_size_it_was_never_checked_at(tmp_path, file_format):
-    """In any folder, with the usual permissions; MindSpore's exporter refuses such a path and shuts the folder."""
-    folder = tmp_path / "my 模型"
-    folder.mkdir(mode=0o755)
-    network, x = Upscale(), image(13, 7)
-    path = export(network, [IMAGE], ["sr_image"], folder / "new" / "net v1.5", file_format, sizes=TWO_SIZES)
-    found = run_onnx(path, lr_image=x)[0] if file_format == "ONNX" else run_mindir(path, x)
-    np.testing.assert_allclose(found, upscale_in_numpy(network, x), atol=2e-6)
-    assert path == folder / "new" / f"net v1.5.{file_format.lower()}"
-    assert [stat.S_IMODE(each.stat().st_mode) for each in (path, folder, path.parent)] == [0o644, 0o755, 0o755]
-
-
-@pytest.mark.parametrize("file_format", ["MINDIR", "ONNX"])
-def test_a_file_that_differs_never_takes_its_name(tmp_path, file_format):
-    old = with_suffix(tmp_path / "net", file_format)
-    old.write_text("the file of yesterday")
-    with pytest.raises(ExportError, match=r"sr_image at height 8, width 6: .* differs .* up to 0\.001 .* nothing was"):
-        export(Liar(), [IMAGE], ["sr_image"], tmp_path / "net", file_format, sizes=TWO_SIZES)
-    assert [path.name for path in tmp_path.iterdir()] == [old.name]
-    assert old.read_text() == "the file of yesterday"
-
-
-def test_the_tolerance_is_relative_to_the_largest_value(tmp_path):
+@pytest.mark.parametrize("form", ["MINDIR", "ONNX"])
+def test_a_file_that_differs_never_takes_its_name(tmp_path, write, form):
     """The liar's 1e-3 is much where values reach 1, nothing where they reach 255."""
-    bright = [IMAGE._replace(high=255.0)]
-    network = Liar()
+    old, network = with_suffix(tmp_path / "out" / "net", form), Liar()
+    old.parent.mkdir()
+    old.write_text("the file of yesterday")
     network.conv.weight.set_data(Tensor(np.full((12, 3, 3, 3), 0.04, np.float32)))
-    export(network, bright, ["sr_image"], tmp_path / "net", "MINDIR", sizes=TWO_SIZES)
-    with pytest.raises(ExportError):
-        export(network, [IMAGE], ["sr_image"], tmp_path / "net", "MINDIR", sizes=TWO_SIZES)
-
-
-def test_not_a_number_never_agrees(tmp_path):
+    with pytest.raises(ExportError, match=r"sr at height 8, width 6: .* differs .* up to 0\.00"):
+        write(network, form)
+    assert ([path.name for path in old.parent.iterdir()], old.read_text()) == ([old.name], "the file of yesterday")
+    write(network, form, IMAGE._replace(high=255.0))
     with pytest.raises(ExportError, match="differs from the network by up to nan"):
-        export(NotANumber(), [IMAGE], ["sr_image"], tmp_path / "net", "ONNX", sizes=TWO_SIZES)
+        write(NotANumber(), form)
 
 
 @pytest.mark.parametrize(
-    ("network", "file_format", "reason"),
+    ("network", "form", "reason"),
     [
         (Interpolate, "ONNX", "Interpolate cannot be written as ONNX: For 'interpolate'"),
         (EagerOnly, "MINDIR", "MindSpore cannot write this network as MINDIR: .*parameters number"),
     ],
 )
-def test_a_network_that_a_format_lacks_is_one_line(tmp_path, monkeypatch, network, file_format, reason):
+def test_a_network_that_a_format_lacks_is_one_line(tmp_path, write, network, form, reason):
     """And the failure leaves MindSpore's settings as they were, which its own exporter does not."""
-    monkeypatch.setenv("MS_OM_PATH", str(tmp_path / "dumps"))  # else it leaves a dump in the working directory
     level, call = ms.get_context("jit_syntax_level"), nn.Cell.__call__
     with pytest.raises(ExportError, match=reason) as caught:
-        export(network(), [IMAGE], ["sr_image"], tmp_path / "out" / "net", file_format, sizes=TWO_SIZES)
+        write(network(), form)
     assert "\n" not in str(caught.value)
     assert (ms.get_context("jit_syntax_level"), nn.Cell.__call__) == (level, call)
     assert not (tmp_path / "out").exists()
 
 
-def test_the_network_can_be_exported_again_and_trained_on(tmp_path):
+def test_the_network_can_be_exported_again_and_trained_on(write):
     """MindSpore's own exporter fails the second time, and forgets the training mode when it fails."""
     network = Upscale().set_train(True)
-    for name in "ab":
-        for file_format in ("ONNX", "MINDIR"):
-            export(network, [IMAGE], ["sr_image"], tmp_path / name, file_format, sizes=TWO_SIZES)
-    assert network.training
-    assert network.conv.training
+    for form in ("ONNX", "MINDIR") * 2:
+        write(network, form)
+    assert (network.training, network.conv.training) == (True, True)
     assert [parameter.name for parameter in network.get_parameters()] == ["conv.weight", "conv.bias"]
 
 
-def test_without_onnx_the_message_says_how_to_install(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(UserError, match=r"package onnx, which is not installed: pip install -e '\.\[onnx\]'"):
-        export(Upscale(), [IMAGE], ["sr_image"], tmp_path / "net", "ONNX", sizes=TWO_SIZES)
-
-
-def test_without_onnxruntime_the_file_is_said_to_be_unproven(tmp_path, monkeypatch, caplog):
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    caplog.set_level(logging.INFO)
-    path = export(Upscale(), [IMAGE], ["sr_image"], tmp_path / "net", "ONNX", sizes=TWO_SIZES)
-    assert "onnxruntime is not installed, so the ONNX file was not run" in caplog.text
-    assert f"{path}: ONNX, not run and not compared" in caplog.text
-    monkeypatch.undo()
-    assert run_onnx(path, lr_image=image(4, 5))[0].shape == (1, 3, 8, 10)
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
+def test_without_the_extra(package, monkeypatch, caplog, write):
+    monkeypatch.setitem(sys.modules, package, None)
+    assert make("auto", Upscale()).name.startswith("MindSpore ")
+    with pytest.raises(UserError, match=rf"--engine onnxruntime needs the package {package}, .* pip install -e"):
+        make("onnxruntime", Upscale())
+    if package == "onnx":
+        with pytest.raises(UserError, match=r"package onnx, which is not installed: pip install -e '\.\[onnx\]'"):
+            write(Upscale(), "ONNX")
+    else:
+        path = write(Upscale(), "ONNX")
+        assert "so the ONNX file was not run" in caplog.text
+        assert path.is_file()
 
 
 def test_mindspore_is_quiet(tmp_path, root):
@@ -225,4 +232,104 @@ for name in ("MINDIR", "ONNX"):
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert {path.name for path in tmp_path.iterdir()} == {"net.mindir", "net.onnx"}
+
+
+# -------------------------------------------------------------------------------------------------------------- engines
+
+
+def make(kind, network, **options):
+    return make_engine(kind, network, [IMAGE], ["sr_image"], sizes=SIZES, **options)
+
+
+@pytest.mark.parametrize("graph", [False, True])
+def test_one_compilation_serves_every_size(graph):
+    """And follows the weights: by new data, as loading a checkpoint does, and in place, as an optimizer does."""
+    with graph_mode(graph):
+        network = Upscale()
+        runner = make("mindspore", network)
+        for size in OTHER_SIZES:
+            assert_upscales(runner, network, size)
+        assert len(runner._forms[0][1].__self__.compile_cache) == 1
+        network.conv.bias.set_data(network.conv.bias + 1)
+        assert_upscales(runner, network)
+        ops.assign(network.conv.bias, network.conv.bias + 1)
+        assert_upscales(runner, network)
+
+
+def test_a_network_that_does_not_compile_runs_eagerly(caplog):
+    runner = make("mindspore", EagerOnly())
+    for size in OTHER_SIZES:
+        np.testing.assert_array_equal(runner.run(image(*size)), image(*size) * 2)
+    assert caplog.text.count("cannot run this as graph, trying graph per size") == 1
+
+
+def test_a_network_that_onnx_lacks(caplog):
+    runner = make("auto", Interpolate())
+    assert "MindSpore runs this network, since ONNX Runtime cannot" in caplog.text
+    assert runner.run(image(4, 4)).shape == (1, 3, 16, 12)
+    with pytest.raises(ExportError):
+        make("onnxruntime", Interpolate())
+
+
+DIGEST = "0123456789abcdef"
+
+
+@pytest.fixture
+def kept(tmp_path, caplog):
+    """A network, where its checkpoint would be, and the export that is cached."""
+    caplog.set_level(logging.INFO)
+    network, checkpoint = Upscale(), tmp_path / "best.ckpt"
+    make("onnxruntime", network, cache=checkpoint, digest=DIGEST)
+    (file,) = (tmp_path / "xdg" / "mindspore-sr-zoo").iterdir()
+    assert file.name == "best.ckpt.0123456789ab.onnx"
+    caplog.clear()
+    return network, checkpoint, file
+
+
+def test_an_export_is_made_once_for_each_version_and_port(kept, monkeypatch):
+    network, checkpoint, _ = kept
+    cached = {"cache": checkpoint, "digest": DIGEST}
+    monkeypatch.setattr(engine, "draft", lambda *_: pytest.fail("exported again"))
+    runner = make("onnxruntime", network, **cached)
+    for size in OTHER_SIZES:
+        assert_upscales(runner, network, size)
+    with pytest.raises(pytest.fail.Exception, match="exported again"):
+        make_engine("onnxruntime", network, [Port("lr_image", (1, 3, 8, 6))], ["sr_image"], sizes=[{}], **cached)
+    monkeypatch.setattr(engine, "__version__", "0.0.0")
+    with pytest.raises(pytest.fail.Exception, match="exported again"):
+        make("onnxruntime", network, **cached)
+
+
+@pytest.mark.parametrize("damage", ["a weight", "cut", "text"])
+def test_a_damaged_export_is_made_again(kept, damage, caplog):
+    """Also where it still loads, and gives other images."""
+    network, checkpoint, file = kept
+    good = file.read_bytes()
+    place = good.index(b"conv.weight", good.index(b"conv.weight") + 1) - 200
+    flipped = good[:place] + bytes([good[place] ^ 0x40]) + good[place + 1 :]
+    file.write_bytes({"a weight": flipped, "cut": good[:-300], "text": b"not a model"}[damage])
+    assert_upscales(make("onnxruntime", network, cache=checkpoint, digest=DIGEST), network)
+    assert "is damaged or of another version: exporting again" in caplog.text
+    assert ([len(each.read_bytes()) for each in file.parent.iterdir()]) == [len(good)]
+
+
+def test_an_export_of_other_weights_is_not_taken(kept):
+    """Even when the short digest in the file's name is the same."""
+    network, checkpoint, _ = kept
+    network.conv.bias.set_data(network.conv.bias + 1)
+    assert_upscales(make("onnxruntime", network, cache=checkpoint, digest="0123456789abXXXX"), network)
+
+
+def test_the_last_used_exports_are_cached(tmp_path, kept, monkeypatch):
+    """An export that is used again outlives one that is not; no place for a cache is no error."""
+    network, checkpoint, first = kept
+    monkeypatch.setattr(engine, "CACHED", 3)
+    for number in range(4):
+        time.sleep(0.01)  # time stamps of files are no finer everywhere
+        make("onnxruntime", network, cache=checkpoint, digest=DIGEST)
+        make("onnxruntime", Upscale(), cache=checkpoint, digest=f"{number}" * 16)
+    names = {first.name, "best.ckpt.222222222222.onnx", "best.ckpt.333333333333.onnx"}
+    assert {path.name for path in first.parent.iterdir()} == names
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert_upscales(make("onnxruntime", network, cache=checkpoint, digest=DIGEST), network)

@@ -94,11 +94,9 @@ def test_real_files_give_what_pytorch_saved(goldens_dir, file):
 
 @pytest.mark.parametrize("file", ["zip.pth", "legacy.pth"])
 def test_read_weights_unwraps_and_widens(goldens_dir, file):
-    expected = np.load(goldens_dir / "pth" / "expected.npz")
-    weights = read_weights(goldens_dir / "pth" / file)
+    expected, weights = np.load(goldens_dir / "pth" / "expected.npz"), read_weights(goldens_dir / "pth" / file)
     assert set(weights) == set(expected.files)
     assert {weights[key].dtype for key in ("plain", "half", "double", "bfloat16")} == {np.dtype("float32")}
-    assert weights["long"].dtype == np.int64
     np.testing.assert_array_equal(weights["half"], expected["half"].astype(np.float32))
 
 
@@ -133,33 +131,27 @@ def test_views_are_copied_out_in_their_own_order(tmp_path, write):
         ("BFloat16Storage", struct.pack("<3H", 0x3FC0, 0xC000, 0x7F80), np.array([1.5, -2, np.inf], np.float32)),
         ("HalfStorage", np.array([1, 2, 3], "<f2"), np.array([1, 2, 3], np.float16)),
         ("LongStorage", np.array([1, -2, 3], "<i8"), np.array([1, -2, 3])),
-        ("ComplexFloatStorage", np.array([1, 2j, 3], "<c8"), np.array([1, 2j, 3], np.complex64)),
     ],
 )
 def test_storage_types(tmp_path, kind, raw, expected):
-    body = tensor(storage(3, kind=kind), (3,), (1,))
-    np.testing.assert_array_equal(read_pth(write_zip(tmp_path / "x.pth", body, {"0": raw})), expected, strict=True)
-    scalar = tensor(storage(3, kind=kind), (), (), offset=1)
-    found = read_pth(write_zip(tmp_path / "x.pth", scalar, {"0": raw}))
-    assert isinstance(found, np.ndarray)
-    np.testing.assert_array_equal(found, expected[1], strict=False)
+    body = dict_of(all=tensor(storage(3, kind=kind), (3,), (1,)), one=tensor(storage(3, kind=kind), (), (), offset=1))
+    found = read_pth(write_zip(tmp_path / "x.pth", body, {"0": raw}))
+    np.testing.assert_array_equal(found["all"], expected, strict=True)
+    np.testing.assert_array_equal(found["one"], expected[1])
 
 
 def test_read_weights_takes_off_the_usual_wrappings(tmp_path):
     inner = dict_of(**{"module.a": WHOLE, "module.b": tensor(storage(24), (1,), (1,))})
-    wrapped = dict_of(epoch=number(3), params=dict_of(a=WHOLE), state_dict=dict_of(model=inner))
-    assert list(read_weights(write_zip(tmp_path / "x.pth", wrapped, {"0": NUMBERS}))) == ["a"]
-    wrapped = dict_of(epoch=number(3), state_dict=dict_of(model=inner))
-    assert list(read_weights(write_zip(tmp_path / "x.pth", wrapped, {"0": NUMBERS}))) == ["a", "b"]
     state = dict_of(state=dict_of(a=WHOLE))
-    wrapped = dict_of(whatever=dict_of(a=WHOLE), optimizer=state, ema=dict_of(decay=number(1)))
-    assert list(read_weights(write_zip(tmp_path / "x.pth", wrapped, {"0": NUMBERS}))) == ["a"]
-
-
-@pytest.mark.parametrize("body", [WHOLE, dict_of(net=dict_of(a=dict_of())), b"]", dict_of(epoch=number(3))])
-def test_read_weights_says_when_there_are_none(tmp_path, body):
-    with pytest.raises(PthError, match="expected a state_dict, found"):
-        read_weights(write_zip(tmp_path / "x.pth", body, {"0": NUMBERS}))
+    for wrapped, names in (
+        (dict_of(epoch=number(3), params=dict_of(a=WHOLE), state_dict=dict_of(model=inner)), ["a"]),
+        (dict_of(epoch=number(3), state_dict=dict_of(model=inner)), ["a", "b"]),
+        (dict_of(whatever=dict_of(a=WHOLE), optimizer=state, ema=dict_of(decay=number(1))), ["a"]),
+    ):
+        assert list(read_weights(write_zip(tmp_path / "x.pth", wrapped, {"0": NUMBERS}))) == names
+    for body in (WHOLE, b"]", dict_of(epoch=number(3))):
+        with pytest.raises(PthError, match="expected a state_dict, found"):
+            read_weights(write_zip(tmp_path / "x.pth", body, {"0": NUMBERS}))
 
 
 class _Evil:
@@ -190,17 +182,10 @@ def test_nothing_is_run(tmp_path, write, protocol, way):
         assert mark.exists(), "the payload would have worked"
 
 
-@pytest.mark.parametrize(
-    ("module", "attribute"),
-    [
-        ("models.wdsr", "WDSR"),
-        ("torch.nn.modules.conv", "Conv2d"),
-        ("torch", "QInt8Storage"),
-    ],
-)
-def test_refusal_names_what_was_refused(tmp_path, module, attribute):
-    body = dict_of(options=name(module, attribute) + b")\x81}b", weight=WHOLE)
-    with pytest.raises(PthError, match=rf"x\.pth .*it holds '{module}\.{attribute}', .*state_dict"):
+@pytest.mark.parametrize("refused", ["torch.nn.modules.conv.Conv2d", "torch.QInt8Storage"])
+def test_refusal_names_what_was_refused(tmp_path, refused):
+    body = dict_of(options=name(*refused.rsplit(".", 1)) + b")\x81}b", weight=WHOLE)
+    with pytest.raises(PthError, match=rf"x\.pth .*it holds '{refused}', .*state_dict"):
         read_pth(write_zip(tmp_path / "x.pth", body, {"0": NUMBERS}))
 
 
@@ -263,13 +248,6 @@ def test_cut_anywhere(tmp_path, goldens_dir, source):
             read_pth(tmp_path / "x.pth")
 
 
-@pytest.mark.parametrize("content", [b"hello world\n", pickle.dumps({"a": 1})])
-def test_files_of_others(tmp_path, content):
-    (tmp_path / "x.pth").write_bytes(content)
-    with pytest.raises(PthError, match="cannot be read as PyTorch weights"):
-        read_pth(tmp_path / "x.pth")
-
-
 def test_foreign_zips_are_refused(tmp_path):
     path = tmp_path / "x.pth"
     with zipfile.ZipFile(path, "w") as archive:
@@ -287,13 +265,4 @@ def test_foreign_zips_are_refused(tmp_path):
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("x/constants.pkl", program(b")"))
     with pytest.raises(PthError, match="TorchScript"):
-        read_pth(path)
-
-
-def test_truncated_where_no_tensor_looks(tmp_path):
-    """The one tensor needs the first number only, but the file lacks its last."""
-    path = write_legacy(tmp_path / "x.pth", tensor(storage(24), (1,), (1,)), {"0": NUMBERS})
-    assert read_pth(path) == [0]
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(PthError, match="truncated"):
         read_pth(path)

@@ -2,11 +2,9 @@
 
 import contextlib
 import csv
-import logging
 import math
 import os
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -126,11 +124,8 @@ def assert_same_run(folder, whole):
     columns = ("loss", "error", "learning_rate", "gradient_norm", "score")
     assert read_csv(folder, *columns) == read_csv(whole, *columns)
     one, other = (checkpoint.read(path / "ckpt" / "last.ckpt") for path in (folder, whole))
-    assert_same(one.weights, other.weights)
-    assert_same(one.state, other.state)
-    for saved in (one, other):
-        del saved.meta["folder"]
-    assert one.meta == other.meta
+    assert_same(one.weights | one.state, other.weights | other.state)
+    assert one.meta | {"folder": ""} == other.meta | {"folder": ""}
 
 
 def sends(number):
@@ -171,20 +166,6 @@ def test_nothing_to_do(tmp_path):
     again.resume(checkpoint.read(tmp_path / "run" / "ckpt" / "last.ckpt"), "last.ckpt")
     assert again.fit() == 0
     assert sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "run").rglob("*")) == before
-
-
-def test_files_that_cannot_be_resumed(tmp_path):
-    trainer(tmp_path / "run", steps=4, **EMA).fit()
-    best = checkpoint.read(tmp_path / "run" / "ckpt" / "best.ckpt")
-    run = trainer(tmp_path / "run")
-    with pytest.raises(UserError, match=r"best\.ckpt cannot be resumed: it has no optimizer.* take last\.ckpt"):
-        run.resume(best, "best.ckpt")
-    other = trainer(tmp_path / "run", Net(width=2), Stream(width=2))
-    with pytest.raises(UserError, match=r"last\.ckpt does not fit this network: 2 shapes or types differ"):
-        other.resume(checkpoint.read(tmp_path / "run" / "ckpt" / "last.ckpt"), "last.ckpt")
-
-
-# ------------------------------------------------------------------------------------------------------------- stopping
 
 
 @contextlib.contextmanager
@@ -244,28 +225,19 @@ def damaged():
 def test_damaged_picture_costs_no_step(tmp_path):
     """The run ends with all that was learned in last.ckpt, as Ctrl-C leaves it, and a sentence that says what to do."""
     run = trainer(tmp_path / "run", stream=Stream({7: damaged}), ema_decay=0.8)
-    with pytest.raises(UserError) as raised:
+    with pytest.raises(UserError, match=re.escape(f"{DAMAGE}; step 7 is saved, ") + f".*--resume {tmp_path}/run$"):
         run.fit()
-    assert str(raised.value) == f"{DAMAGE}; step 7 is saved, go on with: --resume {tmp_path}/run"
-    saved = checkpoint.read(tmp_path / "run" / "ckpt" / "last.ckpt")
+    saved = checkpoint.read(run.files.last)
     assert (run.step, saved.meta["step"], len(read_csv(tmp_path / "run"))) == (7, 7, 7)
     assert_same(saved.weights, weights_of(run))
     assert_same(saved.state, run.optimizer.state() | run.average.state())
 
 
 def test_damaged_picture_of_the_first_step(tmp_path):
-    """There is nothing to save: a new run leaves no file, a resumed one the file that was there."""
+    """There is nothing to save, and no run's folder."""
     with pytest.raises(UserError, match=f"^{re.escape(DAMAGE)}$"):
         trainer(tmp_path / "run", stream=Stream({0: damaged})).fit()
     assert not (tmp_path / "run").exists()
-    trainer(tmp_path / "run", steps=4).fit()
-    last = tmp_path / "run" / "ckpt" / "last.ckpt"
-    before = last.stat().st_ino
-    run = trainer(tmp_path / "run", stream=Stream({4: damaged}))
-    run.resume(checkpoint.read(last), "last.ckpt")
-    with pytest.raises(UserError, match=f"^{re.escape(DAMAGE)}$"):
-        run.fit()
-    assert last.stat().st_ino == before
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -286,9 +258,6 @@ def test_damage_that_one_of_several_workers_meets(tmp_path, monkeypatch, rank):
     assert (asked, meetings) == ([0, 0, 0, 0, 0, 0, 1], [(7, rank == 0)])
 
 
-# ---------------------------------------------------------------------------------------------------- non-finite steps
-
-
 def test_bad_step_changes_nothing_and_is_counted(tmp_path, caplog):
     run = trainer(tmp_path / "run", ema_decay=0.5)
     batches = list(Stream(bad=(3,)).prefetched(0, 5))
@@ -307,16 +276,18 @@ def test_bad_step_changes_nothing_and_is_counted(tmp_path, caplog):
 
 
 def test_overflowing_gradient_is_a_bad_step(tmp_path):
-    """The loss is finite, its gradient times the loss scale is not."""
-    run = trainer(tmp_path / "run", loss_scale=2.0**120)
-    x, y = next(Stream().prefetched(0, 1))
+    """The loss is finite, its gradient times the loss scale is not; the scale is halved, and later doubled again."""
+    run, (x, y) = trainer(tmp_path / "run", loss_scale=2.0**120), next(Stream().prefetched(0, 1))
     before = weights_of(run)
     with runtime.graph_mode():
         values, norm = run.train_step((x * 1000, y * 1e4))
-    assert math.isfinite(values[0])
-    assert not math.isfinite(norm)
+    assert (math.isfinite(values[0]), math.isfinite(norm)) == (True, False)
     assert_same(weights_of(run), before)
     assert run.guard.loss_scale == 2.0**119
+    for scale in (2.0**119, 2.0**120, 2.0**120):
+        assert run.guard.loss_scale == scale
+        for _ in range(2000):
+            run.guard.note_good()
 
 
 def test_too_many_bad_steps_in_a_row(tmp_path):
@@ -326,31 +297,10 @@ def test_too_many_bad_steps_in_a_row(tmp_path):
     assert first.fit() == 143
     second = trainer(tmp_path / "run", stream=Stream(bad=bad), **settings)
     second.resume(checkpoint.read(first.files.last), "last.ckpt")
-    with pytest.raises(UserError) as raised:
+    said = f"stopped at step 8: the loss was not finite for 3 steps in a row; .* {tmp_path}/run/ckpt/last.ckpt; try a "
+    with pytest.raises(UserError, match=said):
         second.fit()
-    assert str(raised.value) == (
-        "stopped at step 8: the loss was not finite for 3 steps in a row; the last good checkpoint is "
-        f"{tmp_path}/run/ckpt/last.ckpt; try a smaller --lr or a gradient clip"
-    )
     assert all(np.isfinite(array).all() for array in checkpoint.read(second.files.last).weights.values())
-    with pytest.raises(UserError, match=r"last good checkpoint is none \(no step was saved yet\)"):
-        trainer(tmp_path / "other", stream=Stream(bad=range(9)), **settings | {"save_every": 9}).fit()
-
-
-def test_loss_scale_comes_back_after_2000_good_steps(tmp_path):
-    guard = trainer(tmp_path / "run", loss_scale=1024.0).guard
-    for _ in range(12):
-        guard.note_bad(1, math.inf, 1.0)
-    assert guard.loss_scale == 1, "and no less"
-    for _ in range(1999):
-        guard.note_good()
-    assert guard.loss_scale == 1
-    for _ in range(30_000):
-        guard.note_good()
-    assert guard.loss_scale == 1024, "and no more"
-
-
-# ---------------------------------------------------------------------------------------------------------- checkpoints
 
 
 def test_best_last_and_numbered_checkpoints(tmp_path):
@@ -369,30 +319,24 @@ def test_best_last_and_numbered_checkpoints(tmp_path):
     assert read_csv(tmp_path / "run", "PSNR")[3:5] == [["3", "1.0"], ["4", ""]]
 
 
-def test_best_score_belongs_to_what_it_was_measured_on(tmp_path, caplog):
-    """Validated on other images, or by another figure, a resumed run chooses anew; on the same ones it does not."""
+def test_best_score_belongs_to_what_it_was_measured_on(tmp_path):
+    """Validated on other images a resumed run chooses anew; on the same ones it does not."""
 
-    def score_of(*scores):
+    def best_after(steps, *scores, **changes):
         scores = iter(scores)
-        return lambda network: {"PSNR": next(scores)}
-
-    def go_on(steps, *scores, **changes):
-        run = trainer(tmp_path / "run", validate=score_of(*scores), steps=steps, **changes)
+        run = trainer(tmp_path / "run", validate=lambda network: {"PSNR": next(scores)}, steps=steps, **changes)
         if steps > 4:
             run.resume(checkpoint.read(tmp_path / "run" / "ckpt" / "last.ckpt"), "last.ckpt")
-        with caplog.at_level(logging.INFO):
-            run.fit()
+        run.fit()
         return checkpoint.read(tmp_path / "run" / "ckpt" / "best.ckpt").meta["step"]
 
-    assert go_on(4, 5.0) == 4
-    assert go_on(8, 4.0) == 4
-    assert go_on(16, 2.0, 1.0, on="others") == 12
-    assert "step 12: PSNR 2.0000 (best so far; best.ckpt of step 4 was chosen on other images)" in caplog.text
-    assert go_on(20, math.inf, on="others") == 12
+    assert best_after(4, 5.0) == 4
+    assert best_after(8, 4.0) == 4
+    assert best_after(16, 2.0, 1.0, on="others") == 12
 
 
 def test_checkpoints_elsewhere(tmp_path):
-    """The run's folder leads to them; those of another run are refused and stay."""
+    """The run's folder leads to them."""
     where, last = (
         {"checkpoint_folder": tmp_path / "my" / "ckpt", "keep_every": 6},
         tmp_path / "my" / "ckpt" / "last.ckpt",
@@ -403,26 +347,9 @@ def test_checkpoints_elsewhere(tmp_path):
         "step_0000006.ckpt",
         "step_0000012.ckpt",
     ]
-    saved, content = checkpoint.read(tmp_path / "run" / "ckpt" / "last.ckpt"), last.read_bytes()
-    with pytest.raises(UserError, match=r"my/ckpt holds checkpoints of another run \(last.ckpt, step_0000006.ckpt, "):
-        trainer(tmp_path / "other", **where).fit()
-    assert (last.read_bytes(), (tmp_path / "other").exists()) == (content, False)
     again = trainer(tmp_path / "run", steps=14, **where)
-    again.resume(saved, "last.ckpt")
+    again.resume(checkpoint.read(tmp_path / "run" / "ckpt" / "last.ckpt"), "last.ckpt")
     assert (again.fit(), checkpoint.read(last).meta["step"]) == (0, 14)
-
-
-def test_full_disk_for_real(tmp_path):
-    """The kernel refuses to let a file grow: the 2.4 MB of the checkpoint first, then the log."""
-    run = trainer(tmp_path / "run", Net(width=50_000), Stream(width=50_000), save_every=1, steps=2)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, hard))
-    try:
-        with pytest.raises(UserError, match=r"last\.ckpt could not be written \(File too large\)"):
-            run.fit()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert list((tmp_path / "run" / "ckpt").iterdir()) == []
 
 
 def test_leftovers_of_kills_are_removed(tmp_path):
@@ -439,21 +366,6 @@ def test_leftovers_of_kills_are_removed(tmp_path):
     assert sorted((tmp_path / "run").iterdir()) == [ckpt]
 
 
-# ----------------------------------------------------------------------------------------------------------- arithmetic
-
-
-def steps_of(network, clip=0.0, scale=1.0, world_size=1):
-    step = GradientStep(Loss(network), ms.ParameterTuple(network.trainable_params()), clip, world_size)
-    control = Tensor([scale, 0.0], ms.float32)
-
-    def run(x, y):
-        with runtime.graph_mode():
-            values, gradients, norm, stop = step(control, Tensor(x), Tensor(y))
-        return [float(v) for v in values], [g.asnumpy() for g in gradients], float(norm), float(stop)
-
-    return run
-
-
 def numpy_gradients(network, x, y):
     """Of the mean squared error, in float64 by hand."""
     weight, bias = (parameter.asnumpy().astype(np.float64) for parameter in network.trainable_params())
@@ -466,28 +378,17 @@ def numpy_gradients(network, x, y):
 @pytest.mark.parametrize("clip", [0.0, 0.05, 1e6])
 def test_gradients_norm_and_clip(clip):
     """torch.nn.utils.clip_grad_norm_: gradients times min(1, clip / (norm + 1e-6))."""
-    network = Net()
-    x, y = next(Stream().prefetched(0, 1))
-    values, gradients, norm, stop = steps_of(network, clip)(x, y)
+    network, (x, y) = Net(), next(Stream().prefetched(0, 1))
+    step = GradientStep(Loss(network), ms.ParameterTuple(network.trainable_params()), clip)
+    with runtime.graph_mode():
+        values, gradients, norm, stop = step(Tensor([1.0, 0.0], ms.float32), Tensor(x), Tensor(y))
     loss, error, wanted = numpy_gradients(network, x, y)
     wanted_norm = np.sqrt(sum((g**2).sum() for g in wanted))
     factor = min(1.0, clip / (wanted_norm + 1e-6)) if clip else 1.0
-    np.testing.assert_allclose([*values, norm], [loss, error, wanted_norm], rtol=2e-6)
+    np.testing.assert_allclose([*map(float, values), float(norm)], [loss, error, wanted_norm], rtol=2e-6)
     for found, one in zip(gradients, wanted, strict=True):
-        np.testing.assert_allclose(found, one * factor, rtol=2e-5, atol=1e-8)
-    if clip == 0.05:
-        clipped = np.sqrt(sum((g.astype(np.float64) ** 2).sum() for g in gradients))
-        np.testing.assert_allclose(clipped, 0.05, rtol=1e-4)
-    assert stop == 0
-
-
-def test_loss_scale_does_not_change_a_bit_in_float32(tmp_path):
-    runs = []
-    for scale in (1.0, 1024.0):
-        runs.append(trainer(tmp_path / str(scale), loss_scale=scale, gradient_clip=0.3))
-        runs[-1].fit()
-    assert_same(weights_of(runs[0]), weights_of(runs[1]))
-    assert read_csv(tmp_path / "1.0", "loss", "gradient_norm") == read_csv(tmp_path / "1024.0", "loss", "gradient_norm")
+        np.testing.assert_allclose(found.asnumpy(), one * factor, rtol=2e-5, atol=1e-8)
+    assert (factor < 0.9, float(stop)) == (clip == 0.05, 0)
 
 
 def naive_adam(start, gradients, rates, betas, epsilon, decay):
@@ -509,18 +410,17 @@ def naive_adam(start, gradients, rates, betas, epsilon, decay):
 )
 def test_adam(betas, epsilon, size, decay):
     """In the last case epsilon is as large as the gradients: where it stands in the formula matters."""
-    rng, network = np.random.default_rng(5), Net()
-    start = [parameter.asnumpy().copy() for parameter in network.trainable_params()]
-    adam = Adam(network.trainable_params(), betas, epsilon, decay)
-    gradients = [[(rng.normal(size=p.shape) * size).astype(np.float32) for p in start] for _ in range(30)]
+    rng, start = np.random.default_rng(5), np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    parameter = Parameter(Tensor(start), name="w")
+    adam = Adam([parameter], betas, epsilon, decay)
+    gradients = [(rng.normal(size=start.shape) * size).astype(np.float32) for _ in range(30)]
     rates = [0.01 * 0.9**step for step in range(30)]
     with runtime.graph_mode():
         for gradient, rate in zip(gradients, rates, strict=True):
-            adam.step([Tensor(array) for array in gradient], rate)
-    for number, parameter in enumerate(network.trainable_params()):
-        wanted = naive_adam(start[number], [g[number] for g in gradients], rates, betas, epsilon, decay)
-        np.testing.assert_allclose(parameter.asnumpy(), wanted, rtol=0, atol=2e-6)
-        assert np.abs(wanted - start[number]).max() > 1e-3, "moved"
+            adam.step([Tensor(gradient)], rate)
+    wanted = naive_adam(start, gradients, rates, betas, epsilon, decay)
+    np.testing.assert_allclose(parameter.asnumpy(), wanted, rtol=0, atol=2e-6)
+    assert np.abs(wanted - start).max() > 1e-3, "moved"
 
 
 def test_adam_first_steps_to_seven_digits():
@@ -535,56 +435,37 @@ def test_adam_first_steps_to_seven_digits():
 
 
 def test_moving_average():
-    rng, network = np.random.default_rng(5), Net()
-    parameters = network.trainable_params()
-    average = MovingAverage(parameters, 0.9)
-    wanted = [parameter.asnumpy().astype(np.float64) for parameter in parameters]
+    rng, parameter = np.random.default_rng(5), Parameter(Tensor(np.ones(5, np.float32)), name="w")
+    average, wanted = MovingAverage([parameter], 0.9), np.ones(5)
     for _ in range(10):
-        for number, parameter in enumerate(parameters):
-            ops.assign(parameter, Tensor(rng.normal(size=parameter.shape).astype(np.float32)))
-            wanted[number] = 0.9 * wanted[number] + 0.1 * parameter.asnumpy()
+        ops.assign(parameter, Tensor(rng.normal(size=5).astype(np.float32)))
+        wanted = 0.9 * wanted + 0.1 * parameter.asnumpy()
         average.update()
-    trained = [parameter.asnumpy().copy() for parameter in parameters]
-
-    def validate():
-        with average.in_place():
-            for parameter, array in zip(parameters, wanted, strict=True):
-                np.testing.assert_allclose(parameter.asnumpy(), array, atol=1e-6)
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        validate()
-    for parameter, array in zip(parameters, trained, strict=True):
-        np.testing.assert_array_equal(parameter.asnumpy(), array, err_msg="the trained weights are back")
-
-
-def test_average_after_one_step(tmp_path):
-    """It starts from the first weights, not from what the optimizer makes of them."""
-    run = trainer(tmp_path / "run", ema_decay=0.75)
-    before = weights_of(run)
-    with runtime.graph_mode():
-        run.train_step(next(Stream().prefetched(0, 1)))
-    for name, after in weights_of(run).items():
-        np.testing.assert_allclose(run.average.state()[f"ema.{name}"], 0.75 * before[name] + 0.25 * after, atol=1e-6)
-        assert np.abs(after - before[name]).max() > 0.01
+    trained = parameter.asnumpy().copy()
+    with contextlib.suppress(KeyError), average.in_place():
+        np.testing.assert_allclose(parameter.asnumpy(), wanted, atol=1e-6)
+        raise KeyError
+    np.testing.assert_array_equal(parameter.asnumpy(), trained, err_msg="the trained weights are back")
 
 
 def test_best_checkpoint_holds_the_average_and_last_the_weights(tmp_path):
+    """The average starts from the initial weights, not from what the optimizer makes of them."""
     seen = []
 
     def validate(network):
         seen.append({name: parameter.asnumpy().copy() for name, parameter in network.parameters_dict().items()})
-        return {"score": float(len(seen))}
+        return {"score": 1.0}
 
-    run = trainer(tmp_path / "run", ema_decay=0.8, validate=validate)
+    run = trainer(tmp_path / "run", steps=1, ema_decay=0.75, validate=validate)
+    before = weights_of(run)
     run.fit()
     best, last = (checkpoint.read(tmp_path / "run" / "ckpt" / name) for name in ("best.ckpt", "last.ckpt"))
     assert_same(best.weights, seen[-1])
-    assert_same(best.weights, {name.removeprefix("ema."): a for name, a in last.state.items() if name[:4] == "ema."})
-    assert not np.array_equal(best.weights["weight"], last.weights["weight"])
-
-
-# ------------------------------------------------------------------------------------------------------- half precision
+    assert_same(last.weights, weights_of(run))
+    for name, after in last.weights.items():
+        np.testing.assert_allclose(best.weights[name], 0.75 * before[name] + 0.25 * after, atol=1e-6)
+        np.testing.assert_array_equal(best.weights[name], last.state[f"ema.{name}"])
+        assert np.abs(after - before[name]).max() > 0.01
 
 
 class Convolution(nn.Cell):
@@ -607,28 +488,20 @@ def test_half_precision_is_refused_on_the_cpu():
 @pytest.mark.parametrize("level", ["O2", "O3"])
 def test_half_precision_computes_in_float16_and_trains_float32(level):
     """What GPU and Ascend do; the CPU can compute it, too, only slowly."""
-    network, x = Convolution(), np.random.default_rng(1).normal(size=(1, 3, 5, 5)).astype(np.float32)
-    exact = network(Tensor(x)).asnumpy()
-    names = [parameter.name for parameter in network.trainable_params()]
+    network, x = Convolution(), Tensor(np.random.default_rng(1).normal(size=(1, 3, 5, 5)).astype(np.float32))
+    exact, parameters = network(x).asnumpy(), network.trainable_params()
     half = mixed_precision(network, level, "GPU")
-    output = half(Tensor(x))
+    output = half(x)
     assert output.dtype == ms.float32
     error = np.abs(output.asnumpy() - exact).max() / np.abs(exact).max()
     assert 1e-5 < error < 5e-3, "rounded to 11 bits"
-    assert [parameter.name for parameter in network.trainable_params()] == names
-    assert all(parameter.dtype == ms.float32 for parameter in network.trainable_params())
+    assert [parameter.name for parameter in network.trainable_params()] == [parameter.name for parameter in parameters]
 
-    class Sum(nn.Cell):
-        def __init__(self):
-            super().__init__(auto_prefix=False)
-            self.network = half
+    def loss(x):
+        return (half(x).sum(),)
 
-        def construct(self, x):
-            return (self.network(x).sum(),)
-
-    step = GradientStep(Sum(), ms.ParameterTuple(network.trainable_params()))
+    step = GradientStep(loss, ms.ParameterTuple(parameters))
     with runtime.graph_mode():
-        _, gradients, norm, _ = step(Tensor([1024.0, 0.0], ms.float32), Tensor(x))
-    assert gradients[0].dtype == ms.float32
-    assert math.isfinite(float(norm))
-    assert float(norm) > 1
+        _, gradients, norm, _ = step(Tensor([1024.0, 0.0], ms.float32), x)
+    assert {each.dtype for each in (*parameters, *gradients)} == {ms.float32}
+    assert 1 < float(norm) < math.inf
