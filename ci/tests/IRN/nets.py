@@ -6,10 +6,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor
 
-from common.checkpoint import files as checkpoint
-from common.checkpoint.files import Checkpoint
 from IRN.src.network.Invnet import Hyper, InvRescaleNet
-from IRN.src.utils.util import describe
 
 TINY = {
     2: Hyper(2, (1,), 4),
@@ -20,7 +17,7 @@ TINY = {
 HAAR = Hyper(2, (1,), 1)
 
 
-def make(hyper: Hyper, seed: int = 3, last: float = 0.1) -> InvRescaleNet:
+def make(hyper: Hyper = TINY[2], seed: int = 3, last: float = 0.1) -> InvRescaleNet:
     """A network whose couplings do something, as far as they reach.
 
     Args:
@@ -33,16 +30,6 @@ def make(hyper: Hyper, seed: int = 3, last: float = 0.1) -> InvRescaleNet:
         elif ".conv" in parameter.name:
             parameter.set_data(Tensor(6 * parameter.asnumpy()))
     return network
-
-
-def weights_of(network: InvRescaleNet) -> dict[str, np.ndarray]:
-    return {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
-
-
-def save(path, network: InvRescaleNet):
-    """A checkpoint as training writes it."""
-    checkpoint.save(path, Checkpoint(weights_of(network), describe(network.hyper, {})))
-    return path
 
 
 def normal_z(seed: int, name: str, draw: int, hyper: Hyper, height: int, width: int) -> np.ndarray:
@@ -65,3 +52,8 @@ def up(network: InvRescaleNet, lr: np.ndarray, z: np.ndarray) -> np.ndarray:
 
 def eight_bits(values: np.ndarray) -> np.ndarray:
     return np.rint(values.clip(0, 1) * 255).astype(np.uint8)
+
+
+def upscale(network: InvRescaleNet, lr: np.ndarray, name: str) -> np.ndarray:
+    """(H, W, 3), 8 bit -> what infer.py upscale makes of it with --seed 7 and --gaussian_scale 0.5."""
+    return up(network, lr / 255, 0.5 * normal_z(7, name, 0, network.hyper, *lr.shape[:2]))

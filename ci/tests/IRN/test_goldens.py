@@ -3,46 +3,21 @@
 What belongs to every model (damaged folders, the criterion, files without a runner) is in WDSR's test of this name.
 """
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from ci import check_goldens
 from ci.golden_runners import folder, registry
 from ci.golden_runners.core import FAIL, PASS, Golden
-from ci.golden_runners.irn import OPTIONS, read_cosine, read_multistep, read_warmup
-from ci.golden_runners.networks import renamed
+from ci.tests.goldens import Recorded, moved, prepared, rows_of  # noqa: F401
 from ci.tests.IRN.test_model import simulated_rates
 from IRN.src.options.options import TrainConfig
 
 GROUPS = {"out/", "mid/", "loss/", "grad/", "adam/", "after/"}
 SMALLEST = "irn_x3_convdown.npz"  # one coupling
-PARAMETERS = {
-    "irn_official_multistep": {"lr_steps": (100_000, 200_000, 300_000, 400_000), "lr_gamma": 0.5},
-    "irn_cosine_restart_b": {"T_period": (20, 30, 40), "restarts": (20, 50), "restart_weights": (0.8, 0.5)},
-    "irn_cosine_no_restart": {"T_period": (40,), "restarts": ()},
-    "irn_warmup10_multistep": {"warmup_iter": 10, "lr_steps": (20, 30), "lr_gamma": 0.5},
-    "irn_warmup10_cosine": {"warmup_iter": 10, "T_period": (40,), "restarts": ()},
-}
 
 
-@pytest.fixture(autouse=True)
-def prepared(monkeypatch):
-    monkeypatch.setattr("common.runtime.start_log", lambda: None)  # pytest's own log handlers stay
-    monkeypatch.setattr("common.runtime.start", lambda device: None)  # a device is set once in a process
-    registry.load_runners()
-
-
-def golden_of(goldens: Path, name: str, mode: str = registry.PYNATIVE) -> Golden:
-    """A fixture before its runner has seen it."""
-    return Golden(*folder.read_folder(goldens, name)[0][0], mode)
-
-
-# ------------------------------------------------------------------ the committed values
-
-
-@pytest.mark.parametrize("name", ["irn_x3", "irn_x4", "irn_x8", "irn_quantization"])
+@pytest.mark.parametrize("name", ["irn_x2", "irn_x3", "irn_x4", "irn_x8", "irn_quantization"])
 def test_irn_is_the_authors(goldens_dir, name):
     """Every array that is no weight and no input is compared, and the names are the authors'.
 
@@ -59,7 +34,9 @@ def test_irn_is_the_authors(goldens_dir, name):
     rows = list(check_goldens.run(fixtures, inventories, mode=modes[0] if len(modes) == 1 else ""))
     assert {row.verdict for row in rows} == {PASS}
     assert [row.quantity for row in rows if not row.mode] == ["names and shapes", "trained values"] * len(inventories)
-    assert (len(fixtures), len(inventories)) == {"irn_x8": (0, 1), "irn_quantization": (1, 0)}.get(name, (1, 1))
+    assert (len(fixtures), len(inventories)) == {"irn_x2": (0, 1), "irn_x8": (0, 1), "irn_quantization": (1, 0)}.get(
+        name, (1, 1)
+    )
     for fixture in fixtures:
         results = [key for key in fixture.arrays if key.split("/")[0] not in ("state", "in")]
         for mode in modes:
@@ -78,23 +55,10 @@ def shorten(arrays: dict[str, np.ndarray]) -> None:
 
 
 def test_schedules_of_irn(goldens_dir):
-    rows = list(check_goldens.run(*folder.read_folder(goldens_dir, "lr_schedules")))
+    rows = rows_of(goldens_dir, "lr_schedules")
     verdicts = {row.quantity: row.verdict for row in rows if row.quantity.startswith("irn_")}
     assert len(verdicts) == 7
     assert set(verdicts.values()) == {PASS}
-
-
-@pytest.mark.parametrize("name", PARAMETERS)
-def test_parameters_are_read_off_the_rates(goldens_dir, name):
-    golden, wanted = golden_of(goldens_dir, "lr_schedules.npz"), PARAMETERS[name]
-    steps, rates = golden[f"{name}/k"], golden[f"{name}/lr"]
-    warmup = read_warmup(steps, rates)
-    found = (read_cosine if "cosine" in name else read_multistep)(steps, rates, max(warmup - 1, 0))
-    found["warmup_iter"] = warmup
-    assert warmup == wanted.get("warmup_iter", -1)
-    assert {key: found[key] for key in wanted} == {
-        key: pytest.approx(value, rel=1e-12) if key == "restart_weights" else value for key, value in wanted.items()
-    }
 
 
 # ------------------------------------------------------------------ other folders
@@ -126,33 +90,21 @@ def test_schedule_with_other_parameters(name):
         assert verdict_of(name, rates) == FAIL
 
 
-def test_configuration_comes_from_the_manifest(goldens_dir):
-    golden = golden_of(goldens_dir, "irn_x4.npz")
-    options = TrainConfig(**renamed(golden.config, OPTIONS))
-    assert (options.scale, options.block_num, options.growth) == (4, [1, 2], 8)
-    assert (options.lambda_fit_forw, options.gclip, options.weight_decay, options.lr) == (16, 10, 1e-5, 2e-4)
-
-
 # ------------------------------------------------------------------ it can fail
 
 
 def test_every_array_counts(goldens_dir):
     """Each reference value, moved by a little more than the tolerance, fails."""
-    golden, moved = golden_of(goldens_dir, SMALLEST), set()
-    for key, array in golden.arrays.items():
-        group = key.split("/")[0]
-        if group not in ("state", "in"):
-            bound = 20 * golden.tolerance[f"{group}/"]["atol_relative_to_max_abs"]
-            array.reshape(-1)[np.abs(array).argmax()] *= 1 + bound
-            moved.add(key)
+    golden = Recorded(goldens_dir, SMALLEST)
+    keys = moved(golden.arrays, golden.tolerance, 20)
     registry.find_fixture(SMALLEST).function(golden)
     rows = golden.rows(every_array=True)
-    assert {row.quantity for row in rows} == GROUPS | {"out/ of the inference form"} | moved
+    assert {row.quantity for row in rows} == GROUPS | {"out/ of the inference form"} | keys
     assert {row.verdict for row in rows} == {FAIL}
 
 
 def test_quantisation_that_stops_the_gradient(goldens_dir, monkeypatch):
-    golden = golden_of(goldens_dir, "irn_quantization.npz")
+    golden = Recorded(goldens_dir, "irn_quantization.npz")
     monkeypatch.setattr("IRN.src.network.Invnet.Quantization.bprop", lambda self, x, out, gradient: (gradient * 0,))
     registry.find_fixture("irn_quantization.npz").function(golden)
     assert [(row.verdict, "1 of 2 beyond: out/grad_x" in row.detail) for row in golden.rows()] == [(FAIL, True)]

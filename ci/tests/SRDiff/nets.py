@@ -1,13 +1,15 @@
 """Tiny networks for tests, and what they compute, told by naive float64 NumPy out of the weights by their names."""
 
+import zlib
 from collections.abc import Mapping
 
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
-from common.checkpoint import files as checkpoint
-from common.checkpoint.files import Checkpoint
+from ci.tests import naive
+from ci.tests.naive import larger, leaky
+from common.images import imresize
 from SRDiff.src.model.srdiff import Hyper, SRDiffNet
 
 SMALL = {"hidden_size": 4, "rrdb_num_feat": 4, "rrdb_num_block": 2, "timesteps": 10}
@@ -19,7 +21,13 @@ TINY = {
 Weights = Mapping[str, np.ndarray]
 
 
-def make(hyper: Hyper, seed: int = 3) -> SRDiffNet:
+USED = {
+    4: Hyper(scale=4, dim_mults=(1, 1, 2, 2), **SMALL),  # LR sides in twos, as the authors' network takes them
+    8: Hyper(scale=8, dim_mults=(1, 2), **SMALL),
+}
+
+
+def make(hyper: Hyper = USED[4], seed: int = 3) -> SRDiffNet:
     """A network at its beginning, but that the encoder's head draws a grey picture, of which little is clipped."""
     network = SRDiffNet(hyper, seed)
     network.rrdb.conv_last.bias.set_data(Tensor(np.full(3, 0.5), ms.float32))
@@ -35,19 +43,9 @@ def exact(network: nn.Cell) -> dict[str, np.ndarray]:
     return {name: array.astype(np.float64) for name, array in weights_of(network).items()}
 
 
-def save(path, network: nn.Cell, meta: dict):
-    """A checkpoint as training writes it."""
-    checkpoint.save(path, Checkpoint(weights_of(network), meta))
-    return path
-
-
 def picture(height: int, width: int, count: int = 1, seed: int = 0) -> np.ndarray:
     """(count, 3, height, width) float32 in [-1, 1]."""
     return 2 * np.random.default_rng(seed).random((count, 3, height, width), np.float32) - 1
-
-
-def normal(*shape: int, seed: int = 5) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal(shape, np.float32)
 
 
 # ------------------------------------------------------------------ layers
@@ -62,25 +60,9 @@ def mish_slope(x: np.ndarray) -> np.ndarray:
     return t + x * (1 - t * t) * np.exp(-np.logaddexp(0, -x))
 
 
-def leaky(x: np.ndarray) -> np.ndarray:
-    return np.where(x > 0, x, 0.2 * x)
-
-
-def larger(x: np.ndarray) -> np.ndarray:
-    """Nearest, twice the sides."""
-    return x.repeat(2, 2).repeat(2, 3)
-
-
 def convolution(x: np.ndarray, weights: Weights, name: str, border: str = "constant", stride: int = 1) -> np.ndarray:
     """(N, C, H, W) -> (N, O, H / stride, W / stride)."""
-    filters, side = weights[f"{name}.weight"], weights[f"{name}.weight"].shape[-1]
-    padded = np.pad(x, ((0, 0), (0, 0), *[(side // 2, side // 2)] * 2), border)
-    height, width = -(-x.shape[2] // stride), -(-x.shape[3] // stride)
-    result = np.zeros((len(x), len(filters), height, width)) + weights[f"{name}.bias"].reshape(-1, 1, 1)
-    for row, column in np.ndindex(side, side):
-        window = padded[:, :, row::stride, column::stride][:, :, :height, :width]
-        result += np.einsum("nchw,oc->nohw", window, filters[:, :, row, column])
-    return result
+    return naive.convolution(x, weights[f"{name}.weight"], weights[f"{name}.bias"], border, stride)
 
 
 def transposed(x: np.ndarray, weights: Weights, name: str, scale: int) -> np.ndarray:
@@ -185,3 +167,70 @@ def losses(weights: Weights, hyper: Hyper, batch: tuple, *, squared: bool = Fals
     features, head = encode(weights, hyper, lr_image)
     error = predict(weights, hyper, x, t, read(features)) - eps
     return float((error**2 if squared else np.abs(error)).mean()), float(np.abs(head - hr_image).mean())
+
+
+# ------------------------------------------------------------------ what the programs make of it
+
+
+def promised_noise(name, shape, seed=1, number=0):
+    """What infer.py's help promises for a picture of this name: calls give x_T, then the noise of each step."""
+    rng = np.random.default_rng([seed, zlib.crc32(name.encode()), number])
+    return lambda: rng.standard_normal((1, 3, *shape), np.float32).astype(np.float64)
+
+
+def left_of(hyper):
+    """What is left of x_0's power after each step of the cosine schedule."""
+    position = np.linspace(0, hyper.timesteps + 1, hyper.timesteps + 1) / (hyper.timesteps + 1)
+    left = np.cos((position + 0.008) / 1.008 * np.pi / 2) ** 2
+    return np.cumprod(1 - np.clip(1 - left[1:] / left[:-1], 0, 0.999))
+
+
+class Chain:
+    """The paper's chain in float64 for an LR picture (H, W, 3), 8 or 16 bit, continued by reflection."""
+
+    def __init__(self, network, lr, padded):
+        self.hyper, self.weights = network.hyper, exact(network)
+        self.unit = lr / np.iinfo(lr.dtype).max
+        rest = [(0, wanted - found) for wanted, found in zip(padded, lr.shape[:2], strict=True)]
+        image = (np.pad(self.unit, [*rest, (0, 0)], mode="reflect") * 2 - 1).transpose(2, 0, 1)[None]
+        self.features = read(encode(self.weights, self.hyper, image)[0])
+        self.left = left_of(self.hyper)
+        self.size = tuple(side * self.hyper.scale for side in padded)
+
+    def up(self):
+        """(sH, sW, 3), enlarged as the authors do."""
+        return imresize(self.unit * 255 / 256, self.hyper.scale) * 2 - 1
+
+    def run(self, x, draw, first=None):
+        """x at step `first` -> x_0, every step of the chain."""
+        for t in range(self.hyper.timesteps - 1 if first is None else first, -1, -1):
+            left, before = self.left[t], self.left[t - 1] if t else 1.0
+            eps = predict(self.weights, self.hyper, x, np.array([t]), self.features)
+            start = ((x - np.sqrt(1 - left) * eps) / np.sqrt(left)).clip(-1, 1)
+            if t == 0:
+                return start
+            beta = 1 - left / before
+            mean = (np.sqrt(before) * beta * start + np.sqrt(1 - beta) * (1 - before) * x) / (1 - left)
+            x = mean + np.sqrt(beta * (1 - before) / (1 - left)) * draw()
+        raise AssertionError
+
+    def sample(self, draw):
+        """x_0 of the first noise."""
+        return self.run(draw(), draw)
+
+    def diffused(self, start, t, noise):
+        """x_t."""
+        return np.sqrt(self.left[t]) * start + np.sqrt(1 - self.left[t]) * noise
+
+    def image(self, start):
+        """x_0 -> (sH, sW, 3), 1.0 is white, not clipped."""
+        up = self.up()
+        residual = start[0].transpose(1, 2, 0)[: up.shape[0], : up.shape[1]]
+        return (residual.clip(-1, 1) / self.hyper.res_rescale + up + 1) / 2
+
+
+def upscale(network: SRDiffNet, lr: np.ndarray, name: str, number: int = 0) -> np.ndarray:
+    """(H, W, 3), 8 or 16 bit -> sample of this number of infer.py with --seed 7 and --sampler ddpm, 1.0 is white."""
+    multiple = network.hyper.hr_multiple // network.hyper.scale or 1
+    chain = Chain(network, lr, [side + -side % multiple for side in lr.shape[:2]])
+    return chain.image(chain.sample(promised_noise(name, chain.size, 7, number)))

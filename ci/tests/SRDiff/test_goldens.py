@@ -5,64 +5,22 @@ Here the network runs op by op and is trained for one step; `check_goldens.py --
 trains it for five.
 """
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 from mindspore import nn, ops
 
 from ci import check_goldens
-from ci.golden_runners import folder, registry, srdiff
-from ci.golden_runners.core import FAIL, PASS, Golden
+from ci.golden_runners import folder, srdiff
+from ci.golden_runners.core import FAIL, PASS
+from ci.tests.goldens import Recorded, prepared  # noqa: F401
 
 GROUPS = {"out/", "mid/", "loss/", "grad/", "adam/"}
 COUNTS = {"diffsr_df2k4x": 13_234_022, "diffsr_celeb": 12_033_798, "diffsr_df2k4x_rrdb64x17": 25_316_358}
-GIVEN = "mid/sample_kept_iterations"
-
-
-@pytest.fixture(autouse=True)
-def prepared(monkeypatch):
-    monkeypatch.setattr("common.runtime.start_log", lambda: None)  # pytest's own log handlers stay
-    monkeypatch.setattr("common.runtime.start", lambda device: None)  # a device is set once in a process
-    registry.load_runners()
-
-
-class Recorded(Golden):
-    """A fixture that keeps what it was compared with."""
-
-    def __init__(self, goldens: Path, name: str, mode: str = registry.PYNATIVE) -> None:
-        super().__init__(*folder.read_folder(goldens, name)[0][0], mode)
-        self.values = []
-
-    def compare(self, key, value, *, bounds=None, quantity=""):
-        super().compare(key, value, bounds=bounds, quantity=quantity)
-        self.values.append((key, value, bounds, quantity))
-
-    def results(self) -> set[str]:
-        return {key for key in self.arrays if key.split("/")[0] not in ("state", "in")} - {GIVEN}
-
-    def judged_by_moved_references(self) -> list:
-        """The rows of all arrays, had the largest value of each reference been a little more than the tolerance off."""
-        arrays = {}
-        for key in self.results():
-            arrays[key], tolerance = self.arrays[key].copy(), self.tolerance[key.split("/")[0] + "/"]
-            values = arrays[key].reshape(-1)
-            values[np.abs(values).argmax()] *= 1 + 3 * tolerance["rel_l2"] * np.sqrt(values.size)
-        moved = Golden(self.name, arrays, self.config, self.tolerance, self.mode)
-        for key, value, bounds, _ in self.values:
-            moved.compare(key, value, bounds=bounds, quantity=key)
-        return moved.rows()
 
 
 @pytest.fixture(scope="module")
 def whole(goldens_dir) -> Recorded:
     """The network, with one step of its training."""
-    registry.load_runners()
-    golden = Recorded(goldens_dir, "srdiff_4x")
-    golden.arrays = {key: array for key, array in golden.arrays.items() if not key.startswith("after/")}
-    golden.arrays["adam/loss"] = golden["adam/loss"][:1]
-    registry.find_fixture(golden.name).function(golden)
-    return golden
+    return Recorded(goldens_dir, "srdiff_4x", steps=1, given=("mid/sample_kept_iterations",)).run()
 
 
 # ------------------------------------------------------------------ the committed values
@@ -77,8 +35,7 @@ def test_srdiff_is_the_authors(whole):
 
 
 def test_schedules_are_the_authors(goldens_dir):
-    golden = Recorded(goldens_dir, "srdiff_schedules")
-    registry.find_fixture(golden.name).function(golden)
+    golden = Recorded(goldens_dir, "srdiff_schedules").run()
     assert {key for key, *_ in golden.values} == golden.results()
     assert {row.verdict for row in golden.rows()} == {PASS}
     moved = golden.judged_by_moved_references()
@@ -109,11 +66,3 @@ def test_zero_padding_of_the_old_port_fails(goldens_dir, monkeypatch):
     monkeypatch.setattr(nn.ReflectionPad2d, "construct", lambda _, x: ops.pad(x, (1, 1, 1, 1)))
     srdiff.layers(golden, srdiff.loaded(golden))
     assert {row.quantity: row.verdict for row in golden.rows(finished=False)} == {"mid/": FAIL, "out/": FAIL}
-
-
-@pytest.mark.parametrize("name", ["denoise_fn.ups.1.2.conv.0.weight", "rrdb.RRDB_trunk.1.RDB3.conv5.bias", "betas"])
-def test_weight_that_is_missing_or_named_otherwise(goldens_dir, name):
-    golden = Recorded(goldens_dir, "srdiff_4x")
-    golden.arrays[f"state/{name}s"] = golden.arrays.pop(f"state/{name}")
-    with pytest.raises(Exception, match=name.replace(".", r"\.")):
-        srdiff.loaded(golden)

@@ -1,13 +1,14 @@
 """Tiny networks for tests, and what they compute, told by naive float64 NumPy: one tap, one channel after the other."""
 
 import math
+import zlib
 
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
-from common.checkpoint import files as checkpoint
-from common.checkpoint.files import Checkpoint
+from ci.tests.naive import convolution, larger, leaky, values
+from common.runtime import graph_mode
 from SRFlow.src.model.Flow import SqueezeLayer
 from SRFlow.src.model.FlowActNorms import ActNorm2d
 from SRFlow.src.model.FlowStep import FlowStep, TransitionStep
@@ -36,7 +37,7 @@ def shaken(cell: nn.Cell, size: float = 0.1, seed: int = 1) -> nn.Cell:
     return cell
 
 
-def make(hyper: Hyper, size: float = 0.1, seed: int = 3) -> SRFlowNet:
+def make(hyper: Hyper = TINY[4], size: float = 0.1, seed: int = 3) -> SRFlowNet:
     """A trained-looking network."""
     return shaken(SRFlowNet(hyper, seed), size)
 
@@ -45,50 +46,31 @@ def weights_of(network: nn.Cell) -> dict[str, np.ndarray]:
     return {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
 
 
-def save(path, network: SRFlowNet, meta: dict):
-    """A checkpoint as training writes it."""
-    checkpoint.save(path, Checkpoint(weights_of(network), meta))
-    return path
+def promised_latents(hyper: Hyper, name: str, heat: float, seed: int, number: int, size: tuple[int, int]) -> list:
+    """What infer.py's help promises for an image of this name."""
+    rng = np.random.default_rng([seed, zlib.crc32(name.encode()), number])
+    return [np.float32(heat) * rng.standard_normal((1, *shape), np.float32) for shape in hyper.latent_shapes(*size)]
 
 
-def picture(height: int, width: int, count: int = 1, seed: int = 0, channels: int = 3) -> np.ndarray:
-    """(count, channels, height, width) float32 in [0, 1]."""
-    return np.random.default_rng(seed).random((count, channels, height, width), np.float32)
+def upscale(network: SRFlowNet, lr: np.ndarray, name: str, number: int = 0) -> np.ndarray:
+    """(H, W, 3), 8 or 16 bit -> sample of this number of infer.py with --seed 7 and --heat 0.7; 1.0 is white.
 
-
-def normal(*shape: int, seed: int = 5) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal(shape, np.float32)
+    By the form of training, eagerly, of the image with reflection padding, cut back.
+    """
+    hyper, unit = network.hyper, lr / np.iinfo(lr.dtype).max
+    unit = np.pad(unit, [*((0, -side % hyper.lr_multiple) for side in lr.shape[:2]), (0, 0)], mode="reflect")
+    latents = promised_latents(hyper, name, 0.7, 7, number, unit.shape[:2])
+    image = Tensor(unit.transpose(2, 0, 1)[None].astype(np.float32))
+    with graph_mode(False):
+        found = network.sample([Tensor(latent) for latent in latents], image).asnumpy()[0].transpose(1, 2, 0)
+    return found[: hyper.scale * lr.shape[0], : hyper.scale * lr.shape[1]]
 
 
 # ------------------------------------------------------------------ the encoder
 
 
-def values(parameter) -> np.ndarray:
-    return parameter.asnumpy().astype(np.float64)
-
-
-def convolution(x: np.ndarray, filters: np.ndarray, biases: np.ndarray | float = 0.0) -> np.ndarray:
-    """(N, C, H, W) -> (N, O, H, W), zeros around."""
-    side, (height, width) = filters.shape[-1], x.shape[2:]
-    padded = np.pad(x, ((0, 0), (0, 0), *[(side // 2, side // 2)] * 2))
-    result = np.zeros((len(x), len(filters), height, width)) + np.reshape(biases, (-1, 1, 1))
-    for row, column in np.ndindex(side, side):
-        window = padded[:, :, row : row + height, column : column + width]
-        result += np.einsum("nchw,oc->nohw", window, filters[:, :, row, column])
-    return result
-
-
 def layer(x: np.ndarray, conv: nn.Cell) -> np.ndarray:
     return convolution(x, values(conv.weight), values(conv.bias))
-
-
-def leaky(x: np.ndarray) -> np.ndarray:
-    return np.where(x > 0, x, 0.2 * x)
-
-
-def larger(x: np.ndarray) -> np.ndarray:
-    """Nearest, twice the sides."""
-    return x.repeat(2, 2).repeat(2, 3)
 
 
 def block(x: np.ndarray, cell: nn.Cell) -> np.ndarray:

@@ -5,72 +5,23 @@ Here the network runs op by op and is trained for one step; `check_goldens.py --
 it for five, and takes minutes for it.
 """
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from ci import check_goldens
-from ci.golden_runners import folder, registry, srflow
+from ci.golden_runners import registry, srflow
 from ci.golden_runners.core import FAIL, PASS, Golden
+from ci.tests.goldens import Recorded, prepared, rows_of  # noqa: F401
 from ci.tests.SRFlow.test_model import simulated_rates
 from SRFlow.src.model.FlowStep import FlowStep
 
 GROUPS = {"out/", "mid/", "loss/", "grad/", "adam/"}
-PARTS = "srflow_parts.npz"
 COUNTS = {"SRFlow_DF2K_4X": 39_541_811, "SRFlow_DF2K_8X": 50_821_891, "SRFlow_CelebA_8X": 40_030_531}
-
-
-@pytest.fixture(autouse=True)
-def prepared(monkeypatch):
-    monkeypatch.setattr("common.runtime.start_log", lambda: None)  # pytest's own log handlers stay
-    monkeypatch.setattr("common.runtime.start", lambda device: None)  # a device is set once in a process
-    registry.load_runners()
-
-
-class Recorded(Golden):
-    """A fixture that keeps what it was compared with."""
-
-    def __init__(self, goldens: Path, name: str, mode: str = registry.PYNATIVE) -> None:
-        super().__init__(*folder.read_folder(goldens, name)[0][0], mode)
-        self.values = []
-
-    def compare(self, key, value, *, bounds=None, quantity=""):
-        super().compare(key, value, bounds=bounds, quantity=quantity)
-        self.values.append((key, value, bounds, quantity))
-
-    def results(self) -> set[str]:
-        return {key for key in self.arrays if key.split("/")[0] not in ("state", "in")}
-
-    def verdicts(self) -> set[str]:
-        return {row.verdict for row in self.rows()}
-
-    def judged_by_moved_references(self) -> list:
-        """The rows of all arrays, had the largest value of each reference been a little more than the tolerance off."""
-        arrays = {}
-        for key in self.results():
-            arrays[key], tolerance = self.arrays[key].copy(), self.tolerance[key.split("/")[0] + "/"]
-            values = arrays[key].reshape(-1)
-            share = tolerance.get("atol_relative_to_max_abs", 0) + tolerance.get("rel_l2", 0)
-            values[np.abs(values).argmax()] *= 1 + 3 * share * np.sqrt(values.size)
-            values += 3 * tolerance.get("atol_absolute", 0)
-            if not values.any():  # the log-determinant of a squeeze
-                values += 1e-6
-        moved = Golden(self.name, arrays, self.config, self.tolerance, self.mode)
-        for key, value, bounds, _ in self.values:
-            moved.compare(key, value, bounds=bounds, quantity=key)
-        return moved.rows()
 
 
 @pytest.fixture(scope="module")
 def whole(goldens_dir) -> Recorded:
     """The network, with one step of its training."""
-    registry.load_runners()
-    golden = Recorded(goldens_dir, "srflow_4x")
-    golden.arrays = {key: array for key, array in golden.arrays.items() if not key.startswith("after/")}
-    golden.arrays["adam/nll_mean"] = golden["adam/nll_mean"][:1]
-    registry.find_fixture(golden.name).function(golden)
-    return golden
+    return Recorded(goldens_dir, "srflow_4x", steps=1).run()
 
 
 # ------------------------------------------------------------------ the committed values
@@ -86,22 +37,21 @@ def test_srflow_is_the_authors(whole):
 
 @pytest.mark.parametrize("name", ["srflow_parts", "srflow_actnorm_init"])
 def test_parts_and_first_batch_are_the_authors(goldens_dir, name):
-    golden = Recorded(goldens_dir, name)
-    registry.find_fixture(golden.name).function(golden)
+    golden = Recorded(goldens_dir, name).run()
     assert {key for key, *_ in golden.values} == golden.results()
-    assert golden.verdicts() == {PASS}
+    assert {row.verdict for row in golden.rows()} == {PASS}
     assert max(row.share for row in golden.rows()) < 1 / 3
 
 
 @pytest.mark.parametrize("name", COUNTS)
 def test_names_and_number_of_parameters(goldens_dir, name):
-    rows = list(check_goldens.run(*folder.read_folder(goldens_dir, f"srflow_{name}")))
+    rows = rows_of(goldens_dir, f"srflow_{name}")
     assert [(row.quantity, row.verdict) for row in rows] == [("names and shapes", PASS), ("trained values", PASS)]
     assert rows[1].detail == f"{COUNTS[name]:,} values, {COUNTS[name]:,} wanted"
 
 
 def test_schedules_of_srflow(goldens_dir):
-    rows = list(check_goldens.run(*folder.read_folder(goldens_dir, "lr_schedules")))
+    rows = rows_of(goldens_dir, "lr_schedules")
     verdicts = {row.quantity: row.verdict for row in rows if row.quantity.startswith("srflow_")}
     assert verdicts == {"srflow_official_df2k_4x": PASS, "srflow_with_inverse_steps": PASS}
 
@@ -148,8 +98,7 @@ def test_divergences_of_the_old_port_are_found(goldens_dir, monkeypatch, change)
         monkeypatch.setattr("SRFlow.src.model.FlowStep.log_determinant", lambda logs, weights: logs.sum().float())
         monkeypatch.setattr("SRFlow.src.model.InvertibleConv1x1.InvertibleConv1x1.log_determinant", lambda self: 0.0)
     monkeypatch.setattr(srflow, "step_gradients", lambda *_: None)
-    golden = Recorded(goldens_dir, PARTS)
-    registry.find_fixture(PARTS).function(golden)
+    golden = Recorded(goldens_dir, "srflow_parts.npz").run()
     failed = {row.quantity for row in golden.rows(every_array=True, finished=False) if row.verdict == FAIL}
     assert failed - {"out/"} == PORT[change]
 

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
+from ci.tests.naive import assert_close
 from common import UserError
 from common.runtime import graph_mode
 from common.training.step import L1Loss
 from WDSR.src.common import WeightNormConv2d
-from WDSR.src.graphs import WDSRInference, depth_to_space_order
+from WDSR.src.graphs import WDSRInference
 from WDSR.src.model import EXPANSION, PRESETS, WDSR, Hyper, count_parameters
 
 SMALL = Hyper(num_features=10, num_blocks=2)
@@ -37,12 +38,6 @@ def run(network, batch: np.ndarray) -> np.ndarray:
     return network(Tensor(batch)).asnumpy()
 
 
-def assert_close(found: np.ndarray, wanted: np.ndarray, share: float = 2e-6) -> None:
-    """Within `share` of the largest value; 2e-6 is what the goldens ask of float32."""
-    assert found.shape == wanted.shape
-    assert np.abs(found - wanted).max() <= share * np.abs(wanted).max()
-
-
 # ------------------------------------------------------------------ sizes
 
 
@@ -57,16 +52,6 @@ def assert_close(found: np.ndarray, wanted: np.ndarray, share: float = 2e-6) -> 
 )
 def test_published_parameter_counts(hyper, counts):
     assert tuple(count_parameters(WDSR(replace(hyper, scale=scale))) for scale in (2, 3, 4)) == counts
-
-
-@pytest.mark.parametrize(("blocks", "count"), [(16, 1_194_188), (32, 2_378_748)])
-def test_folding_takes_the_lengths_away(blocks, count):
-    network = WDSR(Hyper(num_blocks=blocks))
-    lengths = sum(parameter.size for parameter in network.get_parameters() if parameter.name.endswith("weight_g"))
-    assert count_parameters(network) - lengths == count
-    # the low rank of 51 is filled up to 64 in the folded form, see InferenceBlock
-    filled = blocks * (64 - 51) * (384 + 1 + 64 * 9)
-    assert count_parameters(WDSRInference(network)) - filled == count
 
 
 def test_low_rank_is_truncated():
@@ -160,14 +145,6 @@ def test_sub_pixels_are_in_pytorch_order(scale, form):
     assert_close(output, wanted)
 
 
-@pytest.mark.parametrize(("colors", "scale"), [(3, 2), (3, 3), (1, 4)])
-def test_depth_to_space_order(colors, scale):
-    order = depth_to_space_order(colors, scale)
-    assert sorted(order) == list(range(colors * scale**2))
-    for row, column, color in np.ndindex(scale, scale, colors):
-        assert order[(row * scale + column) * colors + color] == color * scale**2 + row * scale + column
-
-
 # ------------------------------------------------------------------ two forms, two modes
 
 
@@ -186,15 +163,6 @@ def test_inference_form_is_the_training_form(hyper):
     network = shaken(hyper)
     x = picture(7, 5, hyper.num_colors) * np.float32(hyper.rgb_range / 255)
     assert_close(run(WDSRInference(network), x), run(network, x))
-
-
-def test_inference_form_is_a_copy():
-    network, x = WDSR(SMALL), picture()
-    form = WDSRInference(network)
-    before = run(form, x)
-    network.head[0].bias.set_data(network.head[0].bias + 1)
-    np.testing.assert_array_equal(run(form, x), before)
-    assert not np.array_equal(run(WDSRInference(network), x), before)
 
 
 @pytest.mark.parametrize("hyper", [replace(SMALL, res_scale=0.5), replace(YCHFAN, scale=3)], ids=["B", "A"])
@@ -263,20 +231,6 @@ def test_initial_values_of_ntire2018_are_pytorch_convolutions():
         assert abs(direction.std() / (bound / np.sqrt(3)) - 1) < 0.1  # uniform
         assert np.abs(layer.bias.asnumpy()).max() <= bound
         assert_close(layer.effective_weight().asnumpy(), direction)  # each length is that of its direction
-
-
-def test_seed_decides_the_first_weights():
-    first, same, other = (
-        np.concatenate([p.asnumpy().ravel() for p in WDSR(SMALL, seed).get_parameters()]) for seed in (1, 1, 2)
-    )
-    np.testing.assert_array_equal(first, same)
-    assert not np.isclose(first, other).all()
-
-
-def test_luma_takes_the_mean_of_the_mean_colour():
-    shift, width = replace(SMALL, num_colors=1).shift_and_width
-    assert width == 127.5
-    np.testing.assert_allclose(shift, [[[[255 * (0.4488 + 0.4371 + 0.4040) / 3]]]], rtol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,111 @@
+"""What the models' tests share: trainings, each run once or set up without a step; checkpoints; goldens to edit."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ci.tests import training
+from ci.tests.specs import BY_NAME, RESTORING, SPECS, Spec
+from common import runtime
+from common.images import read_rgb, write_picture
+from common.training import Trainer
+
+
+@pytest.fixture(params=SPECS, ids=lambda spec: spec.name)
+def spec(request: pytest.FixtureRequest) -> Spec:
+    """Each of the five models."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def data(sample_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with DIV2K: four images to train on and one for validation, of 64x72, without LR images."""
+    root = tmp_path_factory.mktemp("data")
+    for number in range(1, 6):
+        image = read_rgb(sample_dir / "DIV2K" / "DIV2K_train_HR" / f"000{number}.png")[:64, :72]
+        folder = "DIV2K_train_HR" if number < 5 else "DIV2K_valid_HR"
+        write_picture(root / "DIV2K" / folder / f"000{number}.png", image)
+    return root
+
+
+@pytest.fixture(scope="session")
+def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """trained(model), trained(model, "rrdb") -> folder of a run of 40 steps, not to be changed."""
+    made: dict[tuple[str, str], Path] = {}
+
+    def run(model: str, stage: str = "") -> Path:
+        if (model, stage) not in made:
+            spec = BY_NAME[model]
+            settings = {spec.data: data / spec.inside, **spec.train, "save_dir": tmp_path_factory.mktemp(model)}
+            if stage:
+                settings["stage"] = stage
+            elif model in RESTORING:
+                settings["rrdb_path"] = run(model, "rrdb") / "ckpt" / "last.ckpt"
+            with pytest.MonkeyPatch.context() as patch:
+                if model != "WDSR":  # no curve: drawing it takes longer than the training
+                    patch.setitem(sys.modules, "matplotlib.figure", None)
+                made[model, stage] = training.train(lambda words: spec.main("train", *words), settings)
+        return made[model, stage]
+
+    return run
+
+
+@pytest.fixture
+def begun(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Trainer]:
+    """begun(model, option=value ...) -> the Trainer of a tiny training whose folder is made, before its first step.
+
+    With workers=N it is that of the worker `rank` of N; a run that is resumed by its path has its own options.
+    """
+    found = []
+
+    def fit(self: Trainer) -> int:
+        self.folder = self.open_folder()
+        found.append(self)
+        return 0
+
+    monkeypatch.setattr(Trainer, "fit", fit)
+
+    def begin(model: str, workers: int = 1, rank: int = 0, **changes: object) -> Trainer:
+        spec = BY_NAME[model]
+        settings = {spec.data: data / spec.inside, "save_dir": tmp_path / "runs", **spec.train}
+        if model == "SRDiff" and not changes.keys() & {"rrdb_path", "ckpt_path", "checkpoint", "fix_rrdb"}:
+            settings["random_rrdb"] = changes.get("stage", "") != "rrdb"
+        if changes.get("resume", "auto") != "auto":
+            settings = {}
+        if "epochs" in changes:  # instead of a number of steps
+            settings = {key: value for key, value in settings.items() if key not in ("niter", "max_updates")}
+        settings |= changes
+        with pytest.MonkeyPatch.context() as patch:
+            if workers > 1:
+                patch.setattr(runtime, "start", lambda *_, **__: runtime.Runtime("CPU", rank, workers))
+            assert spec.main("train", *training.words(settings)) == 0
+        return found[-1]
+
+    return begin
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Model -> checkpoint of its tiny network; exports of it are cached, so each is made once."""
+    folder = tmp_path_factory.mktemp("saved")
+    return {spec.name: spec.save(folder / f"{spec.name}.ckpt") for spec in SPECS}
+
+
+@pytest.fixture
+def copy(goldens_dir: Path, tmp_path: Path) -> Callable[..., Path]:
+    """copy(name, change): a folder with one file of the goldens, whose arrays and manifest entry `change` may edit."""
+
+    def make(name: str, change: Callable = lambda arrays, entry: None) -> Path:
+        entry = json.loads((goldens_dir / "manifest.json").read_text(encoding="utf-8"))["files"][name]
+        with np.load(goldens_dir / name) as file:
+            arrays = dict(file)
+        change(arrays, entry)
+        np.savez(tmp_path / name, **arrays)
+        (tmp_path / "manifest.json").write_text(json.dumps({"files": {name: entry}}), encoding="utf-8")
+        return tmp_path
+
+    return make

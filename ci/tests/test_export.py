@@ -1,0 +1,139 @@
+"""export.py of the five: every graph, run by other programs at sizes that were never compared, is the network."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from mindspore import Tensor, load, nn
+
+from ci.tests.CSNLN import nets as csnln
+from ci.tests.naive import normal
+from ci.tests.specs import SPECS
+from ci.tests.SRDiff import nets as srdiff
+from common import UserError
+from common.runtime import graph_mode
+
+rng = np.random.default_rng(0)
+
+
+def images(height, width, count):
+    return rng.random((count, 3, height, width), np.float32)
+
+
+def wdsr(network, height, width, count):
+    """Graph -> ({input: values}, {output: values}), told by the training form."""
+    lr = 255 * images(height, width, count)
+    return {"": ({"lr_image": lr}, {"sr_image": network(Tensor(lr)).asnumpy()})}
+
+
+def csnln_graph(network, height, width, count):
+    lr = images(height, width, count)
+    return {"": ({"lr_image": lr}, {"sr_image": csnln.restored(network, lr)})}
+
+
+def irn(network, height, width, count):
+    hr, lr = images(2 * height, 2 * width, count), images(height, width, count)
+    z = rng.standard_normal((count, 9, height, width), np.float32)
+    restored = network.inverse(Tensor(np.concatenate([lr, z], 1)))[0].asnumpy()
+    return {
+        "downscale": ({"hr_image": hr}, {"lr_image": network(Tensor(hr)).asnumpy()[:, :3]}),
+        "upscale": ({"lr_image": lr, "z": z}, {"hr_image": restored}),
+    }
+
+
+def srflow(network, height, width, count):
+    hr, lr = images(4 * height, 4 * width, count), images(height, width, count)
+    shapes = network.hyper.latent_shapes(height, width)
+    latents = [0.8 * rng.standard_normal((count, *shape), np.float32) for shape in shapes]
+    with graph_mode(False):
+        decoded = network.inverse([Tensor(latent) for latent in latents], Tensor(lr))[0].asnumpy()
+        encoded, logdet = network.forward(Tensor(hr), Tensor(lr))
+    names = [f"latent_{number}" for number in range(len(latents))]
+    found = {name: latent.asnumpy() for name, latent in zip(names, encoded, strict=True)}
+    return {
+        "decode": ({"lr_image": lr, **dict(zip(names, latents, strict=True))}, {"hr_image": decoded}),
+        "encode": ({"hr_image": hr, "lr_image": lr}, {**found, "logdet": logdet.asnumpy()}),
+    }
+
+
+def srdiff_graphs(network, height, width, count):
+    """In float64."""
+    lr, x = 2 * images(height, width, count) - 1, normal(count, 3, 4 * height, 4 * width)
+    t, weights = np.arange(3, 3 + count, dtype=np.float32), srdiff.exact(network)
+    features = srdiff.read(srdiff.encode(weights, network.hyper, lr)[0])
+    told = srdiff.transposed(features, weights, "denoise_fn.cond_proj", 4).astype(np.float32)
+    eps = srdiff.predict(weights, network.hyper, x, t, features)
+    return {
+        "encoder": ({"lr_image": lr}, {"cond": told}),
+        "predictor": ({"x": x, "t": t, "cond": told}, {"eps": eps}),
+    }
+
+
+GRAPHS = {"WDSR": wdsr, "IRN": irn, "SRFlow": srflow, "SRDiff": srdiff_graphs, "CSNLN": csnln_graph}
+SIDES = {"SRFlow": (6, 10), "SRDiff": (4, 14)}  # in twos; the others: any
+
+
+@pytest.fixture
+def export(saved, tmp_path):
+    """export(spec, *words): its files are named net* in `tmp_path`."""
+
+    def run(spec, *words):
+        given = ["--checkpoint", saved[spec.name], "--file_name", tmp_path / "net", "--device_target", "CPU"]
+        assert spec.main("export", *given, *words) == 0
+
+    return run
+
+
+def assert_close(found, wanted):
+    """A log-determinant is the sum of a map of each level."""
+    wanted = dict(wanted)
+    if (logdet := wanted.pop("logdet", None)) is not None:
+        maps = found[len(wanted) :]
+        np.testing.assert_allclose(sum(x.sum((1, 2, 3), dtype=np.float64) for x in maps), logdet, rtol=1e-5)
+    for one, (name, other) in zip(found, wanted.items(), strict=False):
+        np.testing.assert_allclose(one, other, rtol=0, atol=2e-5 * np.abs(other).max(), err_msg=name)
+
+
+def test_onnx(spec, export, saved, tmp_path):
+    export(spec, "--file_format", "ONNX")
+    network = spec.network()
+    for height, width in (SIDES.get(spec.name, (7, 5)), (2, 4)):
+        graphs = GRAPHS[spec.name](network, height, width, 1)
+        files = {f"net_{name}.onnx" if name else "net.onnx": graph for name, graph in graphs.items()}
+        assert {path.name for path in tmp_path.iterdir()} == set(files)
+        for file, (inputs, outputs) in files.items():
+            session = onnxruntime.InferenceSession(tmp_path / file)
+            assert [port.name for port in session.get_inputs()] == list(inputs)
+            names = [port.name for port in session.get_outputs()]
+            assert [name for name in names if "logdet" not in name] == [name for name in outputs if name != "logdet"]
+            assert_close(session.run(None, inputs), outputs)
+    for name in graphs:
+        path = tmp_path / (f"net_{name}.onnx" if name else "net.onnx")
+        said = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+        assert (said["model"], said["scale"], said["source"]) == (spec.name, str(spec.scale), str(saved[spec.name]))
+        assert said.get("graph", "") == name
+        assert len(said["digest"]) == 64
+
+
+@pytest.mark.parametrize(
+    ("spec", "graph"), [pytest.param(spec, name, id=f"{spec.name} {name}") for spec in SPECS for name in spec.graphs]
+)
+def test_mindir(spec, graph, export, tmp_path):
+    """`--file_name` may have the ending already; the batch size is the graph's; one graph at a time."""
+    height, width = SIDES.get(spec.name, (8, 10))
+    words = ["--lr_height", height, "--lr_width", width] if spec.name == "CSNLN" else []
+    words += ["--graph", graph] if graph else []
+    export(spec, "--batch_size", 2, "--file_name", tmp_path / "net.mindir", *words)
+    (path,) = tmp_path.iterdir()
+    assert path.name == (f"net_{graph}.mindir" if graph else "net.mindir")
+    inputs, outputs = GRAPHS[spec.name](spec.network(), height, width, 2)[graph]
+    found = nn.GraphCell(load(str(path)))(*map(Tensor, inputs.values()))
+    assert_close([part.asnumpy() for part in (found if isinstance(found, tuple) else (found,))], outputs)
+
+
+def test_what_cannot_be_written(spec, export, tmp_path):
+    with pytest.raises(UserError, match="AIR is written only where MindSpore has an Ascend backend"):
+        export(spec, "--file_format", "AIR")
+    with pytest.raises(UserError, match="did you mean 'ONNX'"):
+        export(spec, "--file_format", "ONX")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,141 @@
+"""train.py of the five models: a tiny network learns, the run says all about itself, and goes on bit for bit."""
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from ci.tests.specs import BY_NAME, weights_of
+from ci.tests.training import assert_same, last_step, losses, read, read_csv, words
+from common import UserError, config
+
+PARTS = {"SRFlow": "rrdb", "SRDiff": "rrdb"}  # what they train first
+
+
+def test_the_seed_decides_the_first_weights(spec):
+    network = spec.network()
+    one, same, other = (type(network)(network.hyper, seed=seed) for seed in (1, 1, 2))
+    assert_same(weights_of(one), weights_of(same))
+    random = {parameter.name for parameter in one.trainable_params() if np.ptp(parameter.asnumpy()) > 0}
+    assert len(random) > 10
+    for name in random:
+        assert np.isclose(weights_of(one)[name], weights_of(other)[name]).mean() < 0.1, name
+
+
+def test_training_learns_and_leaves_a_complete_run(spec, trained):
+    """The loss falls, the best checkpoint has the highest score, and the folder says all about it."""
+    folder = trained(spec.name)
+    found = losses(folder)
+    assert len(found) == 40
+    assert np.mean(found[-8:]) < np.mean(found[:4]) - spec.learns
+    names = {"config.yaml", "environment.txt", "train.log", "metrics.csv", "ckpt"}
+    assert {path.name for path in folder.iterdir()} == names | ({"curve.png"} if spec.name == "WDSR" else set())
+    assert re.fullmatch(rf"{spec.name.lower()}_x2-\d{{8}}-\d{{6}}", folder.name)
+    kept = {f"step_{step:07d}.ckpt" for step in range(1, 41) if step % 20 == 0 or spec.inside}
+    assert {path.name for path in (folder / "ckpt").iterdir()} == kept | {"best.ckpt", "last.ckpt"}
+
+    meta = read(folder).meta
+    assert (meta["model"], meta["scale"], meta["step"]) == (spec.name, 2, 40)
+    options = config.load(spec.options("train"), folder / "config.yaml")
+    assert config.merge(type(options)(), meta["config"], "") == options
+    assert (options.ema, options.resume) == (spec.train["ema"], "")
+    assert spec.best in meta["best"]["name"]
+    scores = [float(score) for (score,) in read_csv(folder, meta["best"]["name"]) if score]
+    assert len(scores) == 2
+    assert meta["best"]["score"] == pytest.approx(max(scores), abs=1e-4)
+    assert meta["best"]["step"] == 20 * (1 + int(np.argmax(scores))) == read(folder, "best.ckpt").meta["step"]
+    log = (folder / "train.log").read_text()
+    assert f"{spec.parameters} " in log
+    assert f"; 4 pictures{' of ' if spec.inside else '; '}" in log
+    assert re.search(r"step 1/40: loss [-\d.e+]+, .*lr [\d.e-]+, \d+ ms/step, .* left\n", log)
+    assert f"best: {meta['best']['name']} " in log
+    assert f"{spec.name}/eval.py --checkpoint {folder}/ckpt/best.ckpt" in log
+
+
+@pytest.mark.parametrize("model", PARTS)
+def test_part_that_is_trained_first(model, trained):
+    """By the L1 distance of the picture that the encoder's own head draws."""
+    folder = trained(model, PARTS[model])
+    found, meta = losses(folder), read(folder).meta
+    assert np.mean(found[-8:]) < 0.8 * np.mean(found[:8])
+    assert (meta["model"], meta["stage"], meta["step"]) == (model, PARTS[model], 40)
+    assert folder.name.startswith(f"{model.lower()}_x2_rrdb-")
+    assert meta["best"]["name"].startswith("PSNR-RGB")
+    first, last = (read(folder, f"{name}.ckpt").weights for name in ("step_0000001", "last"))
+    assert [name for name in first if np.array_equal(first[name], last[name])] == [], "all of it learns"
+
+
+def test_resumed_run_equals_the_uninterrupted_one(spec, trained, tmp_path):
+    """Every loss and figure, every bit of the weights and of the optimizer's state."""
+    whole = trained(spec.name)
+    folder = shutil.copytree(whole, tmp_path / whole.name)
+    for path in (folder / "ckpt").iterdir():
+        if path.name != "step_0000020.ckpt":
+            path.unlink()
+    assert spec.main("train", "--resume", folder / "ckpt" / "step_0000020.ckpt") == 0
+    columns = ("step", "loss", "learning_rate", "gradient_norm", read(whole).meta["best"]["name"])
+    assert read_csv(folder, *columns) == read_csv(whole, *columns)
+    one, other = read(folder), read(whole)
+    assert_same(one.weights, other.weights)
+    assert_same(one.state, other.state)
+    assert (one.meta["counters"], one.meta["best"]) == (other.meta["counters"], other.meta["best"])
+
+
+def test_resumed_run_with_other_options(spec, trained, begun, tmp_path, caplog):
+    """The last run of the name goes on where it was, and it is said what differs."""
+    caplog.set_level("INFO")
+    assert begun(spec.name, resume="auto").step == 0
+    assert "--resume auto: nothing to go on with, a new run" in caplog.text
+    shutil.rmtree(tmp_path / "runs")
+    whole = trained(spec.name)
+    shutil.copytree(whole, tmp_path / "runs" / whole.name)
+    trainer = begun(spec.name, resume="auto", lr=0.25)
+    assert (trainer.step, trainer.folder) == (40, tmp_path / "runs" / whole.name)
+    assert_same(weights_of(trainer.network), read(whole).weights)
+    assert f"changed since the run was stopped: lr: {spec.train['lr']} -> 0.25" in caplog.text
+    saved = config.load(spec.options("train"), trainer.folder / "config.yaml")
+    assert (saved.lr, saved.resume) == (0.25, "")
+
+
+def test_weights_to_start_from(spec, trained, begun):
+    """Weights alone, by whichever name the option has; a checkpoint without an optimizer cannot be resumed."""
+    folder = trained(spec.name)
+    best = folder / "ckpt" / "best.ckpt"
+    trainer = begun(spec.name, checkpoint=best)
+    assert trainer.step == 0
+    assert_same(weights_of(trainer.network), read(folder, "best.ckpt").weights)
+    with pytest.raises(UserError, match=r"best\.ckpt cannot be resumed: it has no optimizer"):
+        begun(spec.name, resume=best)
+
+
+def test_checkpoints_elsewhere(trained, data, tmp_path):
+    """In --ckpt_save_path; the run is resumed from there, without the weights that it began with."""
+    spec, where, start = BY_NAME["WDSR"], tmp_path / "my ckpt", tmp_path / "start.ckpt"
+    shutil.copy(trained("WDSR") / "ckpt" / "best.ckpt", start)
+    few = {**spec.train, "test_every": 2, "epochs": 1, spec.data: data, "save_dir": tmp_path / "runs"}
+    assert spec.main("train", *words(few | {"ckpt_path": start, "ckpt_save_path": where})) == 0
+    assert {path.name for path in where.iterdir()} == {"best.ckpt", "last.ckpt", "step_0000002.ckpt"}
+    start.unlink()
+    assert spec.main("train", "--resume", where / "last.ckpt", "--epochs", 2) == 0
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert last_step(folder) == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"run_distribute": "true"}, "--run_distribute needs a launcher"),
+        ({"patch_size": 17}, r"--patch_size 17 \(HR pixels\) must be a multiple of"),
+        ({"amp_level": "O2"}, "--amp_level O2 needs a GPU or Ascend: the CPU computes in float32 only"),
+        ({"device_num": 2}, r"--device_num 2, but there are 1 worker\(s\)"),
+    ],
+)
+def test_mistakes_leave_nothing(spec, begun, tmp_path, changes, message):
+    """Those of a run; what else can be wrong in a command line is in wrong_input.txt."""
+    (option,) = changes
+    if option not in spec.options("train").__dataclass_fields__:
+        pytest.skip("not an option of this model")
+    with pytest.raises(UserError, match=message):
+        begun(spec.name, **changes)
+    assert not (tmp_path / "runs").exists(), "no empty run folder"
