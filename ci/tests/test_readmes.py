@@ -56,11 +56,22 @@ def test_the_page_of_options_is_up_to_date(folder):
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_every_file_that_the_tree_shows_exists(folder):
+def test_the_tree_shows_the_files_that_are_there(folder):
     text = (ROOT / folder / "README.md").read_text(encoding="utf-8")
     tree = re.search(rf"```text\n{folder}\n(.*?)```", text, re.DOTALL)[1]
     for name in re.findall(r"── ([\w./-]+)", tree):
         assert list((ROOT / folder).rglob(Path(name).name)), f"{folder}/README.md shows {name}"
+    for place in (".", "script*", "src/**", "configs"):
+        for path in (ROOT / folder).glob(f"{place}/*.*"):
+            if path.suffix in (".py", ".sh", ".yml", ".yaml") and path.name != "__init__.py":
+                assert path.name in tree, f"{folder}/README.md does not show {path.relative_to(ROOT)}"
+
+
+@pytest.mark.parametrize("readme", [pair[0] for pair in PAIRS], ids=lambda path: path.parent.name)
+def test_readmes_are_short(readme):
+    text = readme.read_text(encoding="utf-8")
+    assert len(text.split()) <= 1500
+    assert readme.parent == ROOT or len(text.partition("```bash")[0].split()) <= 120
 
 
 @pytest.mark.slow
