@@ -207,8 +207,8 @@ def evaluate(
     return table
 
 
-def captioned_strip(pictures: Mapping[str, np.ndarray], figure: Figure, before: float, after: float) -> np.ndarray:
-    """LR | bicubic | SR | HR by their captions; the second and third with their values, the last with their name."""
-    values = "", f"\n{before:.2f}", f"\n{after:.2f}", f"\n{figure.name}"
-    captions = [caption + value for caption, value in zip(pictures, values, strict=True)]
+def captioned_strip(pictures: Mapping[str, np.ndarray], figure: Figure, *values: float) -> np.ndarray:
+    """LR | bicubic | SR ... | HR by their captions; those between with their values, the last with their name."""
+    lines = "", *(f"\n{value:.2f}" for value in values), f"\n{figure.name}"
+    captions = [caption + line for caption, line in zip(pictures, lines, strict=True)]
     return comparison_strip(list(zip(captions, pictures.values(), strict=True)))

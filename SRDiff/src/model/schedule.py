@@ -38,14 +38,22 @@ class Schedule:
         alphas_cumprod, alphas_cumprod_prev: (T,), the share of x_0's variance that is left in x_t and in x_{t-1}.
         posterior_variance: (T,), of x_{t-1} given x_t and x_0 (eq. 7).
         posterior_mean_coef1, posterior_mean_coef2: (T,), weights of x_0 and of x_t in its mean.
+        sqrt_alphas_cumprod, sqrt_one_minus_alphas_cumprod: (T,), factors of x_0 and of eps in x_t.
+        sqrt_recip_alphas_cumprod, sqrt_recipm1_alphas_cumprod: (T,), x_0 is the one times x_t less the other times eps.
     """
 
     def __init__(self, betas: np.ndarray) -> None:
         self.betas = np.asarray(betas, np.float64)
         self.alphas_cumprod = np.cumprod(1 - self.betas)
         self.alphas_cumprod_prev = np.append(1.0, self.alphas_cumprod[:-1])
+        self.sqrt_alphas_cumprod = np.sqrt(self.alphas_cumprod)
+        self.sqrt_recip_alphas_cumprod = np.sqrt(1 / self.alphas_cumprod)
+        self.sqrt_recipm1_alphas_cumprod = np.sqrt(1 / self.alphas_cumprod - 1)
         rest = 1 - self.alphas_cumprod
+        self.sqrt_one_minus_alphas_cumprod = np.sqrt(rest)
+        self.log_one_minus_alphas_cumprod = np.log(rest)
         self.posterior_variance = self.betas * (1 - self.alphas_cumprod_prev) / rest
+        self.posterior_log_variance_clipped = np.log(np.maximum(self.posterior_variance, SMALLEST_VARIANCE))
         self.posterior_mean_coef1 = self.betas * np.sqrt(self.alphas_cumprod_prev) / rest
         self.posterior_mean_coef2 = (1 - self.alphas_cumprod_prev) * np.sqrt(1 - self.betas) / rest
 
@@ -58,36 +66,6 @@ class Schedule:
             return self
         left = self.alphas_cumprod[list(times)]
         return Schedule(1 - left / np.append(1.0, left[:-1]))
-
-    @property
-    def sqrt_alphas_cumprod(self) -> np.ndarray:
-        """(T,): factor of x_0 in x_t."""
-        return np.sqrt(self.alphas_cumprod)
-
-    @property
-    def sqrt_one_minus_alphas_cumprod(self) -> np.ndarray:
-        """(T,): factor of eps in x_t."""
-        return np.sqrt(1 - self.alphas_cumprod)
-
-    @property
-    def log_one_minus_alphas_cumprod(self) -> np.ndarray:
-        """(T,)."""
-        return np.log(1 - self.alphas_cumprod)
-
-    @property
-    def sqrt_recip_alphas_cumprod(self) -> np.ndarray:
-        """(T,): factor of x_t in x_0."""
-        return np.sqrt(1 / self.alphas_cumprod)
-
-    @property
-    def sqrt_recipm1_alphas_cumprod(self) -> np.ndarray:
-        """(T,): factor of eps that is taken off for x_0."""
-        return np.sqrt(1 / self.alphas_cumprod - 1)
-
-    @property
-    def posterior_log_variance_clipped(self) -> np.ndarray:
-        """(T,)."""
-        return np.log(np.maximum(self.posterior_variance, SMALLEST_VARIANCE))
 
     def q_sample(self, x0: np.ndarray, t: int, eps: np.ndarray) -> np.ndarray:
         """x_t of x_0 and noise (eq. 4)."""

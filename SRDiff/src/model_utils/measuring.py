@@ -18,6 +18,7 @@ from common.evaluation import (
     Figure,
     Shown,
     Table,
+    captioned_strip,
     diversity,
     lr_psnr_figure,
     measured_apart,
@@ -25,7 +26,7 @@ from common.evaluation import (
     ssim_figure,
     with_lpips,
 )
-from common.images import Pair, comparison_strip, imresize, write_picture
+from common.images import Pair, imresize, write_picture
 from common.metrics import PROTOCOLS, Convention
 from common.mindrecord import PatchRecords
 
@@ -249,8 +250,7 @@ def shown(
 
 def write_strip(folder: Path, picture: Picture, samples: Samples, figure: Figure, values: Sequence[float]) -> None:
     """LR | bicubic | the first sample of each way | HR."""
-    scale = picture.hr.shape[0] // picture.lr.shape[0]
-    shown = [imresize(picture.lr, scale), *(next(iter(found.values())) for found in samples.values())]
-    captions = [f"{column}\n{value:.2f}" for column, value in zip(figure.columns, values, strict=True)]
-    strip = [("LR", picture.lr), *zip(captions, shown, strict=True), (f"HR\n{figure.name}", picture.hr)]
-    write_picture(folder / "strips" / f"{picture.name}.png", comparison_strip(strip))
+    bicubic = imresize(picture.lr, picture.hr.shape[0] // picture.lr.shape[0])
+    enlarged = zip(figure.columns, [bicubic, *(next(iter(found.values())) for found in samples.values())], strict=True)
+    strip = captioned_strip({"LR": picture.lr, **dict(enlarged), "HR": picture.hr}, figure, *values)
+    write_picture(folder / "strips" / f"{picture.name}.png", strip)

@@ -11,23 +11,10 @@ import numpy as np
 
 from common.checkpoint import CheckpointError
 
-from ..model.schedule import make_schedule
+from ..model.schedule import Schedule, make_schedule
 from ..model.srdiff import Hyper
 
-CONSTANTS = (
-    "betas",
-    "alphas_cumprod",
-    "alphas_cumprod_prev",
-    "sqrt_alphas_cumprod",
-    "sqrt_one_minus_alphas_cumprod",
-    "log_one_minus_alphas_cumprod",
-    "sqrt_recip_alphas_cumprod",
-    "sqrt_recipm1_alphas_cumprod",
-    "posterior_variance",
-    "posterior_log_variance_clipped",
-    "posterior_mean_coef1",
-    "posterior_mean_coef2",
-)
+CONSTANTS = tuple(vars(Schedule(np.array([0.5]))))  # they have the names of its attributes
 OF_ENCODER = "conv_first", "RRDB_trunk", "trunk_conv", "upconv1", "upconv2", "upconv3", "HRconv", "conv_last"
 ROOTS = ("rrdb", "denoise_fn", *OF_ENCODER)  # the latter in a file with the encoder alone
 ENCODER, PREDICTOR = "rrdb.", "denoise_fn."  # open the names of the two networks' parameters
@@ -73,9 +60,7 @@ def network_weights(weights: Mapping[str, np.ndarray], hyper: Hyper, source: str
         CheckpointError: they are not, or the file is no SRDiff, or one half of it.
     """
     refuse_half(weights, source)
-    made = hyper.schedule()
-    for name in CONSTANTS:
-        wanted = getattr(made, name)
+    for name, wanted in vars(hyper.schedule()).items():
         if name in weights and not same(weights[name], wanted):
             raise CheckpointError(
                 f"{source} was trained with another chain: its {name} are not those of {hyper.timesteps} steps of the "

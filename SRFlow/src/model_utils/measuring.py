@@ -15,6 +15,7 @@ from common.evaluation import (
     Figure,
     Shown,
     Table,
+    captioned_strip,
     diversity,
     lr_psnr_figure,
     measured_apart,
@@ -22,7 +23,7 @@ from common.evaluation import (
     ssim_figure,
     with_lpips,
 )
-from common.images import Pair, comparison_strip, imresize, write_picture
+from common.images import Pair, imresize, write_picture
 from common.metrics import PROTOCOLS, Convention
 from common.mindrecord import PatchRecords
 
@@ -157,13 +158,10 @@ def write_results(
         for number, sr in enumerate(found, 1):
             name = f"{picture.name}_{number}" if len(found) > 1 else picture.name
             write_picture(folder / f"SR_heat_{heat:g}" / f"{name}.png", sr)
-    shown = [
-        imresize(picture.lr, picture.hr.shape[0] // picture.lr.shape[0]),
-        *(found[0] for found in samples.values()),
-    ]
-    captions = [f"{column}\n{value:.2f}" for column, value in zip(figure.columns, values, strict=True)]
-    strip = [("LR", picture.lr), *zip(captions, shown, strict=True), (f"HR\n{figure.name}", picture.hr)]
-    write_picture(folder / "strips" / f"{picture.name}.png", comparison_strip(strip))
+    bicubic = imresize(picture.lr, picture.hr.shape[0] // picture.lr.shape[0])
+    enlarged = zip(figure.columns, [bicubic, *(found[0] for found in samples.values())], strict=True)
+    strip = captioned_strip({"LR": picture.lr, **dict(enlarged), "HR": picture.hr}, figure, *values)
+    write_picture(folder / "strips" / f"{picture.name}.png", strip)
 
 
 def shown(pictures: Iterator[Picture], options: EvalConfig, folder: Path) -> Iterator[Shown]:
