@@ -19,7 +19,6 @@ WIDEST = 8  # columns of a table on the terminal
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Evaluate; returns the exit code."""
     runtime.start_log()
     options = config.parse(EvalConfig, argv, description=__doc__)
     here = runtime.start(options.device_target, distribute=options.run_distribute)

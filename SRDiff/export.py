@@ -17,7 +17,6 @@ from SRDiff.src.model_utils.options import GRAPHS, ExportConfig
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Export; returns the exit code."""
     runtime.start_log()
     options = config.parse(ExportConfig, argv, description=__doc__)
     runtime.start(options.device_target)

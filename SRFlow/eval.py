@@ -18,7 +18,6 @@ log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Evaluate; returns the exit code."""
     runtime.start_log()
     options = config.parse(EvalConfig, argv, description=__doc__)
     heats = options.all_heats()

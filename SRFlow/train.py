@@ -21,7 +21,6 @@ log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train; returns the exit code."""
     runtime.start_log()
     options, saved, folder = config.parse(TrainConfig, argv, description=__doc__), None, None
     if source := runs.latest(options.save_dir, run_name(options)) if options.resume == "auto" else options.resume:
@@ -35,7 +34,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def train(options: TrainConfig, saved: Checkpoint | None, folder: Path | None, source: str) -> int:
-    """Train, from the start or from what was saved."""
     here = runtime.start(options.device_target, seed=options.seed, distribute=options.run_distribute)
     options.check_workers(here.world_size, "scripts/run_distribute_train_gpu.sh")
 
@@ -75,7 +73,6 @@ def train(options: TrainConfig, saved: Checkpoint | None, folder: Path | None, s
 
 
 def run_name(options: TrainConfig) -> str:
-    """What run folders are called, but for the time."""
     stage = "" if options.stage == "flow" else f"_{options.stage}"
     return options.name or f"{(options.model or 'srflow').lower()}_x{options.hyper().scale}{stage}"
 

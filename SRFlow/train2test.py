@@ -15,7 +15,6 @@ from SRFlow.src.model_utils.options import ConvertConfig
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Convert; returns the exit code."""
     runtime.start_log()
     options = config.parse(ConvertConfig, argv, description=__doc__)
     if not options.train_path or not options.test_path:

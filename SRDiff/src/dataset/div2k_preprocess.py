@@ -51,8 +51,6 @@ PNG_END = b"IEND\xaeB`\x82"  # closes every whole PNG file
 
 @dataclass(frozen=True)
 class PreprocessOptions:
-    """Options of div2k_preprocess.py."""
-
     root: str = option("", "folder of the data set")
     dataset: str = option("", "which data set it is", choices=tuple(HR_FOLDERS))
     output: str = option("", "folder for train/ and val/, as data/div2k")
@@ -99,7 +97,6 @@ class Job(NamedTuple):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Make the tree; returns the exit code."""
     start_log()
     options = config.parse(PreprocessOptions, argv, description=__doc__)
     if not options.root or not options.dataset or not options.output:

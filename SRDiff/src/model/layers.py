@@ -19,7 +19,6 @@ class Mish(nn.Cell):
     """
 
     def construct(self, x: Tensor) -> Tensor:
-        """Any shape."""
         e = bounded_exp(x)
         n = e * (e + 2)
         return x * (n / (n + 2)).astype(x.dtype)
@@ -40,7 +39,6 @@ def bounded_exp(x: Tensor) -> Tensor:
 def conv(
     in_channels: int, out_channels: int, kernel: int, rng: np.random.Generator, *, stride: int = 1, padding: int = 0
 ) -> nn.Conv2d:
-    """Convolution with zero padding."""
     bound = 1 / math.sqrt(in_channels * kernel**2)
     filters = rng.uniform(-bound, bound, (out_channels, in_channels, kernel, kernel))
     return convolution(filters, rng.uniform(-bound, bound, out_channels), stride, padding)
@@ -64,7 +62,6 @@ def conv_transpose(in_channels: int, out_channels: int, scale: int, rng: np.rand
 
 
 def dense(in_channels: int, out_channels: int, rng: np.random.Generator) -> nn.Dense:
-    """Fully connected layer."""
     bound = 1 / math.sqrt(in_channels)
     return nn.Dense(
         in_channels,
@@ -75,5 +72,4 @@ def dense(in_channels: int, out_channels: int, rng: np.random.Generator) -> nn.D
 
 
 def uniform(shape: tuple[int, ...], bound: float, rng: np.random.Generator) -> Tensor:
-    """Values in -bound ... bound."""
     return Tensor(rng.uniform(-bound, bound, shape), ms.float32)

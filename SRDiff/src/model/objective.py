@@ -60,5 +60,4 @@ def to_residual(hr_image: Tensor, lr_up: Tensor, rescale: float) -> Tensor:
 
 
 def mean_absolute(x: Tensor) -> Tensor:
-    """As the mean of |x|."""
     return ops.abs(x).mean()

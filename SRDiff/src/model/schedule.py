@@ -99,7 +99,6 @@ def weighted(a: float, x: np.ndarray, b: float, y: np.ndarray) -> np.ndarray:
 
 
 def make_schedule(kind: str, timesteps: int, beta_s: float = 0.008, beta_end: float = 0.02) -> Schedule:
-    """The schedule of a configuration."""
     if kind == "cosine":
         return Schedule(cosine_betas(timesteps, beta_s))
     if kind == "linear":

@@ -68,7 +68,6 @@ class Hyper:
         return 2 ** (len(self.dim_mults) - 1)
 
     def schedule(self) -> Schedule:
-        """The constants of the chain."""
         return make_schedule(self.beta_schedule, self.timesteps, self.beta_s, self.beta_end)
 
 
@@ -108,5 +107,4 @@ def read_features(features: tuple[Tensor, ...]) -> Tensor:
 
 
 def count_parameters(network: nn.Cell) -> int:
-    """Number of trained values, as published."""
     return sum(parameter.size for parameter in network.get_parameters())

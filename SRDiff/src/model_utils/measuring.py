@@ -155,7 +155,6 @@ def evaluate(
 
 
 def whole(results: Results, run: EvaluationRun) -> Results:
-    """The results of all workers."""
     table = run.whole(results.table, results.seen)
     deviations = {name: found for part in run.gather(results.deviations) for name, found in part.items()}
     lost = [line for part in run.gather(results.lost) for line in part]
@@ -227,7 +226,6 @@ def path_of(folder: Path, name: str, way: Way, number: int, several: bool) -> Pa
 
 
 def write_samples(folder: Path, name: str, samples: Samples, several: bool) -> None:
-    """All of a picture, by `path_of`."""
     for way, found in samples.items():
         for number, sr in found.items():
             write_picture(path_of(folder, name, way, number, several), sr)

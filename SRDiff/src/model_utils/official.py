@@ -115,7 +115,6 @@ def kind_of(betas: np.ndarray, given: Mapping[str, Any]) -> str:
 
 
 def same(found: np.ndarray, wanted: np.ndarray) -> bool:
-    """Whether these are those, to float32."""
     return found.shape == wanted.shape and np.allclose(found, wanted, rtol=CLOSE, atol=0)
 
 
@@ -131,5 +130,4 @@ def side(weights: Mapping[str, np.ndarray], name: str, axis: int, source: str) -
 
 
 def first_of(weights: Mapping[str, np.ndarray]) -> str:
-    """What it has instead."""
     return f"it has {', '.join(sorted(weights)[:4])} ..."

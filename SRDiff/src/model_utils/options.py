@@ -82,7 +82,6 @@ class NetworkOptions:
     )
 
     def hyper(self) -> Hyper:
-        """The hyper-parameters that the options describe."""
         if self.model in AUTHORS and self.scale not in (0, PRESETS[self.model].scale):
             raise UserError(f"{self.model} enlarges x{PRESETS[self.model].scale}, not x{self.scale}")
         return replace(PRESETS[self.model or OF_SCALE[self.scale]], **asked(self))
@@ -165,8 +164,6 @@ class TrainConfig(NetworkOptions, StepOptions):
 
 @configuration
 class EvalConfig(EvalOptions, NetworkOptions):
-    """Options of eval.py."""
-
     dataset_GT_path: str = HR_FOLDER  # noqa: N815
     dataset_LQ_path: str = LR_FOLDER  # noqa: N815
     data_name: str = DATA_NAME
@@ -195,7 +192,6 @@ class EvalConfig(EvalOptions, NetworkOptions):
                 )
 
     def ways(self, timesteps: int) -> list[Way]:
-        """What is measured, each once."""
         counts = [count or timesteps for count in self.steps]
         if not self.sampler or not counts or not 1 <= min(counts) <= max(counts) <= timesteps:
             given = ",".join(map(str, self.steps))
@@ -205,8 +201,6 @@ class EvalConfig(EvalOptions, NetworkOptions):
 
 @configuration
 class InferConfig(InferOptions, NetworkOptions):
-    """Options of infer.py."""
-
     tile: int = BLENDED_TILE
     samples: int = option(1, "pictures to make of each, name_1, name_2 ..., and a sheet of them", at_least=1)
     seed: int = RESULTS_SEED
@@ -237,7 +231,6 @@ class InferConfig(InferOptions, NetworkOptions):
     suffix: str = option("", "added to each name; {scale} is put in; default: _x{scale}, of what is fused _fused")
 
     def way(self, timesteps: int) -> Way:
-        """How the chain is run."""
         if self.steps is None:
             return Way(self.sampler, timesteps if self.sampler == "ddpm" else min(FEW, timesteps))
         if self.steps > timesteps:
@@ -245,7 +238,6 @@ class InferConfig(InferOptions, NetworkOptions):
         return Way(self.sampler, self.steps or timesteps)
 
     def step(self, timesteps: int) -> int:
-        """`t`."""
         step = timesteps // 2 if self.t < 0 else self.t
         if step >= timesteps:
             raise UserError(f"--t counts the chain's steps from 0 to {timesteps - 1}, there is no {step}")
@@ -267,7 +259,5 @@ class InferConfig(InferOptions, NetworkOptions):
 
 @configuration
 class ExportConfig(ExportOptions, NetworkOptions):
-    """Options of export.py."""
-
     graph: str = option("both", "which graph to write", choices=("both", *GRAPHS))
     file_name: str = option("srdiff", "name of the files to write; _encoder or _predictor and the ending are added")

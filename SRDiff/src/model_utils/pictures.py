@@ -51,12 +51,10 @@ class Trained(NamedTuple):
 
     @property
     def hyper(self) -> Hyper:
-        """The network's shape, and its chain."""
         return self.network.hyper
 
     @property
     def cache(self) -> Path | None:
-        """Where exports are kept, see `common.checkpoint.cache_of`."""
         return cache_of(self.source)
 
 
@@ -311,7 +309,6 @@ def work(job: Job, results: Results, sampler: Sampler, options: InferConfig) -> 
 
 
 def enlarge(lr: np.ndarray, name: str, sampler: Sampler, options: InferConfig) -> Iterator[np.ndarray]:
-    """The samples of an LR picture."""
     look, way = sampler.look_at(lr), options.way(sampler.hyper.timesteps)
     for number in range(options.samples):
         draw = look.noise(options.seed, name, number)

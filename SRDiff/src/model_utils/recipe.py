@@ -150,7 +150,6 @@ class EncoderScores:
         self.convention = PROTOCOLS["srdiff"](hyper.scale)
 
     def __call__(self, encoder: RRDBNet) -> dict[str, float]:
-        """Scores of this encoder."""
         return self.psnr([
             picture
             for chunk in self.chunks()
@@ -177,7 +176,6 @@ class NoiseScores(EncoderScores):
     """The noise predictor's loss, and PSNR of what is sampled with it."""
 
     def __call__(self, network: SRDiffNet) -> dict[str, float]:
-        """Scores of this network."""
         rng = np.random.default_rng([self.options.seed, 3])
         losses, pictures = [], []
         for chunk in self.chunks():
@@ -195,7 +193,6 @@ class NoiseScores(EncoderScores):
         lr_up: np.ndarray,
         rng: np.random.Generator,
     ) -> float:
-        """Mean over steps evenly spread."""
         options = self.options
         loss = NoiseLoss(network, squared=options.loss_type == "l2")
         pictures = [Tensor(array) for array in (hr_image, lr_image, lr_up)]

@@ -30,13 +30,11 @@ def load_encoder(network: SRDiffNet, path: str) -> None:
 
 
 def hyper_of(saved: Checkpoint, source: str, options: TrainedOptions) -> Hyper:
-    """What a checkpoint says of its network, or what can be read off its weights."""
     meta = saved.meta.get("hyper")
     return Hyper(**meta) if meta else official.hyper_of(saved.weights, source, asked(options))
 
 
 def read(path: str) -> Checkpoint:
-    """A file with a whole SRDiff in it."""
     saved = trained.read(path, MODEL, official.ROOTS)
     if saved.meta.get("stage", "diffusion") != "diffusion":
         raise UserError(

@@ -34,8 +34,6 @@ SPLITS = {"train": "train", "valid": "test"}  # folder of the output -> split of
 
 @dataclass(frozen=True)
 class PrepareOptions:
-    """Options of prepare.py."""
-
     root: str = option("", "folder that holds DIV2K_train_HR/, Flickr2K_HR/ and DIV2K_valid_HR/, or HR pictures")
     output: str = option("", "folder for train/ and valid/; default: SRFlow/src/dataset/DF2K-4X, by the scale")
     split: str = option("all", "which sets to make", choices=("all", *SPLITS))
@@ -48,7 +46,6 @@ class PrepareOptions:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Make the sets; returns the exit code."""
     start_log()
     options = config.parse(PrepareOptions, argv, description=__doc__)
     if not options.root:

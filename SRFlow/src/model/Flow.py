@@ -47,7 +47,6 @@ class Conv2d(nn.Cell):
         return convolve(x, *folded(((self.weight,), (self.actnorm.logs,), (self.actnorm.bias,))))
 
     def initialise(self, x: Tensor) -> None:
-        """Set the ActNorm from the convolution of x."""
         self.actnorm.initialise(convolve(x, self.weight))
 
 

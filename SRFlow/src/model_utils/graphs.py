@@ -97,13 +97,11 @@ def fold_maps(weights: Mapping[str, np.ndarray], numbers: Sequence[int]) -> Arra
 
 
 def fold_couplings(weights: Mapping[str, np.ndarray], numbers: Sequence[int]) -> Arrays:
-    """The conditioners of a level's flow steps."""
     steps = [fold_coupling(weights, f"{FLOW}.{number}.affine") for number in numbers]
     return {name: np.stack([step[name] for step in steps]) for name in steps[0]}
 
 
 def fold_coupling(weights: Mapping[str, np.ndarray], name: str) -> Arrays:
-    """Both conditioners of one step."""
     result, first = {}, {}
     for ours, theirs in (("features", "fFeatures"), ("affine", "fAffine")):
         first[ours] = with_actnorm(weights, f"{name}.{theirs}.0")

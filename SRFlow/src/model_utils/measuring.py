@@ -86,7 +86,6 @@ class Figures(NamedTuple):
     nll: Figure | None
 
     def all(self) -> list[Figure]:
-        """In the order of the table."""
         return [*self.samples, *(figure for figure in (self.diversity, self.nll) if figure)]
 
 
@@ -204,7 +203,6 @@ def patch_line(number: int, row: Mapping[str, tuple[float, ...]]) -> str:
 
 
 def patch_lines(table: Table) -> list[str]:
-    """The seed's lines of all patches of a table by `evaluate_patches`."""
     return [patch_line(number, row) for number, row in enumerate(table.rows.values(), 1)]
 
 

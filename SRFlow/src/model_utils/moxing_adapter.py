@@ -16,7 +16,6 @@ COPIED = ".copied"  # in a folder that has been copied completely: its source
 
 
 def moxing_file() -> Any:
-    """The module that copies."""
     try:
         import moxing
     except ImportError:
@@ -44,7 +43,6 @@ def send_results(source: str, target: str) -> None:
 
 
 def copy(file: Any, source: str, target: str) -> None:
-    """A whole folder."""
     log.info("copying %s to %s", source, target)
     try:
         file.copy_parallel(source, target)

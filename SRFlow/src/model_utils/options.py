@@ -87,7 +87,6 @@ class NetworkOptions:
     )
 
     def hyper(self) -> Hyper:
-        """The hyper-parameters that the options describe."""
         if self.model in PRESETS and self.scale not in (0, PRESETS[self.model].scale):
             raise UserError(f"{self.model} enlarges x{PRESETS[self.model].scale}, not x{self.scale}")
         return replace(rescaled(self.model or OF_SCALE[self.scale], self.scale), **asked(self))
@@ -101,7 +100,6 @@ class NetworkOptions:
 
     @classmethod
     def read_config(cls, path: str) -> dict[str, Any]:
-        """A file's options by their own names."""
         return config.read(path, cls)
 
 
@@ -114,8 +112,6 @@ def rescaled(name: str, scale: int) -> Hyper:
 
 @configuration
 class TrainConfig(NetworkOptions, StepOptions):
-    """Options of train.py: the authors' values."""
-
     CONFIG_PART: ClassVar[str] = "train"
     amp_level: ClassVar[str] = "O0"
     amp_dtype: ClassVar[str] = "float16"
@@ -180,7 +176,6 @@ class TrainConfig(NetworkOptions, StepOptions):
     output_path: str = option("/cache/train", "ModelArts: folder of this machine whose content goes to train_url")
 
     def learning_rate(self, scale: int) -> float:
-        """The first rate."""
         return self.lr or (2e-4 if self.stage == "rrdb" else 5e-4 if scale == 8 else 2.5e-4)
 
     def lr_patch(self, hyper: Hyper) -> int:
@@ -193,8 +188,6 @@ class TrainConfig(NetworkOptions, StepOptions):
 
 @configuration
 class EvalConfig(EvalOptions, NetworkOptions):
-    """Options of eval.py."""
-
     dataset_GT_path: str = option("", HR_FOLDER.metadata["help"], aliases=HR_ALIASES)  # noqa: N815
     dataset_LQ_path: str = LR_FOLDER  # noqa: N815
     data_name: str = DATA_NAME
@@ -244,8 +237,6 @@ class EnlargeConfig(InferOptions, NetworkOptions):
 
 @configuration
 class EncodeConfig(InferOptions, NetworkOptions):
-    """Options of infer.py encode."""
-
     outscale: ClassVar[float] = 0.0
     suffix: ClassVar[str] = ""
     format: ClassVar[str] = ""
@@ -254,8 +245,6 @@ class EncodeConfig(InferOptions, NetworkOptions):
 
 @configuration
 class DecodeConfig(InferOptions, NetworkOptions):
-    """Options of infer.py decode."""
-
     outscale: ClassVar[float] = 0.0
     input: str = LATENTS
     format: str = ANY_FORMAT
@@ -263,8 +252,6 @@ class DecodeConfig(InferOptions, NetworkOptions):
 
 @configuration
 class InterpolateConfig(InferOptions, NetworkOptions):
-    """Options of infer.py interpolate."""
-
     outscale: ClassVar[float] = 0.0
     input: str = LATENTS
     format: str = ANY_FORMAT
@@ -273,16 +260,12 @@ class InterpolateConfig(InferOptions, NetworkOptions):
 
 @configuration
 class ExportConfig(ExportOptions, NetworkOptions):
-    """Options of export.py."""
-
     graph: str = option("both", "which graph to write", choices=("both", *GRAPHS))
     file_name: str = option("srflow", "name of the files to write; _decode or _encode and the ending are added")
 
 
 @configuration
 class ConvertConfig:
-    """Options of train2test.py."""
-
     train_path: str = option(
         "", "checkpoint that training wrote, or the authors' .pth", aliases=("ckpt_path", "checkpoint")
     )

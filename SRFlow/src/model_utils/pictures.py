@@ -174,7 +174,6 @@ def to_cells(picture: np.ndarray, side: int) -> np.ndarray:
 
 
 def from_cells(cells: np.ndarray, side: int) -> np.ndarray:
-    """The inverse of `to_cells`."""
     height, width, _ = cells.shape
     picture = cells.reshape(height, width, -1, side, side).transpose(2, 0, 3, 1, 4)
     return picture.reshape(1, -1, height * side, width * side)
@@ -341,7 +340,6 @@ def encode(job: Job, results: Results, sampler: Sampler, options: EncodeConfig) 
 
 
 def decode(job: Job, results: Results, sampler: Sampler, options: DecodeConfig) -> None:
-    """Latents -> the picture that they are of."""
     target = results.reserve(job, result_name(job.source.stem, options, sampler.hyper))
     latents = latents_of(job.source, sampler)
     picture = picture_of(latents, latents.parts, sampler, progress_of(job.source))

@@ -140,7 +140,6 @@ class StagedAdam:
 
     @property
     def parameters(self) -> list[Parameter]:
-        """What is trained now."""
         return self.flow.parameters + (self.encoder.parameters if self.released else [])
 
     def step(self, gradients: Sequence[Tensor], learning_rate: float) -> None:

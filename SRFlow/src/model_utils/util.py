@@ -32,19 +32,16 @@ HEAT = 0.7  # of the sample that is compared
 
 
 def load_weights(network: SRFlowNet, path: str) -> None:
-    """Put the weights of a checkpoint, ours or the authors', into a network of the same shape."""
     put_weights(network, read(path).weights, path)
 
 
 def hyper_of(saved: Checkpoint, source: str, options: TrainedOptions) -> Hyper:
-    """What a checkpoint says of its network, or what can be read off its weights."""
     meta = saved.meta.get("hyper")
     hyper = Hyper(**meta) if meta else official.hyper_of(saved.weights, source, options.stack, options.eps)
     return replace(hyper, bound=options.bound or hyper.bound)
 
 
 def read(path: str) -> Checkpoint:
-    """A file with a whole SRFlow in it."""
     if not Path(path).exists():
         raise UserError(
             f"checkpoint not found: {path}: python SRFlow/train2test.py makes one of a trained run; or type "
@@ -100,7 +97,6 @@ class Trained(NamedTuple):
 
     @property
     def cache(self) -> Path | None:
-        """Where exports are kept, see `common.checkpoint.cache_of`."""
         return cache_of(self.source)
 
 
