@@ -1,9 +1,6 @@
 """ModelArts: copies data from the cloud's storage (OBS) before a job, and its results back, by the package moxing."""
 
-import contextlib
 import logging
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +24,12 @@ def moxing_file() -> Any:
 
 def sync_data(source: str, target: str) -> None:
     """Copy a folder of OBS to this machine, once for all its workers; the others wait meanwhile."""
-    file, folder = moxing_file(), Path(target)
+    import fcntl
+
+    file, folder, mark = moxing_file(), Path(target), Path(target, COPIED)
     folder.mkdir(parents=True, exist_ok=True)
-    with one_at_a_time(folder):
-        mark = folder / COPIED
+    with open(f"{folder.absolute()}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         if not mark.exists() or mark.read_text(encoding="utf-8") != source:
             copy(file, source, target)
             mark.write_text(source, encoding="utf-8")
@@ -48,13 +47,3 @@ def copy(file: Any, source: str, target: str) -> None:
         file.copy_parallel(source, target)
     except Exception as error:  # moxing has no common class for its errors
         raise UserError(f"cannot copy {source} to {target}: {' '.join(str(error).split())}") from error
-
-
-@contextlib.contextmanager
-def one_at_a_time(folder: Path) -> Iterator[None]:
-    """Within the block no other process of this machine is in one for the same folder."""
-    import fcntl
-
-    with open(f"{os.path.abspath(folder)}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
