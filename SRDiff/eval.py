@@ -12,6 +12,7 @@ import logging
 from collections.abc import Sequence
 
 from common import config, runtime
+from common.atomic import replacing
 from SRDiff.src.model_utils.options import EvalConfig
 
 log = logging.getLogger(__name__)
@@ -41,23 +42,23 @@ def main(argv: Sequence[str] | None = None) -> int:
             title = f"{name} x{scale}, SRDiff {trained.source}, {runner}, {options.samples} sample(s)"
             own, folder = (name, pairs, scale, options), run.folder / name
             pictures = measuring.pictures_of(*own, run.share)
-            results = measuring.evaluate(title, pictures, sampler, ways, columns, options, folder)
-            results = measuring.whole(results, run)
-            shown = measuring.shown(measuring.pictures_of(*own), results, ways, options.samples, folder)
-            run.add(name, results.table, shown, options.samples)
-            summary = measuring.summary(results, ways)
+            table, deviations = measuring.evaluate(title, pictures, sampler, ways, columns, options, folder)
+            table = run.whole(table)
+            deviations = {name: found for part in run.gather(deviations) for name, found in part.items()}
+            shown = measuring.shown(measuring.pictures_of(*own), ways, options.samples, folder)
+            run.add(name, table, shown, options.samples)
+            summary = measuring.summary(table, deviations, ways)
             if here.is_main:
-                measuring.write_summary(summary, results.lost, run.folder / f"{name}_summary.md")
-            figures, count = results.table.figures, max(1, WIDEST // (len(ways) + 1))
-            for first in range(0, len(figures), count):
+                with replacing(run.folder / f"{name}_summary.md") as temporary:
+                    temporary.write_text(summary, encoding="utf-8", errors="backslashreplace")
+            count = max(1, WIDEST // (len(ways) + 1))
+            for first in range(0, len(columns), count):
                 title = f"{name} x{scale}, further figures" if first else ""
-                run.say(results.table.console(figures[first : first + count], title))
+                run.say(table.console(table.figures[first : first + count], title))
             if len(ways) > 1 or options.samples > 1:
                 run.say("\n" + summary)
             if not options.lpips_weights:
                 run.say(LPIPS_NOT_COMPUTED)
-            if lost := results.lost:
-                run.say(f"{len(lost)} sample(s) ran to values that are no numbers: {'; '.join(lost[:3])}")
         run.say(f"written to {run.folder}")
     return 0
 

@@ -82,15 +82,10 @@ class EvaluationRun:
         """What each worker gives, of JSON's types, by rank; all must call it."""
         return runtime.gather(value, self._here)
 
-    def whole(self, table: Table, seen: Sequence[str] = ()) -> Table:
-        """The table of all workers' pictures, in the order that one worker has.
-
-        Args:
-            table: of this worker's `share`.
-            seen: names of the pictures of that share, if not all are in the table.
-        """
+    def whole(self, table: Table) -> Table:
+        """The table of all workers' pictures, in the order that one worker has, from that of this worker's `share`."""
         names, rows, seconds, spreads = zip(
-            *self.gather([list(seen or table.rows), table.rows, table.seconds, table.spreads]), strict=True
+            *self.gather([list(table.rows), table.rows, table.seconds, table.spreads]), strict=True
         )
         order = in_turn(names)
         measured = {name: {figure: tuple(row[figure]) for figure in row} for name, row in _joined(rows, order).items()}

@@ -64,10 +64,6 @@ def load_trained(options: TrainedOptions) -> Trained:
     return Trained(prepare(network), source, digest_of(network.hyper, saved))
 
 
-class NoNumbersError(UserError):
-    """A sample ran to values that are no numbers."""
-
-
 class Piece(NamedTuple):
     """A tile on one axis.
 
@@ -164,11 +160,7 @@ class Look:
         first: int | None = None,
         progress: Progress | None = None,
     ) -> np.ndarray:
-        """x_0 (1, 3, sh, sw) of x at step `first`, default T - 1.
-
-        Raises:
-            NoNumbersError: values that are no numbers.
-        """
+        """x_0 (1, 3, sh, sw) of x at step `first`, default T - 1."""
         count = self.hyper.timesteps if first is None else first + 1
         steps = min(way.steps, count)
         with progress(steps * len(self.tiles)) if progress else nullcontext() as bar:
@@ -180,11 +172,7 @@ class Look:
             return sample(predict, schedule, x, draw, sampler=way.sampler, steps=steps, first=count - 1)
 
     def predict(self, x: np.ndarray, t: int, bar: Any = None) -> np.ndarray:
-        """eps (1, 3, sh, sw) of x_t, of all tiles.
-
-        Raises:
-            NoNumbersError: values that are no numbers.
-        """
+        """eps (1, 3, sh, sw) of x_t, of all tiles."""
         eps, step = np.zeros_like(x), np.full(1, t, np.float32)
         for number, (rows, columns) in enumerate(self.tiles):
             place = np.s_[:, :, rows.hr, columns.hr]
@@ -193,7 +181,7 @@ class Look:
             if bar is not None:
                 bar.update(1)
         if not np.isfinite(eps).all():
-            raise NoNumbersError(f"the noise predictor gives values that are no numbers, at step {t} of the chain")
+            raise UserError(f"the noise predictor gives values that are no numbers, at step {t} of the chain")
         return eps
 
     def draw(self, draw: Draw, way: Way, progress: Progress | None = None) -> np.ndarray:

@@ -1,17 +1,14 @@
-"""What SRDiff's eval.py alone has: a summary of several ways to sample, lost samples, packed patches."""
+"""What SRDiff's eval.py alone has: a summary of several ways to sample, packed patches."""
 
 import re
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from ci.tests.specs import psnr, smooth, write
+from ci.tests.specs import smooth, write
 from ci.tests.test_evaluation import rows_of
-from common.images import read_rgb
 from common.mindrecord import PackOptions, pack
 from SRDiff import eval as evaluation
-from SRDiff.src.model_utils import pictures as sampling
 
 RGB = "PSNR-RGB (crop 0): "
 
@@ -46,27 +43,6 @@ def test_summary_of_the_ways(run, data, tmp_path):
     assert lines[-1][lines[0].index("PSNR-RGB (crop 0)")] == f"{mean:.2f} ± {spread:.2f}"
     cut = run(data, "--sampler", "ddim", "--steps", 3, "--cut_to", 1, "--limit", 1, to="cut")
     assert not any(word in key for key in cut["b2"] for word in ("std", "diversity"))
-
-
-def test_lost_samples_are_named_and_the_others_count(run, data, tmp_path, monkeypatch, capsys):
-    """The second sample of the one picture, and both of the other."""
-    drawn, broken = [], SimpleNamespace(run=lambda x, t, cond: np.full_like(x, np.nan))
-
-    class Failing(sampling.Look):
-        def draw(self, *arguments, **options):
-            drawn.append(self)
-            if len(drawn) > 1:
-                self.predictor = broken
-            return super().draw(*arguments, **options)
-
-    monkeypatch.setattr(sampling, "Look", Failing)
-    (row,) = run(data, "--sampler", "ddim", "--steps", 2, "--samples", 2).values()
-    said = capsys.readouterr()
-    assert re.search(r"3 sample\(s\) ran to .*: b2, ddim 2, sample 2: ", said.out)
-    assert "b10 is left out of the table" in said.err
-    sample = read_rgb(tmp_path / "o" / "Some" / "SR_ddim_2" / "b2_1.png")
-    assert row[RGB + "ddim 2"] == pytest.approx(psnr(sample, smooth(24, 32, 1)), abs=1e-9)
-    assert (tmp_path / "o" / "Some_summary.md").read_text().count("\n- b10, ddim 2, sample ") == 2
 
 
 def test_packed_patches(run, tmp_path):
