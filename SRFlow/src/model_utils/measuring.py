@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -33,6 +32,7 @@ from .pictures import Sampler
 
 log = logging.getLogger(__name__)
 # MindSpore's nn.PSNR and nn.SSIM, which the seed measures with: RGB, nothing cropped, an 11x11 Gaussian window.
+DIVERSITY, NLL = "diversity (std of 255)", "NLL (bits per pixel, no noise)"
 SEED_FIGURES = psnr_figure(Convention("rgb", 0)), ssim_figure(Convention("rgb", 0))
 
 
@@ -72,55 +72,43 @@ def hr_folder(root: Path) -> Path:
     return folder
 
 
-class Figures(NamedTuple):
-    """The columns of the table.
-
-    Attributes:
-        samples: measured of bicubic and of the samples of each heat.
-        diversity: of the samples alone; None when there is one of each heat.
-        nll: of HR; None when it is not measured.
-    """
-
-    samples: list[Figure]
-    diversity: Figure | None
-    nll: Figure | None
-
-    def all(self) -> list[Figure]:
-        return [*self.samples, *(figure for figure in (self.diversity, self.nll) if figure)]
-
-
-def figures(options: EvalConfig, scale: int) -> Figures:
+def figures(options: EvalConfig, scale: int) -> list[Figure]:
     """PSNR and SSIM on RGB by the authors' protocol and on Y, LR-PSNR, LPIPS where weights are given, and the rest."""
     authors, on_y = PROTOCOLS["srflow"](scale), Convention("y", scale if options.crop < 0 else options.crop)
     made = [make(convention) for convention in (authors, on_y) for make in (psnr_figure, ssim_figure)]
     made = with_lpips([*made, lr_psnr_figure(scale, "half_even")], options.lpips_weights)
     heats = tuple(f"heat {heat:g}" for heat in options.all_heats())
-    diversity = Figure("diversity (std of 255)", measured_apart, 2, heats) if options.samples > 1 else None
-    nll = Figure("NLL (bits per pixel, no noise)", measured_apart, 3, ("HR",)) if options.nll else None
-    return Figures([replace(figure, columns=("bicubic", *heats)) for figure in made], diversity, nll)
+    made = [replace(figure, columns=("bicubic", *heats)) for figure in made]
+    made += [Figure(DIVERSITY, measured_apart, 2, heats)] if options.samples > 1 else []
+    return [*made, Figure(NLL, measured_apart, 3, ("HR",))] if options.nll else made
 
 
 def evaluate(
-    title: str, pictures: Iterator[Picture], sampler: Sampler, columns: Figures, options: EvalConfig, folder: Path
+    title: str,
+    pictures: Iterator[Picture],
+    sampler: Sampler,
+    columns: Sequence[Figure],
+    options: EvalConfig,
+    folder: Path,
 ) -> Table:
     """Measure every picture of a set; the figures of a heat are the means over its samples.
 
     Seconds are those of one sample.
     """
-    table = Table(title, columns.all(), {}, {})
+    table = Table(title, columns, {}, {})
     for picture in pictures:
         start = time.perf_counter()
         samples = {heat: draw_all(sampler, picture, heat, options) for heat in options.all_heats()}
         table.seconds[picture.name] = (time.perf_counter() - start) / (options.samples * len(samples))
         try:
-            row, spreads = measure(picture, samples, columns, sampler.hyper.scale)
+            row, spreads = measure(picture, samples, columns)
         except UserError as error:
             raise UserError(f"{picture.name}: {error}") from error
-        if columns.nll:
-            row[columns.nll.name] = (sampler.encode(picture.hr, picture.lr).nll,)
+        if options.nll:
+            row[NLL] = (sampler.encode(picture.hr, picture.lr).nll,)
         table.rows[picture.name] = row
         table.spreads[picture.name] = spreads if options.samples > 1 else {}
-        first = columns.samples[0]
+        first = columns[0]
         said = ", ".join(f"{c} {v:.2f}" for c, v in zip(first.columns, row[first.name], strict=True))
         log.info("%s: %s %s", picture.name, first.name, said)
         if options.save_results:
@@ -136,16 +124,17 @@ def draw_all(sampler: Sampler, picture: Picture, heat: float, options: EvalConfi
 
 
 def measure(
-    picture: Picture, samples: dict[float, list[np.ndarray]], columns: Figures, scale: int
+    picture: Picture, samples: dict[float, list[np.ndarray]], columns: Sequence[Figure]
 ) -> tuple[dict[str, tuple[float, ...]], dict[str, float]]:
     """A row of the table without the likelihood, and the standard deviations over the samples of the last heat."""
-    bicubic, row, spreads = imresize(picture.lr, scale), {}, {}
-    for figure in columns.samples:
-        scores = [[figure.measure(sr, picture.hr, picture.lr) for sr in found] for found in samples.values()]
-        row[figure.name] = (figure.measure(bicubic, picture.hr, picture.lr), *map(float, map(np.mean, scores)))
-        spreads[figure.name] = float(np.std(scores[-1])) if len(set(scores[-1])) > 1 else 0.0
-    if columns.diversity:
-        row[columns.diversity.name] = tuple(diversity(found) for found in samples.values())
+    bicubic, row, spreads = imresize(picture.lr, picture.hr.shape[0] // picture.lr.shape[0]), {}, {}
+    for figure in columns:
+        if figure.measure is not measured_apart:
+            scores = [[figure.measure(sr, picture.hr, picture.lr) for sr in found] for found in samples.values()]
+            row[figure.name] = (figure.measure(bicubic, picture.hr, picture.lr), *map(float, map(np.mean, scores)))
+            spreads[figure.name] = float(np.std(scores[-1])) if len(set(scores[-1])) > 1 else 0.0
+        elif figure.name == DIVERSITY:
+            row[DIVERSITY] = tuple(map(diversity, samples.values()))
     return row, spreads
 
 

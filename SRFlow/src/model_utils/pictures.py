@@ -18,15 +18,7 @@ import numpy as np
 from common import UserError, config, export, images, runtime
 from common.atomic import replacing
 from common.evaluation import Job, Results, log_result, progress_of, resized, result_names
-from common.export import (
-    Engine,
-    Progress,
-    Span,
-    Upscale,
-    fill_tiles,
-    make_engine,
-    pad_to_multiple,
-)
+from common.export import Engine, Progress, Span, Upscale, fill_tiles, make_engine, pad_to_multiple
 from common.images import grid, imresize, to_float
 
 from ..model.FlowUpsamplerNet import COLORS
@@ -104,7 +96,8 @@ class Sampler:
 
         def run(row: Span, column: Span) -> np.ndarray:
             pieces = [cut(latent, row, column, latent.shape[2] // cells[0]) for latent in latents]
-            return only_numbers(engine.run(as_input(padded, row, column, side), *pieces))[0].transpose(1, 2, 0)
+            (found,) = finite(engine.run(as_input(padded, row, column, side), *pieces))
+            return found[0].transpose(1, 2, 0)
 
         height, width = lr.shape[0] * self.hyper.scale, lr.shape[1] * self.hyper.scale
         result = np.empty((height, width, COLORS), out_dtype or lr.dtype)
@@ -121,7 +114,7 @@ class Sampler:
 
         def run(row: Span, column: Span) -> np.ndarray:
             inputs = as_input(hr, row, column, side * scale), as_input(lr, row, column, side)
-            found = only_numbers(*engine.run(*inputs))
+            found = finite(*engine.run(*inputs))
             return np.concatenate([to_cells(part, factor) for part, factor in zip(found, factors, strict=True)], 2)
 
         channels = [shape[0] for shape in shapes] + [1] * self.hyper.levels
@@ -179,21 +172,21 @@ def from_cells(cells: np.ndarray, side: int) -> np.ndarray:
     return picture.reshape(1, -1, height * side, width * side)
 
 
-def only_numbers(*arrays: np.ndarray) -> Any:
-    """The arrays, or the only one."""
+def finite(*arrays: np.ndarray) -> Sequence[np.ndarray]:
+    """The arrays, unless there is NaN or Inf in them."""
     if not all(np.isfinite(array).all() for array in arrays):
         raise UserError(
             "these weights give values that are no numbers, or too large for one: take another checkpoint, or a "
             "smaller --heat"
         )
-    return arrays[0] if len(arrays) == 1 else arrays
+    return arrays
 
 
 def default_tile(hyper: Hyper, size: tuple[int, int], engine: Engine) -> int:
     """Side of the tiles for a picture of `size` LR pixels; 0: the picture as a whole, which is less work.
 
-    What takes most of the memory, for each LR pixel: the hidden layers of some steps at the first level, and the sums
-    of the features' tiles there.
+    What takes most of the memory, for each LR pixel: the hidden layers of some steps at the first level, and what they
+    read of the features there.
     """
     level = hyper.scale**2 / 4  # pixels of the first level for each of LR
     values = 2 * TOGETHER * hyper.hidden_channels * level + 4 * hyper.condition * level
