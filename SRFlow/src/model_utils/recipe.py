@@ -185,6 +185,8 @@ class StagedStep:
         optimizer.released = optimizer.released or optimizer.flow.steps >= self.release
         if optimizer.released and not self.both:
             log.info("the encoder is trained as well from step %d on", optimizer.flow.steps + 1)
+            for parameter in optimizer.encoder.parameters:
+                parameter.requires_grad = True
             self.both = self._by(optimizer.parameters)
         return (self.both or self.flow)(*batch)
 
@@ -217,7 +219,10 @@ def make_trainer(network: SRFlowNet | RRDBNet, options: TrainConfig, *run: Any, 
     optimizer = StagedAdam(flow, encoder, lambda parameters: recipe.adam(options, parameters))
     loss = NegativeLogLikelihood(network, options.quant)
     step = StagedStep(loss, optimizer, release_step(options, plan.steps), plan.gradient_clip, here.world_size)
-    return Trainer(network, loss, *run, optimizer=optimizer, step=step, **settings)
+    trainer = Trainer(network, loss, *run, optimizer=optimizer, step=step, **settings)  # averages both
+    for parameter in encoder:
+        parameter.requires_grad = False  # until its release
+    return trainer
 
 
 def make_validation(patches: tuple[np.ndarray, np.ndarray] | None, options: TrainConfig) -> Validation | None:

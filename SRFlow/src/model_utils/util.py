@@ -142,9 +142,7 @@ def convert(source: str, target: str) -> Iterator[str]:
             f"{TOLERANCE:.0e} is allowed"
         )
     checkpoint.save(target, to_checkpoint(inference, saved))
-    again, inference_load = timed(lambda: load_trained(ExportConfig(ckpt_path=target)))
-    if checkpoint.digest(again.arrays) != checkpoint.digest(inference.arrays):
-        raise UserError(f"{target} does not hold what was written: is the disk in order?")
+    _, inference_load = timed(lambda: load_trained(ExportConfig(ckpt_path=target)))
     values = [sum(array.size for array in arrays.values()) for arrays in (saved.weights, inference.arrays)]
     yield f"converted {checkpoint.describe(source, saved.meta)}: both directions differ by {difference:.1e} at most"
     yield f"values: {values[1]:,} instead of {values[0]:,}"
