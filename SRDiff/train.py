@@ -6,33 +6,22 @@ python SRDiff/train.py --dataset_GT_path DATA --model srdiff_small --fix_rrdb fa
 python SRDiff/train.py --resume runs/SRDiff/diffsr_df2k4x_x4-20261120-101500          # go on after a stop
 """
 
-import logging
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 from common import UserError, config, runtime
-from common.checkpoint import Checkpoint
 from common.training import runs
 from SRDiff.src.model_utils.options import TrainConfig
-
-log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     runtime.start_log()
-    options, saved, folder = config.parse(TrainConfig, argv, description=__doc__), None, None
-    if source := runs.latest(options.save_dir, run_name(options)) if options.resume == "auto" else options.resume:
-        options, saved, folder = runs.resumed(TrainConfig, argv, source, __doc__, "SRDiff")
-        if options.stage != saved.meta["stage"]:
-            raise UserError(f"{source} is a run of --stage {saved.meta['stage']}, not {options.stage}")
+    run = runs.begin(config.parse(TrainConfig, argv, description=__doc__), argv, __doc__, "SRDiff")
+    options = run.options
+    if run.saved and options.stage != run.saved.meta["stage"]:
+        raise UserError(f"{run.source} is a run of --stage {run.saved.meta['stage']}, not {options.stage}")
     if not options.dataset_GT_path:
         raise UserError("which pictures? type --dataset_GT_path FOLDER, or a .mindrecord")
-    options = config.merge(options, {"resume": ""}, "train.py")  # or a new run with its config.yaml would go on with it
-    return train(options, saved, folder, source)
-
-
-def train(options: TrainConfig, saved: Checkpoint | None, folder: Path | None, source: str) -> int:
     here = runtime.start(options.device_target, seed=options.seed, distribute=options.run_distribute)
     options.check_workers(here.world_size, "scripts/run_distribute_train_gpu.sh")
 
@@ -44,7 +33,7 @@ def train(options: TrainConfig, saved: Checkpoint | None, folder: Path | None, s
     hyper = options.hyper()
     stream = training_stream(options, hyper, here)
     patches = patches_to_look_at(options, hyper) if here.is_main else []
-    network = recipe.make_network(options, hyper, from_start=not saved)
+    network = recipe.make_network(options, hyper, from_start=not run.saved)
     need = memory.checked("SRDiff", recipe.step_work(network, options), here, options, "--model srdiff_small")
     parameters = count_parameters(recipe.trained_part(network, options))
     about = (
@@ -52,24 +41,18 @@ def train(options: TrainConfig, saved: Checkpoint | None, folder: Path | None, s
         f"{len(stream.pictures)} pictures of {options.data_name or options.dataset_GT_path}; "
         f"{here.world_size} worker(s) on {here.device}, {options.batch_size} patches each{need}"
     )
-    where = Path(options.save_dir), run_name(options)
-    opening = partial(runs.open_run, options, here, *where, folder=folder, saved=saved, about=about)
     trainer = recipe.make_trainer(
         network,
         options,
-        *(stream, recipe.plan(options, here.world_size, len(stream.pictures)), here, opening),
+        stream,
+        recipe.plan(options, here.world_size, len(stream.pictures)),
+        here,
+        partial(run.open, here, about),
         util.describe(hyper, config.to_dict(options), options.stage),
         validate=recipe.make_validation(patches, options, hyper),
-        checkpoint_folder=Path(options.ckpt_save_path) if options.ckpt_save_path else None,
+        checkpoint_folder=run.checkpoint_folder,
     )
-    if saved:
-        trainer.resume(saved, source)
-    return trainer.fit()
-
-
-def run_name(options: TrainConfig) -> str:
-    stage = "" if options.stage == "diffusion" else f"_{options.stage}"
-    return options.name or f"{options.model or 'srdiff'}_x{options.hyper().scale}{stage}"
+    return run.fit(trainer)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 
 from common import UserError, config, runtime
-from common.checkpoint import Checkpoint
 from common.training import runs
 from SRFlow.src.model_utils.device_adapter import get_device_id, workplace
 from SRFlow.src.model_utils.options import TrainConfig
@@ -22,18 +21,17 @@ log = logging.getLogger(__name__)
 
 def main(argv: Sequence[str] | None = None) -> int:
     runtime.start_log()
-    options, saved, folder = config.parse(TrainConfig, argv, description=__doc__), None, None
-    if source := runs.latest(options.save_dir, run_name(options)) if options.resume == "auto" else options.resume:
-        options, saved, folder = runs.resumed(TrainConfig, argv, source, __doc__, "SRFlow")
-        if options.stage != saved.meta["stage"]:
-            raise UserError(f"{source} is a run of --stage {saved.meta['stage']}, not {options.stage}")
-    if not options.dataset_GT_path and not options.enable_modelarts:
+    run = runs.begin(config.parse(TrainConfig, argv, description=__doc__), argv, __doc__, "SRFlow")
+    if run.saved and run.options.stage != run.saved.meta["stage"]:
+        raise UserError(f"{run.source} is a run of --stage {run.saved.meta['stage']}, not {run.options.stage}")
+    if not run.options.dataset_GT_path and not run.options.enable_modelarts:
         raise UserError("which pictures? type --dataset_GT_path FOLDER, or a .mindrecord")
-    with workplace(config.merge(options, {"resume": ""}, "train.py")) as options:
-        return train(options, saved, folder, source)
+    with workplace(run.options) as options:
+        return train(run._replace(options=options))
 
 
-def train(options: TrainConfig, saved: Checkpoint | None, folder: Path | None, source: str) -> int:
+def train(run: runs.Start) -> int:
+    options = run.options
     here = runtime.start(options.device_target, seed=options.seed, distribute=options.run_distribute)
     options.check_workers(here.world_size, "scripts/run_distribute_train_gpu.sh")
 
@@ -45,11 +43,10 @@ def train(options: TrainConfig, saved: Checkpoint | None, folder: Path | None, s
     hyper = options.hyper()
     stream = training_stream(options, hyper, here)
     patches = patches_to_look_at(options, hyper) if here.is_main else None
-    validate = recipe.make_validation(patches, options)
-    network = recipe.make_network(options, hyper, from_start=not saved)
+    network = recipe.make_network(options, hyper, from_start=not run.saved)
     need = memory.checked("SRFlow", recipe.step_work(network, options, hyper), here, options, "--model srflow_small")
     plan = recipe.plan(options, hyper, here.world_size, len(stream.pictures))
-    if options.stage == "flow" and not saved and not options.ckpt_path:
+    if options.stage == "flow" and not run.saved and not options.ckpt_path:
         log.info("setting the ActNorms from the first batch")
         recipe.initialise(network, options.quant, *first_batch(stream))
     name = options.data_name or Path(options.dataset_GT_path).resolve().name
@@ -58,23 +55,18 @@ def train(options: TrainConfig, saved: Checkpoint | None, folder: Path | None, s
         f"{len(stream.pictures)} pictures of {name}; {here.world_size} worker(s) on {here.device}, "
         f"device {get_device_id()}, {options.batch_size} patches each{need}"
     )
-    where = Path(options.save_dir), run_name(options)
-    opening = partial(runs.open_run, options, here, *where, folder=folder, saved=saved, about=about)
     trainer = recipe.make_trainer(
         network,
         options,
-        *(stream, plan, here, opening, util.describe(hyper, config.to_dict(options), options.stage)),
-        validate=validate,
-        checkpoint_folder=Path(options.ckpt_save_path) if options.ckpt_save_path else None,
+        stream,
+        plan,
+        here,
+        partial(run.open, here, about),
+        util.describe(hyper, config.to_dict(options), options.stage),
+        validate=recipe.make_validation(patches, options),
+        checkpoint_folder=run.checkpoint_folder,
     )
-    if saved:
-        trainer.resume(saved, source)
-    return trainer.fit()
-
-
-def run_name(options: TrainConfig) -> str:
-    stage = "" if options.stage == "flow" else f"_{options.stage}"
-    return options.name or f"{(options.model or 'srflow').lower()}_x{options.hyper().scale}{stage}"
+    return run.fit(trainer)
 
 
 if __name__ == "__main__":

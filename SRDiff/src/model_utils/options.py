@@ -154,6 +154,10 @@ class TrainConfig(NetworkOptions, StepOptions):
         """Steps of the whole run, as the recipe is written."""
         return self.max_updates or UPDATES[self.stage]
 
+    def run_name(self) -> str:
+        stage = "" if self.stage == "diffusion" else f"_{self.stage}"
+        return self.name or f"{self.model or 'srdiff'}_x{self.hyper().scale}{stage}"
+
     def lr_patch(self, hyper: Hyper) -> int:
         """Return the side of the LR patch; the U-Net halves the HR patch between its levels."""
         return self.lr_side(hyper.scale, math.lcm(hyper.scale, hyper.hr_multiple))

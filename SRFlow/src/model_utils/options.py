@@ -178,6 +178,10 @@ class TrainConfig(NetworkOptions, StepOptions):
     def learning_rate(self, scale: int) -> float:
         return self.lr or (2e-4 if self.stage == "rrdb" else 5e-4 if scale == 8 else 2.5e-4)
 
+    def run_name(self) -> str:
+        stage = "" if self.stage == "flow" else f"_{self.stage}"
+        return self.name or f"{(self.model or 'srflow').lower()}_x{self.hyper().scale}{stage}"
+
     def lr_patch(self, hyper: Hyper) -> int:
         """Return the side of the LR patch; the flow halves the HR patch at each of its levels."""
         return self.lr_side(hyper.scale, hyper.scale * hyper.lr_multiple)
