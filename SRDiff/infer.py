@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Enlarge, interpolate or fuse; returns the exit code: 0, or 2 when a picture could not be worked on."""
+    """Enlarge, interpolate or fuse; returns the exit code: 0, or 2 when an image could not be worked on."""
     runtime.start_log()
     inputs, options = parse(list(sys.argv[1:] if argv is None else argv))
     jobs = find_jobs(inputs, options.output)

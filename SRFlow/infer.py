@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Do what is asked for; returns the exit code: 0, or 2 when a picture could not be read."""
+    """Do what is asked for; returns the exit code: 0, or 2 when an image could not be read."""
     runtime.start_log()
     command, inputs, options = parse(list(sys.argv[1:] if argv is None else argv))
     if command in ("", "encode"):

@@ -1,1 +1,1 @@
-"""Pictures: how they are prepared, found, cut into patches and brought into the networks' range."""
+"""Images: how they are prepared, found, cut into patches and brought into the networks' range."""

@@ -62,7 +62,7 @@ class PreprocessOptions:
 
 
 class Job(NamedTuple):
-    """One picture to cut.
+    """One image to cut.
 
     Attributes:
         pair: its files.
@@ -115,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def source_folders(options: PreprocessOptions) -> dict[str, Path]:
-    """The folder of HR pictures of each split that is there."""
+    """The folder of HR images of each split that is there."""
     root, found = Path(options.root), {}
     if not root.is_dir():
         raise UserError(f"--root is not a folder: {root}")
@@ -133,12 +133,12 @@ def source_folders(options: PreprocessOptions) -> dict[str, Path]:
 
 
 def has_pictures(folder: Path) -> bool:
-    """Whether pictures lie in it, not below it."""
+    """Whether images lie in it, not below it."""
     return folder.is_dir() and any(path.suffix.lower() in SUFFIXES for path in folder.iterdir())
 
 
 def plan(options: PreprocessOptions, folder: Path, split: str) -> list[Job]:
-    """What is to be done for each picture; the headers tell how many crops there are."""
+    """What is to be done for each image; the headers tell how many crops there are."""
     jobs, first = [], 0
     for pair in pairs_of(folder, None, options.scale):
         size = size_of(pair.hr)
@@ -174,7 +174,7 @@ def keep_settings(output: Path, options: PreprocessOptions, splits: dict[str, li
         raise UserError(f"cannot write {file}: {getattr(error, 'strerror', None) or error}") from None
 
 
-# ------------------------------------------------------------------------------------------- several pictures at a time
+# ------------------------------------------------------------------------------------------- several images at a time
 
 
 def starts(length: int, crop: int) -> list[int]:
@@ -210,12 +210,12 @@ def run(jobs: Sequence[Job], title: str, workers: int) -> int:
 
 
 def ignore_interrupts() -> None:
-    """Ctrl-C is the first process's affair; the others finish the picture that they are at."""
+    """Ctrl-C is the first process's affair; the others finish the image that they are at."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def cut(job: Job) -> int:
-    """Write the files of one picture that are not there yet; returns their number."""
+    """Write the files of one image that are not there yet; returns their number."""
     height, width = job.crop_shape()
     shapes = (height, width), (height // job.scale, width // job.scale)
     missing = [

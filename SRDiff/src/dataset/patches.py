@@ -23,10 +23,10 @@ Sample = tuple[np.ndarray, ...]
 
 
 def find_hr_folders(path: str, split: str) -> list[Path]:
-    """The folders of HR pictures that `path` means, one or several with commas between them.
+    """The folders of HR images that `path` means, one or several with commas between them.
 
     Each may hold the folders of a data set, or data sets that hold them: train/X1 or val/X1 (what div2k_preprocess.py
-    makes), DIV2K_train_HR, DIV2K_valid_HR, Flickr2K_HR. If it does not, its X1/ or HR/ is taken, or its own pictures.
+    makes), DIV2K_train_HR, DIV2K_valid_HR, Flickr2K_HR. If it does not, its X1/ or HR/ is taken, or its own images.
 
     Args:
         split: "train" or "test".
@@ -53,10 +53,10 @@ def named_folders(root: Path, split: str) -> list[Path]:
 
 
 def find_pictures(hr_path: str, lr_path: str, scale: int, split: str) -> list[Pair]:
-    """The pictures of a data set, in sub-folders as well; `lr` is None where the LR picture is to be made.
+    """The images of a data set, in sub-folders as well; `lr` is None where the LR image is to be made.
 
     Args:
-        lr_path: LR pictures, instead of those that lie beside HR; "" for none.
+        lr_path: LR images, instead of those that lie beside HR; "" for none.
     """
     folders = find_hr_folders(hr_path, split)
     beside = lr_folder(lr_path)
@@ -66,7 +66,7 @@ def find_pictures(hr_path: str, lr_path: str, scale: int, split: str) -> list[Pa
 
 
 def what_belongs_to(training: str) -> str:
-    """The validation pictures in or beside training pictures (val/X1, DIV2K_valid_HR); "" for none."""
+    """The validation images in or beside training images (val/X1, DIV2K_valid_HR); "" for none."""
     for path in map(Path, training.split(",")):
         beside = [path.parent / name for name in OF_SPLIT["test"] if (path.parent / name).is_dir()]
         if found := named_folders(path, "test") + beside:
@@ -78,7 +78,7 @@ def what_belongs_to(training: str) -> str:
 
 
 def to_network(image: np.ndarray) -> np.ndarray:
-    """A picture as the networks take it: HR for the loss, LR for the encoder.
+    """An image as the networks take it: HR for the loss, LR for the encoder.
 
     Args:
         image: (H, W, 3), uint8, uint16, or float in [0, 1].
@@ -90,9 +90,9 @@ def to_network(image: np.ndarray) -> np.ndarray:
 
 
 def enlarged(lr_image: np.ndarray, scale: int) -> np.ndarray:
-    """The LR picture enlarged by MATLAB's bicubic, which the residual is taken from and added to.
+    """The LR image enlarged by MATLAB's bicubic, which the residual is taken from and added to.
 
-    The authors divide its 8-bit values by 256, where HR and the encoder's LR picture are divided by 255, and their
+    The authors divide its 8-bit values by 256, where HR and the encoder's LR image are divided by 255, and their
     released weights know it that way. So white comes out at 2 * 255/256 - 1, not at 1. The sums are made in float64 and
     rounded once.
 
@@ -120,7 +120,7 @@ def to_chw(image: np.ndarray) -> np.ndarray:
 
 
 class PatchMaker:
-    """Makes one training sample from a picture. All chance comes from the sample's own generator.
+    """Makes one training sample from an image. All chance comes from the sample's own generator.
 
     Args:
         scale: HR over LR.
@@ -145,7 +145,7 @@ class PatchMaker:
 
 
 def collate(samples: Sequence[Sample]) -> Sample:
-    """Samples -> what the losses take: the pictures (N, 3, H, W) float32, t (N,) int32."""
+    """Samples -> what the losses take: the images (N, 3, H, W) float32, t (N,) int32."""
     return tuple(np.stack(arrays) for arrays in zip(*samples, strict=True))
 
 

@@ -40,12 +40,12 @@ class RRDB(nn.Cell):
 
 
 class RRDBNet(nn.Cell):
-    """The encoder; pictures in [-1, 1].
+    """The encoder; images in [-1, 1].
 
     Args:
         num_features, num_blocks: channels, of which a dense layer adds half as many; number of blocks.
         scale: 4 or 8; the head has an `upconv` for each factor of two.
-        rng: source of the first filters.
+        rng: source of the initial weights.
     """
 
     def __init__(self, num_features: int, num_blocks: int, scale: int, rng: np.random.Generator) -> None:
@@ -69,7 +69,7 @@ class RRDBNet(nn.Cell):
         return (*results, first + self.trunk_conv(x))
 
     def head(self, features: Tensor) -> Tensor:
-        """The last features (N, num_features, h, w) -> an HR picture (N, 3, sh, sw) in [-1, 1]."""
+        """The last features (N, num_features, h, w) -> an HR image (N, 3, sh, sw) in [-1, 1]."""
         for number in range(1, self.doublings + 1):
             features = leaky_relu(getattr(self, f"upconv{number}")(enlarge(features)))
         picture = self.conv_last(leaky_relu(self.HRconv(features)))

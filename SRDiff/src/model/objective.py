@@ -9,7 +9,7 @@ from .srdiff import SRDiffNet, read_features
 class NoiseLoss(nn.Cell):
     """(hr, lr, lr_up, t, eps) -> (loss, q, aux): the distance between eps and what the U-Net makes of x_t.
 
-    Pictures in [-1, 1], hr and lr_up and eps (N, 3, sh, sw), lr (N, 3, h, w), t (N,) integers.
+    Images in [-1, 1], hr and lr_up and eps (N, 3, sh, sw), lr (N, 3, h, w), t (N,) integers.
 
     Args:
         network: what is trained.
@@ -55,7 +55,7 @@ class EncoderLoss(nn.Cell):
 
 
 def to_residual(hr_image: Tensor, lr_up: Tensor, rescale: float) -> Tensor:
-    """x_0 in [-1, 1]: the difference from the enlarged LR picture, times `rescale`."""
+    """x_0 in [-1, 1]: the difference from the enlarged LR image, times `rescale`."""
     return ((hr_image - lr_up) * rescale).clamp(-1, 1)
 
 

@@ -1,4 +1,4 @@
-"""From noise to a residual picture: the chain of the paper (algorithm 2), and two ways with fewer steps.
+"""From noise to a residual image: the chain of the paper (algorithm 2), and two ways with fewer steps.
 
 Each step asks the noise predictor once. Its answer gives a guess of x_0, which is clipped to [-1, 1] as the residuals
 are; what the ways differ in is how they go from x_t and this guess to the next x.
@@ -127,7 +127,7 @@ class SecondOrder:
 
 
 def to_image(residual: np.ndarray, lr_up: np.ndarray, rescale: float) -> np.ndarray:
-    """The HR picture of x_0 and the enlarged LR picture, all in [-1, 1]; not clipped."""
+    """The HR image of x_0 and the enlarged LR image, all in [-1, 1]; not clipped."""
     return weighted(1 / rescale, residual.clip(-1, 1), 1.0, lr_up)
 
 

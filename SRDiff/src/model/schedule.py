@@ -1,7 +1,7 @@
 """How much noise there is at each step, and the formulas of diffusion (SRDiff, section 3.1; arXiv:2006.11239).
 
-x_0 is the residual picture, x_t the residual at step t = 0 ... T - 1, at which step + 1 noises have been added; eps is
-the standard normal noise in x_t. All is NumPy in float64; pictures keep the type they come with.
+x_0 is the residual image, x_t the residual at step t = 0 ... T - 1, at which step + 1 noises have been added; eps is
+the standard normal noise in x_t. All is NumPy in float64; images keep the type they come with.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """SRDiff: Single Image Super-Resolution with Diffusion Probabilistic Models (Li et al., 2021, arXiv:2104.14951).
 
-The HR picture is the enlarged LR picture and a residual. A chain of T steps turns noise into the residual; each step
-asks a U-Net which noise is in it, and the U-Net reads the features that an encoder has found in the LR picture.
-Pictures of the networks lie in [-1, 1]. Parameters are named as in the authors' files, which therefore load by name.
+The HR image is the enlarged LR image and a residual. A chain of T steps turns noise into the residual; each step
+asks a U-Net which noise is in it, and the U-Net reads the features that an encoder has found in the LR image.
+Images of the networks lie in [-1, 1]. Parameters are named as in the authors' files, which therefore load by name.
 """
 
 from collections.abc import Mapping
@@ -64,7 +64,7 @@ class Hyper:
 
     @property
     def hr_multiple(self) -> int:
-        """Sides of HR pictures must be multiples of it."""
+        """Sides of HR images must be multiples of it."""
         return 2 ** (len(self.dim_mults) - 1)
 
     def schedule(self) -> Schedule:
@@ -83,7 +83,7 @@ class SRDiffNet(nn.Cell):
 
     Args:
         hyper: their shape.
-        seed: of the first filters.
+        seed: of the initial weights.
     """
 
     def __init__(self, hyper: Hyper, seed: int = 0) -> None:
@@ -93,11 +93,11 @@ class SRDiffNet(nn.Cell):
         self.rrdb = RRDBNet(hyper.rrdb_num_feat, hyper.rrdb_num_block, hyper.scale, rng)
 
     def features(self, lr_image: Tensor) -> Tensor:
-        """LR picture (N, 3, h, w) in [-1, 1] -> the features that the U-Net reads (N, condition, h, w)."""
+        """LR image (N, 3, h, w) in [-1, 1] -> the features that the U-Net reads (N, condition, h, w)."""
         return read_features(self.rrdb.features(lr_image))
 
     def construct(self, x: Tensor, t: Tensor, lr_image: Tensor) -> Tensor:
-        """x_t (N, 3, sh, sw), steps (N,) and LR picture (N, 3, h, w) -> eps (N, 3, sh, sw)."""
+        """x_t (N, 3, sh, sw), steps (N,) and LR image (N, 3, h, w) -> eps (N, 3, sh, sw)."""
         return self.denoise_fn(x, t, self.denoise_fn.project(self.features(lr_image)))
 
 

@@ -74,7 +74,7 @@ class Unet(nn.Cell):
         multiples: of the channels, one for each level.
         condition: channels of the encoder's features.
         scale: of the super-resolution.
-        rng: source of the first filters.
+        rng: source of the initial weights.
     """
 
     def __init__(

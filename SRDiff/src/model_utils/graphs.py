@@ -1,4 +1,4 @@
-"""The two graphs that sampling runs: the encoder, once for each picture, and the noise predictor, once for each step.
+"""The two graphs that sampling runs: the encoder, once for each image, and the noise predictor, once for each step.
 
 They are made of the trained network's own cells. Two kinds of them have no form in ONNX and are replaced by cells that
 compute the same: reflected borders by slices, and transposed convolutions by convolutions onto the corners of pixels.
@@ -53,7 +53,7 @@ class CornerConv(nn.Cell):
 
 
 class Encoder(nn.Cell):
-    """LR picture (N, 3, h, w) in [-1, 1] -> features as the U-Net adds them, (N, hidden_size, sh, sw)."""
+    """LR image (N, 3, h, w) in [-1, 1] -> features as the U-Net adds them, (N, hidden_size, sh, sw)."""
 
     def __init__(self, network: SRDiffNet) -> None:
         super().__init__(auto_prefix=False)
@@ -106,5 +106,5 @@ def graph_of(network: SRDiffNet, which: str, batch_size: int = 1) -> Graph:
 
 
 def lr_multiple(hyper: Hyper) -> int:
-    """What the sides of LR pictures must be multiples of, so that HR's can be halved at every level."""
+    """What the sides of LR images must be multiples of, so that HR's can be halved at every level."""
     return max(1, hyper.hr_multiple // hyper.scale)

@@ -34,13 +34,13 @@ from .options import EvalConfig
 from .pictures import Sampler
 
 log = logging.getLogger(__name__)
-Samples = dict[Way, list[np.ndarray]]  # of one picture
-Deviations = dict[str, dict[str, tuple[float, ...]]]  # picture -> figure -> of each way, over its samples
+Samples = dict[Way, list[np.ndarray]]  # of one image
+Deviations = dict[str, dict[str, tuple[float, ...]]]  # image -> figure -> of each way, over its samples
 SECONDS, DIVERSITY = "seconds per sample", "diversity (std of 255)"
 
 
 def evaluation_sets(options: EvalConfig, scale: int) -> dict[str, Sequence[Pair] | PatchRecords]:
-    """What there is to measure: for the name of each set its pictures, or a packed set."""
+    """What there is to measure: for the name of each set its images, or a packed set."""
     path, lr_path = options.dataset_GT_path, options.dataset_LQ_path
     if packed := packed_set(path, options.data_name, scale):
         return packed
@@ -60,7 +60,7 @@ def pictures_of(
     options: EvalConfig,
     share: Callable[[Sequence], Sequence] = list,
 ) -> Iterator[Picture]:
-    """The pictures of a set, or a worker's `share` of them, read one by one, and cut to `cut_to`."""
+    """The images of a set, or a worker's `share` of them, read one by one, and cut to `cut_to`."""
     multiple = math.lcm(scale, options.cut_to)
     pictures = picture_sets.pictures_of(title, pairs, scale, options.limit, share)
     return (cut(picture, multiple) for picture in pictures)
@@ -101,9 +101,9 @@ def evaluate(
     options: EvalConfig,
     folder: Path,
 ) -> tuple[Table, Deviations]:
-    """Measure every picture of a set in every way.
+    """Measure every image of a set in every way.
 
-    Seconds are those of one sample's chain, and of the encoder, which looks at a picture once for all of them.
+    Seconds are those of one sample's chain, and of the encoder, which looks at an image once for all of them.
     """
     table, deviations = Table(title, columns, {}, {}), {}
     for picture in pictures:
@@ -151,7 +151,7 @@ def measure(
 
 
 def summary(table: Table, deviations: Deviations, ways: Sequence[Way]) -> str:
-    """A Markdown table of the means, a line for each way; ± is the deviation over the samples of a picture."""
+    """A Markdown table of the means, a line for each way; ± is the deviation over the samples of an image."""
     rows = [["sampler", "steps", *(figure.name for figure in table.figures)]]
     rows.append(["---", "---:", *["---:"] * len(table.figures)])
     for number, (sampler, steps) in enumerate([("bicubic", ""), *ways]):
@@ -184,6 +184,6 @@ def write_results(folder: Path, picture: Picture, samples: Samples, figure: Figu
 
 
 def shown(pictures: Iterator[Picture], ways: Sequence[Way], count: int, folder: Path) -> Iterator[Shown]:
-    """Each picture for the report, with the first of `count` samples of each way."""
+    """Each image for the report, with the first of `count` samples of each way."""
     for name, hr, lr, _ in pictures:
         yield Shown(name, hr, lr, [path_of(folder, name, way, 1, count > 1) for way in ways])

@@ -87,7 +87,7 @@ def encoder_weights(weights: Mapping[str, np.ndarray], source: str) -> dict[str,
 
 
 def refuse_half(weights: Mapping[str, np.ndarray], source: str) -> None:
-    """A whole network has both parts: the noise predictor with an encoder that was not loaded draws noise pictures.
+    """A whole network has both parts: the noise predictor with an encoder that was not loaded draws noise images.
 
     Raises:
         CheckpointError: one or both are missing.

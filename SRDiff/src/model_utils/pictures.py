@@ -1,4 +1,4 @@
-"""Pictures through SRDiff: what runs its graphs, the noise of each sample, tiles, and the work of infer.py.
+"""Images through SRDiff: what runs its graphs, the noise of each sample, tiles, and the work of infer.py.
 
 The mathematics of the chain is in `model.sampling`.
 """
@@ -78,12 +78,12 @@ class Piece(NamedTuple):
 
 
 class Sampler:
-    """Both graphs for 8- and 16-bit pictures of any size, in tiles where they are large.
+    """Both graphs for 8- and 16-bit images of any size, in tiles where they are large.
 
     Args:
         trained: the network.
         engine: what runs it, see `common.export.make_engine`; a graph is prepared when it is first asked for.
-        tile: side of the tiles in LR pixels; 0 takes the whole picture as long as the process takes less than 2.5 GiB.
+        tile: side of the tiles in LR pixels; 0 takes the whole image as long as the process takes less than 2.5 GiB.
     """
 
     def __init__(self, trained: Trained, engine: str = "auto", tile: int = 0) -> None:
@@ -106,16 +106,16 @@ class Sampler:
         return self._engines[which]
 
     def look_at(self, lr: np.ndarray) -> "Look":
-        """The noise predictor for an LR picture (H, W, 3), uint8 or uint16."""
+        """The noise predictor for an LR image (H, W, 3), uint8 or uint16."""
         return Look(lr, self)
 
 
 class Look:
-    """The noise predictor for one LR picture, which the encoder has looked at.
+    """The noise predictor for one LR image, which the encoder has looked at.
 
-    What is missing to a size that the networks take is continued by reflection, and cut off the results. The noise is
-    that of the whole picture. In tiles, the guesses of all tiles are blended at every step, so the chain goes on with
-    one picture and has no seams; the tiles overlap, and the weight of each falls to nothing where it ends.
+    What is missing to a size that the networks take is padded by reflection, and cut off the results. The noise is
+    that of the whole image. In tiles, the guesses of all tiles are blended at every step, so the chain goes on with
+    one image and has no seams; the tiles overlap, and the weight of each falls to nothing where it ends.
 
     Attributes:
         shape: of x_t, (1, 3, sh, sw).
@@ -148,7 +148,7 @@ class Look:
         return self.encoder.run(self.input[:, :, rows.lr, columns.lr])
 
     def noise(self, seed: int, name: str, number: int) -> Draw:
-        """The noise of one sample of a picture, told by its name: the same in tiles and whole, alone or not."""
+        """The noise of one sample of an image, told by its name: the same in tiles and whole, alone or not."""
         rng = np.random.default_rng([seed, zlib.crc32(name.encode(errors="surrogateescape")), number])
         return lambda: rng.standard_normal(self.shape, np.float32)
 
@@ -189,13 +189,13 @@ class Look:
         return self.chain(draw(), draw, way, progress=progress)
 
     def residual(self, hr: np.ndarray) -> np.ndarray:
-        """x_0 of an HR picture (sH, sW, 3): its difference from the enlarged LR picture, as in training."""
+        """x_0 of an HR image (sH, sW, 3): its difference from the enlarged LR image, as in training."""
         difference = to_network(hr) - enlarged(self.lr, self.hyper.scale)
         found = (difference * np.float32(self.hyper.res_rescale)).clip(-1, 1)
         return fill_up(found.transpose(1, 2, 0), *self.shape[2:]).transpose(2, 0, 1)[None]
 
     def picture(self, residual: np.ndarray) -> np.ndarray:
-        """(sH, sW, 3) in the LR picture's type, of x_0."""
+        """(sH, sW, 3) in the LR image's type, of x_0."""
         up = enlarged(self.lr, self.hyper.scale)
         residual = residual[0, :, : up.shape[1], : up.shape[2]]
         convert = to_uint8 if self.lr.dtype == np.uint8 else to_uint16
@@ -203,7 +203,7 @@ class Look:
 
 
 def fill_up(picture: np.ndarray, height: int, width: int) -> np.ndarray:
-    """(H, W, ...) continued by reflection to the right and below."""
+    """(H, W, ...) padded by reflection to the right and below."""
     missing = [(0, wanted - found) for wanted, found in zip((height, width), picture.shape, strict=False)]
     return np.pad(picture, missing + [(0, 0)] * (picture.ndim - 2), mode="reflect")
 
@@ -234,9 +234,9 @@ def pieces(length: int, tile: int, overlap: int, multiple: int, scale: int) -> S
 
 
 def default_tile(hyper: Hyper, size: tuple[int, int], engine: Engine) -> int:
-    """Side of the tiles for a picture of `size` LR pixels; 0: the picture as a whole, which is less work.
+    """Side of the tiles for an image of `size` LR pixels; 0: the image as a whole, which is less work.
 
-    The arrays of the whole picture and the features that are kept take their part of the memory, tiles get the rest.
+    The arrays of the whole image and the features that are kept take their part of the memory, tiles get the rest.
     """
     value = hyper.scale**2  # numbers of a channel for each LR pixel
     channel = 4 * size[0] * size[1] * value  # bytes
@@ -269,7 +269,7 @@ def build(**options: Any) -> SRDiffNet:
 
 
 def work(job: Job, results: Results, sampler: Sampler, options: InferConfig) -> None:
-    """A file -> its pictures, and a sheet of several; alpha is enlarged by bicubic, or kept where the size is."""
+    """A file -> its images, and a sheet of several; alpha is enlarged by bicubic, or kept where the size is."""
     scale = sampler.hyper.scale
     shown_scale = options.outscale or scale
     suffix = options.suffix or ("_fused" if options.fuse else "_x{scale}")
@@ -304,10 +304,10 @@ def enlarge(lr: np.ndarray, name: str, sampler: Sampler, options: InferConfig) -
 
 
 def interpolate(lr: np.ndarray, name: str, sampler: Sampler, options: InferConfig) -> Iterator[np.ndarray]:
-    """Pictures between the first two samples of an LR picture (the paper: "latent space interpolation").
+    """Images between the first two samples of an LR image (the paper: "latent space interpolation").
 
     Both samples' residuals are brought to step t and mixed there, and the chain is run from there. The noise is the
-    same for all weights, so that nothing else makes the pictures differ.
+    same for all weights, so that nothing else makes the images differ.
     """
     look, t, way = sampler.look_at(lr), options.step(sampler.hyper.timesteps), options.way(sampler.hyper.timesteps)
     schedule, progress = sampler.hyper.schedule(), progress_of(name, "step")
@@ -319,10 +319,10 @@ def interpolate(lr: np.ndarray, name: str, sampler: Sampler, options: InferConfi
 
 
 def fuse(hr: np.ndarray, name: str, sampler: Sampler, options: InferConfig) -> Iterator[np.ndarray]:
-    """An HR picture with a part of another in it (the paper: "content fusion").
+    """An HR image with a part of another in it (the paper: "content fusion").
 
     The part is put in its place, the residual of the result is brought to step t, and the chain is run from there under
-    the LR picture that bicubic makes of the given one.
+    the LR image that bicubic makes of the given one.
     """
     height, width = hr.shape[:2]
     part, share = images.read_picture(options.fuse).rgb, share_of(options, height, width)
@@ -345,7 +345,7 @@ def fuse(hr: np.ndarray, name: str, sampler: Sampler, options: InferConfig) -> I
 
 
 def share_of(options: InferConfig, height: int, width: int) -> np.ndarray:
-    """(height, width, 1) float32: how much of each pixel is the other picture's, by --box or --mask."""
+    """(height, width, 1) float32: how much of each pixel is the other image's, by --box or --mask."""
     if options.mask:
         mask = images.read_picture(options.mask).rgb
         if mask.shape[:2] != (height, width):

@@ -37,7 +37,7 @@ def make_network(options: TrainConfig, hyper: Hyper, *, from_start: bool) -> SRD
 
     Raises:
         UserError: weights that do not fit, or an encoder that is neither trained nor to be: the noise predictor would
-            then be told nothing of the LR picture, the mistake that the authors were asked about most.
+            then be told nothing of the LR image, the mistake that the authors were asked about most.
     """
     network = SRDiffNet(hyper, options.seed)
     if not from_start:
@@ -114,7 +114,7 @@ def plan(options: TrainConfig, world_size: int, pictures: int) -> Plan:
     """Steps, rate and intervals of a run, see `common.training.step_counts`.
 
     Args:
-        pictures: in the data set, for --epochs.
+        pictures: images in the data set, for --epochs.
     """
     steps, scaled = recipe.step_counts(options.updates, options, world_size, pictures)
     return recipe.plan(
@@ -133,7 +133,7 @@ def make_validation(patches: Sequence[Patch], options: TrainConfig, hyper: Hyper
     """Network -> scores over (hr, lr) uint8 patches; None where there are none. The first chooses the best checkpoint.
 
     Of the noise predictor: its loss, negated, at `val_noises` steps evenly spread over the chain, and PSNR and LR-PSNR
-    of pictures that are sampled in a few steps. Of the encoder: PSNR of its picture. All noise is the same each time.
+    of images that are sampled in a few steps. Of the encoder: PSNR of its image. All noise is the same each time.
     """
     if not patches:
         return None
@@ -142,7 +142,7 @@ def make_validation(patches: Sequence[Patch], options: TrainConfig, hyper: Hyper
     shares = (np.arange(options.val_noises) + 0.5) / options.val_noises
 
     def psnr(found: Sequence[np.ndarray]) -> dict[str, float]:
-        """Means of PSNR and LR-PSNR of pictures (3, sh, sw) in [-1, 1], by the authors' protocol."""
+        """Means of PSNR and LR-PSNR of images (3, sh, sw) in [-1, 1], by the authors' protocol."""
         scores = []
         for picture, (hr, lr) in zip(found, patches, strict=True):
             sr = to_uint8(from_network(picture))
@@ -171,7 +171,7 @@ def make_validation(patches: Sequence[Patch], options: TrainConfig, hyper: Hyper
         return {NOISE: -float(np.mean(losses)), **psnr(pictures)}
 
     def sampled(network: SRDiffNet, lr_image: np.ndarray, lr_up: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Pictures (N, 3, sh, sw) in [-1, 1], not clipped."""
+        """Images (N, 3, sh, sw) in [-1, 1], not clipped."""
         projected = network.denoise_fn.project(network.features(Tensor(lr_image)))
 
         def draw() -> np.ndarray:

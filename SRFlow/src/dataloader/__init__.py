@@ -1,1 +1,1 @@
-"""Training samples and the pictures they are cut from."""
+"""Training samples and the images they are cut from."""

@@ -1,4 +1,4 @@
-"""The data sets (a folder of pictures, DF2K, packed patches), and what training and validation take from them.
+"""The data sets (a folder of images, DF2K, packed patches), and what training and validation take from them.
 
 A training sample is an HR patch, its LR patch, and the noise that the HR patch is dequantised with.
 """
@@ -41,7 +41,7 @@ def require_packed(path: str) -> None:
 
 
 def find_hr_folders(path: str, split: str) -> list[Path]:
-    """The folders of HR pictures that `path` means: DF2K's (DIV2K's and Flickr2K's) in it, its HR/, or itself.
+    """The folders of HR images that `path` means: DF2K's (DIV2K's and Flickr2K's) in it, its HR/, or itself.
 
     Args:
         split: "train" or "test"; Flickr2K is for training alone.
@@ -56,13 +56,13 @@ def find_hr_folders(path: str, split: str) -> list[Path]:
 
 
 def find_pictures(hr_path: str, lr_path: str, scale: int, split: str) -> list[Pair]:
-    """The pictures of a data set, in sub-folders as well; `lr` is None where the LR picture is to be made."""
+    """The images of a data set, in sub-folders as well; `lr` is None where the LR image is to be made."""
     beside = lr_folder(lr_path)
     return [pair for folder in find_hr_folders(hr_path, split) for pair in pairs_of(folder, beside, scale)]
 
 
 class PatchMaker:
-    """Makes one training sample from a picture: the same crop and mirroring of HR and LR, and noise of its own.
+    """Makes one training sample from an image: the same crop and mirroring of HR and LR, and noise of its own.
 
     Args:
         scale: HR over LR.
@@ -112,7 +112,7 @@ def patches_to_look_at(options: TrainConfig, hyper: Hyper) -> tuple[np.ndarray, 
 
 
 def beside(training: str) -> str:
-    """What belongs to the training pictures: ../valid/DIV2K_X4_valid.mindrecord, or DIV2K_valid_HR; "" for nothing."""
+    """What belongs to the training images: ../valid/DIV2K_X4_valid.mindrecord, or DIV2K_valid_HR; "" for nothing."""
     path = Path(training)
     if training.endswith(RECORDS):
         found = path.parent.parent / "valid" / path.name.replace("_train", "_valid")

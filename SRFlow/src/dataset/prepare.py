@@ -29,7 +29,7 @@ from SRFlow.src.dataloader.init import find_hr_folders
 
 log = logging.getLogger(__name__)
 HERE = Path(__file__).resolve().parent
-SPLITS = {"train": "train", "valid": "test"}  # folder of the output -> split of the pictures
+SPLITS = {"train": "train", "valid": "test"}  # folder of the output -> split of the images
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def folders_of(options: PrepareOptions, name: str) -> list[Path] | None:
-    """Return where the pictures of a set are; None and a warning where "all" finds no validation pictures."""
+    """Return where the images of a set are; None and a warning where "all" finds no validation images."""
     folders = find_hr_folders(options.root, SPLITS[name])
     if name == "valid" and options.split == "all" and folders[0].name != "DIV2K_valid_HR":
         log.warning("%s has no DIV2K_valid_HR: no validation set is made", options.root)
@@ -93,7 +93,7 @@ def make(options: PrepareOptions, folders: Sequence[Path], path: Path) -> Manife
 
 
 def link_all(folders: Sequence[Path], together: Path) -> int:
-    """Links to the pictures of several folders in one; returns their number."""
+    """Links to the images of several folders in one; returns their number."""
     pictures = [picture for folder in folders for picture in find_pictures(folder)]
     for picture in pictures:
         link = together / picture.name

@@ -132,5 +132,5 @@ def joined(condition: Condition) -> Tensor:
 
 
 def standard_normal_log_density(x: Tensor) -> Tensor:
-    """log N(x; 0, 1) (N,), summed over each picture of x (N, C, H, W)."""
+    """log N(x; 0, 1) (N,), summed over each image of x (N, C, H, W)."""
     return -0.5 * (sum_per_picture(x * x) + math.log(2 * math.pi) * x[0].size)

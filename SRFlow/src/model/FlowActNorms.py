@@ -39,7 +39,7 @@ class ActNorm2d(nn.Cell):
 
 
 # MindSpore's float32 exp, log and sigmoid are off by up to 4e-6 on CPU, and to one side: over the steps of a flow and
-# the pixels of a picture that adds up. These are exact to the last bit or so.
+# the pixels of an image that adds up. These are exact to the last bit or so.
 
 
 def exact_exp(x: Tensor) -> Tensor:
@@ -58,7 +58,7 @@ def exact_log(x: Tensor) -> Tensor:
 
 
 def constant_logdet(x: Tensor, per_pixel: Tensor) -> Tensor:
-    """(N,): for every picture of x (N, C, H, W) the same, `per_pixel` times H * W."""
+    """(N,): for every image of x (N, C, H, W) the same, `per_pixel` times H * W."""
     n, _, h, w = x.shape
     return ops.ones((n,), x.dtype) * (per_pixel * (h * w))
 

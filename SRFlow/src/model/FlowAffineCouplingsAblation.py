@@ -1,6 +1,6 @@
 """The conditional affine couplings (SRFlow, section 3.4): affine injector and conditional affine coupling in one layer.
 
-With u the features of the LR picture, and 1 and 2 for the halves of the channels:
+With u the features of the LR image, and 1 and 2 for the halves of the channels:
 
     h  = (z + shift(u)) * scale(u)              affine injector; shift and scale by the network fFeatures
     y1 = h1

@@ -1,7 +1,7 @@
 """The flow itself (SRFlow, figure 2): levels of squeeze, transition steps, flow steps and split.
 
-Forwards it turns an HR picture into latents, which training makes standard normal; backwards latents into a picture.
-Both ways it is told the features of the LR picture.
+Forwards it turns an HR image into latents, which training makes standard normal; backwards latents into an image.
+Both ways it is told the features of the LR image.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ class FlowUpsamplerNet(nn.Cell):
         steps: K in the paper.
         condition: channels of the features.
         hidden_channels, eps: of the couplings.
-        rng: source of the first filters.
+        rng: source of the initial weights.
     """
 
     def __init__(
@@ -53,11 +53,11 @@ class FlowUpsamplerNet(nn.Cell):
         self.f = nn.SequentialCell(default_conv3x3(condition, UNUSED_CHANNELS, rng))
 
     def forward(self, hr_image: Tensor, conditions: Sequence[Condition]) -> tuple[tuple[Tensor, ...], Tensor]:
-        """HR picture -> latents.
+        """HR image -> latents.
 
         Args:
             hr_image: (N, 3, H, W) in [0, 1].
-            conditions: what each level reads, at half, a quarter ... of the picture's sides.
+            conditions: what each level reads, at half, a quarter ... of the image's sides.
 
         Returns:
             The latents, those of the splits first, and the log-determinant (N,).
@@ -78,7 +78,7 @@ class FlowUpsamplerNet(nn.Cell):
     def inverse(
         self, latents: Sequence[Tensor], conditions: Sequence[Condition], bound: float = 0.0
     ) -> tuple[Tensor, Tensor]:
-        """Latents -> HR picture (N, 3, H, W), not clipped, and the log-determinant (N,); for `bound` see `go_back`."""
+        """Latents -> HR image (N, 3, H, W), not clipped, and the log-determinant (N,); for `bound` see `go_back`."""
         x, logdet = latents[self.splits], 0.0
         for level in range(self.levels - 1, -1, -1):
             if level < self.splits:
@@ -93,7 +93,7 @@ class FlowUpsamplerNet(nn.Cell):
         return x, logdet
 
     def initialise(self, hr_image: Tensor, conditions: Sequence[Condition]) -> None:
-        """Set every ActNorm that is not yet set, from what these pictures are when they come to it; not compiled."""
+        """Set every ActNorm that is not yet set, from what these images are when they come to it; not compiled."""
         x = hr_image
         for level in range(self.levels):
             begin = self.begin(level)

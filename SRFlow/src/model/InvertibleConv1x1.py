@@ -11,7 +11,7 @@ class InvertibleConv1x1(nn.Cell):
     """Every pixel's channels times one square matrix, which begins as a random rotation.
 
     Determinant and inverse are worked out in float64: the log-determinant is multiplied by the number of pixels, and
-    the errors of 50 inverses add up. Both take a C x C matrix only, not a picture.
+    the errors of 50 inverses add up. Both take a C x C matrix only, not an image.
     """
 
     def __init__(self, channels: int, rng: np.random.Generator) -> None:

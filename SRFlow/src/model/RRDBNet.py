@@ -14,7 +14,7 @@ from .Flow import Condition, convolve, enlarge
 
 SLOPE = 0.2  # of the leaky ReLU
 RESIDUAL = 0.2  # factor on each residual branch
-INIT_SCALE = 0.1  # on the first filters of the dense blocks
+INIT_SCALE = 0.1  # on the initial weights of the dense blocks
 
 
 class Conv3x3(nn.Cell):
@@ -70,7 +70,7 @@ class RRDBNet(nn.Cell):
     Args:
         num_features, num_blocks, growth: channels between the blocks, number of blocks, channels a dense layer adds.
         scale: a power of two; the head has an `upconv` for each factor of two.
-        rng: source of the first filters.
+        rng: source of the initial weights.
     """
 
     def __init__(self, num_features: int, num_blocks: int, growth: int, scale: int, rng: np.random.Generator) -> None:
@@ -101,7 +101,7 @@ class RRDBNet(nn.Cell):
         return results
 
     def conditions(self, lr_image: Tensor, stack: tuple[int, ...], levels: int) -> tuple[Condition, ...]:
-        """What each level of the flow reads of the LR picture (N, 3, H, W), from the largest to half the LR size.
+        """What each level of the flow reads of the LR image (N, 3, H, W), from the largest to half the LR size.
 
         Args:
             stack: blocks whose results are read beside the features.

@@ -1,4 +1,4 @@
-"""SRFlow's training objective: the negative log-likelihood of the HR picture (SRFlow, eq. 2 and 3)."""
+"""SRFlow's training objective: the negative log-likelihood of the HR image (SRFlow, eq. 2 and 3)."""
 
 import math
 
@@ -15,7 +15,7 @@ class NegativeLogLikelihood(nn.Cell):
 
     Args:
         network: what is trained.
-        quant: number of steps that [0, 1] is divided into by uniform noise, so that the flow cannot gain from pictures
+        quant: number of steps that [0, 1] is divided into by uniform noise, so that the flow cannot gain from images
             having few values only; 0 adds no noise. The authors' code asks for 32 and then adds none.
     """
 

@@ -1,7 +1,7 @@
 """SRFlow: Learning the Super-Resolution Space with Normalizing Flow (Lugmayr et al., ECCV 2020, arXiv:2006.14200).
 
-The network of the paper's figure 2: an RRDB encoder reads the LR picture, a conditional flow maps the HR picture to
-standard normal latents. Run backwards with random latents it gives one of the many HR pictures that fit the LR picture.
+The network of the paper's figure 2: an RRDB encoder reads the LR image, a conditional flow maps the HR image to
+standard normal latents. Run backwards with random latents it gives one of the many HR images that fit the LR image.
 
 Every layer keeps one contract: forward(x, ...) -> (y, logdet) and inverse(y, ...) -> (x, logdet), where logdet (N,) is
 the natural logarithm of the absolute determinant of the Jacobian in that direction. Parameters are named as in the
@@ -82,11 +82,11 @@ class Hyper:
 
     @property
     def lr_multiple(self) -> int:
-        """Sides of LR pictures must be multiples of it."""
+        """Sides of LR images must be multiples of it."""
         return max(1, 2**self.levels // self.scale)
 
     def latent_shapes(self, lr_height: int, lr_width: int) -> tuple[tuple[int, int, int], ...]:
-        """(channels, height, width) of each latent for an LR picture of this size."""
+        """(channels, height, width) of each latent for an LR image of this size."""
         shapes, channels = [], COLORS
         for level in range(1, self.levels + 1):
             channels *= 4
@@ -109,7 +109,7 @@ class SRFlowNet(nn.Cell):
 
     Args:
         hyper: its shape.
-        seed: of the first filters.
+        seed: of the initial weights.
     """
 
     def __init__(self, hyper: Hyper, seed: int = 0) -> None:
@@ -121,23 +121,23 @@ class SRFlowNet(nn.Cell):
         )
 
     def conditions(self, lr_image: Tensor) -> tuple[Condition, ...]:
-        """LR picture (N, 3, h, w) -> what each level reads, from the largest to half the LR size."""
+        """LR image (N, 3, h, w) -> what each level reads, from the largest to half the LR size."""
         return self.RRDB.conditions(lr_image, self.hyper.stack, self.hyper.levels)
 
     def forward(self, hr_image: Tensor, lr_image: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-        """HR and LR pictures in [0, 1] -> latents (see `Hyper.latent_shapes`) and log-determinant (N,)."""
+        """HR and LR images in [0, 1] -> latents (see `Hyper.latent_shapes`) and log-determinant (N,)."""
         return self.flowUpsamplerNet.forward(hr_image, self.conditions(lr_image))
 
     def inverse(self, latents: Sequence[Tensor], lr_image: Tensor) -> tuple[Tensor, Tensor]:
-        """Latents and LR picture -> HR picture (N, 3, sh, sw), not clipped, and log-determinant (N,)."""
+        """Latents and LR image -> HR image (N, 3, sh, sw), not clipped, and log-determinant (N,)."""
         return self.flowUpsamplerNet.inverse(latents, self.conditions(lr_image))
 
     def sample(self, latents: Sequence[Tensor], lr_image: Tensor) -> Tensor:
-        """The HR picture (N, 3, sh, sw) of latents that were drawn, not clipped.
+        """The HR image (N, 3, sh, sw) of latents that were drawn, not clipped.
 
-        Where latents are less likely than those of pictures, a coupling meets values that it has never seen and may
+        Where latents are less likely than those of images, a coupling meets values that it has never seen and may
         answer with its smallest scale: the inverse then multiplies by 1/eps, the next coupling sees still larger
-        values, and in a few steps nothing is a number. In pictures the values stay at about 10 (15.3 at most with the
+        values, and in a few steps nothing is a number. In images the values stay at about 10 (15.3 at most with the
         demo weights); limited to `Hyper.bound` after each coupling they cannot run away, and samples that do not reach
         it are the same as those of `inverse`.
         """
@@ -163,9 +163,9 @@ def load_weights(network: SRFlowNet, weights: Mapping[str, np.ndarray], source: 
 def draw_latents(
     hyper: Hyper, lr_shape: tuple[int, int, int], heat: float, rng: np.random.Generator
 ) -> list[np.ndarray]:
-    """Normal latents of deviation `heat` for LR pictures of (N, height, width): the generator decides, not the device.
+    """Normal latents of deviation `heat` for LR images of (N, height, width): the generator decides, not the device.
 
-    Heat 0 gives zeros, the most likely latents; the paper's pictures are made with 0.8 to 0.9.
+    Heat 0 gives zeros, the most likely latents; the paper's images are made with 0.8 to 0.9.
     """
     number, *sides = lr_shape
     shapes = hyper.latent_shapes(*sides)

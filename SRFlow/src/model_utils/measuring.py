@@ -37,7 +37,7 @@ SEED_FIGURES = psnr_figure(Convention("rgb", 0)), ssim_figure(Convention("rgb", 
 
 
 def evaluation_sets(options: EvalConfig, scale: int) -> dict[str, Sequence[Pair] | PatchRecords]:
-    """What there is to measure: for the name of each set its pictures, or a packed set."""
+    """What there is to measure: for the name of each set its images, or a packed set."""
     path, lr_path = options.dataset_GT_path, options.dataset_LQ_path
     if not path:
         path, lr_path = options.val_GT_path, options.val_LQ_path
@@ -62,7 +62,7 @@ def by_patches(options: EvalConfig, pairs: Sequence[Pair] | PatchRecords) -> boo
 
 
 def hr_folder(root: Path) -> Path:
-    """The HR pictures of one set; in a DIV2K root its validation pictures."""
+    """The HR images of one set; in a DIV2K root its validation images."""
     (folder,) = find_hr_folders(str(root), "test")
     training = root / div2k.HR["train"]
     if folder == root and training.is_dir():
@@ -91,7 +91,7 @@ def evaluate(
     options: EvalConfig,
     folder: Path,
 ) -> Table:
-    """Measure every picture of a set; the figures of a heat are the means over its samples.
+    """Measure every image of a set; the figures of a heat are the means over its samples.
 
     Seconds are those of one sample.
     """
@@ -153,7 +153,7 @@ def write_results(
 
 
 def shown(pictures: Iterator[Picture], options: EvalConfig, folder: Path) -> Iterator[Shown]:
-    """Each picture for the report, with the first sample of each heat that `write_results` wrote to `folder`."""
+    """Each image for the report, with the first sample of each heat that `write_results` wrote to `folder`."""
     several = options.samples > 1
     for name, hr, lr, _ in pictures:
         stems = {heat: f"{name}_1" if heat and several else name for heat in options.all_heats()}

@@ -34,7 +34,7 @@ from ..model.SRFlowNet import PRESETS, Hyper
 from . import config
 
 STAGES = ("flow", "rrdb")
-# The authors' networks for any picture; they have none for x2, which is x4's with a level less.
+# The authors' networks for any image; they have none for x2, which is x4's with a level less.
 OF_SCALE = {0: "SRFlow_DF2K_4X", 2: "SRFlow_DF2K_4X", 4: "SRFlow_DF2K_4X", 8: "SRFlow_DF2K_8X"}
 SMALL = {
     "srflow_small": Hyper(
@@ -226,7 +226,7 @@ class EvalConfig(EvalOptions, NetworkOptions):
 
 @configuration
 class EnlargeConfig(InferOptions, NetworkOptions):
-    """Options of infer.py without a command: pictures are enlarged."""
+    """Options of infer.py without a command: images are enlarged."""
 
     heat: float | None = option(
         None,

@@ -1,4 +1,4 @@
-"""Pictures through SRFlow: sampled, encoded to latents and decoded again, in tiles where they are large.
+"""Images through SRFlow: sampled, encoded to latents and decoded again, in tiles where they are large.
 
 `Sampler` runs both directions; `Latents` are what infer.py writes between the two; `enlarge`, `encode`, `decode` and
 `interpolate` are its commands.
@@ -36,11 +36,11 @@ log = logging.getLogger(__name__)
 
 
 class Encoded(NamedTuple):
-    """What a picture is to the flow.
+    """What an image is to the flow.
 
     Attributes:
         latents: each (1, C, h, w), see `Hyper.latent_shapes`.
-        nll: negative log-likelihood in bits per HR pixel, of the picture as it is, without noise.
+        nll: negative log-likelihood in bits per HR pixel, of the image as it is, without noise.
     """
 
     latents: list[np.ndarray]
@@ -48,14 +48,14 @@ class Encoded(NamedTuple):
 
 
 class Sampler:
-    """Both directions for 8- and 16-bit pictures of any size, in tiles where they are large.
+    """Both directions for 8- and 16-bit images of any size, in tiles where they are large.
 
-    What is missing to a multiple of `Hyper.lr_multiple` is continued by reflection and cut off afterwards.
+    What is missing to a multiple of `Hyper.lr_multiple` is padded by reflection and cut off afterwards.
 
     Args:
         trained: the network.
         engine: what runs it, see `common.export.make_engine`; a direction is prepared when it is first asked for.
-        tile: side of the tiles in LR pixels; 0 takes the whole picture as long as that takes less than 2.5 GiB.
+        tile: side of the tiles in LR pixels; 0 takes the whole image as long as that takes less than 2.5 GiB.
     """
 
     def __init__(self, trained: Trained, engine: str = "auto", tile: int = 0) -> None:
@@ -127,7 +127,7 @@ class Sampler:
         return Encoded(latents, -log_density / (math.log(2) * hr.shape[0] * hr.shape[1]))
 
     def draw(self, lr: np.ndarray, heat: float, seed: int, name: str, number: int) -> list[np.ndarray]:
-        """The latents of one sample of one picture, told by its name: the same in tiles and whole, alone and among
+        """The latents of one sample of one image, told by its name: the same in tiles and whole, alone and among
         others. Those of another heat are the same but for their size.
         """
         sides = (-(-length // self.hyper.lr_multiple) * self.hyper.lr_multiple for length in lr.shape[:2])
@@ -149,7 +149,7 @@ class Sampler:
 
 
 def cut(picture: np.ndarray, row: Span, column: Span, side: int) -> np.ndarray:
-    """The part (N, C, h, w) of a picture whose cells are squares of `side` pixels."""
+    """The part (N, C, h, w) of an image whose cells are squares of `side` pixels."""
     return picture[:, :, row.start * side : row.stop * side, column.start * side : column.stop * side]
 
 
@@ -183,7 +183,7 @@ def finite(*arrays: np.ndarray) -> Sequence[np.ndarray]:
 
 
 def default_tile(hyper: Hyper, size: tuple[int, int], engine: Engine) -> int:
-    """Side of the tiles for a picture of `size` LR pixels; 0: the picture as a whole, which is less work.
+    """Side of the tiles for an image of `size` LR pixels; 0: the image as a whole, which is less work.
 
     What takes most of the memory, for each LR pixel: the hidden layers of some steps at the first level, and what they
     read of the features there.
@@ -211,12 +211,12 @@ def slerp(one: Sequence[np.ndarray], other: Sequence[np.ndarray], share: float) 
 
 
 class Latents(NamedTuple):
-    """One picture as the flow sees it.
+    """One image as the flow sees it.
 
     Attributes:
         parts: see `Hyper.latent_shapes`, each (1, C, h, w) float32.
         lr: (H, W, 3) uint8 or uint16.
-        height, width: of the picture; of what the latents give, the rest is cut off.
+        height, width: of the image; of what the latents give, the rest is cut off.
         digest: of the network, see `util.Trained`.
     """
 
@@ -341,7 +341,7 @@ def decode(job: Job, results: Results, sampler: Sampler, options: DecodeConfig) 
 
 
 def interpolate(one: Job, other: Job, results: Results, sampler: Sampler, options: InterpolateConfig) -> None:
-    """Two files of latents -> pictures from the one to the other, and a row of them."""
+    """Two files of latents -> images from the one to the other, and a row of them."""
     stem = f"{one.source.stem}_to_{other.source.stem}"
     names = [result_name(stem, options, sampler.hyper, f"_{number}") for number in range(1, options.steps + 1)]
     targets = [results.reserve(one, name) for name in names]
@@ -367,19 +367,19 @@ def latents_of(path: Path, sampler: Sampler) -> Latents:
 
 
 def picture_of(latents: Latents, parts: list[np.ndarray], sampler: Sampler, progress: Progress) -> np.ndarray:
-    """What other latents of the same LR picture give, of the original size."""
+    """What other latents of the same LR image give, of the original size."""
     result = sampler.decode(latents.lr, parts, progress)[: latents.height, : latents.width]
     return images.Picture(latents.lr, None, ()).colored_alike(result)
 
 
 def with_bicubic(hr: np.ndarray, hyper: Hyper) -> tuple[np.ndarray, np.ndarray]:
-    """HR, continued by reflection as far as the network needs, and its bicubic LR picture."""
+    """HR, padded by reflection as far as the network needs, and its bicubic LR image."""
     hr = pad_to_multiple(hr, hyper.scale * hyper.lr_multiple)
     return hr, imresize(hr, 1 / hyper.scale)
 
 
 def with_lr(path: Path, hr: np.ndarray, lr_path: Path, hyper: Hyper) -> tuple[np.ndarray, np.ndarray]:
-    """HR, cut or continued by reflection to the size of its LR picture times the scale, and that LR picture."""
+    """HR, cut or padded by reflection to the size of its LR image times the scale, and that LR image."""
     lr = images.read_picture(lr_path).rgb
     height, width = (side * hyper.scale for side in lr.shape[:2])
     if not all(abs(found - wanted) < hyper.scale for found, wanted in zip(hr.shape[:2], (height, width), strict=True)):
@@ -391,7 +391,7 @@ def with_lr(path: Path, hr: np.ndarray, lr_path: Path, hyper: Hyper) -> tuple[np
 
 
 def find_lr(given: str, job: Job, scale: int) -> Path:
-    """The LR picture of an HR picture: the file itself, or that of the same name in a folder, with x4 behind or not."""
+    """The LR image of an HR image: the file itself, or that of the same name in a folder, with x4 behind or not."""
     root = Path(given)
     if not root.is_dir():
         return root

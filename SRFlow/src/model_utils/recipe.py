@@ -23,11 +23,11 @@ from .util import ENCODER, load_weights, read_encoder
 
 log = logging.getLogger(__name__)
 LIKELIHOOD = "log-likelihood (bits per pixel)"
-HEAD = ("RRDB.HRconv.", "RRDB.conv_last.")  # the flow reads no picture from the encoder
+HEAD = ("RRDB.HRconv.", "RRDB.conv_last.")  # the flow reads no image from the encoder
 
 
 class PixelLoss(nn.Cell):
-    """(hr_image, lr_image) -> (mean absolute difference of the encoder's own picture,): the stage before the flow."""
+    """(hr_image, lr_image) -> (mean absolute difference of the encoder's own image,): the stage before the flow."""
 
     def __init__(self, encoder: RRDBNet) -> None:
         super().__init__(auto_prefix=False)
@@ -77,7 +77,7 @@ def plan(options: TrainConfig, hyper: Hyper, world_size: int, pictures: int) -> 
     """Steps, rate and intervals of a run, see `common.training.step_counts`.
 
     Args:
-        pictures: in the data set, for --epochs.
+        pictures: images in the data set, for --epochs.
     """
     niter, scaled = recipe.step_counts(options.niter, options, world_size, pictures)
     falls = [scaled(step) for step in options.lr_steps] or [int(part * niter) for part in options.lr_steps_rel]
@@ -226,10 +226,10 @@ def make_trainer(network: SRFlowNet | RRDBNet, options: TrainConfig, *run: Any, 
 
 
 def make_validation(patches: tuple[np.ndarray, np.ndarray] | None, options: TrainConfig) -> Validation | None:
-    """Network -> scores over (hr_image, lr_image) in [0, 1], NCHW; None where there are no pictures.
+    """Network -> scores over (hr_image, lr_image) in [0, 1], NCHW; None where there are no images.
 
     Of the flow: the mean log-likelihood, with noise as in training, by which the best checkpoint is chosen; and for
-    each heat the mean PSNR of its samples. Of the encoder: PSNR of its picture. Noise and latents are always the same.
+    each heat the mean PSNR of its samples. Of the encoder: PSNR of its image. Noise and latents are always the same.
     """
     if patches is None:
         return None

@@ -152,7 +152,7 @@ def convert(source: str, target: str) -> Iterator[str]:
 
 
 def compare(network: SRFlowNet, arrays: Arrays) -> tuple[float, float, float]:
-    """Both directions of both forms on one picture; a smooth one: on noise a trained flow multiplies rounding errors.
+    """Both directions of both forms on one image; a smooth one: on noise a trained flow multiplies rounding errors.
 
     Returns:
         (largest difference over the largest value, seconds of a sample in the form of training, and in the other).
