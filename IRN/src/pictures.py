@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from common import UserError, checkpoint, config, runtime
+from common import UserError, checkpoint
 from common.atomic import replacing
 from common.checkpoint import Checkpoint, cache_of
 from common.config import EvalOptions, InferOptions
@@ -20,8 +20,7 @@ from common.images import check_writable, imresize, read_picture, reduce_to_8_bi
 
 from .graphs import DIRECTIONS, engine_of
 from .network.Invnet import COLORS, Hyper, InvRescaleNet
-from .options.options import DownscaleConfig, TrainConfig, UpscaleConfig, parse_size
-from .utils.util import load_network
+from .options.options import DownscaleConfig, UpscaleConfig, parse_size
 
 COPIES = {"onnxruntime": 5, "mindspore": 30}  # of all channels of a dense block that are in memory at a time, measured
 SIZE, SCALE, WEIGHTS, GRAY = "irn_original_size", "irn_scale", "irn_weights", "irn_gray"  # keys of a PNG's text
@@ -115,19 +114,6 @@ class Rescaler:
         hyper = self.hyper
         pixels, channels = 4 ** (len(hyper.block_num) - 1), COLORS * (9 if hyper.scale == 3 else 4)
         return default_tile(size, engine, pixels * (channels + 4 * hyper.growth), COPIES, 3 * hyper.receptive_radius)
-
-
-def load(weights: str, **options: Any) -> Rescaler:
-    """Load a network for inference, see `IRN.load`."""
-    options = config.merge(UpscaleConfig(), {"checkpoint": str(weights), **options}, "load()")
-    runtime.start(options.device_target)
-    return make_rescaler(*load_network(options), options)
-
-
-def build(**options: Any) -> InvRescaleNet:
-    """Build a network with initial weights, see `IRN.build`."""
-    options = config.merge(TrainConfig(), options, "build()")
-    return InvRescaleNet(options.hyper(), options.seed)
 
 
 def run_once(engine: Engine, *arrays: np.ndarray) -> np.ndarray:
