@@ -24,13 +24,20 @@ def load(weights: str = "", **options: Any) -> "Upscale":
     Raises:
         UserError: no such file, not this network, or options that cannot be taken.
     """
-    from CSNLN.src.pictures import load
+    from common import config, runtime
+    from CSNLN.src import pictures, utils
+    from CSNLN.src.config import InferConfig
 
-    return load(weights, **options)
+    options = config.merge(InferConfig(), {"checkpoint": str(weights), **options}, "load()")
+    runtime.start(options.device_target)
+    return pictures.make_upscaler(utils.load_network(options)[0], options)
 
 
 def build(**options: Any) -> "nn.Cell":
     """Build the network with initial weights; `options` are train.py's: scale, model, n_feats, seed ..."""
-    from CSNLN.src.pictures import build
+    from common import config
+    from CSNLN.src.config import TrainConfig
+    from CSNLN.src.CSNLN import CSNLN
 
-    return build(**options)
+    options = config.merge(TrainConfig(), options, "build()")
+    return CSNLN(options.hyper(), options.seed)

@@ -23,13 +23,21 @@ def load(weights: str = "", **options: Any) -> "Rescaler":
     Raises:
         UserError: no such file, not this network, or options that cannot be taken.
     """
-    from IRN.src.pictures import load
+    from common import config, runtime
+    from IRN.src import pictures
+    from IRN.src.options.options import UpscaleConfig
+    from IRN.src.utils import util
 
-    return load(weights, **options)
+    options = config.merge(UpscaleConfig(), {"checkpoint": str(weights), **options}, "load()")
+    runtime.start(options.device_target)
+    return pictures.make_rescaler(*util.load_network(options), options)
 
 
 def build(**options: Any) -> "InvRescaleNet":
     """Build the network with initial weights; `options` are train.py's: scale, model, block_num, seed ..."""
-    from IRN.src.pictures import build
+    from common import config
+    from IRN.src.network.Invnet import InvRescaleNet
+    from IRN.src.options.options import TrainConfig
 
-    return build(**options)
+    options = config.merge(TrainConfig(), options, "build()")
+    return InvRescaleNet(options.hyper(), options.seed)

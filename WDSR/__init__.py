@@ -24,13 +24,20 @@ def load(weights: str = "", **options: Any) -> "Upscale":
     Raises:
         UserError: no such file, not this network, or options that cannot be taken.
     """
-    from WDSR.src.pictures import load
+    from common import config, runtime
+    from WDSR.src import pictures, utils
+    from WDSR.src.args import InferConfig
 
-    return load(weights, **options)
+    options = config.merge(InferConfig(), {"checkpoint": str(weights), **options}, "load()")
+    runtime.start(options.device_target)
+    return pictures.make_upscaler(*utils.load_network(options), options)
 
 
 def build(**options: Any) -> "nn.Cell":
     """Build the network with initial weights; `options` are train.py's: scale, model, n_feats, seed ..."""
-    from WDSR.src.pictures import build
+    from common import config
+    from WDSR.src.args import TrainConfig
+    from WDSR.src.model import WDSR
 
-    return build(**options)
+    options = config.merge(TrainConfig(), options, "build()")
+    return WDSR(options.hyper(), options.seed)

@@ -3,23 +3,22 @@
 from collections.abc import Callable
 from contextlib import nullcontext
 from itertools import product
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from mindspore import Tensor, ops
 from PIL import Image, ImageDraw, ImageFont
 
-from common import UserError, config, runtime
+from common import UserError
 from common.export import Progress, Upscale, pad_to_multiple, self_ensemble
 from common.images import to_float, to_uint8, to_uint16
 
 from . import graphs
 from .attention import SHARPNESS, attend
-from .config import EvalConfig, InferConfig, TrainConfig
+from .config import EvalConfig, InferConfig
 from .CSNLN import CSNLN
 from .dataset.common import Upscaler
-from .utils import load_network
 
 SHAVE = 10  # LR pixels that a piece reads beyond its quarter
 LEAST = 60 * 60  # LR pixels; pieces are quartered again until they have fewer
@@ -31,19 +30,6 @@ GAP = 12
 QUERY = (255, 72, 24)  # orange
 ANSWER = (0, 174, 239)  # blue
 Frame = tuple[int, int, int, int]  # top, left, bottom, right, in LR pixels; may reach beyond the picture
-
-
-def load(weights: str, **options: Any) -> Upscale:
-    """Load a network for inference, see `CSNLN.load`."""
-    options = config.merge(InferConfig(), {"checkpoint": str(weights), **options}, "load()")
-    runtime.start(options.device_target)
-    return make_upscaler(load_network(options)[0], options)
-
-
-def build(**options: Any) -> CSNLN:
-    """Build a network with initial weights, see `CSNLN.build`."""
-    options = config.merge(TrainConfig(), options, "build()")
-    return CSNLN(options.hyper(), options.seed)
 
 
 def make_upscaler(network: CSNLN, options: EvalConfig | InferConfig) -> Upscale:

@@ -5,12 +5,12 @@ import logging
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from common import UserError, checkpoint, config, runtime
+from common import UserError, checkpoint
 from common.atomic import replacing
 from common.checkpoint import Checkpoint, cache_of
 from common.config import EvalOptions, InferOptions
@@ -20,8 +20,7 @@ from common.images import check_writable, imresize, read_picture, reduce_to_8_bi
 
 from .graphs import DIRECTIONS, engine_of
 from .network.Invnet import COLORS, Hyper, InvRescaleNet
-from .options.options import DownscaleConfig, TrainConfig, UpscaleConfig, parse_size
-from .utils.util import load_network
+from .options.options import DownscaleConfig, UpscaleConfig, parse_size
 
 COPIES = {"onnxruntime": 5, "mindspore": 30}  # of all channels of a dense block that are in memory at a time, measured
 SIZE, SCALE, WEIGHTS, GRAY = "irn_original_size", "irn_scale", "irn_weights", "irn_gray"  # keys of a PNG's text
@@ -38,35 +37,24 @@ class Rescaler:
     """Both directions for 8- and 16-bit images of any size, in tiles where they are large.
 
     Args:
-        hyper: of the network.
-        network: the `nn.Cell`, for those who go on from there.
+        network: what the engines run.
         engines: what runs "downscale", "upscale" or both.
         tile: side of the tiles in LR pixels; 0 takes the whole image as long as that takes less than 2.5 GiB.
         digest: see `digest_of`.
     """
 
-    def __init__(
-        self,
-        hyper: Hyper,
-        engines: Mapping[str, Engine],
-        tile: int = 0,
-        digest: str = "",
-        network: InvRescaleNet | None = None,
-    ) -> None:
-        self.hyper, self.engines, self.tile, self.digest, self.network = hyper, engines, tile, digest, network
+    def __init__(self, network: InvRescaleNet, engines: Mapping[str, Engine], tile: int, digest: str) -> None:
+        self.network, self.hyper, self.engines, self.tile, self.digest = network, network.hyper, engines, tile, digest
 
     @property
     def name(self) -> str:
         """What runs it, for reports."""
         return next(iter(self.engines.values())).name
 
-    def downscale(self, hr: np.ndarray, progress: Progress | None = None, out_dtype: Any = np.uint8) -> np.ndarray:
+    def downscale(self, hr: np.ndarray, progress: Progress | None = None) -> np.ndarray:
         """(sH, sW, 3) uint8 or uint16 -> (H, W, 3), clipped and rounded to 8 bits.
 
         Other sizes are first brought to a multiple of the scale, by reflection padding.
-
-        Args:
-            out_dtype: np.float32 leaves the values as the network gives them, about 0 ... 1.
         """
         engine, scale = self.engines["downscale"], self.hyper.scale
         hr = pad_to_multiple(hr, scale)
@@ -76,21 +64,15 @@ class Rescaler:
             return run_once(engine, to_float(piece).transpose(2, 0, 1)[None])
 
         size = hr.shape[0] // scale, hr.shape[1] // scale
-        return self._fill(run, engine, size, np.empty((*size, COLORS), out_dtype), scale=1, progress=progress)
+        return self._fill(run, engine, size, np.empty((*size, COLORS), np.uint8), scale=1, progress=progress)
 
     def upscale(
-        self,
-        lr: np.ndarray,
-        z: np.ndarray | None = None,
-        progress: Progress | None = None,
-        out_dtype: Any = None,
-        seed: int = 10,
+        self, lr: np.ndarray, z: np.ndarray | None = None, progress: Progress | None = None, seed: int = 10
     ) -> np.ndarray:
         """(H, W, 3) uint8 or uint16 and z (1, 3 s^2 - 3, H, W) -> (sH, sW, 3), clipped and rounded to lr's type.
 
         Args:
             z: None draws one from the seed.
-            out_dtype: np.float32 leaves the values as the network gives them, about 0 ... 1.
         """
         engine, scale = self.engines["upscale"], self.hyper.scale
         z = draw_z([seed], self.hyper, lr.shape) if z is None else z
@@ -100,34 +82,16 @@ class Rescaler:
             return run_once(engine, to_float(lr[rows, columns]).transpose(2, 0, 1)[None], z[:, :, rows, columns])
 
         height, width = lr.shape[:2]
-        result = np.empty((height * scale, width * scale, COLORS), out_dtype or lr.dtype)
+        result = np.empty((height * scale, width * scale, COLORS), lr.dtype)
         return self._fill(run, engine, (height, width), result, scale=scale, progress=progress)
 
     def _fill(self, run: Callable, engine: Engine, size: tuple[int, int], result: np.ndarray, **settings) -> np.ndarray:
-        tile = self.tile or self.default_tile(size, engine)
-        return fill_tiles(run, size, result, tile=tile, overlap=self.hyper.receptive_radius, **settings)
-
-    def default_tile(self, size: tuple[int, int], engine: Engine) -> int:
-        """Side of the tiles for an image of `size` LR pixels, see `common.export.default_tile`.
-
-        The first level, with most pixels, needs most memory.
-        """
-        hyper = self.hyper
+        hyper, radius = self.hyper, self.hyper.receptive_radius
+        # The first level, with most pixels, needs most memory.
         pixels, channels = 4 ** (len(hyper.block_num) - 1), COLORS * (9 if hyper.scale == 3 else 4)
-        return default_tile(size, engine, pixels * (channels + 4 * hyper.growth), COPIES, 3 * hyper.receptive_radius)
-
-
-def load(weights: str, **options: Any) -> Rescaler:
-    """Load a network for inference, see `IRN.load`."""
-    options = config.merge(UpscaleConfig(), {"checkpoint": str(weights), **options}, "load()")
-    runtime.start(options.device_target)
-    return make_rescaler(*load_network(options), options)
-
-
-def build(**options: Any) -> InvRescaleNet:
-    """Build a network with initial weights, see `IRN.build`."""
-    options = config.merge(TrainConfig(), options, "build()")
-    return InvRescaleNet(options.hyper(), options.seed)
+        values = pixels * (channels + 4 * hyper.growth)
+        tile = self.tile or default_tile(size, engine, values, COPIES, least=3 * radius)
+        return fill_tiles(run, size, result, tile=tile, overlap=radius, **settings)
 
 
 def run_once(engine: Engine, *arrays: np.ndarray) -> np.ndarray:
@@ -149,7 +113,7 @@ def make_rescaler(
     refuse_small(options.tile, network.hyper.receptive_radius)
     cache, digest = cache_of(source), digest_of(network.hyper, saved)
     engines = {direction: engine_of(network, direction, options.engine, cache, digest) for direction in directions}
-    return Rescaler(network.hyper, engines, options.tile, digest, network)
+    return Rescaler(network, engines, options.tile, digest)
 
 
 def latent(seed: int, name: str, draw: int, hyper: Hyper, lr: np.ndarray, gaussian_scale: float) -> np.ndarray:

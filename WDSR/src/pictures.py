@@ -1,34 +1,16 @@
 """An image through WDSR, in tiles where it is large."""
 
-from typing import Any
-
 import numpy as np
 
-from common import config, runtime
 from common.checkpoint import Checkpoint, cache_of, digest_of
 from common.config import EvalOptions, InferOptions
 from common.export import Progress, Upscale, make_engine, refuse_small, self_ensemble, tile_apply
 
-from .args import InferConfig, TrainConfig
 from .data.common import Upscaler
 from .graphs import CHECK_SIZES, OUTPUTS, WDSRInference, ports
 from .model import WDSR
-from .utils import load_network
 
 WHOLE, TILE = 512, 256  # LR pixels
-
-
-def load(weights: str, **options: Any) -> Upscale:
-    """Load a network for inference, see `WDSR.load`."""
-    options = config.merge(InferConfig(), {"checkpoint": str(weights), **options}, "load()")
-    runtime.start(options.device_target)
-    return make_upscaler(*load_network(options), options)
-
-
-def build(**options: Any) -> WDSR:
-    """Build a network with initial weights, see `WDSR.build`."""
-    options = config.merge(TrainConfig(), options, "build()")
-    return WDSR(options.hyper(), options.seed)
 
 
 def make_upscaler(network: WDSR, saved: Checkpoint, source: str, options: EvalOptions | InferOptions) -> Upscale:
