@@ -69,17 +69,6 @@ def test_layout_in_memory_does_not_matter(tmp_path, suffix):
     assert digest(views) == digest(wanted)
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
-def test_bfloat16_is_widened_and_the_rest_refused(tmp_path, suffix):
-    ml_dtypes = pytest.importorskip("ml_dtypes")
-    path = tmp_path / f"x.{suffix}"
-    save(path, Checkpoint({"a": np.array([1.5, -2, 3], ml_dtypes.bfloat16)}))
-    np.testing.assert_array_equal(read(path).weights["a"], np.array([1.5, -2, 3], np.float32), strict=True)
-    with pytest.raises(CheckpointError, match="'b' is of type"):
-        save(path, Checkpoint({"b": np.ones(2, complex)}))
-    assert "a" in read(path).weights
-
-
 def test_digest_sees_name_type_shape_and_bytes():
     base = {"a": np.zeros((2, 3), "f4"), "b": np.ones(3, "i8")}
     others = [

@@ -239,11 +239,3 @@ def test_cache_is_bounded_and_keeps_the_latest(bytes_kept, order, read):
     for _ in kept.read(map(int, order)):
         assert kept._cached <= max(bytes_kept, 125)
     assert "".join(loads) == read
-
-
-def test_cached_pictures_are_not_changed_by_augmentation():
-    reader = stream(count=1)
-    before = [array.copy() for array in next(iter(reader.pictures.read([0])))[:2]]
-    list(reader.batches(0, 10))
-    for array, copy in zip(next(iter(reader.pictures.read([0])))[:2], before, strict=True):
-        np.testing.assert_array_equal(array, copy)

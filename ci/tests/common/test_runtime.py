@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import logging
 import os
 import platform
 import pty
@@ -145,18 +144,6 @@ def test_who_was_launched(monkeypatch, environment, launched):
     assert runtime.was_launched() is launched
 
 
-def test_who_joins(monkeypatch):
-    joined = []
-    monkeypatch.setattr(runtime, "_join", lambda device: joined.append(device) or Runtime(device, 1, 2))
-    assert runtime.start("CPU", distribute=None) == Runtime("CPU")
-    with pytest.raises(UserError, match="--run_distribute needs a launcher"):
-        runtime.start("CPU", distribute=True)
-    monkeypatch.setenv("MS_ROLE", "MS_WORKER")
-    assert runtime.start("CPU", distribute=False) == Runtime("CPU")
-    assert not joined
-    assert [runtime.start("CPU", distribute=wanted).is_main for wanted in (None, True)] == [False, False]
-
-
 @pytest.mark.parametrize(
     ("body", "code", "said"),
     [
@@ -175,16 +162,6 @@ def test_exit_codes(root, body, code, said):
     assert done.returncode == code
     assert done.stderr.endswith(said)
     assert ("Traceback" in done.stderr) is (code == 1), "a bug shows where it is, a user's mistake does not"
-
-
-def test_full_disk_is_said_once(tmp_path, capsys):
-    (tmp_path / "train.log").symlink_to("/dev/full")
-    runtime.start_log(tmp_path / "train.log")
-    for _ in range(3):
-        logging.getLogger("x").info("line")
-    said = capsys.readouterr().err.splitlines()
-    assert sorted(said) == ["line"] * 3 + [f"warning: cannot write {tmp_path}/train.log: No space left on device"]
-    logging.getLogger().handlers[-1].stream = None  # what is in its buffer cannot be written at the end either
 
 
 BAR = """
@@ -304,14 +281,3 @@ def test_run_that_another_process_is_in(tmp_path, root):
         other.kill()
     for _ in range(2):  # twice in one process is fine
         assert runs.open_run(Options(), Runtime("CPU"), tmp_path, "net", folder=folder) == folder
-
-
-def test_run_folder_of_a_checkpoint_that_stands_elsewhere(tmp_path):
-    run = runs.open_run(Options(), Runtime("CPU"), tmp_path / "runs", "net")
-    elsewhere = save(tmp_path / "ckpt" / "last.ckpt", Options(), folder=str(run))
-    assert resume(elsewhere)[2] == run, "the file says which run it belongs to"
-    (run / "ckpt").symlink_to(tmp_path / "ckpt")
-    assert resume(run)[2] == run
-    moved = run.rename(tmp_path / "moved")
-    assert resume(moved)[2] == moved
-    assert resume(elsewhere)[2] is None, "only the file is left: a new folder will be made"
