@@ -1,10 +1,9 @@
-"""One command line: an option is spelled, typed and explained alike in the five; --help and its examples are sound."""
+"""One command line: what all five understand, and that --help and its examples are sound."""
 
 import dataclasses
 import importlib
 import re
 import shlex
-import typing
 
 import pytest
 
@@ -13,36 +12,13 @@ from common import UserError
 from common.checkpoint import files as checkpoint
 from common.checkpoint.files import Checkpoint
 from common.config import options as config
-from common.config.command_line import WIDEST, spellings
+from common.config.command_line import WIDEST
 from common.mindrecord import __main__ as mindrecord
 
 MODELS = ("WDSR", "IRN", "SRFlow", "SRDiff", "CSNLN")
 # What infer.py takes where no command is typed, or the one that enlarges.
 INFER = {"IRN": "UpscaleConfig", "SRFlow": "EnlargeConfig"}
 ENTRIES = ("train", "eval", "infer", "export")
-# Option of some programs -> the groups of models in which it is the same. The others are the same everywhere.
-APART = {
-    ("train eval infer export", "scale"): "WDSR | IRN SRFlow SRDiff CSNLN",  # the seed's 2+3+4 is a text
-    ("train eval infer export", "model"): "WDSR | IRN | SRFlow SRDiff CSNLN",  # some names fix the other sizes
-    ("train eval", "dataset_GT_path"): "WDSR CSNLN | IRN | SRFlow | SRDiff",  # the folders that each knows
-    ("train eval", "dataset_LQ_path"): "IRN | SRFlow SRDiff",  # IRN makes LR images: these are its aim
-    ("eval", "data_test"): "WDSR CSNLN | IRN SRFlow SRDiff",  # sets by name, or below a folder
-    ("train", "val_GT_path"): "IRN | SRFlow SRDiff",  # IRN trains on whole images, never on packed patches
-    ("train", "epochs"): "WDSR CSNLN | IRN SRFlow SRDiff",  # an epoch is --test_every steps in the seeds of the two
-    ("train", "decay"): "WDSR | CSNLN",  # 200 is every 200 epochs in the one seed, once in the other
-    ("train", "lr_steps"): "IRN | SRFlow",  # SRFlow has shares of niter besides, IRN another schedule
-    ("train", "weight_decay"): "IRN | WDSR SRFlow CSNLN",  # IRN's authors clip first
-    ("train", "beta2"): "SRFlow | WDSR IRN SRDiff CSNLN",  # what the authors' files say has no effect
-    ("train", "gclip"): "SRDiff | WDSR IRN SRFlow CSNLN",  # what the authors' files say has no effect
-    ("train", "stage"): "SRFlow | SRDiff",  # the second stage is a flow, or a diffusion
-    ("train", "ckpt_path"): "WDSR IRN CSNLN | SRFlow SRDiff",  # the two begin with an encoder: pretrain_model_G
-    ("train", "ckpt_save_path"): "CSNLN | WDSR IRN SRFlow SRDiff",  # its seed calls it checkpoint_path
-    ("eval infer export", "ckpt_path"): "CSNLN | WDSR IRN SRFlow SRDiff",  # checkpoint_path is where it saves
-    ("eval infer", "tile"): "SRDiff | WDSR IRN SRFlow",  # its tiles are blended
-    ("eval", "crop"): "IRN | SRDiff | WDSR SRFlow CSNLN",  # IRN crops for all figures, SRDiff for none
-    ("infer", "samples"): "IRN | SRFlow SRDiff",  # IRN's differ too little for a sheet
-    ("export", "file_name"): "WDSR CSNLN | IRN | SRFlow | SRDiff",  # the names of the graphs
-}
 COMMANDS = re.compile(r"^ *python (?:-m )?((?:\w+/)*\w+\.py|common\.mindrecord) (.*)$", re.MULTILINE)
 
 
@@ -50,45 +26,6 @@ def options_of(model, entry):
     """The configuration class of a program."""
     module = importlib.import_module(f"{model}.{entry}")
     return getattr(module, INFER.get(model, "InferConfig") if entry == "infer" else f"{entry.capitalize()}Config")
-
-
-def meaning(text):
-    """A help text without what it says of its default, which may differ."""
-    return re.sub(r"; (default: |0: the model's).*", "", text)
-
-
-def holders(entry):
-    """Word -> {model: (field, type, spellings)} of what is understood by it."""
-    found = {}
-    for model in MODELS:
-        cls = options_of(model, entry)
-        hints, names = typing.get_type_hints(cls), spellings(cls)
-        fields = {field.name: field for field in dataclasses.fields(cls)}
-        for word, name in names.items():
-            alike = {other for other, its in names.items() if its == name}
-            found.setdefault(word, {})[model] = fields[name], hints[name], alike
-    return found
-
-
-def same(one, other):
-    """Whether two options are one: type, spellings and meaning."""
-    said = [(hint, alike, meaning(field.metadata["help"])) for field, hint, alike in (one, other)]
-    return said[0] == said[1]
-
-
-def groups_of(entry, names):
-    """The models in which options of these names are the same."""
-    found = [groups for (entries, name), groups in APART.items() if entry in entries.split() and name in names]
-    return [group.split() for group in (found or [" ".join(MODELS)])[0].split("|")]
-
-
-@pytest.mark.parametrize("entry", ENTRIES)
-def test_an_option_is_the_same_in_all_models(entry):
-    for word, by_model in holders(entry).items():
-        for group in groups_of(entry, {field.name for field, _, _ in by_model.values()}):
-            among = [by_model[model] for model in group if model in by_model]
-            for other in among[1:]:
-                assert same(among[0], other), f"{entry} --{word} of {group}: {among[0]} and {other}"
 
 
 @pytest.mark.parametrize("entry", ENTRIES)

@@ -121,12 +121,6 @@ def test_flips_are_equal_on_both_and_all_occur(mirror, turn, count):
     assert (lr[:, ::-1].tobytes() in seen, lr[::-1].tobytes() in seen) == (mirror, turn)
 
 
-def test_batch_is_nchw_float_of_the_same_values():
-    lr = to_nchw([positions(3, 4, 7), positions(3, 4, 9)])
-    assert (lr.shape, lr.dtype, lr.flags.c_contiguous) == ((2, 3, 3, 4), np.float32, True)
-    assert lr[1, :, 2, 3].tolist() == [2, 3, 9]
-
-
 def batch_threads():
     return [thread for thread in threading.enumerate() if thread.name == "batches"]
 

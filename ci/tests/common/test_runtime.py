@@ -65,58 +65,35 @@ def test_freed_memory_is_kept(root):
     assert int(python(code, root, "keep").stdout) > 256 > 128 > int(python(code, root, "not").stdout)
 
 
-@pytest.fixture
-def backends(monkeypatch):
-    """Stand-ins: `backends(names)` makes these devices answer; the list gets every call of set_device that succeeds."""
+@pytest.mark.parametrize(
+    ("names", "asked", "environment", "call"),
+    [
+        ("Ascend GPU CPU", "auto", {}, ("Ascend",)),
+        ("GPU CPU", "auto", {}, ("GPU",)),
+        ("Ascend GPU CPU", "auto", {"ZOO_PREFERRED_DEVICE": "GPU"}, ("GPU",)),
+        ("Ascend CPU", "auto", {"ZOO_PREFERRED_DEVICE": "GPU"}, ("Ascend",)),
+        ("Ascend CPU", "auto", {"ZOO_PREFERRED_DEVICE": "CPU"}, ("CPU",)),
+        ("Ascend CPU", "CPU", {"DEVICE_ID": "3"}, ("CPU",)),
+        ("Ascend CPU", "Ascend", {"DEVICE_ID": "3"}, ("Ascend", 3)),  # of a rank table; MindSpore sets mpirun's itself
+        ("Ascend CPU", "Ascend", {"DEVICE_ID": "3", "MS_ROLE": "MS_WORKER"}, ("Ascend",)),  # msrun hands devices out
+    ],
+)
+def test_choice_of_the_device(monkeypatch, caplog, names, asked, environment, call):
     import mindspore as ms
 
-    def install(*names):
-        def set_device(*arguments):
-            if arguments[0] not in names:
-                raise RuntimeError("Unsupported device target")
-            calls.append(arguments)
+    def set_device(*arguments):
+        if arguments[0] not in names.split():
+            raise RuntimeError("Unsupported device target")
+        calls.append(arguments)
 
-        calls = []
-        monkeypatch.setattr(ms, "set_device", set_device)
-        return calls
-
-    return install
-
-
-@pytest.mark.parametrize(
-    ("names", "preferred", "found"),
-    [
-        (("Ascend", "GPU", "CPU"), None, "Ascend"),
-        (("GPU", "CPU"), None, "GPU"),
-        (("Ascend", "GPU", "CPU"), "GPU", "GPU"),
-        (("Ascend", "CPU"), "GPU", "Ascend"),
-        (("Ascend", "CPU"), "CPU", "CPU"),
-    ],
-)
-def test_choice_of_the_device(backends, monkeypatch, caplog, names, preferred, found):
-    calls = backends(*names)
-    if preferred:
-        monkeypatch.setenv("ZOO_PREFERRED_DEVICE", preferred)
-    assert runtime.choose_device("auto") == found
-    assert calls == [(found,)]
-    assert ("no GPU backend in this MindSpore: running on" in caplog.text) == (preferred == "GPU" != found)
-
-
-@pytest.mark.parametrize(
-    ("environment", "call"),
-    [
-        ({}, ("Ascend",)),
-        ({"DEVICE_ID": "3"}, ("Ascend", 3)),  # a rank table's start; mpirun: MindSpore sets it from the local rank
-        ({"DEVICE_ID": "3", "MS_ROLE": "MS_WORKER"}, ("Ascend",)),  # msrun hands out the devices itself
-    ],
-)
-def test_number_of_the_device(backends, monkeypatch, environment, call):
-    calls = backends("Ascend", "CPU")
+    calls = []
+    monkeypatch.setattr(ms, "set_device", set_device)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert runtime.choose_device("Ascend") == "Ascend"
-    assert runtime.choose_device("CPU") == "CPU"
-    assert calls == [call, ("CPU",)]
+    assert runtime.choose_device(asked) == call[0]
+    assert calls == [call]
+    refused = environment.get("ZOO_PREFERRED_DEVICE") not in (None, call[0])
+    assert ("no GPU backend in this MindSpore: running on" in caplog.text) == refused
 
 
 # ------------------------------------------------------------------------------------------------------------- launcher
