@@ -44,44 +44,37 @@ def make_clone(folder: Path, model: str, scripts: str, programs: tuple[str, ...]
     return folder
 
 
+STEERS = (
+    "DEVICE_TARGET",
+    "BACKGROUND",
+    "EVAL_",
+    "OMP_",
+    "MS_",
+    "MASTER_",
+    "NODE_",
+    "RANK_",
+    "ZOO_",
+    "WATCHDOG",
+    "STOP_",
+)
+
+
 def environment(**changes: str) -> dict[str, str]:
     """This process's environment without what steers the scripts, with this interpreter, and with `changes`."""
-    steers = (
-        "DEVICE_TARGET",
-        "BACKGROUND",
-        "EVAL_",
-        "OMP_",
-        "MS_",
-        "MASTER_",
-        "NODE_",
-        "RANK_",
-        "ZOO_",
-        "WATCHDOG",
-        "STOP_",
-    )
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(steers)}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(STEERS)}
     return {**kept, "PYTHON": sys.executable, **changes}
 
 
 def run(*command: object, cwd: Path, **changes: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end (four minutes at most, since the machine may be busy) with captured output."""
-    words = [str(word) for word in command]
-    return subprocess.run(
-        words, cwd=cwd, env=environment(**changes), capture_output=True, text=True, timeout=240, check=False
-    )
+    settings = {"cwd": cwd, "env": environment(**changes), "timeout": 240}
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, **settings)
 
 
 def start(*command: object, cwd: Path, **changes: str) -> subprocess.Popen[str]:
     """Start a command in a process group of its own, as a terminal does; both outputs go to one pipe."""
-    return subprocess.Popen(
-        [str(word) for word in command],
-        cwd=cwd,
-        env=environment(**changes),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "start_new_session": True}
+    return subprocess.Popen(list(map(str, command)), cwd=cwd, env=environment(**changes), **pipe)
 
 
 def arguments(text: str) -> list[str]:

@@ -29,8 +29,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "CSNLN": {"lr": 1e-3, "gclip": 0.5, "epsilon": 1e-5},
     "IRN": {"lr": 3e-3, "gclip": 10, "schedule_batch": 4},
     "SRDiff": {"lr": 1e-3, "schedule_batch": 4},
-    # The encoder is trained as well from the step on at which the first job is halted: each job compiles one graph.
-    "SRFlow": {"lr": 1e-3, "epsilon": 1e-4, "schedule_batch": 4, "train_RRDB_delay": HALT / STEPS},
+    "SRFlow": {"lr": 1e-3, "epsilon": 1e-4, "schedule_batch": 4, "train_RRDB_delay": 0},  # the encoder as well
     "WDSR": {"lr": 3e-3, "gclip": 40},
 }
 

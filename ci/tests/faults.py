@@ -72,7 +72,7 @@ COMMON = {
 DATA_OPTION = {"WDSR": "dir_data", "CSNLN": "data_path"}  # the others: dataset_GT_path
 
 # What a moment is within.
-ANYWHERE, STOP = "some time after a step", "Ctrl-C"
+ANYWHERE = "some time after a step"
 BYTES, WHOLE, IN_PLACE = WRITES = "part of the bytes", "whole, not yet in its place", "in its place, folder not synced"
 
 
@@ -81,11 +81,11 @@ class Failed(Exception):  # noqa: N818  (what happened, not a mistake of the pro
 
 
 class Moment(NamedTuple):
-    """When a process is to be killed, or stopped.
+    """When a process is to be killed.
 
     Attributes:
-        kind: ANYWHERE, STOP, or one of WRITES.
-        step: ANYWHERE and STOP: this step is in the log; WRITES: the first checkpoint written at it or later.
+        kind: ANYWHERE or one of WRITES.
+        step: ANYWHERE: this step is in the log; WRITES: the first checkpoint written at it or later.
         share: ANYWHERE: of a step's time that has passed since; BYTES: of the file.
     """
 
@@ -94,8 +94,8 @@ class Moment(NamedTuple):
     share: float = 0.0
 
 
-def draw(rng: random.Random, kills: int, stops: int) -> list[Moment]:
-    """Return the moments of one run in their order: half of the kills within writes, each stop after some kill."""
+def draw(rng: random.Random, kills: int) -> list[Moment]:
+    """Return the moments of one run in their order: half of the kills within writes."""
     kinds = [BYTES, *rng.choices(WRITES, k=kills)][: kills // 2]
     drawn = [
         # behind the last checkpoint in its place nothing would be left to do
@@ -106,11 +106,7 @@ def draw(rng: random.Random, kills: int, stops: int) -> list[Moment]:
         early = number == 0 and kills > 2  # before there is a checkpoint
         drawn.append(Moment(ANYWHERE, 1, 0) if early else Moment(ANYWHERE, rng.randint(1, STEPS - 1), rng.random()))
     # Of two moments of one step, the one that leaves the older checkpoint comes first.
-    drawn.sort(key=lambda moment: (moment.step, (*WRITES, ANYWHERE).index(moment.kind)))
-    for _ in range(stops):
-        place = rng.randint(1, max(1, len(drawn) // 2))
-        drawn.insert(place, Moment(STOP, drawn[place - 1].step))
-    return drawn
+    return sorted(drawn, key=lambda moment: (moment.step, (*WRITES, ANYWHERE).index(moment.kind)))
 
 
 # ------------------------------------------------------------------------------------------------ in the child process
@@ -130,9 +126,8 @@ class Trap:
         def add_and_look(record: Record, step: int, values: Mapping[str, float]) -> None:
             add(record, step, values)
             self.step = step
-            if self.moment.kind in (ANYWHERE, STOP) and "loss" in values and step >= self.moment.step:
-                # Ctrl-C comes in the step that follows, however short it is
-                self.spring(f"step {step} is in the log", seconds=self.moment.kind == STOP)
+            if self.moment.kind == ANYWHERE and "loss" in values and step >= self.moment.step:
+                self.spring(f"step {step} is in the log", halt=not self.moment.share)
 
         def write_and_look(file: BinaryIO, arrays: list[tuple[str, np.ndarray]]) -> None:
             if self.moment.kind in WRITES and self.step >= self.moment.step:
@@ -150,12 +145,12 @@ class Trap:
 
         Record.add, ckpt_format.write_arrays, atomic.sync = add_and_look, write_and_look, look_and_sync
 
-    def spring(self, what: str, seconds: float = PATIENCE) -> None:
+    def spring(self, what: str, halt: bool = True) -> None:
         """Say once that the moment is there, and wait to be killed."""
         if not self.sprung:
             self.sprung = True
             os.write(self.reached, what.encode())
-            time.sleep(seconds)
+            time.sleep(PATIENCE if halt else 0)
 
 
 class HaltingFile:
@@ -193,7 +188,7 @@ def live(work: Callable[[], int], said: Path, trap: Trap | None) -> NoReturn:
         traceback.print_exc()
     sys.stdout.flush()
     sys.stderr.flush()
-    if trap and trap.moment.kind != STOP and not code:
+    if trap and not code:
         trap.spring("the program has come to its end")
         time.sleep(PATIENCE)  # or it would be gone when SIGKILL comes
     os._exit(code)
@@ -224,24 +219,21 @@ class Child:
             os.kill(self.pid, signal.SIGKILL)
             self.end()
 
-    def disturb(self, pace: float) -> str:
-        """Kill it, or stop it by Ctrl-C, when the moment has come; returns what it said of the moment.
+    def kill(self, pace: float) -> str:
+        """Kill it when the moment has come; returns what it said of the moment.
 
         Args:
             pace: seconds that a step takes.
         """
         if not select.select([self._reached], [], [], PATIENCE)[0]:
             raise Failed(f"nothing happened in {PATIENCE} s; {self.last_words()}")
-        what, before = os.read(self._reached, 1000).decode(), self.said.read_text().count("go on with: --resume")
+        what = os.read(self._reached, 1000).decode()
         if not what:
             raise Failed(f"it ended by itself with {self.end()}; {self.last_words()}")
-        stop = self.moment.kind == STOP
         time.sleep(self.moment.share * pace if self.moment.kind == ANYWHERE else 0)
-        os.kill(self.pid, signal.SIGINT if stop else signal.SIGKILL)
-        code, told = self.end(), self.said.read_text().count("go on with: --resume") > before
-        # MindSpore may pass Ctrl-C on as SIGTERM.
-        if code not in ((130, 143) if stop else (-signal.SIGKILL,)) or told != stop:
-            raise Failed(f"{'Ctrl-C' if stop else 'SIGKILL'} ended it with {code}; {self.last_words()}")
+        os.kill(self.pid, signal.SIGKILL)
+        if (code := self.end()) != -signal.SIGKILL:
+            raise Failed(f"SIGKILL ended it with {code}; {self.last_words()}")
         return what
 
     def end(self) -> int:
@@ -292,15 +284,15 @@ class Model:
                 run = None
             parent, resumed = self.folder / "parts" / str(number), run if run and saved_step(run) else None
             with self.train(parent, moment, resumed) as child:
-                what = child.disturb(pace) if moment else child.finish()
+                what = child.kill(pace) if moment else child.finish()
             run = resumed or only_run(parent)
             if moment:
                 writes += moment.kind in WRITES
                 step = saved_step(run)
                 left = f"resumed from step {step}" if step else "begun anew"
-                print(f"{self.name}, {number}, {'stop' if moment.kind == STOP else 'kill'}: {what}; {left}", flush=True)
+                print(f"{self.name}, kill {number}: {what}; {left}", flush=True)
         check(run, whole)
-        return f"bit-equal after {len(moments)} disturbances, {writes} of them in a write"
+        return f"bit-equal after {len(moments)} kills, {writes} of them in a write"
 
 
 def save_encoder(path: Path) -> int:
@@ -368,7 +360,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=TINY, default=list(TINY))
     parser.add_argument("--kills", type=int, default=20, help="of each model [20]")
-    parser.add_argument("--stops", type=int, default=1, help="by Ctrl-C, of each model, besides [1]")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="where the runs stay [a temporary one, kept if something is wrong]")
     options = parser.parse_args(argv)
@@ -376,7 +367,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = options.folder or Path(tempfile.mkdtemp(prefix="faults-"))
     data, wrong = make_data(folder / "data"), 0
     for name in options.models:
-        moments = draw(random.Random(f"{options.seed} {name}"), options.kills, options.stops)
+        moments = draw(random.Random(f"{options.seed} {name}"), options.kills)
         try:
             result = Model(name, folder / name, data).disturb(moments)
         except (Failed, UserError) as error:

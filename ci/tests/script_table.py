@@ -1,6 +1,8 @@
 """The models' shell scripts as their READMEs call them, and what python must be given; for test_scripts.py."""
 
 import importlib
+import itertools
+import re
 import shlex
 from pathlib import Path
 from typing import NamedTuple
@@ -13,13 +15,7 @@ TABLE = {"server_list": [{"server_id": "a", "device": [{"device_id": "0"}, {"dev
 # What stands in the clones besides.
 OURS = {"SRFlow": ("theirs.yml", "both.yml"), "SRDiff": ("configs/theirs.yaml", "configs/both.yaml")}
 HELPERS = {"devices.sh", "configured.sh"}  # sourced by the scripts beside them
-OPTIONS = {
-    "WDSR": ("args.TrainConfig", "args.EvalConfig"),
-    "IRN": ("options.options.TrainConfig", "options.options.EvalConfig"),
-    "SRFlow": ("model_utils.options.TrainConfig", "model_utils.use_options.EvalConfig"),
-    "SRDiff": ("model_utils.options.TrainConfig", "model_utils.use_options.EvalConfig"),
-    "CSNLN": ("config.TrainConfig", "config.EvalConfig"),
-}
+MODELS = ("WDSR", "IRN", "SRFlow", "SRDiff", "CSNLN")
 
 
 class Script(NamedTuple):
@@ -27,19 +23,19 @@ class Script(NamedTuple):
 
     Attributes:
         path: below the clone.
-        device: that it prefers.
         usage: names of its words.
         words: shell words of the call, all of which it needs.
         given: words that python gets between the program and the device; {here} and {clone} stand for folders.
+        device: that it prefers.
         workers: number of workers it starts; 0: python alone.
     """
 
     path: str
-    device: str
     usage: str
     words: str
     given: str
-    workers: int = 0
+    device: str
+    workers: int
 
     @property
     def model(self) -> str:
@@ -62,151 +58,129 @@ class Script(NamedTuple):
 
     def options(self) -> type:
         """The configuration class of the program."""
-        train, evaluate = OPTIONS[self.model]
-        module, _, name = (evaluate if self.kind == "eval" else train).rpartition(".")
-        return getattr(importlib.import_module(f"{self.model}.src.{module}"), name)
+        return getattr(importlib.import_module(f"{self.model}.{self.kind}"), f"{self.kind.capitalize()}Config")
 
 
-def of_devices(path: str, *words: str, ends: dict[str, str] | None = None, **more: int) -> list[Script]:
-    """The scripts that differ in the device alone; {} in the path is its ending."""
-    ends = {"gpu": "GPU", "ascend": "Ascend"} if ends is None else ends
-    return [Script(path.format(end), device, *words, **more) for end, device in ends.items()]
+def expanded(pattern: str) -> list[str]:
+    """As bash does: a{b,c} -> ab, ac."""
+    parts = [part.split(",") for part in re.split(r"[{}]", pattern)]
+    return ["".join(words) for words in itertools.product(*parts)]
 
 
-WITHOUT = {"": "auto", "_gpu": "GPU", "_ascend": "Ascend"}
-RANKS, COUNT = "RANK_TABLE_FILE|DEVICE_NUM", "DEVICE_NUM"
+def scripts(pattern: str, usage: str, words: str, given: str, device: str = "", workers: int = 0) -> list[Script]:
+    """The scripts of a pattern; by their names they prefer a device and start two workers or none."""
+    return [
+        Script(
+            path, usage, words, given,
+            device or ("Ascend" if "ascend" in path else "GPU" if "gpu" in path else "auto"),
+            workers or 2 * ("distribute" in path),
+        )
+        for path in expanded(pattern)
+    ]  # fmt: skip
+
+
 DATA, CONFIG_DATA = "--dir_data '{here}/my data'", "--config '{here}/my own.yml' --dataset_GT_path '{here}/my data'"
 IRN_DATA, OPT = "--scale 4 --dataset_GT_path '{here}/my data'", "--opt '{here}/my own.yml'"
-CSNLN_EVAL = "--ckpt_file {here}/x.ckpt --data_test Set5"
+OUR_CONFIG = "--config '{clone}/SRDiff/configs/theirs.yaml' --dataset_GT_path '{here}/my data'"
+CHECKPOINT, CSNLN_EVAL = " --ckpt_path {here}/x.ckpt", "--ckpt_file {here}/x.ckpt --data_test Set5"
+RANKS = "RANK_TABLE_FILE|DEVICE_NUM"
 SCRIPTS = [
-    Script("WDSR/script/run_ascend_standalone.sh", "Ascend", "DATASET_PATH", "'my data'", DATA),
-    Script("WDSR/script/run_gpu_standalone.sh", "GPU", "DATASET_PATH", "'my data'", DATA),
-    *of_devices(
-        "WDSR/script/run_eval{}.sh",
-        "DATASET_PATH CHECKPOINT_PATH DATASET_TYPE",
-        "'my data' x.ckpt Set14",
-        DATA + " --data_test Set14 --ckpt_path {here}/x.ckpt",
-        ends={"": "auto", "_gpu": "GPU"},
-    ),
-    Script("WDSR/script/run_ascend_distribute.sh", "Ascend", "RANK_TABLE_FILE|DEVICES DATASET_PATH",
-           "'rank table' 'my data'", DATA, 2),
-    Script("WDSR/script/run_gpu_distribute.sh", "GPU", "DATASET_PATH DEVICES", "'my data' 2", DATA, 2),
-    *of_devices(
-        "IRN/scripts/run_standalone_train{}.sh", "SCALE DATASET_GT_PATH", "4 'my data'", IRN_DATA, ends=WITHOUT
-    ),
-    *of_devices(
-        "IRN/scripts/run_eval{}.sh",
-        "SCALE DATASET_PATH CHECKPOINT_PATH",
-        "4 'my data' x.ckpt",
-        IRN_DATA + " --ckpt_path {here}/x.ckpt",
-        ends=WITHOUT,
-    ),
-    Script("IRN/scripts/run_distribute_train.sh", "Ascend", f"{RANKS} SCALE DATASET_GT_PATH",
-           "'rank table' 4 'my data'", IRN_DATA, 2),
-    Script("IRN/scripts/run_distribute_train_ascend.sh", "Ascend", f"{RANKS} SCALE DATASET_GT_PATH",
-           "'rank table' 4 'my data'", IRN_DATA, 2),
-    Script("IRN/scripts/run_distribute_train_gpu.sh", "GPU", f"{COUNT} SCALE DATASET_GT_PATH",
-           "2 4 'my data'", IRN_DATA, 2),
-    *of_devices("SRFlow/scripts/run_standalone_train_{}.sh", "CONFIG DEVICE_ID", "'my own.yml' 3", OPT),
-    *of_devices("SRFlow/scripts/run_standalone_eval_{}.sh", "CONFIG DEVICE_ID", "'my own.yml' 3", OPT),
-    Script("SRFlow/scripts/run_distribute_train_ascend.sh", "Ascend", f"{RANKS} CONFIG",
-           "'rank table' theirs.yml", "--opt '{clone}/SRFlow/theirs.yml'", 2),
-    Script("SRFlow/scripts/run_distribute_train_gpu.sh", "GPU", f"{COUNT} CONFIG", "2 'my own.yml'", OPT, 2),
-    *of_devices(
-        "SRDiff/scripts/run_standalone_train_{}.sh", "CONFIG DATASET_PATH", "'my own.yml' 'my data'", CONFIG_DATA
-    ),
-    *of_devices(
-        "SRDiff/scripts/run_eval_{}.sh",
-        "DATASET_PATH CHECKPOINT_PATH",
-        "'my data' x.ckpt",
-        "--dataset_GT_path '{here}/my data' --ckpt_path {here}/x.ckpt",
-    ),
-    Script("SRDiff/scripts/run_distribute_train_ascend.sh", "Ascend", f"{RANKS} CONFIG DATASET_PATH",
-           "'rank table' theirs.yaml 'my data'",
-           "--config '{clone}/SRDiff/configs/theirs.yaml' --dataset_GT_path '{here}/my data'", 2),
-    Script("SRDiff/scripts/run_distribute_train_gpu.sh", "GPU", f"{COUNT} CONFIG DATASET_PATH",
-           "2 'my own.yml' 'my data'", CONFIG_DATA, 2),
-    *(
-        script
-        for folder in ("scripts", "script")
-        for script in (
-            *of_devices(f"CSNLN/{folder}/run_train_{{}}.sh", "DEVICE_NUM DEVICES", "1 3", ""),
-            *of_devices(f"CSNLN/{folder}/run_eval_{{}}.sh", "CHECKPOINT_PATH [DATASET]", "x.ckpt", CSNLN_EVAL),
-        )
-    ),
+    *scripts("WDSR/script/run_{ascend,gpu}_standalone.sh", "DATASET_PATH", "'my data'", DATA),
+    *scripts("WDSR/script/run_eval{,_gpu}.sh", "DATASET_PATH CHECKPOINT_PATH DATASET_TYPE", "'my data' x.ckpt Set14",
+             f"{DATA} --data_test Set14{CHECKPOINT}"),
+    *scripts("WDSR/script/run_ascend_distribute.sh", "RANK_TABLE_FILE|DEVICES DATASET_PATH", "'rank table' 'my data'",
+             DATA),
+    *scripts("WDSR/script/run_gpu_distribute.sh", "DATASET_PATH DEVICES", "'my data' 2", DATA),
+    *scripts("IRN/scripts/run_standalone_train{,_gpu,_ascend}.sh", "SCALE DATASET_GT_PATH", "4 'my data'", IRN_DATA),
+    *scripts("IRN/scripts/run_eval{,_gpu,_ascend}.sh", "SCALE DATASET_PATH CHECKPOINT_PATH", "4 'my data' x.ckpt",
+             IRN_DATA + CHECKPOINT),
+    *scripts("IRN/scripts/run_distribute_train{,_ascend}.sh", f"{RANKS} SCALE DATASET_GT_PATH",
+             "'rank table' 4 'my data'", IRN_DATA, "Ascend"),
+    *scripts("IRN/scripts/run_distribute_train_gpu.sh", "DEVICE_NUM SCALE DATASET_GT_PATH", "2 4 'my data'", IRN_DATA),
+    *scripts("SRFlow/scripts/run_standalone_{train,eval}_{gpu,ascend}.sh", "CONFIG DEVICE_ID", "'my own.yml' 3", OPT),
+    *scripts("SRFlow/scripts/run_distribute_train_ascend.sh", f"{RANKS} CONFIG", "'rank table' theirs.yml",
+             "--opt '{clone}/SRFlow/theirs.yml'"),
+    *scripts("SRFlow/scripts/run_distribute_train_gpu.sh", "DEVICE_NUM CONFIG", "2 'my own.yml'", OPT),
+    *scripts("SRDiff/scripts/run_standalone_train_{gpu,ascend}.sh", "CONFIG DATASET_PATH", "'my own.yml' 'my data'",
+             CONFIG_DATA),
+    *scripts("SRDiff/scripts/run_eval_{gpu,ascend}.sh", "DATASET_PATH CHECKPOINT_PATH", "'my data' x.ckpt",
+             "--dataset_GT_path '{here}/my data'" + CHECKPOINT),
+    *scripts("SRDiff/scripts/run_distribute_train_ascend.sh", f"{RANKS} CONFIG DATASET_PATH",
+             "'rank table' theirs.yaml 'my data'", OUR_CONFIG),
+    *scripts("SRDiff/scripts/run_distribute_train_gpu.sh", "DEVICE_NUM CONFIG DATASET_PATH",
+             "2 'my own.yml' 'my data'", CONFIG_DATA),
+    *scripts("CSNLN/{scripts,script}/run_train_{gpu,ascend}.sh", "DEVICE_NUM DEVICES", "1 3", ""),
+    *scripts("CSNLN/{scripts,script}/run_eval_{gpu,ascend}.sh", "CHECKPOINT_PATH [DATASET]", "x.ckpt", CSNLN_EVAL),
 ]  # fmt: skip
 # The same scripts called in another way.
 OTHER_CALLS = [
-    Script("WDSR/script/run_ascend_distribute.sh", "Ascend", "", "2 'my data'", DATA, 2),
-    Script("IRN/scripts/run_distribute_train.sh", "GPU", "", "2 4 'my data'", IRN_DATA, 2),
-    Script("IRN/scripts/run_distribute_train_ascend.sh", "Ascend", "", "2 4 'my data'", IRN_DATA, 2),
-    Script("SRFlow/scripts/run_distribute_train_ascend.sh", "Ascend", "", "2 both.yml",
-           "--opt '{here}/both.yml'", 2),
-    Script("SRDiff/scripts/run_distribute_train_ascend.sh", "Ascend", "", "2 both.yaml 'my data'",
-           "--config '{here}/both.yaml' --dataset_GT_path '{here}/my data'", 2),
-    *of_devices("CSNLN/scripts/run_train_{}.sh", "", "2 4,6", "", workers=2),
-    *of_devices("CSNLN/script/run_eval_{}.sh", "", "x.ckpt Urban100", CSNLN_EVAL.replace("Set5", "Urban100")),
+    *scripts("WDSR/script/run_ascend_distribute.sh", "", "2 'my data'", DATA),
+    *scripts("IRN/scripts/run_distribute_train.sh", "", "2 4 'my data'", IRN_DATA, "GPU"),
+    *scripts("IRN/scripts/run_distribute_train_ascend.sh", "", "2 4 'my data'", IRN_DATA),
+    *scripts("SRFlow/scripts/run_distribute_train_ascend.sh", "", "2 both.yml", "--opt '{here}/both.yml'"),
+    *scripts("SRDiff/scripts/run_distribute_train_ascend.sh", "", "2 both.yaml 'my data'",
+             "--config '{here}/both.yaml' --dataset_GT_path '{here}/my data'"),
+    *scripts("CSNLN/scripts/run_train_{gpu,ascend}.sh", "", "2 4,6", "", workers=2),
+    *scripts("CSNLN/script/run_eval_{gpu,ascend}.sh", "", "x.ckpt Urban100", CSNLN_EVAL.replace("Set5", "Urban100")),
 ]  # fmt: skip
 ONE_OF_EACH = [
-    next(script for script in SCRIPTS if script.model == model and script.kind == "train") for model in OPTIONS
+    next(script for script in SCRIPTS if script.model == model and script.kind == "train") for model in MODELS
 ]
 
-ALONE = [f"SRFlow/scripts/run_standalone_{kind}_{end}.sh" for kind in ("train", "eval") for end in ("gpu", "ascend")]
-SRDIFF = "SRDiff/scripts/run_standalone_train_gpu.sh"
-# What a script says of its words: (path, words) of each.
+ALONE = "SRFlow/scripts/run_standalone_{train,eval}_{gpu,ascend}.sh"
+# What scripts say of their words.
 MISTAKES = {
-    "DATASET_PATH is not a folder: nope": [
-        ("WDSR/script/run_gpu_standalone.sh", "nope"),
-        ("WDSR/script/run_ascend_distribute.sh", "2 nope"),
-        *((f"IRN/scripts/run_eval{end}.sh", "4 nope x.ckpt") for end in WITHOUT),
-    ],
-    "DATASET_GT_PATH is not a folder: x.ckpt": [
-        *((f"IRN/scripts/run_standalone_train{end}.sh", "4 x.ckpt") for end in WITHOUT),
-        *((f"IRN/scripts/run_distribute_train{end}.sh", "2 4 x.ckpt") for end in WITHOUT),
-    ],
-    "DATASET_PATH is not a file or folder: nope": [
-        (SRDIFF, "both.yaml nope"),
-        *((f"SRDiff/scripts/run_distribute_train_{end}.sh", "2 both.yaml nope") for end in ("gpu", "ascend")),
-        *((f"SRDiff/scripts/run_eval_{end}.sh", "nope x.ckpt") for end in ("gpu", "ascend")),
-    ],
-    "CHECKPOINT_PATH is not a file: no.ckpt": [
-        ("WDSR/script/run_eval.sh", "'my data' no.ckpt Set5"),
-        ("IRN/scripts/run_eval.sh", "4 'my data' no.ckpt"),
-        ("SRDiff/scripts/run_eval_gpu.sh", "'my data' no.ckpt"),
-        ("CSNLN/scripts/run_eval_gpu.sh", "no.ckpt Set5"),
-    ],
-    "CONFIG is not a file: sub": [
-        *((path, "sub 0") for path in ALONE),
-        *((f"SRFlow/scripts/run_distribute_train_{end}.sh", "2 sub") for end in ("gpu", "ascend")),
-        (SRDIFF, "sub 'my data'"),
-        ("SRDiff/scripts/run_distribute_train_gpu.sh", "2 sub 'my data'"),
-    ],
-    "SCALE is not 2, 3, 4 or 8: 5": [
-        ("IRN/scripts/run_standalone_train.sh", "5 'my data'"),
-        ("IRN/scripts/run_eval.sh", "5 'my data' x.ckpt"),
-        ("IRN/scripts/run_distribute_train.sh", "2 5 'my data'"),
-    ],
-    "RANK_TABLE_FILE is not a file: nope": [
-        ("WDSR/script/run_ascend_distribute.sh", "nope 'my data'"),
-        ("IRN/scripts/run_distribute_train.sh", "nope 4 'my data'"),
-        ("IRN/scripts/run_distribute_train_ascend.sh", "nope 4 'my data'"),
-        ("SRFlow/scripts/run_distribute_train_ascend.sh", "nope both.yml"),
-        ("SRDiff/scripts/run_distribute_train_ascend.sh", "nope both.yaml sub"),
-    ],
-    "DEVICE_NUM is not a number of 1 or more: 0": [
-        ("IRN/scripts/run_distribute_train_gpu.sh", "0 4 'my data'"),
-        ("SRFlow/scripts/run_distribute_train_gpu.sh", "0 both.yml"),
-        ("SRDiff/scripts/run_distribute_train_gpu.sh", "0 both.yaml sub"),
-        ("CSNLN/scripts/run_train_gpu.sh", "0 0"),
-    ],
-    "DEVICES is not a number of 1 or more: 0,1": [("WDSR/script/run_gpu_distribute.sh", "'my data' 0,1")],
-    "DEVICE_ID is not the number of a device: 0,1": [(path, "both.yml 0,1") for path in ALONE],
-    "DEVICES names 1 device(s), but DEVICE_NUM is 2: 0": [("CSNLN/scripts/run_train_gpu.sh", "2 0")],
-    "DEVICES is not a list of numbers as 0,1,2: 0,": [("CSNLN/scripts/run_train_gpu.sh", "2 0,")],
+    "DATASET_PATH is not a folder: nope": {
+        "WDSR/script/run_gpu_standalone.sh": "nope",
+        "WDSR/script/run_ascend_distribute.sh": "2 nope",
+        "IRN/scripts/run_eval{,_gpu,_ascend}.sh": "4 nope x.ckpt",
+    },
+    "DATASET_GT_PATH is not a folder: x.ckpt": {
+        "IRN/scripts/run_standalone_train{,_gpu,_ascend}.sh": "4 x.ckpt",
+        "IRN/scripts/run_distribute_train{,_gpu,_ascend}.sh": "2 4 x.ckpt",
+    },
+    "DATASET_PATH is not a file or folder: nope": {
+        "SRDiff/scripts/run_standalone_train_{gpu,ascend}.sh": "both.yaml nope",
+        "SRDiff/scripts/run_distribute_train_{gpu,ascend}.sh": "2 both.yaml nope",
+        "SRDiff/scripts/run_eval_{gpu,ascend}.sh": "nope x.ckpt",
+    },
+    "CHECKPOINT_PATH is not a file: no.ckpt": {
+        "WDSR/script/run_eval.sh": "'my data' no.ckpt Set5",
+        "IRN/scripts/run_eval.sh": "4 'my data' no.ckpt",
+        "SRDiff/scripts/run_eval_gpu.sh": "'my data' no.ckpt",
+        "CSNLN/scripts/run_eval_gpu.sh": "no.ckpt Set5",
+    },
+    "CONFIG is not a file: sub": {
+        ALONE: "sub 0",
+        "SRFlow/scripts/run_distribute_train_{gpu,ascend}.sh": "2 sub",
+        "SRDiff/scripts/run_standalone_train_gpu.sh": "sub 'my data'",
+        "SRDiff/scripts/run_distribute_train_gpu.sh": "2 sub 'my data'",
+    },
+    "SCALE is not 2, 3, 4 or 8: 5": {
+        "IRN/scripts/run_standalone_train.sh": "5 'my data'",
+        "IRN/scripts/run_eval.sh": "5 'my data' x.ckpt",
+        "IRN/scripts/run_distribute_train.sh": "2 5 'my data'",
+    },
+    "RANK_TABLE_FILE is not a file: nope": {
+        "WDSR/script/run_ascend_distribute.sh": "nope 'my data'",
+        "IRN/scripts/run_distribute_train{,_ascend}.sh": "nope 4 'my data'",
+        "SRFlow/scripts/run_distribute_train_ascend.sh": "nope both.yml",
+        "SRDiff/scripts/run_distribute_train_ascend.sh": "nope both.yaml sub",
+    },
+    "DEVICE_NUM is not a number of 1 or more: 0": {
+        "IRN/scripts/run_distribute_train_gpu.sh": "0 4 'my data'",
+        "SRFlow/scripts/run_distribute_train_gpu.sh": "0 both.yml",
+        "SRDiff/scripts/run_distribute_train_gpu.sh": "0 both.yaml sub",
+        "CSNLN/scripts/run_train_gpu.sh": "0 0",
+    },
+    "DEVICES is not a number of 1 or more: 0,1": {"WDSR/script/run_gpu_distribute.sh": "'my data' 0,1"},
+    "DEVICE_ID is not the number of a device: 0,1": {ALONE: "both.yml 0,1"},
+    "DEVICES names 1 device(s), but DEVICE_NUM is 2: 0": {"CSNLN/scripts/run_train_gpu.sh": "2 0"},
+    "DEVICES is not a list of numbers as 0,1,2: 0,": {"CSNLN/scripts/run_train_gpu.sh": "2 0,"},
 }
 
 
 def in_the_tree(folder: Path = ROOT) -> set[str]:
     """Paths of all scripts of the models, without what they source."""
-    found = (path for model in OPTIONS for path in (folder / model).glob("script*/*.sh"))
+    found = (path for model in MODELS for path in (folder / model).glob("script*/*.sh"))
     return {path.relative_to(folder).as_posix() for path in found if path.name not in HELPERS}

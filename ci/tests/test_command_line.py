@@ -1,10 +1,9 @@
-"""One command line: an option is spelled, typed and explained alike in the five; --help and its examples are sound."""
+"""One command line: what all five understand, and that --help and its examples are sound."""
 
 import dataclasses
 import importlib
 import re
 import shlex
-import typing
 
 import pytest
 
@@ -13,39 +12,13 @@ from common import UserError
 from common.checkpoint import files as checkpoint
 from common.checkpoint.files import Checkpoint
 from common.config import options as config
-from common.config.command_line import WIDEST, spellings
+from common.config.command_line import WIDEST
 from common.mindrecord import __main__ as mindrecord
 
 MODELS = ("WDSR", "IRN", "SRFlow", "SRDiff", "CSNLN")
 # What infer.py takes where no command is typed, or the one that enlarges.
 INFER = {"IRN": "UpscaleConfig", "SRFlow": "EnlargeConfig"}
 ENTRIES = ("train", "eval", "infer", "export")
-# Option -> the models in which it is the same, and why it is not the same in all. The others are the same everywhere.
-APART = {
-    ("train eval infer export", "scale"): (["WDSR", "IRN SRFlow SRDiff CSNLN"], "the seed's 2+3+4 is a text"),
-    ("train eval infer export", "model"): (["WDSR", "IRN", "SRFlow SRDiff CSNLN"], "some names fix the other sizes"),
-    ("train eval", "dataset_GT_path"): (["WDSR CSNLN", "IRN", "SRFlow", "SRDiff"], "the folders that each knows"),
-    ("train eval", "dataset_LQ_path"): (["IRN", "SRFlow SRDiff"], "IRN makes LR pictures: these are its aim"),
-    ("eval", "data_test"): (["WDSR CSNLN", "IRN SRFlow SRDiff"], "sets by name, or below a folder"),
-    ("train", "val_GT_path"): (["IRN", "SRFlow SRDiff"], "IRN trains on whole pictures, never on packed patches"),
-    ("train", "epochs"): (
-        ["WDSR CSNLN", "IRN SRFlow SRDiff"],
-        "an epoch is --test_every steps in the seeds of the two",
-    ),
-    ("train", "decay"): (["WDSR", "CSNLN"], "200 is every 200 epochs in the one seed, once in the other"),
-    ("train", "lr_steps"): (["IRN", "SRFlow"], "SRFlow has shares of niter besides, IRN another schedule"),
-    ("train", "weight_decay"): (["IRN", "WDSR SRFlow CSNLN"], "IRN's authors clip first"),
-    ("train", "beta2"): (["SRFlow", "WDSR IRN SRDiff CSNLN"], "what the authors' files say has no effect"),
-    ("train", "gclip"): (["SRDiff", "WDSR IRN SRFlow CSNLN"], "what the authors' files say has no effect"),
-    ("train", "stage"): (["SRFlow", "SRDiff"], "the second stage is a flow, or a diffusion"),
-    ("train", "ckpt_path"): (["WDSR IRN CSNLN", "SRFlow SRDiff"], "the two begin with an encoder: pretrain_model_G"),
-    ("train", "ckpt_save_path"): (["CSNLN", "WDSR IRN SRFlow SRDiff"], "its seed calls it checkpoint_path"),
-    ("eval infer export", "ckpt_path"): (["CSNLN", "WDSR IRN SRFlow SRDiff"], "checkpoint_path is where it saves"),
-    ("eval infer", "tile"): (["SRDiff", "WDSR IRN SRFlow"], "its tiles are blended"),
-    ("eval", "crop"): (["IRN", "SRDiff", "WDSR SRFlow CSNLN"], "IRN crops for all figures, SRDiff for none"),
-    ("infer", "samples"): (["IRN", "SRFlow SRDiff"], "IRN's differ too little for a sheet"),
-    ("export", "file_name"): (["WDSR CSNLN", "IRN", "SRFlow", "SRDiff"], "the names of the graphs"),
-}
 COMMANDS = re.compile(r"^ *python (?:-m )?((?:\w+/)*\w+\.py|common\.mindrecord) (.*)$", re.MULTILINE)
 
 
@@ -53,58 +26,6 @@ def options_of(model, entry):
     """The configuration class of a program."""
     module = importlib.import_module(f"{model}.{entry}")
     return getattr(module, INFER.get(model, "InferConfig") if entry == "infer" else f"{entry.capitalize()}Config")
-
-
-def meaning(text):
-    """A help text without what it says of its default, which may differ."""
-    return re.sub(r"; (default: |0: the model's).*", "", text)
-
-
-def holders(entry):
-    """Word -> {model: (field, type, spellings)} of what is understood by it."""
-    found = {}
-    for model in MODELS:
-        cls = options_of(model, entry)
-        hints, names = typing.get_type_hints(cls), spellings(cls)
-        fields = {field.name: field for field in dataclasses.fields(cls)}
-        for word, name in names.items():
-            alike = {other for other, its in names.items() if its == name}
-            found.setdefault(word, {})[model] = fields[name], hints[name], alike
-    return found
-
-
-def same(one, other):
-    """Whether two options are one: type, spellings and meaning."""
-    said = [(hint, alike, meaning(field.metadata["help"])) for field, hint, alike in (one, other)]
-    return said[0] == said[1]
-
-
-def groups_of(entry, names):
-    """The models in which options of these names are the same, by `APART`; all in one when it says nothing."""
-    found = [groups for (entries, name), (groups, _) in APART.items() if entry in entries.split() and name in names]
-    assert len(found) <= 1, names
-    return [group.split() for group in found[0]] if found else [list(MODELS)]
-
-
-@pytest.mark.parametrize("entry", ENTRIES)
-def test_an_option_is_the_same_in_all_models(entry):
-    for word, by_model in holders(entry).items():
-        for group in groups_of(entry, {field.name for field, _, _ in by_model.values()}):
-            among = [by_model[model] for model in group if model in by_model]
-            for other in among[1:]:
-                assert same(among[0], other), f"{entry} --{word} of {group}: {among[0]} and {other}"
-
-
-def test_nothing_is_set_apart_without_need():
-    used = {entry: holders(entry) for entry in ENTRIES}
-    for (entries, name), (groups, reason) in APART.items():
-        assert len(reason.split()) > 3
-        for entry in entries.split():
-            by_model = used[entry][name]
-            first = [by_model[group.split()[0]] for group in groups]
-            for number, one in enumerate(first):
-                for other in first[number + 1 :]:
-                    assert not same(one, other), f"{entry} --{name}: {groups} are no longer different"
 
 
 @pytest.mark.parametrize("entry", ENTRIES)
@@ -227,14 +148,12 @@ def test_input_may_be_typed_several_times(model, tmp_path):
 
 @pytest.mark.parametrize(("model", "key"), [("IRN", "-opt"), ("SRFlow", "--opt")])
 def test_tensorboard_is_written_as_the_authors_ask(model, key, tmp_path):
-    for value, refused in (("true", False), ("false", True)):
-        (tmp_path / "some.yml").write_text(f"use_tb_logger: {value}\ntrain: {{niter: 3}}\n")
-        words = [key, str(tmp_path / "some.yml")]
-        if refused:
-            with pytest.raises(UserError, match="use_tb_logger must be true, not 'false': TensorBoard's events are"):
-                config.parse(options_of(model, "train"), words, description="")
-        else:
-            assert config.parse(options_of(model, "train"), words, description="").niter == 3
+    file, cls = tmp_path / "some.yml", options_of(model, "train")
+    file.write_text("use_tb_logger: true\ntrain: {niter: 3}\n")
+    assert config.parse(cls, [key, str(file)], description="").niter == 3
+    file.write_text("use_tb_logger: false\n")
+    with pytest.raises(UserError, match="use_tb_logger must be true, not 'false': TensorBoard's events are"):
+        config.parse(cls, [key, str(file)], description="")
 
 
 @pytest.mark.parametrize("model", MODELS)

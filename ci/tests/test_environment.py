@@ -92,22 +92,15 @@ for name in $1; do ENVIRONMENT_LIBRARIES+=("$name $name-deb $name-rpm"); done
 environment_ready "$2"
 echo "ready: $PYTHON"
 """
-        return subprocess.run(
-            ["bash", "-c", code, "bash", libraries, extras],
-            cwd=self.clone,
-            env={"PATH": str(self.bin), "HOME": "/nowhere", "LOG": str(self.log), **variables},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        words = ["bash", "-c", code, "bash", libraries, extras]
+        environment = {"PATH": str(self.bin), "HOME": "/nowhere", "LOG": str(self.log), **variables}
+        return subprocess.run(words, cwd=self.clone, env=environment, capture_output=True, text=True, check=False)
 
     def asked(self) -> list[str]:
         """What venv, pip and ensurepip were started with since the last call, without what is always the same."""
-        lines = (
-            self.log.read_text().replace(str(self.clone / ".venv"), ".venv").splitlines() if self.log.exists() else []
-        )
+        said = self.log.read_text().replace(str(self.clone / ".venv"), ".venv") if self.log.exists() else ""
         self.log.unlink(missing_ok=True)
-        return [re.sub(r" --quiet \S+| -e\b| --config-settings.*", "", line) for line in lines]
+        return [re.sub(r" --quiet \S+| -e\b| --config-settings.*", "", line) for line in said.splitlines()]
 
 
 @pytest.fixture

@@ -88,12 +88,6 @@ def test_marked_commands_work(readme, tmp_path):
     }
     (clone / "runs").mkdir()
     for block in blocks:
-        done = subprocess.run(
-            ["bash", "-e", "-o", "pipefail", "-c", block.commands],
-            cwd=clone,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        words = ["bash", "-e", "-o", "pipefail", "-c", block.commands]
+        done = subprocess.run(words, cwd=clone, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == block.code, f"{block.commands}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"

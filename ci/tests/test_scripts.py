@@ -42,7 +42,7 @@ GPU_TRAIN = "WDSR/script/run_gpu_standalone.sh"
 def clones(tmp_path_factory):
     """A clone for each model, whose programs are stand-ins."""
     made = {}
-    for model in table.OPTIONS:
+    for model in table.MODELS:
         folder = tmp_path_factory.mktemp("scripts") / f"clone of {model}"
         first, *others = sorted({Path(path).parts[1] for path in table.in_the_tree() if path.startswith(f"{model}/")})
         made[model] = make_clone(folder, model, first)
@@ -135,19 +135,17 @@ def test_own_values_come_last(clones, here, script):
     assert arguments(done.stdout)[-4:] == ["--device_target", "CPU", *own]
 
 
-@pytest.mark.parametrize(
-    ("path", "ending", "ours"), [*((path, "yml", "") for path in table.ALONE[::2]), (table.SRDIFF, "yaml", "configs")]
-)
-def test_configuration_is_looked_for_here_then_among_ours(clones, here, path, ending, ours):
-    script = only(path)
-    clone, last = clones[script.model], script.call()[-1]
+@pytest.mark.parametrize(("model", "ending", "ours"), [("SRFlow", "yml", ""), ("SRDiff", "yaml", "configs")])
+def test_configuration_is_looked_for_here_then_among_ours(clones, here, model, ending, ours):
+    script = only(f"{model}/scripts/run_standalone_train_gpu.sh")
+    clone, last = clones[model], script.call()[-1]
     for word, found in {
-        f"theirs.{ending}": clone / script.model / ours / f"theirs.{ending}",
+        f"theirs.{ending}": clone / model / ours / f"theirs.{ending}",
         f"both.{ending}": here / f"both.{ending}",
         f"sub/theirs.{ending}": here / "sub" / f"theirs.{ending}",
         str(here / f"both.{ending}"): here / f"both.{ending}",
     }.items():
-        assert arguments(run("bash", clone / path, word, last, cwd=here).stdout)[2] == str(found)
+        assert arguments(run("bash", clone / script.path, word, last, cwd=here).stdout)[2] == str(found)
 
 
 @pytest.mark.parametrize("script", table.ONE_OF_EACH, ids=lambda script: script.model)
@@ -222,10 +220,11 @@ def test_too_few_arguments_show_the_usage(clones, here, script):
 
 @pytest.mark.parametrize("message", table.MISTAKES)
 def test_wrong_arguments_are_named(clones, here, message):
-    for path, words in table.MISTAKES[message]:
-        call = only(path)._replace(words=words)
-        done = run("bash", clones[call.model] / path, *call.call(), cwd=here)
-        assert (done.returncode, done.stdout, done.stderr) == (1, "", f"error: {message}\n"), path
+    for pattern, words in table.MISTAKES[message].items():
+        for path in table.expanded(pattern):
+            call = only(path)._replace(words=words)
+            done = run("bash", clones[call.model] / path, *call.call(), cwd=here)
+            assert (done.returncode, done.stdout, done.stderr) == (1, "", f"error: {message}\n"), path
     assert not list(here.glob("*.log"))
 
 

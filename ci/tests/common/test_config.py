@@ -5,14 +5,13 @@ import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 
 from ci.options_table import MODELS, programs
 from common import UserError
 from common.config import options as config
-from common.config.options import configuration, option
+from common.config.options import option
 
 
 @dataclass(frozen=True)
@@ -96,46 +95,6 @@ def test_values_from_the_command_line(words, key, value):
     found = getattr(parse(*shlex.split(words)), key)
     assert found == value
     assert type(found) is type(value)
-
-
-@configuration
-class Base:
-    rate: float = option(1e-4, "learning rate", aliases=("lr",), at_least=0)
-    scale: int = option(0, "times; default: the checkpoint's")
-    clip: float = option(0.5, "largest norm", instead_of=("rate",))
-    size: int = option(1, "of what the other does not have")
-
-
-@configuration
-class Sizes:
-    scale: int = option(2, "times", choices=(2, 4), aliases=("upscale",))
-
-
-@configuration
-class Child(Base, Sizes):
-    rate: float = 1e-3
-    clip: float = option(help="its own words")
-    size: ClassVar[int] = 0
-
-
-def test_an_option_declared_again_keeps_what_is_not_said_anew():
-    assert config.parse(Child, ["--lr", "2", "--upscale", "4"], description="") == Child(rate=2.0, scale=4)
-    fields = {field.name: (field.default, field.metadata["help"]) for field in dataclasses.fields(Child)}
-    assert fields["rate"] == (1e-3, "learning rate")
-    assert fields["scale"] == (0, "times; default: the checkpoint's")
-    assert fields["clip"] == (0.5, "its own words")
-    with pytest.raises(UserError, match="rate must be 0 or more"):
-        config.parse(Child, ["--lr", "-1"], description="")
-    with pytest.raises(UserError, match="unrecognized arguments: --size"):
-        config.parse(Child, ["--size", "1"], description="")
-
-
-def test_order_of_the_sources(tmp_path):
-    assert from_yaml(tmp_path, "epochs: 3\nlr: 0.5\n", "--lr", "0.25") == dataclasses.replace(
-        Options(), epochs=3, lr=0.25
-    )
-    base = dataclasses.replace(Options(), epochs=7, name="saved")
-    assert config.parse(Options, ["--name", "new"], description="", base=base) == dataclasses.replace(base, name="new")
 
 
 @pytest.mark.parametrize(

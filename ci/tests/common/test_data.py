@@ -121,12 +121,6 @@ def test_flips_are_equal_on_both_and_all_occur(mirror, turn, count):
     assert (lr[:, ::-1].tobytes() in seen, lr[::-1].tobytes() in seen) == (mirror, turn)
 
 
-def test_batch_is_nchw_float_of_the_same_values():
-    lr = to_nchw([positions(3, 4, 7), positions(3, 4, 9)])
-    assert (lr.shape, lr.dtype, lr.flags.c_contiguous) == ((2, 3, 3, 4), np.float32, True)
-    assert lr[1, :, 2, 3].tolist() == [2, 3, 9]
-
-
 def batch_threads():
     return [thread for thread in threading.enumerate() if thread.name == "batches"]
 
@@ -239,11 +233,3 @@ def test_cache_is_bounded_and_keeps_the_latest(bytes_kept, order, read):
     for _ in kept.read(map(int, order)):
         assert kept._cached <= max(bytes_kept, 125)
     assert "".join(loads) == read
-
-
-def test_cached_pictures_are_not_changed_by_augmentation():
-    reader = stream(count=1)
-    before = [array.copy() for array in next(iter(reader.pictures.read([0])))[:2]]
-    list(reader.batches(0, 10))
-    for array, copy in zip(next(iter(reader.pictures.read([0])))[:2], before, strict=True):
-        np.testing.assert_array_equal(array, copy)

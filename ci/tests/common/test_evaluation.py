@@ -1,6 +1,5 @@
 """An evaluation: right figures in right places, its folder, and the workers that share its images."""
 
-import csv
 import itertools
 import os
 import re
@@ -13,11 +12,10 @@ from ci.tests.clone import run
 from ci.tests.workers import rows_of
 from common import UserError, runtime
 from common.evaluation.run import EvaluationRun, in_turn
-from common.evaluation.table import Figure, Table, evaluate, lr_psnr_figure, psnr_figure, ssim_figure
+from common.evaluation.table import Figure, Table, evaluate
 from common.images import files as images
 from common.images.pairs import find_pairs
 from common.images.resize import imresize
-from common.metrics.fidelity import Convention
 from WDSR.src.args import EvalConfig
 
 
@@ -32,33 +30,6 @@ def pairs(tmp_path):
 
 def upscale(lr):
     return np.clip(imresize(lr, 2).astype(int) + 3, 0, 255).astype(np.uint8)
-
-
-def naive_psnr(a, b):
-    return 10 * np.log10(255**2 / np.mean((a.astype(float) - b.astype(float)) ** 2))
-
-
-def test_figures_and_files(pairs, tmp_path):
-    figures = [psnr_figure(Convention("rgb", 0)), ssim_figure(Convention("y", 2)), lr_psnr_figure(2)]
-    table = evaluate("Set x2", pairs, upscale, figures, 2, tmp_path / "out")
-    assert list(table.rows) == ["a2", "a10"]  # natural order
-    name = "PSNR-RGB (crop 0)"
-    for pair in pairs:
-        hr = images.read_rgb(pair.hr)
-        lr = imresize(hr, 0.5)
-        wanted = naive_psnr(imresize(lr, 2), hr), naive_psnr(upscale(lr), hr)
-        assert table.rows[pair.name][name] == pytest.approx(wanted, abs=1e-9)
-        np.testing.assert_array_equal(images.read_rgb(tmp_path / "out" / "SR" / f"{pair.name}.png"), upscale(lr))
-        assert images.read_rgb(tmp_path / "out" / "strips" / f"{pair.name}.png").shape[1] > 4 * 56
-    assert table.mean(name)[1] == pytest.approx(np.mean([row[name][1] for row in table.rows.values()]))
-    table.write(tmp_path / "out", "Set")
-    with open(tmp_path / "out" / "Set.csv", newline="") as file:
-        rows = {row["picture"]: float(row[f"{name}: SR"]) for row in csv.DictReader(file)}
-    assert rows == {stem: row[name][1] for stem, row in table.rows.items()}
-    assert (tmp_path / "out" / "Set.md").read_text().count("\n|") == 5  # heading, rule, two images, mean
-    lines = table.console().splitlines()
-    assert len({len(line) for line in lines[2:]}) == 1  # aligned
-    assert (name in lines[1], "mean" in lines[-1]) == (True, True)
 
 
 def test_pictures_of_one_name_in_two_folders_are_refused(pairs, tmp_path):

@@ -39,16 +39,6 @@ def png(pixels: np.ndarray, colour_type: int, *extra: bytes) -> bytes:
     return PNG_START + chunk(b"IHDR", header) + b"".join(extra) + body + chunk(b"IEND", b"")
 
 
-def jpeg(pixels: np.ndarray, **options) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", **options)
-    return buffer.getvalue()
-
-
-def repeated(gray: np.ndarray) -> np.ndarray:
-    return np.stack([gray, gray, gray], axis=-1)
-
-
 @pytest.fixture
 def stored(tmp_path):
     """Writes bytes to a file and gives its path."""
@@ -68,7 +58,7 @@ def test_png_of_every_kind(stored, dtype, colour_type):
     pixels = noise((9, 11, channels), dtype)
     picture = read_picture(stored(png(pixels, colour_type)))
     assert picture.rgb.dtype == dtype
-    np.testing.assert_array_equal(picture.rgb, pixels[..., :3] if channels > 2 else repeated(pixels[..., 0]))
+    np.testing.assert_array_equal(picture.rgb, np.broadcast_to(pixels[..., : channels // 2 * 2 - 1], (9, 11, 3)))
     if channels in (2, 4):
         np.testing.assert_array_equal(picture.alpha, pixels[..., -1])
         assert picture.alpha.dtype == dtype
@@ -185,7 +175,7 @@ BROKEN = {
 def test_broken_metadata_is_ignored(stored, caplog, what):
     """Said once; what is whole beside it, such as the orientation, still counts; so do missing pixels."""
     is_png, pixels = "JPEG" not in what and "Photoshop" not in what, noise((16, 24, 3))
-    whole, place = (png(pixels, RGB), 33) if is_png else (jpeg(pixels), 2)
+    whole, place = (png(pixels, RGB), 33) if is_png else (saved("JPEG", pixels), 2)
     turned = b"" if "EXIF" in what else chunk(b"eXIf", exif(3)) if is_png else app(1, b"Exif\0\0" + exif(3))
     data = whole[:place] + BROKEN[what] + turned + whole[place:]
     path = stored(data)
@@ -201,7 +191,7 @@ def test_broken_metadata_is_ignored(stored, caplog, what):
 def whole_files() -> dict[str, bytes]:
     pixels = np.repeat(np.repeat(noise((6, 8, 3)), 4, axis=0), 4, axis=1)
     files = {"8-bit.png": png(pixels, RGB), "16-bit.png": png(pixels.astype(np.uint16) * 257, RGB)}
-    files |= {"baseline.jpg": jpeg(pixels), "progressive.jpg": jpeg(pixels, progressive=True)}
+    files |= {"baseline.jpg": saved("JPEG", pixels), "progressive.jpg": saved("JPEG", pixels, progressive=True)}
     return {**files, "plain.bmp": saved("BMP", pixels)}
 
 

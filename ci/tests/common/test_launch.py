@@ -110,17 +110,6 @@ def test_machines_that_would_wait_in_vain(root, tmp_path, changes, message):
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"error: {message}\n")
 
 
-@pytest.mark.parametrize("name", ["README.md", "README_CN.md"])
-def test_readmes_know_every_variable(root, name):
-    """All that launch.sh says of itself that it takes from the user's environment."""
-    head = (root / "common" / "launch.sh").read_text(encoding="utf-8").split("\n\n")[0]
-    variables = set(re.findall(r"\b[A-Z]{2,}[A-Z_]+\b", head)) - {"MODEL", "WDSR"}
-    variables -= {variable for variable in variables if variable.startswith("ZOO_")}
-    assert len(variables) >= 9
-    text = (root / name).read_text(encoding="utf-8")
-    assert not {variable for variable in variables if f"`{variable}" not in text}
-
-
 # ------------------------------------------------------------------------------------- jobs of two workers under msrun
 
 
@@ -156,24 +145,8 @@ exec 2>/dev/null # or bash reports the kill
 
 
 @pytest.fixture(scope="module")
-def left_alone(root, tmp_path_factory):
-    """The second machine of a job whose first has gone, and its folder."""
-    here = tmp_path_factory.mktemp("second machine")
-    code = f'. "{root}/common/launch.sh"; zoo_setup WDSR ""; {ON_THE_SECOND_MACHINE}'
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        cluster = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(server.getsockname()[1])}
-        process = start("bash", "-c", code, cwd=here, MS_WORKER_NUM="2", NODE_RANK="1", **cluster)
-        line, _ = server.accept()
-        time.sleep(5)  # the guard looks every two seconds
-        assert process.poll() is None, process.communicate()[0]
-        line.close()
-    yield process, here
-    process.kill()
-
-
-@pytest.fixture(scope="module")
-def jobs(tmp_path_factory, left_alone):
-    """All at once, and beside the machine that is left alone, since each waits more than it works."""
+def jobs(tmp_path_factory):
+    """All at once, since each waits more than it works."""
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("needs two cores")
     top = tmp_path_factory.mktemp("jobs")
@@ -225,8 +198,16 @@ def test_job_whose_script_is_killed(jobs):
     assert processes_left(job.here, 120) == [], "orphans"
 
 
-def test_machine_that_is_left_alone(left_alone):
-    process, job = left_alone
+def test_machine_that_is_left_alone(root, tmp_path):
+    """The second one of a job whose first has gone."""
+    code = f'. "{root}/common/launch.sh"; zoo_setup WDSR ""; {ON_THE_SECOND_MACHINE}'
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        cluster = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(server.getsockname()[1])}
+        process = start("bash", "-c", code, cwd=tmp_path, MS_WORKER_NUM="2", NODE_RANK="1", **cluster)
+        line, _ = server.accept()
+        time.sleep(4)  # the guard looks every two seconds
+        assert process.poll() is None, process.communicate()[0]
+        line.close()
     output, _ = process.communicate(timeout=120)
     assert output == "error: machine 0 (127.0.0.1) has left or no longer answers: the job is ended\n"
-    assert processes_left(job, 0) == []
+    assert processes_left(tmp_path, 0) == []

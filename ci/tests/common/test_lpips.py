@@ -87,22 +87,6 @@ def test_naive_numpy(lpips, weights, size):
     assert lpips(sr, hr) == pytest.approx(naive_lpips(sr, hr, *weights), rel=2e-6)
 
 
-def test_is_a_distance(lpips):
-    sr, hr = pictures(40, 50)
-    assert lpips(hr, hr) == 0
-    assert lpips(sr, hr) > 0.1
-    assert lpips(sr, hr) == pytest.approx(lpips(hr, sr), rel=1e-6)
-    assert lpips(sr.astype(np.float64), hr.astype(np.float32)) == lpips(sr, hr)
-
-
-def test_two_files_in_any_order_classifier_unused(lpips, weights, tmp_path):
-    sr, hr = pictures(33, 47)
-    np.savez(tmp_path / "a.npz", **weights[0], **{"classifier.1.weight": np.ones((3, 3), np.float32)})
-    np.savez(tmp_path / "b.npz", **weights[1])
-    for text in (f"{tmp_path}/a.npz,{tmp_path}/b.npz", f"{tmp_path}/b.npz, {tmp_path}/a.npz"):
-        assert Lpips.from_files(text)(sr, hr) == lpips(sr, hr)
-
-
 def test_files_that_are_missing_damaged_or_others(folder, weights, tmp_path):
     good, heads = folder / "alexnet.npz", folder / "alex.npz"
     (tmp_path / "half.npz").write_bytes(good.read_bytes()[:50_000])
@@ -140,16 +124,3 @@ def test_published_figures(shared_data, caplog):
     reference, far, near = (read_rgb(pairs / f"ex_{name}.png") for name in ("ref", "p0", "p1"))
     assert round(network(reference, far), 3) == 0.722
     assert round(network(reference, near), 3) == 0.138
-
-
-def test_official_heads_in_pytorch_files(shared_data):
-    data = shared_data / "lpips"
-    sr, hr = pictures(40, 40)
-    features, official = data / "alexnet_features.npz", data / "official_lin"
-    from_pth = Lpips.from_files(f"{official / 'v0.1' / 'alex.pth'},{features}")
-    assert from_pth(sr, hr) == Lpips.from_files(data)(sr, hr)
-    with pytest.raises(UserError, match=r"found those of v0\.0"):
-        Lpips.from_files(f"{features},{official / 'v0.0' / 'alex.pth'}")
-    for name in ("vgg", "squeeze"):
-        with pytest.raises(UserError, match="AlexNet"):
-            Lpips.from_files(f"{features},{official / 'v0.1' / f'{name}.pth'}")

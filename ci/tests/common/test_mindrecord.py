@@ -249,23 +249,6 @@ def test_unreadable_and_small_images(hr_folder, tmp_path):
     assert_same(PatchRecords(output).read(), expected_records(hr_folder))
 
 
-BAD = {
-    "--patch 24 --stride 6": "multiples of the scale 4",
-    "--patch 0 --crops 3": "leave out --stride and --crops",
-    "--stride 8 --crops 3": "exclude each other",
-    "--patch 24 --shards 200": "13 records cannot fill 200 shards",
-    "--patch 0 --output a:b": "MindSpore cannot write a:b: .*name",
-}
-
-
-@pytest.mark.parametrize("given", BAD)
-def test_mistakes(hr_folder, tmp_path, monkeypatch, given):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=BAD[given]):
-        main(["pack", "--hr", str(hr_folder), "--output", "x.mindrecord", *given.split()])
-    assert not list(tmp_path.iterdir())
-
-
 def test_command(hr_folder, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for words, told in {

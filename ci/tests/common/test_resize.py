@@ -149,9 +149,3 @@ def test_size_instead_of_scale():
     image = np.random.default_rng(6).random((12, 18, 3)).astype(np.float32)
     np.testing.assert_array_equal(imresize(image, size=(6, 9)), imresize(image, 1 / 2))
     assert imresize(image, size=(7, 31)).shape == (7, 31, 3)
-
-
-@pytest.mark.parametrize("arguments", [{}, {"scale": 2, "size": (4, 4)}, {"scale": 0}, {"size": (0, 4)}])
-def test_bad_arguments(arguments):
-    with pytest.raises(ValueError, match=r"either scale or size|positive|at least"):
-        imresize(np.zeros((4, 4), np.uint8), **arguments)
