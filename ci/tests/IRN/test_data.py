@@ -37,13 +37,15 @@ def test_sample_is_the_same_crop_of_hr_and_of_the_whole_images_bicubic(stream, s
     hr, lr, z = (array.transpose(0, 2, 3, 1) for array in next(stream(image, scale, batch_size=48).batches(0, 1)))
     assert z.shape[1:] == (side, side, 3 * scale**2 - 3)
     for large, small in zip(hr, lr, strict=True):
-        (place,) = [
-            (top, left, kind)
-            for top in range(0, 96 - PATCH + 1, scale)
-            for left in range(0, 120 - PATCH + 1, scale)
-            for kind in FLIPS
-            if np.array_equal(flip(image[top : top + PATCH, left : left + PATCH], *kind), np.round(large * 255))
-        ]
+        found = []
+        for kind in FLIPS:
+            mirrored, upside_down, transposed = kind
+            corner = (-mirrored, -upside_down) if transposed else (-upside_down, -mirrored)  # of the crop
+            for top, left in np.argwhere((image[::scale, ::scale] == np.round(large[corner] * 255)).all(2)) * scale:
+                crop = image[top : top + PATCH, left : left + PATCH]
+                if crop.shape == large.shape and np.array_equal(flip(crop, *kind), np.round(large * 255)):
+                    found.append((top, left, kind))
+        (place,) = found
         top, left, kind = place
         crop = whole[top // scale : top // scale + side, left // scale : left // scale + side]
         np.testing.assert_allclose(small, flip(crop, *kind), rtol=0, atol=1e-6)
