@@ -7,6 +7,7 @@ import shlex
 
 import pytest
 
+from ci.options_table import programs
 from ci.tests import wrong_input as table
 from common import UserError
 from common.checkpoint import files as checkpoint
@@ -89,8 +90,8 @@ def read_command(module, words):
         return mindrecord._parser().parse_args(words)
     if hasattr(module, "COMMANDS"):
         return module.parse(list(words))
-    kinds = [cls for name, cls in vars(module).items() if name.endswith(("Config", "Options"))]
-    (cls,) = [cls for cls in kinds if dataclasses.is_dataclass(cls) and (cls.__doc__ or "").startswith("Options of")]
+    model, name = module.__name__.split(".")
+    cls = dict(programs(model))[f"{name}.py"]
     if module.__name__.endswith(".infer"):
         return config.parse_inputs(cls, words, description="", usage="PICTURES ...")
     return config.parse(cls, words, description="")
