@@ -25,8 +25,7 @@ def find_hr_folder(path: str, split: str) -> Path:
 
 def find_pictures(hr_path: str, lr_path: str, scale: int, split: str) -> list[Pair]:
     """The pictures of a data set, in sub-folders as well; `lr` is None where the LR picture is to be made."""
-    lr_pictures = lr_folder(lr_path)
-    return pairs_of(find_hr_folder(hr_path, split), lr_pictures, scale)
+    return pairs_of(find_hr_folder(hr_path, split), lr_folder(lr_path), scale)
 
 
 def validation_pictures(options: TrainConfig) -> list[Pair]:
@@ -68,10 +67,7 @@ def hr_folder(root: Path) -> Path:
     Raises:
         UserError: no such folder, or a DIV2K root without validation pictures.
     """
-    folder = find_hr_folder(str(root), "test")
-    training = next(
-        (base / "DIV2K_train_HR" for base in (root, root / "DIV2K") if (base / "DIV2K_train_HR").is_dir()), None
-    )
+    folder, training = find_hr_folder(str(root), "test"), div2k.find_split(root, "train")
     if folder == root and training:
         raise UserError(f"{root} has no DIV2K_valid_HR; for the training pictures type --dataset_GT_path {training}")
     return folder
