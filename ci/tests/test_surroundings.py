@@ -6,18 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from ci.tests.clone import environment
-from ci.tests.wrong_input import tiny_networks
-from common.checkpoint.files import Checkpoint, save
+from ci.tests.specs import SPECS, noise, write
+from common import UserError
 from common.config import options as config
-from common.images.files import write_picture
 
 ROOT = Path(__file__).resolve().parents[2]
-MODELS = ("WDSR", "IRN", "SRFlow", "SRDiff", "CSNLN")
-FOLDER = {"WDSR": "--dir_data", "CSNLN": "--dir_data"}  # the others: --dataset_GT_path
 SET, PICTURE = os.fsdecode(b"caf\xe9"), os.fsdecode(b"\xe9\xf0\x9f\x90\xb1")
 ENLARGE = "one.png", "--ckpt_path", "WDSR.ckpt", "--output"
 AS_ROOT = pytest.mark.skipif(
@@ -28,14 +24,11 @@ AS_ROOT = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory):
-    """A folder with a checkpoint of a tiny network for each model, and a set of one picture."""
+    """A folder with a checkpoint of a tiny network for each model, and a set of one image."""
     folder = tmp_path_factory.mktemp("surroundings")
-    pixels = np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
-    write_picture(folder / SET / f"{PICTURE}.png", pixels)
-    write_picture(folder / "one.png", pixels)
-    for model, network, said in tiny_networks():
-        arrays = {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
-        save(folder / f"{model}.ckpt", Checkpoint(arrays, said))
+    write(folder, {f"{SET}/{PICTURE}.png": noise(48, 48), "one": noise(48, 48)})
+    for spec in SPECS:
+        spec.save(folder / f"{spec.name}.ckpt")
     return folder
 
 
@@ -62,11 +55,10 @@ def mounted(line):
     return "unshare", "-m", "bash", "-c", f'{line} && exec "$@"', "bash"
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_names_that_are_not_utf8_on_a_console_of_ascii(here, tmp_path, model):
-    data = FOLDER.get(model, "--dataset_GT_path"), here, "--data_test", SET
-    words = *data, "--ckpt_path", f"{model}.ckpt", "--engine", "mindspore", "--report", "--output", tmp_path
-    done = run(here, f"{model}/eval.py", *words, PYTHONIOENCODING="ascii:strict")
+def test_names_that_are_not_utf8_on_a_console_of_ascii(spec, here, tmp_path):
+    data = f"--{spec.data}", here, "--data_test", SET
+    words = *data, "--ckpt_path", f"{spec.name}.ckpt", "--engine", "mindspore", "--report", "--output", tmp_path
+    done = run(here, f"{spec.name}/eval.py", *words, PYTHONIOENCODING="ascii:strict")
     assert (done.returncode, b"Traceback" in done.stderr) == (0, False), done.stderr.decode()
     (table,) = tmp_path.glob("*.csv")
     assert "\n\\udce9\N{CAT FACE}," in table.read_text(encoding="utf-8")
@@ -91,14 +83,11 @@ def test_closed_streams(here, tmp_path, line):
     assert [path.name for path in tmp_path.iterdir()] == ["one_x2.png"]
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_output_that_is_a_loop_of_links(here, tmp_path, model):
+def test_output_that_is_a_loop_of_links(spec, here, tmp_path):
     (tmp_path / "loop").symlink_to("loop")
-    words = ("upscale",) if model == "IRN" else ()
-    done = run(
-        here, f"{model}/infer.py", *words, "one.png", "--ckpt_path", f"{model}.ckpt", "--output", tmp_path / "loop"
-    )
-    assert (done.returncode, done.stderr.count(b"\n"), done.stderr[:7]) == (2, 1, b"error: ")
+    words = *spec.infer, here / "one.png", "--ckpt_path", here / f"{spec.name}.ckpt", "--output", tmp_path / "loop"
+    with pytest.raises(UserError):
+        spec.main("infer", *words)
 
 
 def test_onnxruntime_keeps_no_telemetry(here, tmp_path):

@@ -11,6 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from ci.tests.test_command_line import options_of
+from ci.tests.training import assert_same
 from ci.tests.wrong_input import tiny_networks
 from common import UserError
 from common.checkpoint import files as checkpoint
@@ -47,12 +48,6 @@ def utilities(model):
 def load(model, path, **typed):
     options = config.merge(options_of(model, "export")(), {"checkpoint": str(path), **typed}, "the test")
     return trained.weights_of(utilities(model).load_network(options)[0])
-
-
-def assert_same(found, wanted):
-    assert found.keys() == wanted.keys()
-    for name, array in wanted.items():
-        np.testing.assert_array_equal(found[name], array, err_msg=name)
 
 
 def behind(prefix, arrays):
@@ -148,9 +143,7 @@ def test_models_that_have_demo_weights_are_named(tmp_path):
     for name in ("A/weights/a_x2.ckpt", "B/weights/b_small_x4.ckpt", "C/weights/c_x4.ckpt"):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).touch()
-    with pytest.raises(
-        UserError, match=r"^A has no demo weights for x4 \(x4: B, C\): .*A/train\.py --scale 4.*--ckpt_path"
-    ):
-        trained.demo_weights(tmp_path / "A" / "weights", 4)
-    with pytest.raises(UserError, match=r"\(x3: none here\)"):
-        trained.demo_weights(tmp_path / "A" / "weights", 3)
+    said = {4: r"^A has no demo weights for x4 \(x4: B, C\): .*A/train\.py --scale 4.*--ckpt_path", 3: "x3: none here"}
+    for scale, sentence in said.items():
+        with pytest.raises(UserError, match=sentence):
+            trained.demo_weights(tmp_path / "A" / "weights", scale)

@@ -1,19 +1,20 @@
 """The fit loop on a network of 15 weights: exact resume, guards, checkpoints, and its arithmetic against NumPy."""
 
 import contextlib
-import csv
 import math
 import os
 import re
 import signal
 import subprocess
 import sys
+import time
 
 import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Parameter, Tensor, nn, ops
 
+from ci.tests.training import assert_same, losses, read_csv
 from common import UserError, runtime
 from common.checkpoint import files as checkpoint
 from common.runtime import Runtime
@@ -41,11 +42,11 @@ def no_curve(monkeypatch):
 class Net(nn.Cell):
     """tanh(x W) + b."""
 
-    def __init__(self, width=3, seed=0):
+    def __init__(self, seed=0):
         super().__init__()
-        rng = np.random.default_rng(seed)
-        self.weight = Parameter(Tensor(rng.normal(size=(4, width)).astype(np.float32)), name="weight")
-        self.bias = Parameter(Tensor(np.zeros(width, np.float32)), name="bias")
+        weight = np.random.default_rng(seed).normal(size=(4, 3)).astype(np.float32)
+        self.weight = Parameter(Tensor(weight), name="weight")
+        self.bias = Parameter(Tensor(np.zeros(3, np.float32)), name="bias")
 
     def construct(self, x):
         return ops.tanh(ops.matmul(x, self.weight)) + self.bias
@@ -64,92 +65,63 @@ class Loss(nn.Cell):
 
 
 class Stream:
-    """Batches that depend on the step alone; `at[step]` is called before the batch of that step is handed out.
-
-    The loop asks for it when the step before has yet to be made.
-    """
+    """Batches that depend on the step alone; `at[step]` is called while the step before has yet to be done."""
 
     global_batch_size, pictures = 5, range(10)
 
-    def __init__(self, at=None, width=3, bad=()):
-        self.at, self.width, self.bad = at or {}, width, bad
+    def __init__(self, at=None, bad=()):
+        self.at, self.bad = at or {}, bad
 
     def prefetched(self, first, last):
         for step in range(first, last):
-            if step in self.at:
-                self.at[step]()
+            self.at.get(step, lambda: None)()
             rng = np.random.default_rng(step)
-            y = rng.normal(size=(5, self.width)).astype(np.float32)
-            yield rng.normal(size=(5, 4)).astype(np.float32), y * np.float32(np.nan) if step in self.bad else y
+            x, y = rng.normal(size=(5, 4)).astype(np.float32), rng.normal(size=(5, 3)).astype(np.float32)
+            yield x, y * np.float32(np.nan if step in self.bad else 1)
 
 
-def plan(steps=12, **changes):
-    settings = {"log_every": 1, "validate_every": 4, "save_every": 4, "learning_rate": lambda step: 0.1 / (1 + step)}
-    return Plan(**{"steps": steps, **settings, **changes})
-
-
-def trainer(folder, network=None, stream=None, on="some images", **changes):
+def trainer(folder, network=None, stream=None, on="some images", validate=None, **changes):
     """A Trainer whose folder is made when it opens it; `validate` measures on the images `on`."""
 
     def make():
         folder.mkdir(exist_ok=True)
         return folder
 
-    network = network or Net()
-    settings = {key: changes.pop(key) for key in ("validate", "optimizer", "checkpoint_folder") if key in changes}
-    if "validate" in settings:
-        settings["validate"] = Validation(settings["validate"], on)
-    meta = {"model": "Net", "config": {}}
-    parts = {"part_names": ("error",)}
-    return Trainer(network, Loss(network), stream or Stream(), plan(**changes), HERE, make, meta, **parts, **settings)
+    settings = {"steps": 12, "log_every": 1, "validate_every": 4, "save_every": 4}
+    plan = Plan(**{**settings, "learning_rate": lambda step: 0.1 / (1 + step), **changes})
+    parts = {"part_names": ("error",), "validate": validate and Validation(validate, on)}
+    network, meta = network or Net(), {"model": "Net", "config": {}}
+    return Trainer(network, Loss(network), stream or Stream(), plan, HERE, make, meta, **parts)
 
 
 def weights_of(run):
     return {parameter.name: parameter.asnumpy().copy() for parameter in run.network.get_parameters()}
 
 
-def read_csv(folder, *columns):
-    with open(folder / "metrics.csv", newline="", encoding="utf-8") as file:
-        return [[row.get(column) for column in ("step", *columns)] for row in csv.DictReader(file)]
-
-
-def assert_same(one, other):
-    assert sorted(one) == sorted(other)
-    for name in one:
-        np.testing.assert_array_equal(one[name], other[name], err_msg=name)
-
-
-def assert_same_run(folder, whole):
-    """The two runs logged the same and ended with the same file, but for the time it took."""
-    columns = ("loss", "error", "learning_rate", "gradient_norm", "score")
-    assert read_csv(folder, *columns) == read_csv(whole, *columns)
-    one, other = (checkpoint.read(path / "ckpt" / "last.ckpt") for path in (folder, whole))
-    assert_same(one.weights | one.state, other.weights | other.state)
-    assert one.meta | {"folder": ""} == other.meta | {"folder": ""}
-
-
-def sends(number):
-    return lambda: os.kill(os.getpid(), number)
-
-
-# --------------------------------------------------------------------------------------------------------------- resume
-
-EMA = {"ema_decay": 0.8, "validate": lambda network: {"score": float(network.bias.asnumpy()[0])}}
+def twice(number):
+    """Send the signal as `timeout` does: to its child and to its child's group. It is one request."""
+    return lambda: [os.kill(os.getpid(), number) for _ in range(2)]
 
 
 def test_resumed_run_equals_the_uninterrupted_one(tmp_path):
     """Bit for bit, also where a non-finite batch halved the loss scale before the stop."""
-    bad, changes = (2,), EMA | {"loss_scale": 1024.0, "gradient_clip": 0.5}
-    assert trainer(tmp_path / "whole", stream=Stream(bad=bad), **changes).fit() == 0
-    first = trainer(tmp_path / "parts", stream=Stream({7: sends(signal.SIGTERM)}, bad=bad), **changes)
+    changes = {"ema_decay": 0.8, "loss_scale": 1024.0, "gradient_clip": 0.5}
+    changes["validate"] = lambda network: {"score": float(network.bias.asnumpy()[0])}
+    whole = trainer(tmp_path / "whole", stream=Stream(bad=(2,)), **changes)
+    assert whole.fit() == 0
+    first = trainer(tmp_path / "parts", stream=Stream({7: twice(signal.SIGTERM)}, bad=(2,)), **changes)
     assert first.fit() == 128 + signal.SIGTERM
     saved = checkpoint.read(first.files.last)
     assert (first.step, saved.meta["step"], saved.meta["epoch"]) == (7, 7, 3.5), "the step of the signal is done"
-    second = trainer(tmp_path / "parts", Net(seed=9), Stream(bad=bad), **changes)
+    second = trainer(tmp_path / "parts", Net(seed=9), Stream(bad=(2,)), **changes)
     second.resume(saved, "last.ckpt")
     assert (second.guard.bad_steps, second.guard.loss_scale) == (1, 512)
     assert second.fit() == 0
-    assert_same_run(tmp_path / "parts", tmp_path / "whole")
+    columns = "step", "loss", "error", "learning_rate", "gradient_norm", "score"
+    assert read_csv(tmp_path / "parts", *columns) == read_csv(tmp_path / "whole", *columns)
+    one, other = (checkpoint.read(run.files.last) for run in (second, whole))
+    assert_same(one.weights | one.state, other.weights | other.state)
+    assert one.meta | {"folder": ""} == other.meta | {"folder": ""}
 
 
 def test_nothing_to_do(tmp_path):
@@ -166,8 +138,11 @@ def began(root, code):
     """A process that has said `begun`."""
     settings = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "env": {**os.environ, "PYTHONPATH": str(root)}}
     with subprocess.Popen([sys.executable, "-c", code], **settings) as process:
-        assert process.stdout.readline() == b"begun\n"
-        yield process
+        try:
+            assert process.stdout.readline() == b"begun\n"
+            yield process
+        finally:
+            process.kill()
 
 
 STUCK = """
@@ -184,6 +159,7 @@ def test_second_signal_ends_at_once_while_the_compiler_runs(root):
         process.send_signal(signal.SIGINT)
         assert process.stdout.readline() == b"\n"
         assert b"once more ends at once" in process.stdout.readline()
+        time.sleep(1.5)  # two at once are one request
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
 
@@ -193,17 +169,6 @@ def test_interrupt_while_programs_are_imported_has_no_traceback(root):
         process.send_signal(signal.SIGINT)
         assert process.communicate(timeout=60)[0] == b"interrupted\n"
         assert process.returncode == -signal.SIGINT
-
-
-def test_two_signals_at_once_are_one(tmp_path):
-    """As `timeout` sends them: to its child and to its child's group."""
-
-    def twice():
-        for _ in range(2):
-            sends(signal.SIGTERM)()
-
-    run = trainer(tmp_path / "run", stream=Stream({6: twice}))
-    assert (run.fit(), run.step) == (143, 6)
 
 
 # ----------------------------------------------------------------------------------------------------- damaged pictures
@@ -221,7 +186,7 @@ def test_damaged_picture_costs_no_step(tmp_path):
     with pytest.raises(UserError, match=re.escape(f"{DAMAGE}; step 7 is saved, ") + f".*--resume {tmp_path}/run$"):
         run.fit()
     saved = checkpoint.read(run.files.last)
-    assert (run.step, saved.meta["step"], len(read_csv(tmp_path / "run"))) == (7, 7, 7)
+    assert (run.step, saved.meta["step"], len(losses(tmp_path / "run"))) == (7, 7, 7)
     assert_same(saved.weights, weights_of(run))
     assert_same(saved.state, run.optimizer.state() | run.average.state())
 
@@ -286,7 +251,7 @@ def test_overflowing_gradient_is_a_bad_step(tmp_path):
 def test_too_many_bad_steps_in_a_row(tmp_path):
     """Also counted across a stop; two good ones in between start the count again."""
     bad, settings = (1, 2, 5, 6, 7), {"bad_steps_at_most": 3, "save_every": 2}
-    first = trainer(tmp_path / "run", stream=Stream({7: sends(signal.SIGTERM)}, bad=bad), **settings)
+    first = trainer(tmp_path / "run", stream=Stream({7: twice(signal.SIGTERM)}, bad=bad), **settings)
     assert first.fit() == 143
     second = trainer(tmp_path / "run", stream=Stream(bad=bad), **settings)
     second.resume(checkpoint.read(first.files.last), "last.ckpt")
@@ -297,19 +262,15 @@ def test_too_many_bad_steps_in_a_row(tmp_path):
 
 
 def test_best_last_and_numbered_checkpoints(tmp_path):
-    scores = iter([1.0, float("nan"), 3.0, float("inf")])
-    run = trainer(
-        tmp_path / "run",
-        validate=lambda network: {"PSNR": next(scores), "SSIM": 0.0},
-        **{"validate_every": 3, "save_every": 5, "keep_every": 2, "keep_at_most": 3},
-    )
+    scores, intervals = iter([1.0, float("nan"), 3.0, float("inf")]), {"validate_every": 3, "save_every": 5}
+    intervals |= {"keep_every": 2, "keep_at_most": 3}
+    run = trainer(tmp_path / "run", validate=lambda network: {"PSNR": next(scores), "SSIM": 0.0}, **intervals)
     run.fit()
     steps = {path.name: checkpoint.read(path).meta["step"] for path in (tmp_path / "run" / "ckpt").iterdir()}
-    numbered = {f"step_{step:07d}.ckpt": step for step in (8, 10, 12)}
-    assert steps == {"best.ckpt": 9, "last.ckpt": 12, **numbered}
+    assert steps == {"best.ckpt": 9, "last.ckpt": 12, **{f"step_{step:07d}.ckpt": step for step in (8, 10, 12)}}
     best = {"name": "PSNR", "score": 3.0, "step": 9, "on": "some images"}
     assert checkpoint.read(run.files.last).meta["best"] == best
-    assert read_csv(tmp_path / "run", "PSNR")[3:5] == [["3", "1.0"], ["4", ""]]
+    assert read_csv(tmp_path / "run", "step", "PSNR")[3:5] == [["3", "1.0"], ["4", ""]]
 
 
 def test_best_score_belongs_to_what_it_was_measured_on(tmp_path):
