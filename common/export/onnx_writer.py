@@ -273,7 +273,7 @@ def record_primitive(primitive: ops.Primitive, *args: Any) -> Any:
 
 
 def has_symbol(values: Sequence[Any]) -> bool:
-    return any(isinstance(value, Symbol) or (isinstance(value, tuple) and has_symbol(value)) for value in values)
+    return any(isinstance(value, Symbol) or (isinstance(value, tuple | list) and has_symbol(value)) for value in values)
 
 
 def write(
