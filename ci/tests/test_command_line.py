@@ -90,8 +90,9 @@ def read_command(module, words):
         return mindrecord._parser().parse_args(words)
     if hasattr(module, "COMMANDS"):
         return module.parse(list(words))
-    model, name = module.__name__.split(".")
-    cls = dict(programs(model))[f"{name}.py"]
+    model, _, name = module.__name__.partition(".")
+    own = [cls for cls in vars(module).values() if dataclasses.is_dataclass(cls) and cls.__module__ == module.__name__]
+    cls = dict(programs(model)).get(f"{name}.py") or own[0]
     if module.__name__.endswith(".infer"):
         return config.parse_inputs(cls, words, description="", usage="PICTURES ...")
     return config.parse(cls, words, description="")
@@ -152,7 +153,7 @@ def test_tensorboard_is_written_as_the_authors_ask(model, key, tmp_path):
     file, cls = tmp_path / "some.yml", options_of(model, "train")
     file.write_text("use_tb_logger: true\ntrain: {niter: 3}\n")
     assert config.parse(cls, [key, str(file)], description="").niter == 3
-    file.write_text("use_tb_logger: false\n")
+    file.write_text("use_tb_logger: false\ntrain: {niter: 3}\n")
     with pytest.raises(UserError, match="use_tb_logger must be true, not 'false': TensorBoard's events are"):
         config.parse(cls, [key, str(file)], description="")
 
