@@ -6,6 +6,8 @@ A value that the user has set is never overridden.
 import os
 import sys
 import tempfile
+from collections.abc import Callable
+from typing import Any
 
 # On AVX-512 machines MindSpore's wheel otherwise falls back to oneDNN's reference convolution, 30 to 140 times slower.
 os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
@@ -23,11 +25,21 @@ os.environ.setdefault("MS_OM_PATH", os.path.join(tempfile.gettempdir(), "mindspo
 # ONNX Runtime otherwise identifies the machine to Microsoft, and keeps a data base in the user's cache folder.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-# Ctrl-C while a program is imported, which takes seconds: no traceback.
-sys.excepthook = lambda kind, *rest, before=sys.excepthook: (
-    sys.stderr.write("interrupted\n") if kind is KeyboardInterrupt else before(kind, *rest)
-)
 
+def _tell(kind: type[BaseException], error: BaseException, *trace: Any, before: Callable = sys.excepthook) -> None:
+    """Say in a line what ends a program while it is imported, which takes seconds: Ctrl-C, and a missing libGL."""
+    if kind is KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+    elif issubclass(kind, ImportError) and "libGL.so" in str(error):
+        sys.stderr.write(
+            "error: OpenCV does not find libGL: apt-get install libgl1 libglib2.0-0 (dnf install mesa-libGL glib2), or "
+            "pip install opencv-python-headless in place of opencv-python\n"
+        )
+    else:
+        before(kind, error, *trace)
+
+
+sys.excepthook = _tell
 __version__ = "0.1.0"
 
 

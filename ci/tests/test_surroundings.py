@@ -101,6 +101,16 @@ def test_onnxruntime_keeps_no_telemetry(here, tmp_path):
 
 
 @AS_ROOT
+def test_no_libgl(here, tmp_path):
+    """As `pip install` leaves it on a bare system: OpenCV says so when it is imported."""
+    (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import WDSR.infer"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: OpenCV does not find libGL: apt-get install libgl1 ")
+    assert done.stderr.count("\n") == 1
+
+
 def test_no_temporary_folder(here, tmp_path):
     """None can be written: the network runs in MindSpore, since no export can be made."""
     pytest.importorskip("onnxruntime")
