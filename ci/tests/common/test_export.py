@@ -44,7 +44,7 @@ class TwoWay(nn.Cell):
         self.time = nn.Dense(1, 3)
 
     def construct(self, lr_image, z, t):
-        return self.half(ops.concat((lr_image, z), 1)), lr_image + self.time(t).reshape(1, 3, 1, 1)
+        return self.half(ops.concat([lr_image, z], 1)), lr_image + self.time(t).reshape(1, 3, 1, 1)
 
 
 class Liar(Upscale):
