@@ -1,11 +1,11 @@
-"""Export SRDiff, each of its networks as a graph of its own: MINDIR, ONNX (free height and width), AIR (on Ascend).
+"""Export SRDiff, each of its networks as a graph of its own: MINDIR, ONNX (any sizes), AIR (on Ascend); or the weights.
 
     python SRDiff/export.py --ckpt_path best.ckpt --file_name srdiff_x4 --file_format ONNX
 
-srdiff_x4_encoder: lr_image (N, 3, height, width) in -1 ... 1 -> cond, once for each picture. srdiff_x4_predictor: x_t
-(N, 3, height, width) of HR's size, t (N,) as float32, and cond -> eps, once for each step of the chain. Sides of
-lr_image are multiples of 2 (x8: any), 4 or more (x8: 2). Each file is loaded again and compared with the network before
-it takes its name.
+srdiff_x4_encoder: lr_image (N, 3, height, width), RGB in 0 ... 1 in ONNX, else in -1 ... 1 -> cond, once for each
+image. srdiff_x4_predictor: x_t (N, 3, height, width) of HR's size, t (N,) as float32, and cond -> eps, once for each
+step of the chain. Sides of lr_image are multiples of 2 (x8: any), 4 or more (x8: 2). SAFETENSORS has the weights by the
+authors' names. Each file is loaded again and compared with the network before it takes its name.
 """
 
 import json
@@ -21,13 +21,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = config.parse(ExportConfig, argv, description=__doc__)
     runtime.start(options.device_target)
 
-    from common.export import export_graphs
-    from SRDiff.src.model_utils.graphs import graph_of
+    from common.export import export_graphs, export_weights
+    from SRDiff.src.model_utils.graphs import MEANING, graph_of
     from SRDiff.src.model_utils.pictures import load_trained
+    from SRDiff.src.model_utils.util import WEIGHTS
 
+    if options.file_format == "SAFETENSORS":
+        print(f"exported {export_weights(WEIGHTS, options)}")  # noqa: T201
+        return 0
     trained = load_trained(options)
     names = GRAPHS if options.graph == "both" else (options.graph,)
-    graphs = ((name, graph_of(trained.network, name, options.batch_size)) for name in names)
+    unit = options.file_format == "ONNX"
+    graphs = ((name, graph_of(trained.network, name, options.batch, unit)) for name in names)
     metadata = {
         "model": "SRDiff",
         "scale": str(trained.hyper.scale),
@@ -35,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "source": trained.source,
         "digest": trained.digest,
     }
-    for path in export_graphs(graphs, options.file_name, options.file_format, metadata):
+    for path in export_graphs(graphs, options.file_name, options.file_format, metadata, meaning=MEANING):
         print(f"exported {path}")  # noqa: T201
     return 0
 

@@ -1,9 +1,10 @@
-"""Export WDSR with weight normalisation folded: MINDIR, ONNX (free height and width), AIR (on Ascend).
+"""Export WDSR with weight normalisation folded: MINDIR, ONNX (any sizes), AIR (on Ascend); or the weights alone.
 
     python WDSR/export.py --ckpt_file best.ckpt --file_name wdsr_x2 --file_format ONNX
 
-The graph takes `lr_image` (N, 3, height, width) float32 in 0..255 and gives `sr_image`, not clipped. The file is loaded
-again and compared with the network before it takes its name.
+The graph takes `lr_image` (N, 3, height, width) float32, RGB in 0..1 in ONNX, else in 0..255, and gives `sr_image`, not
+clipped. SAFETENSORS has the weights by the authors' names. The file is loaded again and compared with the network
+before it takes its name.
 """
 
 from collections.abc import Sequence
@@ -22,11 +23,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     from common.checkpoint import digest_of
     from WDSR.src import graphs, utils
 
+    if options.file_format == "SAFETENSORS":
+        print(f"exported {export.export_weights(utils.WEIGHTS, options)}")  # noqa: T201
+        return 0
     network, saved, source = utils.load_network(options)
     hyper = network.hyper
+    white = 1.0 if options.file_format == "ONNX" else hyper.rgb_range
     path = export.export(
-        graphs.WDSRInference(network),
-        graphs.ports(hyper, options.batch_size),
+        graphs.WDSRInference(network, white),
+        graphs.ports(hyper, options.batch, white),
         graphs.OUTPUTS,
         options.file_name,
         options.file_format,
@@ -34,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         metadata={
             "model": "WDSR",
             "scale": str(hyper.scale),
-            "rgb_range": str(hyper.rgb_range),
+            "rgb_range": str(white),
             "source": source,
             "digest": digest_of(hyper, saved),
         },

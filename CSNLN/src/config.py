@@ -212,8 +212,13 @@ class ExportConfig(ExportOptions, NetworkOptions):
     ckpt_file: str = CKPT_FILE
     attention_memory: int = ATTENTION_MEMORY
     file_name: str = "csnln"
-    lr_height: int = option(48, "height of the LR picture that a MINDIR or AIR is for (ONNX takes any)", at_least=1)
-    lr_width: int = option(48, "width of it", at_least=1)
+    lr_height: int | None = option(
+        None,
+        "height of the LR image that the graph is for; default: 48, in ONNX any; with one, an ONNX has no loops",
+        aliases=("height",),
+        at_least=1,
+    )
+    lr_width: int | None = option(None, "width of it; default: as for the height", aliases=("width",), at_least=1)
 
 
 PROGRAMS = (TrainConfig, EvalConfig, InferConfig, ExportConfig)

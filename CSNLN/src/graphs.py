@@ -2,13 +2,14 @@
 
 Attention takes its queries in blocks of rows, as many as fit into --attention_memory. MindSpore's exporter traces one
 size and unrolls the loop over the blocks; in ONNX that loop is a `Loop`, and how many rows a block has is computed in
-the graph from the size of the image.
+the graph from the size of the image. Where the size is given, lengths are numbers, and the loop is unrolled, too.
 """
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from operator import add, floordiv, mod, mul, neg, sub
 from pathlib import Path
 from typing import Any
 
@@ -30,27 +31,29 @@ CHECK_SIZES = [{"height": 12, "width": 18}, {"height": 24, "width": 6}]  # an ON
 # Copies of a block's table of weights that are held at once, measured.
 TABLES = {NonLocalAttention: {"mindspore": 3, "onnx": 2}, CrossScaleAttention: {"mindspore": 10, "onnx": 5}}
 END = np.iinfo(np.int64).max  # of a slice: to the end
-Symbol = Any  # of common.export.onnx_writer, which needs the package onnx
+SIDE = 48  # of the LR image, where a graph of one size is written and none is given
+ON_NUMBERS = {"Add": add, "Sub": sub, "Mul": mul, "Div": floordiv, "Mod": mod, "Neg": neg, "Max": max, "Min": min}
+Symbol = Any  # of common.export.onnx_writer, which needs the package onnx; or a number, as a length
 
 
-def ports(batch_size: int = 1, height: int | str = "height", width: int | str = "width") -> list[Port]:
+def ports(batch_size: int | str = 1, height: int | str = "height", width: int | str = "width") -> list[Port]:
     """Return the input of the graph."""
     return [Port("lr_image", (batch_size, COLORS, height, width))]
 
 
 def write(network: CSNLN, saved: Checkpoint, source: str, options: ExportConfig) -> Path:
-    """Export: ONNX for images of any size, MINDIR or AIR for one.
+    """Export: ONNX for images of any size, or as MINDIR and AIR for one.
 
     Raises:
         ExportError: the file does not answer as the network does.
         UserError: sides that the attention cannot divide, AIR without Ascend, a package is missing, or a place that
             cannot be written.
     """
-    hyper, height, width = network.hyper, options.lr_height, options.lr_width
+    hyper, height, width = network.hyper, options.lr_height or SIDE, options.lr_width or SIDE
     said = {"model": "CSNLN", "scale": str(hyper.scale), "hyper": json.dumps(asdict(hyper)), "source": source}
-    inputs, sizes, multiple = ports(options.batch_size), CHECK_SIZES, hyper.attention_scale
-    if options.file_format != "ONNX":
-        inputs, sizes = ports(options.batch_size, height, width), [{}]
+    inputs, sizes, multiple = ports(options.batch), CHECK_SIZES, hyper.attention_scale
+    if options.file_format != "ONNX" or options.lr_height or options.lr_width:
+        inputs, sizes = ports(options.batch_size or 1, height, width), [{}]
         if height % multiple or width % multiple:
             raise UserError(
                 f"the LR picture of this {options.file_format} must have sides that are multiples of {multiple}: "
@@ -119,11 +122,11 @@ def set_rows(network: CSNLN, height: int, width: int, memory: int) -> None:
 # ------------------------------------------------------------------------------------------------------ the ONNX graph
 
 
-def onnx_bytes(network: CSNLN, attention_memory: int, batch_size: int = 1) -> bytes:
-    """Return the network as an ONNX file, see `records`; the package onnx is there."""
+def onnx_bytes(network: CSNLN, attention_memory: int, batch_size: int = 1, *sides: int) -> bytes:
+    """Return the network as an ONNX file, see `records`, for LR images of these sides or any; onnx is there."""
     from common.export import onnx_writer
 
-    model = onnx_writer.write(network.set_train(False), ports(batch_size), OUTPUTS, records(attention_memory))
+    model = onnx_writer.write(network.set_train(False), ports(batch_size, *sides), OUTPUTS, records(attention_memory))
     return model.SerializeToString()
 
 
@@ -147,8 +150,10 @@ def any_size(network: CSNLN, lr_image: Symbol) -> Symbol:
     """`CSNLN.construct`; sides that the attention cannot divide are continued by reflection, and the result is cut."""
     graph, hyper, sides = lr_image.graph, network.hyper, (length(lr_image, 2), length(lr_image, 3))
     missing = [node("Mod", node("Neg", side), hyper.attention_scale) for side in sides]
-    pads = node("Concat", *(0,) * 6, *missing, axis=0)
-    x = node("Pad", lr_image, pads, shape=lr_image.shape, mode="reflect")  # its sides are called as those before
+    x, fixed = lr_image, missing == [0, 0]
+    if not fixed:
+        pads = node("Concat", *(0,) * 6, *missing, axis=0)
+        x = node("Pad", lr_image, pads, shape=lr_image.shape, mode="reflect")  # its sides are called as those before
     x, total, last = network.head(network.sub_mean(x)), None, network.tail[0]
     for time in range(network.depth):
         x, estimate = network.SEM(x)
@@ -160,6 +165,8 @@ def any_size(network: CSNLN, lr_image: Symbol) -> Symbol:
         # ONNX Runtime goes from the result back to what it needs: with `total` first it would make all estimates before
         total = part + total if total else part
     whole = network.add_mean(total)
+    if fixed:
+        return whole
     stops = node("Concat", *(node("Mul", side, hyper.scale) for side in sides), axis=0)
     return node("Slice", whole, graph.ints([0, 0]), stops, graph.ints([2, 3]), shape=whole.shape)
 
@@ -181,7 +188,7 @@ def in_scale(memory: int, cell: NonLocalAttention, x: Symbol) -> Symbol:
         asked = node("Slice", queries, node("Mul", first, width), node("Mul", stop, width), 1)
         return node("MatMul", node("Softmax", node("MatMul", asked, keys), axis=-1), values)
 
-    rows = rows_of(height, width, length(keys, 2), memory // (4 * TABLES[type(cell)]["onnx"]))
+    rows = rows_of(height, width, node("Mul", height, width), memory // (4 * TABLES[type(cell)]["onnx"]))
     return in_blocks(block, rows, height, width, x.shape)
 
 
@@ -194,7 +201,8 @@ def cross_scale(memory: int, cell: CrossScaleAttention, x: Symbol) -> Symbol:
     norms = node("Max", node("ReduceL2", keys, axes=[1]), LEAST_NORM)
     keys = node("Div", keys, node("Div", norms, SHARPNESS))
     values = rows_first(node("SpaceToDepth", cell.conv_assembly(x) / OVERLAP, blocksize=cell.scale))
-    table, count = (length(small, 2), length(small, 3)), length(keys, 2)
+    table = length(small, 2), length(small, 3)
+    count = node("Mul", *table)
 
     def block(first: Symbol, stop: Symbol) -> Symbol:
         above, below = node("Max", node("Sub", first, 1), 0), node("Min", node("Add", stop, 1), height)
@@ -227,6 +235,9 @@ def rows_of(height: Symbol, width: Symbol, keys: Symbol, held: int, halo: int = 
 
 def in_blocks(block: Callable, rows: Symbol, height: Symbol, width: Symbol, shape: Sequence) -> Symbol:
     """(N, C, H, W) of block(first, stop), which gives (N, rows * W, C). The last block ends with the image."""
+    if isinstance(rows, int):
+        parts = [block(first, min(first + rows, height)) for first in range(0, height, rows)]
+        return squared(node("Concat", *parts, axis=1), height, width, shape)
     last = node("Sub", height, rows)
     count = node("Div", node("Add", node("Sub", height, 1), rows), rows)
 
@@ -239,7 +250,12 @@ def in_blocks(block: Callable, rows: Symbol, height: Symbol, width: Symbol, shap
     again = node("Mul", node("Sub", node("Mul", count, rows), height), width)  # queries that two blocks have
     seam = node("Mul", node("Mul", node("Sub", count, 1), rows), width)
     before, after = node("Slice", found, 0, seam, 1), node("Slice", found, node("Add", seam, again), END, 1)
-    whole = node("Transpose", node("Concat", before, after, axis=1), perm=[0, 2, 1])
+    return squared(node("Concat", before, after, axis=1), height, width, shape)
+
+
+def squared(rows: Symbol, height: Symbol, width: Symbol, shape: Sequence) -> Symbol:
+    """(N, HW, C) -> (N, C, H, W)."""
+    whole = node("Transpose", rows, perm=[0, 2, 1])
     return node("Reshape", whole, node("Concat", 0, 0, height, width, axis=0), shape=shape)
 
 
@@ -268,17 +284,21 @@ def rows_first(x: Symbol) -> Symbol:
 
 
 def length(x: Symbol, axis: int) -> Symbol:
-    """Return the length of an axis, a list of one."""
+    """Return the length of an axis: a number, or a list of one."""
+    if len(x.shape) > axis and isinstance(x.shape[axis], int):
+        return x.shape[axis]
     return node("Shape", x, start=axis, end=axis + 1)
 
 
 def node(operator: str, *inputs: Any, shape: Sequence = (), **attributes: Any) -> Symbol:
-    """Record a node.
+    """Record a node; of whole numbers alone, compute its result.
 
     Args:
         inputs: symbols, tensors, or numbers: whole ones become lists of one, as lengths are.
         shape: of the result, where something asks for it.
     """
+    if all(isinstance(x, int) for x in inputs):
+        return inputs if operator == "Concat" else ON_NUMBERS[operator](*inputs)
     graph = next(x.graph for x in inputs if hasattr(x, "graph"))
-    symbols = [graph.ints([x]) if isinstance(x, int) else graph.symbol(x) for x in inputs]
+    symbols = [graph.ints(np.atleast_1d(x).tolist()) if isinstance(x, int | tuple) else graph.symbol(x) for x in inputs]
     return graph.node(operator, symbols, shape, **attributes)

@@ -7,7 +7,8 @@ import numpy as np
 
 from common.checkpoint import Checkpoint, CheckpointError, trained
 
-from .CSNLN import COLORS, Hyper
+from .attention import LEAST_NORM, CrossScaleAttention
+from .CSNLN import COLORS, CSNLN, Hyper
 
 ROOTS = ("head", "SEM", "tail", "sub_mean", "add_mean")
 NO_WEIGHT = re.compile(r"(.*\.)?escape_NaN")  # a buffer of the cross-scale attention: the least norm of a patch
@@ -23,6 +24,13 @@ def read(path: str) -> Checkpoint:
     saved = trained.read(path, "CSNLN", ROOTS)
     weights = {name: array for name, array in saved.weights.items() if official_name(name)}
     return Checkpoint(weights, saved.meta, saved.state)
+
+
+def to_official(network: CSNLN) -> dict[str, np.ndarray]:
+    """Return all arrays of the authors' files by their names, with the buffer that is no weight."""
+    cells = network.cells_and_names()
+    buffers = [f"{name}.escape_NaN" for name, cell in cells if isinstance(cell, CrossScaleAttention)]
+    return trained.weights_of(network) | dict.fromkeys(buffers, np.full(1, LEAST_NORM, np.float32))
 
 
 def hyper_of(weights: Mapping[str, np.ndarray], source: str) -> Hyper:

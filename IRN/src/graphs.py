@@ -19,9 +19,10 @@ DIRECTIONS = ("downscale", "upscale")
 # number), and with it the rounding of float32, 6e-8; this is a twentieth of a grey level.
 TOLERANCE = 2e-4
 CHECK_SIZES = ((6, 8), (9, 7))  # LR pixels, an export is compared at both
+MEANING = {"z": "standard normal times the scale of the latent; all zeros for the most likely image"}
 
 
-def graph_of(network: InvRescaleNet, direction: str, batch_size: int = 1) -> Graph:
+def graph_of(network: InvRescaleNet, direction: str, batch_size: int | str = 1) -> Graph:
     """The graph "downscale" (hr_image -> lr_image) or "upscale" (lr_image, z -> hr_image), free in height and width.
 
     The height and width of hr_image must be multiples of the scale.

@@ -14,9 +14,9 @@ OUTPUTS = ["sr_image"]
 CHECK_SIZES = [{"height": 24, "width": 32}, {"height": 37, "width": 29}]  # an export is compared at both
 
 
-def ports(hyper: Hyper, batch_size: int = 1) -> list[Port]:
-    """The input of the exported graph."""
-    return [Port("lr_image", (batch_size, hyper.num_colors, "height", "width"), high=hyper.rgb_range)]
+def ports(hyper: Hyper, batch_size: int | str = 1, white: float = 0) -> list[Port]:
+    """The input of the graph; `white` as for `WDSRInference`."""
+    return [Port("lr_image", (batch_size, hyper.num_colors, "height", "width"), high=white or hyper.rgb_range)]
 
 
 class WDSRInference(nn.Cell):
@@ -24,17 +24,21 @@ class WDSRInference(nn.Cell):
 
     `ops.DepthToSpace` is used because it keeps height and width free in ONNX. It counts channels block first where the
     pixel shuffle of the training form counts colour first, so the last filters are stored in its order.
+
+    Args:
+        white: value of white in input and output; 0: the network's rgb_range.
     """
 
-    def __init__(self, network: WDSR) -> None:
+    def __init__(self, network: WDSR, white: float = 0) -> None:
         super().__init__()
         hyper = network.hyper
         self.head = fold(network.head[0])
         self.blocks = nn.CellList([InferenceBlock(block) for block in network.body])
         order = depth_to_space_order(hyper.num_colors, hyper.scale)
         self.tail, self.skip = fold(network.tail[0], order), fold(network.skip[0], order)
-        shift, self.width = hyper.shift_and_width
-        self.shift = Tensor(shift)
+        shift, width = hyper.shift_and_width
+        ratio = white / hyper.rgb_range if white else 1
+        self.shift, self.width = Tensor(shift * np.float32(ratio)), width * ratio
         self.shuffle = ops.DepthToSpace(hyper.scale) if hyper.scale > 1 else ops.Identity()
 
     def construct(self, lr_image: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 
 from common.checkpoint import Checkpoint, CheckpointError, trained
 
-from .model import EXPANSION, Hyper
+from .model import EXPANSION, WDSR, Hyper
 
 ROOTS = ("head", "body", "tail", "skip")
 NAMES = (
@@ -25,9 +25,22 @@ NAMES = (
 
 
 def read(path: str) -> Checkpoint:
-    """Read a file with a WDSR in it; another program's by our names."""
+    """Read a file with a WDSR in it; one with another program's names by ours."""
     saved = trained.read(path, "WDSR", ROOTS)
-    return saved if "hyper" in saved.meta else to_ours(saved.weights)
+    if "hyper" not in saved.meta:
+        return to_ours(saved.weights)
+    return replace(saved, weights=to_ours(saved.weights).weights) if saved.meta.get("names") == "official" else saved
+
+
+def to_official(network: WDSR) -> dict[str, np.ndarray]:
+    """Return the weights by the authors' names: ntire2018's are ours, ychfan's network has one `body`."""
+    weights = trained.weights_of(network)
+    if network.hyper.normalization != "ychfan":
+        return weights
+    places = {"head.0": "body.0", "tail.0": f"body.{network.hyper.num_blocks + 1}"}
+    places |= {f"body.{block}": f"body.{block + 1}" for block in range(network.hyper.num_blocks)}
+    root = re.compile(r"^(\w+\.\d+)")
+    return {root.sub(lambda match: places.get(match[1], match[1]), name): array for name, array in weights.items()}
 
 
 def to_ours(weights: Mapping[str, np.ndarray]) -> Checkpoint:

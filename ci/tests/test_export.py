@@ -1,17 +1,25 @@
-"""export.py of the five: every graph, run by other programs at sizes that were never compared, is the network."""
+"""export.py of the five: every graph, run by other programs at sizes that were never compared, is the network; weights
+by the authors' names."""
+
+import importlib.util
+import json
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 from mindspore import Tensor, load, nn
+from safetensors import safe_open
 
 from ci.tests.CSNLN import nets as csnln
 from ci.tests.naive import normal
-from ci.tests.specs import SPECS
+from ci.tests.specs import BY_NAME, SPECS, weights_of
 from ci.tests.SRDiff import nets as srdiff
+from ci.tests.training import assert_same
 from common import UserError
 from common.runtime import graph_mode
+from SRDiff.src.model_utils.official import CONSTANTS
+from WDSR.src.model import WDSR, Hyper
 
 rng = np.random.default_rng(0)
 
@@ -20,18 +28,19 @@ def images(height, width, count):
     return rng.random((count, 3, height, width), np.float32)
 
 
-def wdsr(network, height, width, count):
-    """Graph -> ({input: values}, {output: values}), told by the training form."""
-    lr = 255 * images(height, width, count)
-    return {"": ({"lr_image": lr}, {"sr_image": network(Tensor(lr)).asnumpy()})}
+def wdsr(network, height, width, count, white=255):
+    """Graph -> ({input: values}, {output: values}), told by the training form; `white` is 1 in ONNX."""
+    lr = images(height, width, count)
+    found = network(Tensor(255 * lr)).asnumpy()
+    return {"": ({"lr_image": lr * np.float32(white)}, {"sr_image": found * (white / 255)})}
 
 
-def csnln_graph(network, height, width, count):
+def csnln_graph(network, height, width, count, white=1):
     lr = images(height, width, count)
     return {"": ({"lr_image": lr}, {"sr_image": csnln.restored(network, lr)})}
 
 
-def irn(network, height, width, count):
+def irn(network, height, width, count, white=1):
     hr, lr = images(2 * height, 2 * width, count), images(height, width, count)
     z = rng.standard_normal((count, 9, height, width), np.float32)
     restored = network.inverse(Tensor(np.concatenate([lr, z], 1)))[0].asnumpy()
@@ -41,7 +50,7 @@ def irn(network, height, width, count):
     }
 
 
-def srflow(network, height, width, count):
+def srflow(network, height, width, count, white=1):
     hr, lr = images(4 * height, 4 * width, count), images(height, width, count)
     shapes = network.hyper.latent_shapes(height, width)
     latents = [0.8 * rng.standard_normal((count, *shape), np.float32) for shape in shapes]
@@ -56,19 +65,39 @@ def srflow(network, height, width, count):
     }
 
 
-def srdiff_graphs(network, height, width, count):
+def srdiff_graphs(network, height, width, count, white=255):
     """In float64."""
-    lr, x = 2 * images(height, width, count) - 1, normal(count, 3, 4 * height, 4 * width)
+    unit, x = images(height, width, count), normal(count, 3, 4 * height, 4 * width)
+    lr = 2 * unit - 1
     t, weights = np.arange(3, 3 + count, dtype=np.float32), srdiff.exact(network)
     features = srdiff.read(srdiff.encode(weights, network.hyper, lr)[0])
     told = srdiff.transposed(features, weights, "denoise_fn.cond_proj", 4).astype(np.float32)
     eps = srdiff.predict(weights, network.hyper, x, t, features)
     return {
-        "encoder": ({"lr_image": lr}, {"cond": told}),
+        "encoder": ({"lr_image": unit if white == 1 else lr}, {"cond": told}),
         "predictor": ({"x": x, "t": t, "cond": told}, {"eps": eps}),
     }
 
 
+BESIDES = {  # arrays of the authors' files that are no parameters here
+    "SRDiff": CONSTANTS,
+    "CSNLN": ("SEM.multi_source_projection.up_attention.escape_NaN",),
+}
+PUBLISHED = {  # of ci/goldens/full_size_keys
+    "WDSR": ("wdsr_b_16blocks_32feats_x3", {"scale": 3, "num_blocks": 16, "num_features": 32}),
+    "IRN": ("irn_x2", {"scale": 2, "block_num": (8,)}),
+    "SRFlow": ("srflow_SRFlow_DF2K_4X", {}),
+    "SRDiff": ("srdiff_diffsr_df2k4x", {}),
+    "CSNLN": ("csnln_x4", {"scale": 4}),
+}
+SIZES = {  # of a PyTorch network, in order
+    "WDSR": ("scale", "num_blocks", "num_features"),
+    "IRN": ("scale", "block_num", "growth"),
+    "SRFlow": ("num_features", "num_blocks", "growth", "stack", "levels", "steps", "hidden_channels"),
+    "SRDiff": ("hidden_size", "dim_mults", "rrdb_num_feat", "rrdb_num_block", "timesteps", "res_rescale"),
+    "CSNLN": ("scale", "n_feats", "depth"),
+}
+PLACES = {"IRN": "src.utils.util", "SRFlow": "src.model_utils.util", "SRDiff": "src.model_utils.util"}
 GRAPHS = {"WDSR": wdsr, "IRN": irn, "SRFlow": srflow, "SRDiff": srdiff_graphs, "CSNLN": csnln_graph}
 SIDES = {"SRFlow": (6, 10), "SRDiff": (4, 14)}  # in twos; the others: any
 
@@ -97,8 +126,9 @@ def assert_close(found, wanted):
 def test_onnx(spec, export, saved, tmp_path):
     export(spec, "--file_format", "ONNX")
     network = spec.network()
-    for height, width in (SIDES.get(spec.name, (7, 5)), (2, 4)):
-        graphs = GRAPHS[spec.name](network, height, width, 1)
+    small = (4, 6) if spec.name == "SRDiff" else (2, 4)
+    for count, (height, width) in ((1, SIDES.get(spec.name, (7, 5))), (3, small)):
+        graphs = GRAPHS[spec.name](network, height, width, count, 1)
         files = {f"net_{name}.onnx" if name else "net.onnx": graph for name, graph in graphs.items()}
         assert {path.name for path in tmp_path.iterdir()} == set(files)
         for file, (inputs, outputs) in files.items():
@@ -107,12 +137,18 @@ def test_onnx(spec, export, saved, tmp_path):
             names = [port.name for port in session.get_outputs()]
             assert [name for name in names if "logdet" not in name] == [name for name in outputs if name != "logdet"]
             assert_close(session.run(None, inputs), outputs)
-    for name in graphs:
+    for name, ports in graphs.items():
         path = tmp_path / (f"net_{name}.onnx" if name else "net.onnx")
         said = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
         assert (said["model"], said["scale"], said["source"]) == (spec.name, str(spec.scale), str(saved[spec.name]))
         assert said.get("graph", "") == name
         assert len(said["digest"]) == 64
+        for kind, arrays in zip(("inputs", "outputs"), ports, strict=True):
+            found = {port.pop("name"): port for port in json.loads(said[kind])}
+            assert [name for name in found if "logdet" not in name] == [name for name in arrays if name != "logdet"]
+            for port, about in found.items():
+                image = {"layout": "NCHW", "colour": "RGB", "range": [0, 1]}
+                assert about == image if port.endswith("_image") else len(about["meaning"]) > 10
 
 
 @pytest.mark.parametrize(
@@ -129,6 +165,69 @@ def test_mindir(spec, graph, export, tmp_path):
     inputs, outputs = GRAPHS[spec.name](spec.network(), height, width, 2)[graph]
     found = nn.GraphCell(load(str(path)))(*map(Tensor, inputs.values()))
     assert_close([part.asnumpy() for part in (found if isinstance(found, tuple) else (found,))], outputs)
+
+
+def arrays_of(path):
+    with safe_open(path, framework="np") as opened:
+        return {name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata()  # noqa: SIM118
+
+
+def test_weights_by_the_authors_names(spec, export, tmp_path):
+    """Every array of ours, float32, and what their files have besides; our programs read it without a word more."""
+    export(spec, "--file_format", "SAFETENSORS")
+    found, said = arrays_of(tmp_path / "net.safetensors")
+    network, about = spec.network(), json.loads(said["__meta__"])
+    assert {array.dtype for array in found.values()} == {np.dtype(np.float32)}
+    assert (about["model"], about["scale"]) == (spec.name, spec.scale)
+    assert type(network.hyper)(**about["hyper"]) == network.hyper
+    ours = weights_of(network)
+    assert found.keys() - ours.keys() == set(BESIDES.get(spec.name, ()))
+    assert_same({name: array for name, array in found.items() if name in ours}, ours)
+    words = "--checkpoint", tmp_path / "net.safetensors", "--file_name", tmp_path / "again.safetensors"
+    export(spec, "--file_format", "SAFETENSORS", *words)
+    assert_same(arrays_of(tmp_path / "again.safetensors")[0], found)
+
+
+def test_published_names(spec, goldens_dir):
+    """Of the authors' network at full size: each name and shape, and none besides."""
+    network, (listed, settings) = spec.network(), PUBLISHED[spec.name]
+    full = type(network)(type(network.hyper)(**settings))
+    place = f"{spec.name}.{PLACES.get(spec.name, 'src.utils')}"
+    found = importlib.import_module(place).WEIGHTS.to_official(full)
+    keys = json.loads((goldens_dir / "full_size_keys" / f"{listed}.json").read_text(encoding="utf-8"))["state_dict"]
+    assert {name: list(array.shape) for name, array in found.items()} == keys
+
+
+def test_ychfans_names(tmp_path):
+    """WDSR's other authors have one body, whose first entry is the head, its last the tail."""
+    hyper = Hyper(num_features=8, num_blocks=1, variant="A", expand=4.0, res_scale=0.5, normalization="ychfan")
+    weights = weights_of(WDSR(hyper))
+    place = BY_NAME["WDSR"].save(tmp_path / "x.ckpt", weights, hyper=hyper.__dict__)
+    words = "--checkpoint", place, "--file_name", tmp_path / "y", "--file_format", "SAFETENSORS"
+    assert BY_NAME["WDSR"].main("export", *words, "--device_target", "CPU") == 0
+    places = {
+        "head.0": "body.0",
+        "body.0.body.0": "body.1.body.0",
+        "body.0.body.2": "body.1.body.2",
+        "tail.0": "body.2",
+    }
+    parts = {name: name.rpartition(".")[::2] for name in weights}
+    theirs = {f"{places.get(cell, cell)}.{end}": weights[name] for name, (cell, end) in parts.items()}
+    assert_same(arrays_of(tmp_path / "y.safetensors")[0], theirs)
+
+
+def test_pytorch_loads_them_strictly(spec, export, tmp_path, root):
+    """Networks that are written in PyTorch with the authors' names, where both are there."""
+    torch, peers = pytest.importorskip("torch"), root.parent / "shared" / "peers" / "torch_nets.py"
+    if not peers.is_file():
+        pytest.skip(f"needs the PyTorch networks in {peers}")
+    found = importlib.util.spec_from_file_location("torch_nets", peers)
+    nets = importlib.util.module_from_spec(found)
+    found.loader.exec_module(nets)
+    export(spec, "--file_format", "SAFETENSORS")
+    network = getattr(nets, spec.name)(*(getattr(spec.network().hyper, key) for key in SIZES[spec.name]))
+    state = {name: torch.tensor(array) for name, array in arrays_of(tmp_path / "net.safetensors")[0].items()}
+    nets.load_state(network, state, nets.DEAD_KEYS.get(spec.name.lower(), ()))
 
 
 def test_what_cannot_be_written(spec, export, tmp_path):

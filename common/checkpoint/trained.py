@@ -30,6 +30,11 @@ def _put(network: "nn.Cell", saved: Checkpoint, path: str) -> None:
     checkpoint.load_into(network, saved.weights, source=path)
 
 
+def weights_of(network: "nn.Cell") -> dict[str, np.ndarray]:
+    """All parameters by their names."""
+    return {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
+
+
 @dataclass(frozen=True)
 class ModelWeights:
     """How a model's weights are found, read and put into a network, for all its programs.
@@ -44,6 +49,7 @@ class ModelWeights:
         stage: what most checkpoints of a model that is trained in stages hold.
         demo_scale: of the demo weights that are taken where the options leave the scale open.
         flag: names other weights.
+        to_official: network -> all arrays of the authors' files, by their names.
     """
 
     model: str
@@ -55,6 +61,7 @@ class ModelWeights:
     stage: str = ""
     demo_scale: int = 2
     flag: str = "--ckpt_path"
+    to_official: Callable[[Any], dict[str, np.ndarray]] = weights_of
 
     @property
     def folder(self) -> Path:
@@ -120,11 +127,6 @@ class ModelWeights:
         network = self.build(hyper)
         self.put(network, saved, path)
         return network, saved, path
-
-
-def weights_of(network: "nn.Cell") -> dict[str, np.ndarray]:
-    """All parameters by their names."""
-    return {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
 
 
 def demo_weights(folder: Path, scale: int, flag: str = "--ckpt_path") -> Path:

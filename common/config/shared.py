@@ -271,6 +271,15 @@ class InferOptions(TrainedOptions):
 class ExportOptions(TrainedOptions):
     """What is written."""
 
-    file_format: str = option("MINDIR", "what to write", choices=("MINDIR", "AIR", "ONNX"))
+    file_format: str = option(
+        "MINDIR",
+        "what to write: a graph, or by SAFETENSORS the weights alone, by the authors' names",
+        choices=("MINDIR", "AIR", "ONNX", "SAFETENSORS"),
+    )
     file_name: str = option("", "name of the file to write; its ending is added")
-    batch_size: int = option(1, "batch size of an exported graph", at_least=1)
+    batch_size: int | None = option(None, "batch size of an exported graph; default: any in ONNX, else 1", at_least=1)
+
+    @property
+    def batch(self) -> int | str:
+        """First length of the graph's inputs."""
+        return self.batch_size or ("batch" if self.file_format == "ONNX" else 1)

@@ -1,7 +1,17 @@
-"""Networks as files (MINDIR, ONNX, AIR), the engines that run them, tiles for large images."""
+"""Networks as files (MINDIR, ONNX, AIR, SAFETENSORS), the engines that run them, tiles for large images."""
 
 from common.export.engine import Engine, OnnxEngine, make_engine
-from common.export.export import Graph, Port, Proof, compare_onnx, export, export_graphs, place_for, write
+from common.export.export import (
+    Graph,
+    Port,
+    Proof,
+    compare_onnx,
+    export,
+    export_graphs,
+    export_weights,
+    place_for,
+    write,
+)
 from common.export.tiling import (
     Progress,
     Span,
@@ -28,6 +38,7 @@ __all__ = [
     "default_tile",
     "export",
     "export_graphs",
+    "export_weights",
     "fill_tiles",
     "make_engine",
     "pad_to_multiple",

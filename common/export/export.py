@@ -1,4 +1,4 @@
-"""Writes a network as MINDIR, ONNX or AIR, and proves each file before it takes its name.
+"""Writes a network as MINDIR, ONNX, AIR or SAFETENSORS, and proves each file before it takes its name.
 
 The file is drafted, loaded again, run on random inputs at two sizes and compared with the network; only then does it go
 where it was asked for. A file that was there before stays untouched when anything fails.
@@ -16,13 +16,16 @@ if TYPE_CHECKING:
     from mindspore import nn
 
 import contextlib
+import json
 import logging
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.atomic import make_writable, replacing
+from common.checkpoint import Checkpoint, ModelWeights, digest, save, weights_of
 from common.export import onnx_file
 
 if TYPE_CHECKING:
@@ -198,6 +201,7 @@ def export(
     sizes: Sizes,
     tolerance: float = TOLERANCE,
     metadata: Mapping[str, str] | None = None,
+    meaning: Mapping[str, str] | None = None,
     cells: Mapping[type, Callable] | None = None,
 ) -> Path:
     """Write the network and prove the file; log what was written and how well it agrees.
@@ -208,8 +212,10 @@ def export(
         path: the suffix of the format is appended when it is missing.
         file_format: MINDIR, ONNX or AIR, in either case.
         sizes: sets of free sizes to check with, none of which is the same in all sets. `[{}]` when nothing is free.
+            Batch sizes 1, 2 ... are added where the length "batch" is free.
         tolerance: largest error allowed, relative to the largest absolute value of the output.
         metadata: text kept in the file (ONNX metadata_props, MINDIR user_info), such as model, scale, digest.
+        meaning: of inputs and outputs that are no images, for an ONNX file; see `described`.
         cells: how an ONNX file records cells of these types, see `onnx_writer.write`.
 
     Returns:
@@ -221,9 +227,57 @@ def export(
     """
     if file_format.upper() not in FORMATS:
         raise UserError(f"the file format is one of {', '.join(FORMATS)}, not {file_format!r}")
-    target = place_for(path, file_format)
+    target, metadata = place_for(path, file_format), dict(metadata or {})
+    if file_format.upper() == "ONNX":
+        metadata |= described(inputs, outputs, meaning or {})
+    if "batch" in inputs[0].shape:
+        sizes = [{"batch": count, **size} for count, size in enumerate(sizes, 1)]
     proof = Proof(network, inputs, outputs, sizes, tolerance, cells)
-    return write(target, *draft(proof, file_format.upper(), metadata or {}))
+    return write(target, *draft(proof, file_format.upper(), metadata))
+
+
+def described(inputs: Sequence[Port], outputs: Sequence[str], meaning: Mapping[str, str]) -> dict[str, str]:
+    """Say of inputs and outputs, as JSON, what they are: layout, colours and range of images, the meaning of others.
+
+    Args:
+        meaning: by the name without its number: that of "latent" is the meaning of latent_0, latent_1 ...
+    """
+    image = {"layout": "NCHW", "colour": "Y" if inputs[0].shape[1] == 1 else "RGB", "range": [0, 1]}
+
+    def say(name: str) -> dict[str, Any]:
+        is_image = name.endswith("_image")
+        return {"name": name, **(image if is_image else {"meaning": meaning[re.sub(r"_\d+$", "", name)]})}
+
+    names = {"inputs": [port.name for port in inputs], "outputs": outputs}
+    return {kind: json.dumps([say(name) for name in found]) for kind, found in names.items()}
+
+
+def export_weights(weights: ModelWeights, options: Any) -> Path:
+    """Write a trained network's weights by the authors' names, as .safetensors; log what was written.
+
+    The file is read back into a new network, which must have the same parameters bit for bit.
+
+    Args:
+        weights: of the model.
+        options: of its export.py.
+
+    Raises:
+        ExportError: the file does not give the network back.
+        UserError: as `ModelWeights.load_network`, or a place that cannot be written.
+    """
+    target = place_for(options.file_name, "SAFETENSORS")
+    network, saved, source = weights.load_network(options)
+    arrays = {name: array.astype(np.float32) for name, array in weights.to_official(network).items()}
+    meta = {**saved.meta, **weights.describe(network.hyper, {}), "source": source, "names": "official"}
+    with tempfile.TemporaryDirectory(prefix="export-") as folder:
+        file = Path(folder) / "weights.safetensors"
+        save(file, Checkpoint(arrays, meta))
+        again = weights.read(str(file))
+        built = weights.build(weights.hyper_of(again, str(file), options))
+        weights.put(built, again, str(file))
+        if built.hyper != network.hyper or digest(weights_of(built)) != digest(weights_of(network)):
+            raise ExportError(f"{target}: read back, the weights are not the network's; nothing was written")
+        return write(target, file.read_bytes(), f"{len(arrays)} arrays, read back and compared bit for bit")
 
 
 class Graph(NamedTuple):
@@ -241,6 +295,7 @@ def export_graphs(
     file_format: str,
     metadata: Mapping[str, str],
     tolerance: float = TOLERANCE,
+    meaning: Mapping[str, str] | None = None,
 ) -> Iterator[Path]:
     """Export each of a network's graphs to a file of its own, `irn_x4_upscale.onnx`; the paths that were written.
 
@@ -248,6 +303,7 @@ def export_graphs(
         graphs: with their names, which go into the file's name and, as "graph", into the metadata.
         file_name: with the ending of the format, or without.
         metadata: model, scale, digest ...
+        meaning: see `described`.
 
     Raises:
         ExportError, UserError: as `export`.
@@ -257,7 +313,8 @@ def export_graphs(
     for name, (form, inputs, outputs, sizes) in graphs:
         said = {"model": metadata["model"], "graph": name, **metadata}
         path = f"{stem}_{name}"
-        yield export(form, inputs, outputs, path, file_format, sizes=sizes, tolerance=tolerance, metadata=said)
+        kept = {"sizes": sizes, "tolerance": tolerance, "metadata": said, "meaning": meaning}
+        yield export(form, inputs, outputs, path, file_format, **kept)
 
 
 def with_suffix(path: str | Path, file_format: str) -> Path:

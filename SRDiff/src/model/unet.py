@@ -38,7 +38,7 @@ class ResnetBlock(nn.Cell):
     def construct(self, x: Tensor, time: Tensor) -> Tensor:
         """x (N, in, H, W) and the embedded step (N, time_channels) -> (N, out, H, W)."""
         shift = self.mlp(time)
-        return self.block2(self.block1(x) + shift.reshape((*shift.shape, 1, 1))) + self.res_conv(x)
+        return self.block2(self.block1(x) + shift.reshape((-1, shift.shape[1], 1, 1))) + self.res_conv(x)
 
 
 class Downsample(nn.Cell):

@@ -13,6 +13,12 @@ from common.export import Graph, Port
 from ..model.srdiff import Hyper, SRDiffNet
 from ..model.unet import COLORS, Block, Downsample, Upsample
 
+MEANING = {
+    "cond": "what the predictor is told of the LR image",
+    "x": "x_t of the chain over the residual, NCHW",
+    "t": "step of the chain, 0 ... timesteps - 1",
+    "eps": "noise in x_t",
+}
 CHECK_CELLS = ((3, 4), (5, 2))  # an export is compared at both; a cell is a square of `lr_multiple` LR pixels
 
 
@@ -53,13 +59,19 @@ class CornerConv(nn.Cell):
 
 
 class Encoder(nn.Cell):
-    """LR image (N, 3, h, w) in [-1, 1] -> features as the U-Net adds them, (N, hidden_size, sh, sw)."""
+    """LR image (N, 3, h, w) in [-1, 1] -> features as the U-Net adds them, (N, hidden_size, sh, sw).
 
-    def __init__(self, network: SRDiffNet) -> None:
+    Args:
+        unit: the image is in [0, 1].
+    """
+
+    def __init__(self, network: SRDiffNet, unit: bool = False) -> None:
         super().__init__(auto_prefix=False)
-        self.network = network
+        self.network, self.unit = network, unit
 
     def construct(self, lr_image: Tensor) -> Tensor:
+        if self.unit:
+            lr_image = lr_image * 2 - 1
         return self.network.denoise_fn.project(self.network.features(lr_image))
 
 
@@ -87,10 +99,11 @@ def prepare(network: SRDiffNet) -> SRDiffNet:
     return network.set_train(False)
 
 
-def graph_of(network: SRDiffNet, which: str, batch_size: int = 1) -> Graph:
+def graph_of(network: SRDiffNet, which: str, batch_size: int | str = 1, unit: bool = False) -> Graph:
     """ "encoder" (lr_image -> cond) or "predictor" (x, t, cond -> eps) of a prepared network, free in height and width.
 
-    The sides of lr_image must be multiples of `lr_multiple`, and twice that at least.
+    The sides of lr_image must be multiples of `lr_multiple`, and twice that at least; its values are in [-1, 1], or
+    with `unit` in [0, 1].
     """
     hyper = network.hyper
     sizes = [
@@ -98,7 +111,7 @@ def graph_of(network: SRDiffNet, which: str, batch_size: int = 1) -> Graph:
     ]
     picture = (batch_size, COLORS, "height", "width")
     if which == "encoder":
-        return Graph(Encoder(network), [Port("lr_image", picture)], ["cond"], sizes)
+        return Graph(Encoder(network, unit), [Port("lr_image", picture)], ["cond"], sizes)
     cond = Port("cond", (batch_size, hyper.hidden_size, "height", "width"))
     inputs = [Port("x", picture), Port("t", (batch_size,), float(hyper.timesteps)), cond]
     enlarged = [{side: length * hyper.scale for side, length in size.items()} for size in sizes]

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from common.checkpoint import CheckpointError
+from common.checkpoint import CheckpointError, weights_of
 
 from ..model.schedule import Schedule, make_schedule
-from ..model.srdiff import Hyper
+from ..model.srdiff import Hyper, SRDiffNet
 
 CONSTANTS = tuple(vars(Schedule(np.array([0.5]))))  # they have the names of its attributes
 OF_ENCODER = "conv_first", "RRDB_trunk", "trunk_conv", "upconv1", "upconv2", "upconv3", "HRconv", "conv_last"
@@ -68,6 +68,12 @@ def network_weights(weights: Mapping[str, np.ndarray], hyper: Hyper, source: str
                 "--timesteps, --beta_schedule, --beta_s and --beta_end that it was trained with"
             )
     return {name: array for name, array in weights.items() if name not in CONSTANTS}
+
+
+def to_official(network: SRDiffNet) -> dict[str, np.ndarray]:
+    """Return all arrays of the authors' files by their names: the constants of the chain and the weights."""
+    made = network.hyper.schedule()
+    return {name: getattr(made, name) for name in CONSTANTS} | weights_of(network)
 
 
 def encoder_weights(weights: Mapping[str, np.ndarray], source: str) -> dict[str, np.ndarray]:

@@ -52,5 +52,6 @@ WEIGHTS = ModelWeights(
     put=put_weights,
     stage="diffusion",
     demo_scale=DEMO_SCALE,
+    to_official=official.to_official,
 )
 describe, load_network = WEIGHTS.describe, WEIGHTS.load_network

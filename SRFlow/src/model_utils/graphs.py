@@ -32,6 +32,10 @@ OF_LEVEL = ("logdet", "split.weight", "split.bias")  # arrays of a level that ar
 TOGETHER = 4  # steps whose first convolutions are one
 TOLERANCE = 1e-4  # largest error of an exported graph, of the largest value: the inverse multiplies rounding errors
 CHECK_CELLS = ((2, 3), (4, 2))  # an export is compared at both; a cell is a square of `Hyper.lr_multiple` LR pixels
+MEANING = {
+    "latent": "standard normal times the heat",
+    "logdet": "natural logarithm of the Jacobian's determinant, of each pixel of the level; the sum is the image's",
+}
 
 
 def fold(weights: Mapping[str, np.ndarray], hyper: Hyper) -> Arrays:
@@ -320,7 +324,7 @@ def of_level(arrays: Mapping[str, np.ndarray], number: int) -> dict[str, np.ndar
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
-def graph_of(arrays: Arrays, hyper: Hyper, direction: str, batch_size: int = 1) -> Graph:
+def graph_of(arrays: Arrays, hyper: Hyper, direction: str, batch_size: int | str = 1) -> Graph:
     """The graph "decode" (lr_image, latent_0 ... -> hr_image) or "encode" (hr_image, lr_image -> latent_0 ..., logdet_0
     ...), free in height and width. The sides of lr_image must be multiples of `Hyper.lr_multiple`.
     """

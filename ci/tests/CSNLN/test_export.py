@@ -26,14 +26,19 @@ def close(found, wanted, tolerance=1e-5):
 
 @pytest.mark.parametrize("memory", [WHOLE, SOME, LEAST])
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_the_graph_is_the_authors_network(goldens_dir, scale, memory):
+@pytest.mark.parametrize("fixed", [False, True])
+def test_the_graph_is_the_authors_network(goldens_dir, scale, memory, fixed):
+    """Of one size, it has no loop, and no length that is computed in the graph."""
     golden = np.load(goldens_dir / f"csnln_x{scale}.npz")
     weights = {name.removeprefix("state/"): golden[name] for name in golden.files if name.startswith("state/")}
     hyper = Hyper(scale, n_feats=8, depth=weights["tail.0.weight"].shape[1] // 8)
     network = CSNLN(hyper)
     load_into(network, weights, source="golden", names=official_name)
-    data = graphs.onnx_bytes(network, memory, len(golden["in/lr"]))
+    count, _, *sides = golden["in/lr"].shape
+    data = graphs.onnx_bytes(network, memory, count, *(sides if fixed else ()))
     onnx.checker.check_model(data, full_check=True)
+    operators = {node.op_type for node in onnx.load_model_from_string(data).graph.node}
+    assert operators.isdisjoint({"Loop", "Shape", "Mod"}) if fixed else "Loop" in operators
     session = onnxruntime.InferenceSession(data)
     close(session.run(["sr_image"], {"lr_image": golden["in/lr"]})[0], golden["out/sr"])
 
@@ -72,10 +77,19 @@ def test_an_estimate_is_read_before_the_next_is_made(tmp_path):
         assert loops[2 * time + 1] < places[time] < loops[2 * time + 2]
 
 
+def test_onnx_of_one_size(saved, tmp_path):
+    words = ["--ckpt_file", str(saved["CSNLN"]), "--file_name", str(tmp_path / "net"), "--device_target", "CPU"]
+    assert export.main([*words, "--file_format", "ONNX", "--height", "6", "--width", "8"]) == 0
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
+    assert [port.shape for port in (*session.get_inputs(), *session.get_outputs())] == [[1, 3, 6, 8], [1, 3, 12, 16]]
+    close(session.run(None, {"lr_image": batch(1, 6, 8)})[0], nets.restored(nets.shaken(), batch(1, 6, 8)))
+
+
 def test_a_graph_that_answers_otherwise_is_not_written(saved, tmp_path, monkeypatch):
     words = ["--ckpt_file", str(saved["CSNLN"]), "--file_name", str(tmp_path / "net"), "--device_target", "CPU"]
-    with pytest.raises(UserError, match="multiples of 2: --lr_height 7 --lr_width 48"):
-        export.main([*words, "--lr_height", "7"])
+    for more in ((), ("--file_format", "ONNX")):
+        with pytest.raises(UserError, match="multiples of 2: --lr_height 7 --lr_width 48"):
+            export.main([*words, "--height", "7", *more])
     monkeypatch.setattr(graphs, "OVERLAP", 5.9)
     with pytest.raises(UserError, match=r"differs from the network .* nothing was written"):
         export.main([*words, "--file_format", "ONNX"])
