@@ -20,7 +20,7 @@ from common import UserError
 from common.checkpoint import convolution
 from common.export import Graph, Port
 
-from ..model.Flow import LOGS_FACTOR, Condition, enlarge
+from ..model.Flow import LOGS_FACTOR, Condition
 from ..model.FlowAffineCouplingsAblation import SHIFT_OF_LOGIT
 from ..model.FlowUpsamplerNet import COLORS, PLAIN, TRANSITION_STEPS
 from ..model.RRDBNet import RRDBNet
@@ -30,6 +30,8 @@ Arrays = dict[str, np.ndarray]
 FLOW = "flowUpsamplerNet.layers"
 OF_LEVEL = ("logdet", "split.weight", "split.bias")  # arrays of a level that are not one for each step
 TOGETHER = 4  # steps whose first convolutions are one
+# Of an axis's 3 taps, those that meet the pixel before and behind a corner, for the result before and behind it.
+SUMS_OF_TAPS = np.array([[[1, 1, 0], [0, 0, 1]], [[1, 0, 0], [0, 1, 1]]], np.float64)
 TOLERANCE = 1e-4  # largest error of an exported graph, of the largest value: the inverse multiplies rounding errors
 CHECK_CELLS = ((2, 3), (4, 2))  # an export is compared at both; a cell is a square of `Hyper.lr_multiple` LR pixels
 MEANING = {
@@ -205,9 +207,10 @@ class Level(nn.Cell):
         self.enlarged = number < round(math.log2(hyper.scale)) - 1
         firsts = range(0, hyper.steps, TOGETHER)
         self.groups = tuple(tuple(range(first, min(first + TOGETHER, hyper.steps))) for first in firsts)
-        weight, bias = arrays["read.weight"], arrays["read.bias"]
+        layers = [[np.concatenate(arrays[f"read.{kind}"][list(k)]) for kind in ("weight", "bias")] for k in self.groups]
+        own = hyper.num_features
         self.readers = nn.CellList(
-            [convolution(np.concatenate(weight[list(k)]), np.concatenate(bias[list(k)])) for k in self.groups]
+            [ReadEnlarged(*layer, own) if self.enlarged else convolution(*layer) for layer in layers]
         )
         self.steps = nn.CellList([Step(arrays, k, hyper, forwards) for k in range(hyper.steps)])
         self.split = convolution(arrays["split.weight"], arrays["split.bias"]) if "split.weight" in arrays else None
@@ -242,14 +245,35 @@ class Level(nn.Cell):
                 z = self.steps[group[place]].go_back(z, hidden[2 * place], hidden[2 * place + 1])
         return self.unsqueeze(z)
 
-    def features(self, condition: Condition) -> Tensor:
-        """`Flow.joined` without looking at sizes, which are free here."""
-        own, stacked = condition
-        return ops.concat((own, enlarge(stacked) if self.enlarged else stacked), 1)
+    def features(self, condition: Condition) -> tuple[Tensor, ...]:
+        """What the readers take: `Flow.joined` without looking at sizes, which are free here."""
+        return condition if self.enlarged else (ops.concat(condition, 1),)
 
-    def read(self, features: Tensor, group: int) -> tuple[Tensor, ...]:
+    def read(self, features: tuple[Tensor, ...], group: int) -> tuple[Tensor, ...]:
         """For each step of a group what fFeatures and what fAffine makes of the features (N, hidden, h', w')."""
-        return ops.chunk(self.readers[group](features), 2 * len(self.groups[group]), 1)
+        return ops.chunk(self.readers[group](*features), 2 * len(self.groups[group]), 1)
+
+
+class ReadEnlarged(nn.Cell):
+    """A 3x3 convolution of the features beside stacked ones of half the size, each of whose pixels stands for four.
+
+    A result sees 2x2 of these pixels, by 4 sums of the filter's 9 taps. The 2x2 results around a corner of four pixels
+    are the channels of one 2x2 convolution, brought into their places by DepthToSpace: 16 products instead of 36. Half
+    of those around the outermost corners lie outside.
+
+    Args:
+        own: how many of the filters' channels are the features'.
+    """
+
+    def __init__(self, filters: np.ndarray, biases: np.ndarray, own: int) -> None:
+        super().__init__()
+        self.own, self.place = convolution(filters[:, :own], biases), ops.DepthToSpace(2)
+        taps = np.einsum("ayi,bxj,ocij->abocyx", SUMS_OF_TAPS, SUMS_OF_TAPS, filters[:, own:].astype(np.float64))
+        self.corners = convolution(taps.reshape(4 * len(filters), -1, 2, 2), padding=1)
+
+    def construct(self, own: Tensor, stacked: Tensor) -> Tensor:
+        """(N, own, 2h, 2w) and (N, stacked, h, w) -> (N, out, 2h, 2w)."""
+        return self.own(own) + self.place(self.corners(stacked))[:, :, 1:-1, 1:-1]
 
 
 class Step(nn.Cell):
