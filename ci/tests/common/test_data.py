@@ -173,15 +173,6 @@ def test_pairs_by_name_in_natural_order(tmp_path, ending):
     assert [pair.name for pair in pairs] == ["1", "2x2", "9", "10", "1"]
 
 
-def test_lr_is_made_by_bicubic_where_there_is_none(tmp_path):
-    rng = np.random.default_rng(0)
-    write_picture(tmp_path / "a.png", rng.integers(0, 256, (33, 47, 3), dtype=np.uint8))
-    (pair,) = find_pairs(tmp_path, None, 4)
-    hr, lr = read_pair(pair, 4)
-    assert (pair.lr, hr.shape, lr.shape) == (None, (32, 44, 3), (8, 11, 3))
-    np.testing.assert_array_equal(lr, imresize(hr, 1 / 4))
-
-
 def test_missing_lr_pictures(tmp_path):
     names = [str(number) for number in range(8)]
     folders = write_pairs(tmp_path, names, [f"{name}x2" for name in names])

@@ -11,7 +11,7 @@ import WDSR.eval
 from ci.tests.clone import run
 from ci.tests.workers import rows_of
 from common import UserError, runtime
-from common.evaluation.run import EvaluationRun, in_turn
+from common.evaluation.run import EvaluationRun
 from common.evaluation.table import Figure, Table, evaluate
 from common.images import files as images
 from common.images.pairs import find_pairs
@@ -37,18 +37,6 @@ def test_pictures_of_one_name_in_two_folders_are_refused(pairs, tmp_path):
         images.write_picture(tmp_path / "both" / folder / "a.png", images.read_rgb(pairs[0].hr))
     with pytest.raises(UserError, match="two pictures of t are named a"):
         evaluate("t", find_pairs(tmp_path / "both", None, 2), upscale, [], 2, None)
-
-
-@pytest.mark.parametrize("count", [0, 1, 5, 7])
-@pytest.mark.parametrize("workers", [1, 2, 3, 8])
-def test_each_item_is_one_workers(count, workers, tmp_path, monkeypatch):
-    monkeypatch.setattr(runtime, "gather", lambda value, here: [value])
-    items, parts = list("abcdefg"[:count]), []
-    for rank in range(workers):
-        here = runtime.Runtime("CPU", rank, workers)
-        parts.append(EvaluationRun("M", "w", 2, [], EvalConfig(output=str(tmp_path)), here).share(items))
-    assert max(map(len, parts)) - min(map(len, parts)) <= 1
-    assert in_turn(parts) == items
 
 
 @pytest.mark.parametrize("measured", [False, True])

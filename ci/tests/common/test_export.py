@@ -18,7 +18,6 @@ from common.export.export import ExportError, Port, export, with_suffix
 from common.runtime import graph_mode
 
 IMAGE = Port("lr_image", (1, 3, "height", "width"))
-TWO_WAY = [IMAGE, Port("z", (1, 2, "height", "width")), Port("t", (1, 1), high=100.0)]
 SIZES = ({"height": 8, "width": 6}, {"height": 5, "width": 9})
 OTHER_SIZES = ((4, 7), (16, 5), (9, 9))
 
@@ -33,18 +32,6 @@ class Upscale(nn.Cell):
 
     def construct(self, lr_image):
         return self.shuffle(ops.relu(self.conv(lr_image)))
-
-
-class TwoWay(nn.Cell):
-    """Two inputs of the same free size, a time of fixed size, and two outputs, one of half the size."""
-
-    def __init__(self):
-        super().__init__()
-        self.half = nn.Conv2d(5, 4, 3, stride=2, pad_mode="pad", padding=1, has_bias=True)
-        self.time = nn.Dense(1, 3)
-
-    def construct(self, lr_image, z, t):
-        return self.half(ops.concat([lr_image, z], 1)), lr_image + self.time(t).reshape(1, 3, 1, 1)
 
 
 class Liar(Upscale):
@@ -150,21 +137,6 @@ def shape_of(value):
     return [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
 
 
-def test_several_inputs_and_outputs(tmp_path):
-    onnx = pytest.importorskip("onnx")
-    network, outputs = TwoWay(), ["latent", "picture"]
-    assert export(network, TWO_WAY, outputs, tmp_path / "net", "MINDIR", sizes=SIZES).is_file()
-    graph = onnx.load(str(export(network, TWO_WAY, outputs, tmp_path / "net", "ONNX", sizes=SIZES))).graph
-    assert [shape_of(value) for value in graph.output] == [[1, 4, "height/2", "width/2"], [1, 3, "height", "width"]]
-    arrays = [image(11, 4), np.random.default_rng(0).random((1, 2, 11, 4), np.float32), np.full((1, 1), 7, np.float32)]
-    for kind in ("mindspore", "onnxruntime"):
-        runner = make_engine(kind, network, TWO_WAY, outputs, sizes=SIZES)
-        for found, expected in zip(runner.run(*arrays), network(*map(Tensor, arrays)), strict=True):
-            np.testing.assert_allclose(found, expected.asnumpy(), atol=2e-6)
-        with pytest.raises(ValueError, match=r"the network takes lr_image \(1, 3, 'height', 'width'\), z "):
-            runner.run(image(4, 5), *arrays[1:])
-
-
 @pytest.mark.parametrize("form", ["MINDIR", "ONNX"])
 def test_a_file_that_differs_never_takes_its_name(tmp_path, write, form):
     """The liar's 1e-3 is much where values reach 1, nothing where they reach 255."""
@@ -195,15 +167,6 @@ def test_a_network_that_a_format_lacks_is_one_line(tmp_path, write, network, for
     assert "\n" not in str(caught.value)
     assert (ms.get_context("jit_syntax_level"), nn.Cell.__call__) == (level, call)
     assert not (tmp_path / "out").exists()
-
-
-def test_the_network_can_be_exported_again_and_trained_on(write):
-    """MindSpore's own exporter fails the second time, and forgets the training mode when it fails."""
-    network = Upscale().set_train(True)
-    for form in ("ONNX", "MINDIR") * 2:
-        write(network, form)
-    assert (network.training, network.conv.training) == (True, True)
-    assert [parameter.name for parameter in network.get_parameters()] == ["conv.weight", "conv.bias"]
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime"])

@@ -205,30 +205,6 @@ def test_cut_off_anywhere(stored, name):
             read_picture(path)
 
 
-def test_more_pixels_than_a_machine_holds(stored):
-    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
-    body = chunk(b"IDAT", zlib.compress(bytes(60_001)))
-    path = stored(PNG_START + chunk(b"IHDR", header) + body + chunk(b"IEND", b""))
-    for read in (read_picture, images.size_of):
-        with pytest.raises(UserError, match="larger than the 178,956,970 pixels that are read"):
-            read(path)
-
-
-def test_wrong_paths(tmp_path, stored):
-    for path, said in (
-        (tmp_path / "nothing.png", r"there is no .*nothing\.png"),
-        (tmp_path, "is a folder"),
-        (
-            stored(b"these are words, not pixels" * 10, "text.png"),
-            r"text\.png is not a picture, .* expected a PNG, JPEG",
-        ),
-        (stored(b"", "empty.png"), "is not a picture"),
-        (stored(b"", "file") / "picture.png", "cannot read"),
-    ):
-        with pytest.raises(UserError, match=said):
-            read_picture(path)
-
-
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("with_alpha", [False, True])
 def test_png_comes_back(tmp_path, dtype, with_alpha):

@@ -71,14 +71,6 @@ def test_no_more_workers_than_cores(root, tmp_path, threads):
     assert done.stdout.splitlines() == [said, f"{cores} {cores}"]
 
 
-def test_workers_of_several_machines(root, tmp_path):
-    code = 'zoo_device auto; zoo_plan_cluster 1; echo "$FIRST_RANK ${CLUSTER[*]}"'
-    cluster = {"MS_WORKER_NUM": "4", "NODE_RANK": "2", "MASTER_ADDR": "10.0.0.7", "MASTER_PORT": "9000"}
-    said = bash(root, code, tmp_path, **cluster).stdout
-    assert said.startswith("2 --worker_num=4 --local_worker_num=1 --master_addr=10.0.0.7 --master_port=9000 ")
-    assert "--node_rank=2" in said
-
-
 def test_port_that_is_taken(root, tmp_path):
     with socket.create_server(("", 0)) as server:
         port = str(server.getsockname()[1])
