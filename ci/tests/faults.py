@@ -33,11 +33,10 @@ from typing import Any, BinaryIO, NamedTuple, NoReturn
 import numpy as np
 
 from ci.tests import clone, training
-from common import UserError, atomic, runtime
+from common import UserError, atomic, images, runtime
 from common.checkpoint import ckpt as ckpt_format
 from common.checkpoint import files as checkpoint
 from common.checkpoint.files import Checkpoint
-from common.images import files as images
 from common.training.record import Record
 
 STEPS, SAVE_EVERY, LOOK_EVERY = 10, 2, 5

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common import images
 from common import runtime as console
-from common.images import files as images
 
 COMMANDS = {
     "WDSR": ["--tile", "60"],

@@ -25,28 +25,3 @@ from common.evaluation.table import (
     ssim_figure,
     with_lpips,
 )
-
-__all__ = [
-    "EvaluationRun",
-    "Figure",
-    "Job",
-    "Results",
-    "Shown",
-    "Table",
-    "captioned_strip",
-    "diversity",
-    "do_all",
-    "enlarge_all",
-    "evaluate",
-    "find_jobs",
-    "log_result",
-    "lr_psnr_figure",
-    "measured_apart",
-    "of_pairs",
-    "progress_of",
-    "psnr_figure",
-    "resized",
-    "result_names",
-    "ssim_figure",
-    "with_lpips",
-]

@@ -14,24 +14,3 @@ from common.export.tiling import (
     self_ensemble,
     tile_apply,
 )
-
-__all__ = [
-    "Engine",
-    "Graph",
-    "OnnxEngine",
-    "Port",
-    "Progress",
-    "Span",
-    "Upscale",
-    "default_tile",
-    "export",
-    "export_graphs",
-    "export_weights",
-    "fill_tiles",
-    "make_engine",
-    "pad_to_multiple",
-    "plan_axis",
-    "refuse_small",
-    "self_ensemble",
-    "tile_apply",
-]

@@ -35,37 +35,3 @@ from common.images.pixels import (
 )
 from common.images.resize import Rounding, imresize
 from common.images.strip import comparison_strip, grid
-
-__all__ = [
-    "SUFFIXES",
-    "WRITTEN",
-    "NoSuchSetError",
-    "Pair",
-    "PairedPictures",
-    "Picture",
-    "Rounding",
-    "check_writable",
-    "comparison_strip",
-    "find_pairs",
-    "find_pictures",
-    "folder_like",
-    "grid",
-    "imresize",
-    "modcrop",
-    "pairs_of",
-    "read_hr",
-    "read_measured",
-    "read_pair",
-    "read_picture",
-    "read_rgb",
-    "reduce_to_8_bit",
-    "rgb_to_y",
-    "rgb_to_ycbcr",
-    "size_of",
-    "to_float",
-    "to_uint8",
-    "to_uint16",
-    "told_apart",
-    "write_picture",
-    "ycbcr_to_rgb",
-]

@@ -22,23 +22,7 @@ from PIL import Image, UnidentifiedImageError
 
 from common import UserError
 from common.atomic import replacing
-from common.images.pixels import (
-    modcrop,
-    reduce_to_8_bit,
-    rgb_to_y,
-    rgb_to_ycbcr,
-    to_float,
-    to_uint8,
-    to_uint16,
-    ycbcr_to_rgb,
-)
-from common.images.strip import comparison_strip
-
-__all__ = [
-    "Picture", "check_writable", "comparison_strip", "find_pictures", "modcrop", "read_picture", "read_rgb",
-    "rgb_to_y", "rgb_to_ycbcr", "size_of", "to_float", "to_uint8", "to_uint16", "write_picture", "ycbcr_to_rgb",
-]  # fmt: skip
-
+from common.images.pixels import reduce_to_8_bit
 
 _log = logging.getLogger(__name__)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from common import UserError
 from common.images import files as images
+from common.images.pixels import modcrop
 from common.images.resize import imresize
 
 log = logging.getLogger(__name__)
@@ -151,7 +152,7 @@ def read_hr(path: Path, scale: int) -> np.ndarray:
     hr = images.read_measured(path)
     if min(hr.shape[:2]) < scale:
         raise UserError(f"{path} is {hr.shape[1]}x{hr.shape[0]}: x{scale} takes pictures of {scale}x{scale} or more")
-    return images.modcrop(hr, scale)
+    return modcrop(hr, scale)
 
 
 class PairedPictures:

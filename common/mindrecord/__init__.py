@@ -18,16 +18,3 @@ or without this package, shuffled unless told otherwise (a sharded set by its fi
 from common.mindrecord.manifest import Manifest, manifest_path, read_manifest, set_exists
 from common.mindrecord.pack import PackOptions, pack
 from common.mindrecord.read import PatchRecords, open_patches, unpack, verify
-
-__all__ = [
-    "Manifest",
-    "PackOptions",
-    "PatchRecords",
-    "manifest_path",
-    "open_patches",
-    "pack",
-    "read_manifest",
-    "set_exists",
-    "unpack",
-    "verify",
-]

@@ -5,20 +5,3 @@ from common.training.optimizer import Adam, MovingAverage
 from common.training.recipe import adam
 from common.training.step import Finish, GradientStep, L1Loss, for_each, mixed_precision
 from common.training.validation import Validation, digest_of, mean_psnr, psnr_validation
-
-__all__ = [
-    "Adam",
-    "Finish",
-    "GradientStep",
-    "L1Loss",
-    "MovingAverage",
-    "Plan",
-    "Trainer",
-    "Validation",
-    "adam",
-    "digest_of",
-    "for_each",
-    "mean_psnr",
-    "mixed_precision",
-    "psnr_validation",
-]

@@ -10,10 +10,9 @@ import pytest
 import WDSR.eval
 from ci.tests.clone import run
 from ci.tests.workers import rows_of
-from common import UserError, runtime
+from common import UserError, images, runtime
 from common.evaluation.run import EvaluationRun
 from common.evaluation.table import Figure, Table, evaluate
-from common.images import files as images
 from common.images.pairs import find_pairs
 from common.images.resize import imresize
 from WDSR.src.args import EvalConfig

@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common import UserError
-from common.images import files as images
+from common import UserError, images
 from common.images.files import read_picture, read_rgb, write_picture
 
 PNG_START = b"\x89PNG\r\n\x1a\n"

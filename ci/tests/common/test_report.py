@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common import images
 from common.evaluation import report
 from common.evaluation.report import Report, Shown
 from common.evaluation.table import Figure, Table, evaluate, psnr_figure
-from common.images import files as images
 from common.images.pairs import find_pairs
 from common.images.resize import imresize
 from common.metrics.fidelity import Convention

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from common.images import files as images
+from common import images
 from common.images.resize import imresize
 
 GROUPS = {  # group of the goldens -> (input dtype, arguments, largest difference allowed)
