@@ -20,9 +20,6 @@ def load(weights: str = "", **options: Any) -> "Upscale":
     Returns:
         A function: (H, W, 3) RGB, uint8 or uint16 -> (scale H, scale W, 3) of the same type; its `network` is the
         `nn.Cell`.
-
-    Raises:
-        UserError: no such file, not this network, or options that cannot be taken.
     """
     from common import config, runtime
     from CSNLN.src import pictures, utils

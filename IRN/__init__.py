@@ -19,9 +19,6 @@ def load(weights: str = "", **options: Any) -> "Rescaler":
     Returns:
         downscale: (sH, sW, 3) RGB, uint8 or uint16 -> (H, W, 3) uint8; upscale: the other way, with a random z;
         network: the `nn.Cell`.
-
-    Raises:
-        UserError: no such file, not this network, or options that cannot be taken.
     """
     from common import config, runtime
     from IRN.src import pictures

@@ -19,9 +19,6 @@ def load(weights: str = "", **options: Any) -> "Upscale":
     Returns:
         `upscale(rgb, sampler="dpm", steps=10, seed=1)`: (H, W, 3) RGB, uint8 or uint16 -> (scale H, scale W, 3) of the
         same type; its `network` is the `nn.Cell`.
-
-    Raises:
-        UserError: no such file, not this network, or options that cannot be taken.
     """
     from SRDiff.src.model_utils.pictures import load
 

@@ -86,11 +86,7 @@ def sync(path: Path) -> None:
 
 
 def make_writable(folder: Path) -> None:
-    """Make sure that the folder can be made and written; what had to be made for that is removed again.
-
-    Raises:
-        UserError: it cannot.
-    """
+    """Make sure that the folder can be made and written; what had to be made for that is removed again."""
     if file := next((place for place in (folder, *folder.parents) if place.is_file()), None):
         which = "it" if file == folder else file
         raise UserError(f"cannot write to {folder}: {which} is a file, where a folder is needed")
@@ -106,10 +102,6 @@ def make_writable(folder: Path) -> None:
 
 
 def refuse_path(name: str, option: str) -> None:
-    """Refuse what leads to another folder where a file name, or a part of one, is wanted.
-
-    Raises:
-        UserError: it does.
-    """
+    """Refuse what leads to another folder where a file name, or a part of one, is wanted."""
     if os.path.basename(name) != name or name in (os.curdir, os.pardir):
         raise UserError(f"{option} must be a part of a file name, not a path: {name!r}")

@@ -29,9 +29,6 @@ def start_log(file: Path | None = None, *, quiet: bool = False) -> None:
 
     Records marked `extra={"bar": True}` say what the progress bar already shows: they go to the terminal only when it
     shows no bar.
-
-    Raises:
-        UserError: the file cannot be opened.
     """
     root = logging.getLogger()
     root.setLevel(logging.INFO)
@@ -213,9 +210,6 @@ def start(device_target: str = "auto", *, seed: int | None = None, distribute: b
         device_target: "auto" takes the first backend that answers (Ascend, GPU, CPU; ZOO_PREFERRED_DEVICE is tried
             before the others, and a line says so when it does not answer); a named device must be there.
         distribute: True demands a launcher, None joins one if it started this process, False stays alone.
-
-    Raises:
-        UserError: the named device or the launcher is not there.
     """
     import mindspore as ms
 
@@ -338,11 +332,7 @@ def _answers(device: str) -> bool:
 
 
 def _device_id(device: str) -> tuple[int, ...]:
-    """The number that DEVICE_ID gives, which set_device ignores; none where msrun hands out the devices itself.
-
-    Raises:
-        UserError: DEVICE_ID is no number.
-    """
+    """The number that DEVICE_ID gives, which set_device ignores; none where msrun hands out the devices itself."""
     number = os.environ.get("DEVICE_ID", "")
     if device == "CPU" or not number or os.environ.get("MS_ROLE"):
         return ()

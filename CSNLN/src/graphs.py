@@ -76,9 +76,6 @@ def make_engine(kind: str, network: CSNLN, attention_memory: int) -> Engine:
     Args:
         kind: "mindspore", "onnxruntime", or "auto": ONNX Runtime where MindSpore runs on CPU and it is installed.
         attention_memory: bytes that an attention may take for its table of weights.
-
-    Raises:
-        UserError: "onnxruntime" was asked for and a package is missing.
     """
     packages = "onnx", "onnxruntime"
     on_cpu = ms.get_context("device_target") == "CPU"

@@ -33,11 +33,7 @@ Frame = tuple[int, int, int, int]  # top, left, bottom, right, in LR pixels; may
 
 
 def make_upscaler(network: CSNLN, options: EvalConfig | InferConfig) -> Upscale:
-    """Prepare a network for images of 8 or 16 bit, in pieces where they are large.
-
-    Raises:
-        UserError: see `graphs.make_engine`; by the function: NaN or Inf in the result.
-    """
+    """Prepare a network for images of 8 or 16 bit, in pieces where they are large."""
     hyper = network.hyper
     engine = graphs.make_engine(options.engine, network, options.attention_memory * 2**20)
     piece = Upscaler(engine.run, hyper)
@@ -167,9 +163,6 @@ def answers(network: CSNLN, picture: np.ndarray, query: tuple[int, int], time: i
 
     Args:
         picture: (H, W, 3) uint8 or uint16.
-
-    Raises:
-        UserError: the pixel is not in the picture, or the cell is not applied so often.
     """
     hyper = network.hyper
     (height, width), (row, column) = picture.shape[:2], query

@@ -66,9 +66,6 @@ def evaluate(
 
     Args:
         share: picks the pairs that this worker measures; all by default.
-
-    Raises:
-        UserError: two pictures have one name, or one cannot be read or is too small to be measured.
     """
     table = Table(title, [*columns.restored, *columns.lr], {}, {})
     scale = rescaler.hyper.scale

@@ -18,9 +18,6 @@ def hyper_of(weights: Mapping[str, np.ndarray], source: str, clamp: float) -> Hy
 
     Args:
         clamp: what shapes do not tell.
-
-    Raises:
-        UserError: not an IRN, or one of a kind that is not here.
     """
     layers = sorted((int(match[1]), match[2], name) for name in weights if (match := LAYER.fullmatch(name)))
     transforms = [place for place, (_, kind, _) in enumerate(layers) if not kind.startswith("F")]
@@ -42,11 +39,7 @@ def refuse_other_transforms(weights: Mapping[str, np.ndarray], source: str) -> N
 
 
 def read(path: str) -> Checkpoint:
-    """A file with an IRN in it.
-
-    Raises:
-        UserError: no such file, another model's, or one with another transform than Haar's.
-    """
+    """A file with an IRN in it."""
     saved = trained.read(path, "IRN", ROOTS)
     refuse_other_transforms(saved.weights, path)
     return saved

@@ -244,9 +244,6 @@ def original_size(
     Args:
         lr_size: (height, width).
         asked: `511x333`; "" when nothing is asked for.
-
-    Raises:
-        UserError: the size that was asked for is not one that becomes an LR picture of this size.
     """
     height, width = lr_size[0] * scale, lr_size[1] * scale
     if asked:

@@ -77,11 +77,7 @@ class NetworkOptions:
         return {"variant": self.model.removeprefix("WDSR").removeprefix("-") or "B"}
 
     def chosen_scale(self) -> int:
-        """The one scale that --task_id takes from --scale; 0 when none is given.
-
-        Raises:
-            UserError: not 2, 3 or 4, or several joined by +, or task_id beyond them.
-        """
+        """The one scale that --task_id takes from --scale; 0 when none is given."""
         words = str(self.scale).split("+")
         if not 0 <= self.task_id < len(words):
             raise UserError(f"--task_id {self.task_id} is beyond the {len(words)} scale(s) of --scale {self.scale}")

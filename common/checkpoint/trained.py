@@ -83,19 +83,12 @@ class ModelWeights:
 
         Args:
             options: that describe the network; named in the error where they ask for another one than the file's.
-
-        Raises:
-            UserError: no such file, not this model's, or weights that do not fit.
         """
         with starting_from(path, options, network) if options else contextlib.nullcontext():
             start_from(network, self.read(path), path)
 
     def find(self, options: Any) -> tuple[Checkpoint, Any, str]:
-        """(checkpoint, its hyper-parameters, path): the one that the options name, or the demo weights.
-
-        Raises:
-            UserError: no such file, not this model's, or not the network that was asked for.
-        """
+        """(checkpoint, its hyper-parameters, path): the one that the options name, or the demo weights."""
         scale = config.asked(options).get("scale") or self.scale_for(getattr(options, "outscale", 0.0))
         path = options.ckpt_path or str(demo_weights(self.folder, scale, self.flag))
         saved = self.read(path)
@@ -115,9 +108,6 @@ class ModelWeights:
 
         Returns:
             (network, checkpoint, path, or what stands for it).
-
-        Raises:
-            UserError: as `find`, or weights that do not fit.
         """
         if options.random_weights and not options.ckpt_path:
             log.warning("random weights: %s", self.untrained)
@@ -135,9 +125,6 @@ def demo_weights(folder: Path, scale: int, flag: str = "--ckpt_path") -> Path:
     Args:
         folder: the model's.
         flag: names other weights.
-
-    Raises:
-        UserError: none for this scale.
     """
     found = sorted(folder.glob(f"*_x{scale}.ckpt"))
     if not found:
@@ -156,9 +143,6 @@ def read(path: str, model: str, roots: Collection[str] = ()) -> Checkpoint:
 
     Args:
         roots: first parts of the names of the network's parameters, by which another program's file is understood.
-
-    Raises:
-        UserError: no such file, another model's, or NaN or Inf in it.
     """
     saved = checkpoint.read(path)
     if saved.meta.get("model", model) != model:
@@ -249,9 +233,6 @@ def refuse_contradiction(options: Any, hyper: Any, source: str, *, rebuilt: bool
         source: what the messages call the checkpoint.
         rebuilt: the network is made from the checkpoint, which counts more than a configuration file; else its weights
             must fit the one that the options describe.
-
-    Raises:
-        UserError: an option that is typed (or, unless `rebuilt`, stands in a file) says something else.
     """
     found, asked, own = asdict(hyper), config.asked(options), {"scale": "scale", **hyper_options(options)}
     for key, value in (options.named(hyper.scale) | asked).items():
@@ -278,9 +259,6 @@ def starting_from(path: str, options: Any, network: "nn.Cell") -> Iterator[None]
 
     Args:
         network: as the options describe it; has a `hyper`.
-
-    Raises:
-        UserError: they do not fit.
     """
     try:
         yield

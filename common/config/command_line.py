@@ -43,11 +43,7 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message}{hint} (--help lists the options)")
 
     def parse_inputs(self, argv: typing.Sequence[str] | None) -> tuple[list[str], argparse.Namespace]:
-        """(words without a flag, wherever they stand; what the flags give).
-
-        Raises:
-            UserError: an unknown flag.
-        """
+        """(words without a flag, wherever they stand; what the flags give)."""
         arguments, inputs = self.parse_known_args(argv)
         if (unknown := next((place for place, word in enumerate(inputs) if word.startswith("-")), None)) is not None:
             self.error(f"unrecognized arguments: {' '.join(inputs[unknown:])}")

@@ -41,9 +41,6 @@ def read_sections(path: str | Path, keys: Mapping[str, Meaning], sections: Colle
     """The options that a file gives, by our names; `~` leaves an option at its default.
 
     A file without any of the authors' sections holds options by our names already, as a run's config.yaml does.
-
-    Raises:
-        UserError: unreadable, unknown keys, two keys that contradict each other, or values that cannot be honoured.
     """
     content = read_yaml(path)
     if not any(section in content for section in sections):
@@ -66,9 +63,6 @@ def from_table(
 
     Args:
         faults: what is wrong with the file besides, to be said at once.
-
-    Raises:
-        UserError: two keys that contradict each other, or values that cannot be honoured.
     """
     options, faults = Translated(), list(faults)
     for key, value in content.items():

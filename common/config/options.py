@@ -123,9 +123,6 @@ def parse(cls: type[T], argv: Sequence[str] | None, *, description: str, base: T
     Args:
         description: opens `--help`; the program's docstring.
         base: values to start from instead of the defaults.
-
-    Raises:
-        UserError: unknown key, wrong type, value outside its choices, or unreadable file.
     """
     return _merged(cls, parser_of(cls, description).parse_args(argv), base)
 
@@ -141,9 +138,6 @@ def parse_inputs(
 
     Returns:
         (inputs: those that are typed, those without a flag first, else the file's; options).
-
-    Raises:
-        UserError: as `parse`.
     """
     inputs, arguments = parser_of(cls, description, usage).parse_inputs(argv)
     inputs, arguments.input = [*inputs, *(arguments.input or [])], None
@@ -173,9 +167,6 @@ def load(cls: type[T], path: str | Path) -> T:
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """The mapping in a YAML file. Numbers, words and dates are left as text, which `merge` converts: PyYAML would take
     1e-4 for text, 010 for eight and `no` for False, whatever the key wants.
-
-    Raises:
-        UserError: no such file, not YAML, not a mapping, or a key that is there twice.
     """
     try:
         with open(path, "rb") as file:  # of bytes PyYAML tells UTF-8 and UTF-16 apart
@@ -226,9 +217,6 @@ def merge(base: T, values: Mapping[str, Any], source: str) -> T:
     Args:
         values: may be nested or use dotted keys.
         source: what the messages call it; `origin` tells it again.
-
-    Raises:
-        UserError: a key that `base` does not have, a value of the wrong type, or two options that say one thing.
     """
     fields = {field.name: field for field in dataclasses.fields(base)}
     hints = typing.get_type_hints(type(base))
@@ -264,9 +252,6 @@ def _overruled(merged: Any, given: Collection[str], said: Mapping[str, str], sou
 
     Args:
         merged: options, of which `given` come from this source, spelled as in `said`.
-
-    Raises:
-        UserError: one source says one thing in two ways.
     """
     fields = {field.name: field for field in dataclasses.fields(merged)}
     counting = {key for key in given if not left_open(merged, key)}
@@ -319,11 +304,7 @@ def to_yaml(config: Any) -> str:
 
 
 def save(config: Any, path: str | Path) -> None:
-    """Write the keys with their resolved values; `load` reads them back to an equal object.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
+    """Write the keys with their resolved values; `load` reads them back to an equal object."""
     text = to_yaml(config)
     try:
         with replacing(path) as temporary:

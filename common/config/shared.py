@@ -175,11 +175,7 @@ class StepOptions(TrainOptions):
     device_num: int = option(0, "number of workers there must be; 0: any", at_least=0)
 
     def check_workers(self, count: int, script: str) -> None:
-        """Refuse a number of workers other than `device_num`.
-
-        Raises:
-            UserError: there are `count`; the script starts several.
-        """
+        """Refuse a number of workers other than `device_num`."""
         if self.device_num not in (0, count):
             raise UserError(f"--device_num {self.device_num}, but there are {count} worker(s): {script} starts several")
 
@@ -236,11 +232,7 @@ class EvalOptions(TrainedOptions):
     )
 
     def __post_init__(self) -> None:
-        """Refuse a report without pictures.
-
-        Raises:
-            UserError: it is asked for, and the SR pictures are not to be written.
-        """
+        """Refuse a report without pictures."""
         if self.report and not self.save_results:
             raise UserError("--report shows the SR pictures, which --save_results no leaves out: type one of the two")
 

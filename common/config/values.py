@@ -21,9 +21,6 @@ def checked(value: Any, hint: Any, field: dataclasses.Field, place: str) -> Any:
 
     Args:
         place: opens the message: where the value comes from, and its key.
-
-    Raises:
-        UserError: another type, or outside.
     """
     converted = _convert(value, hint, place)
     choices, lowest, bound = (field.metadata.get(key) for key in ("choices", "at_least", "below"))

@@ -29,11 +29,7 @@ class PictureSet(Protocol):
 def random_crop(
     hr: np.ndarray, lr: np.ndarray, lr_patch: int, scale: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A square of `lr_patch` LR pixels and the HR square above it.
-
-    Raises:
-        UserError: the picture is smaller than the patch.
-    """
+    """A square of `lr_patch` LR pixels and the HR square above it."""
     height, width = lr.shape[:2]
     if min(height, width) < lr_patch:
         raise UserError(

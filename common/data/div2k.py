@@ -58,11 +58,7 @@ def find_numbered(folder: Path, numbers: range, scale: int, track: str = "bicubi
 
 
 def parse_ranges(text: str, example: str = "1-800/801-900") -> tuple[range, range]:
-    """`1-800/801-810` -> numbers for training and for test.
-
-    Raises:
-        UserError: anything else; says the example.
-    """
+    """`1-800/801-810` -> numbers for training and for test."""
     words = re.fullmatch(r"([0-9]{1,6})-([0-9]{1,6})/([0-9]{1,6})-([0-9]{1,6})", text)
     if not words:
         raise UserError(f"--data_range must look like {example}, with numbers of at most six digits, not {text!r}")

@@ -51,9 +51,6 @@ def existing_folder(path: str, option: str, hint: str = "") -> Path:
     Args:
         option: what gave it, as the user knows it.
         hint: what else to say.
-
-    Raises:
-        UserError: not a folder.
     """
     if not Path(path).is_dir():
         raise UserError(f"{option} is not a folder: {path}{hint}")
@@ -61,11 +58,7 @@ def existing_folder(path: str, option: str, hint: str = "") -> Path:
 
 
 def lr_folder(path: str) -> Path | None:
-    """The LR pictures that --dataset_LQ_path names; None where it names none.
-
-    Raises:
-        UserError: not there.
-    """
+    """The LR pictures that --dataset_LQ_path names; None where it names none."""
     if path and not Path(path).exists():
         raise UserError(f"--dataset_LQ_path is not a folder: {path}")
     return Path(path) if path else None
@@ -80,9 +73,6 @@ def split_names(names: str, root: Path) -> dict[str, str]:
     """Return the sets of `Set5+Set14`: {what its results are called: name or path}; two never have one stem.
 
     A + in a set's name or path is taken for a part of it where there is such a folder.
-
-    Raises:
-        UserError: an empty name.
     """
     parts, stems = names.split("+"), {}
     while parts:
@@ -133,11 +123,7 @@ def hr_inside(place: Path) -> Path:
 
 
 def benchmark_pairs(place: Path, scale: int) -> list[Pair]:
-    """Return the pairs of a benchmark: HR/ or its own images, and LR_bicubic/X2/, or LR made by bicubic.
-
-    Raises:
-        UserError: LR images that are missing in their folder.
-    """
+    """Return the pairs of a benchmark: HR/ or its own images, and LR_bicubic/X2/, or LR made by bicubic."""
     return pairs_of(hr_inside(place), None, scale)
 
 
@@ -146,9 +132,6 @@ def validation_pairs(find: Callable[[], list[Pair]], named: bool, count: int) ->
 
     Args:
         count: 0 takes all.
-
-    Raises:
-        UserError: a set that was typed is not there, or one is not whole.
     """
     try:
         return find()[: count or None]
@@ -175,9 +158,6 @@ def training_pictures(
     Args:
         lr_patch: side of the LR patches, which the pictures must have.
         cache_gb, load: memory for decoded pictures, in GiB, and how a pair is read, see `PairedPictures`.
-
-    Raises:
-        UserError: no pictures, or none that is as large as the patch.
     """
     if path.endswith(RECORDS):
         return open_patches(path, scale, lr_patch * scale)
@@ -200,9 +180,6 @@ def patches_to_look_at(
 
     Args:
         beside: path of the training pictures -> of those that are validated on with them; "" for none.
-
-    Raises:
-        UserError: pictures that are named are not there, or none is large enough.
     """
     path, lr_path = validation_folders(options, beside)
     if not path:
@@ -222,9 +199,6 @@ def validation_folders(options: LookOptions, beside: Callable[[str], str]) -> tu
 
     Args:
         beside: see `patches_to_look_at`.
-
-    Raises:
-        UserError: a path is not there; one of HR in a file is done without, with a warning.
     """
     path, lr_path = options.val_GT_path, options.val_LQ_path
     if path and not set_exists(path):
@@ -254,11 +228,7 @@ def _some_pictures(find: Find, path: str, lr_path: str, scale: int, count: int) 
 
 
 def packed_set(path: str, name: str, scale: int) -> dict[str, PatchRecords]:
-    """A packed set by its name, or by the file's; nothing for a folder.
-
-    Raises:
-        UserError: no path, or a packed set that cannot be measured on.
-    """
+    """A packed set by its name, or by the file's; nothing for a folder."""
     if not path:
         raise UserError("which pictures? type --dataset_GT_path FOLDER, or FILE.mindrecord")
     if not path.endswith(RECORDS):
@@ -278,9 +248,6 @@ def pictures_of(
     Args:
         pairs: or a packed set.
         limit: only so many; 0: all.
-
-    Raises:
-        UserError: two pictures have one name.
     """
     if isinstance(pairs, PatchRecords):
         count = min(limit or len(pairs), len(pairs))

@@ -31,11 +31,7 @@ class Job(NamedTuple):
 
 
 def find_jobs(inputs: Sequence[str], output: str) -> list[Job]:
-    """The pictures of files and folders, without those of an earlier input and of an output folder below an input.
-
-    Raises:
-        UserError: a path that is missing, a folder without pictures, or one with nothing but results.
-    """
+    """The pictures of files and folders, without those of an earlier input and of an output folder below an input."""
     jobs: list[Job] = []
     for root in map(Path, inputs):
         found = [path for path in find_pictures(root) if not _is_result(path, root, Path(output))]
@@ -58,9 +54,6 @@ class Results:
 
     Args:
         others: files that are read besides the jobs' own, which no result may replace either.
-
-    Raises:
-        UserError: it cannot be made or written.
     """
 
     def __init__(self, folder: str, jobs: Sequence[Job], others: Sequence[str] = ()) -> None:
@@ -70,11 +63,7 @@ class Results:
         make_writable(self.folder)
 
     def reserve(self, job: Job, name: str) -> Path:
-        """Where a result of `job` goes.
-
-        Raises:
-            UserError: an input stands there, or another picture's result, or the name is too long.
-        """
+        """Where a result of `job` goes."""
         if len(os.fsencode(name)) > NAME_BYTES:
             raise UserError(f"the name {name} has more than {NAME_BYTES} bytes: shorten {job.source}, or --suffix")
         refuse_path(name, "a result's name with its --suffix")
@@ -124,9 +113,6 @@ def do_all(jobs: Sequence[Job], work: Callable[[Job], None], output: str, done: 
 
     Args:
         done: what the work is called, "enlarged".
-
-    Raises:
-        UserError: a picture could not be worked on; after all others.
     """
     failed = 0
     for job in jobs:
@@ -148,9 +134,6 @@ def enlarge_all(jobs: Sequence[Job], results: Results, upscale: Upscale, options
     Args:
         options: have `compare` as well.
         piece: what progress counts, "tile".
-
-    Raises:
-        UserError: a picture could not be worked on; after all others.
     """
     scale = upscale.scale
 

@@ -31,9 +31,6 @@ class EvaluationRun:
         model, source, scale: what is evaluated; `source` is the checkpoint.
         sets: what the results of the data sets are called.
         name: of a new folder in runs/`model`, `sets` by default; `options.output` is taken instead when it is given.
-
-    Raises:
-        UserError: the folder cannot be made or written, or has results already.
     """
 
     def __init__(
@@ -68,11 +65,7 @@ class EvaluationRun:
                 self.folder.rmdir()
 
     def share(self, items: Sequence[T]) -> list[T]:
-        """This worker's part: of n workers, the r-th from 0 has the items r, r + n, r + 2 n ...
-
-        Raises:
-            UserError: a result might be written over one of the files.
-        """
+        """This worker's part: of n workers, the r-th from 0 has the items r, r + n, r + 2 n ..."""
         for path in (path for item in items if isinstance(item, Pair) for path in (item.hr, item.lr) if path):
             if self.folder.resolve() in path.resolve().parents:
                 raise UserError(f"{path} is in {self.folder}, where the results go: give another --output")
@@ -98,9 +91,6 @@ class EvaluationRun:
             name: of the set.
             pictures, samples: as `Report.add` takes them.
             stem: of the table's files; the name if none is given.
-
-        Raises:
-            UserError: a picture of the report cannot be read, or the page not be written.
         """
         if self._here.is_main:
             table.write(self.folder, stem or name)
@@ -113,11 +103,7 @@ class EvaluationRun:
 
 
 def refuse_results(folder: Path, sets: Iterable[str]) -> None:
-    """Refuse a folder with results of another evaluation, which would stay between the new ones.
-
-    Raises:
-        UserError: it has tables, or a folder of a set.
-    """
+    """Refuse a folder with results of another evaluation, which would stay between the new ones."""
     if folder.is_dir() and (old := [*folder.glob("*.csv"), *filter(os.path.lexists, (folder / one for one in sets))]):
         raise UserError(f"--output {folder} has {old[0].name} already: type a new folder")
 

@@ -63,9 +63,6 @@ def with_lpips(figures: Sequence[Figure], weights: str) -> list[Figure]:
 
     Args:
         weights: folder of AlexNet's and LPIPS's weights; "" leaves it out.
-
-    Raises:
-        UserError: they are not there.
     """
     if not weights:
         return list(figures)
@@ -186,9 +183,6 @@ def evaluate(
         figures: columns of the table; the first is written under the pictures of a strip.
         pictures: folder for SR/name.png and strips/name.png; None writes none.
         share: picks the pairs that this worker measures; all by default.
-
-    Raises:
-        UserError: two pictures have one name, or a pair cannot be read.
     """
     table = Table(title, figures, {}, {})
     for pair in share(told_apart(title, pairs)):

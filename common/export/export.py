@@ -317,11 +317,7 @@ def with_suffix(path: str | Path, file_format: str) -> Path:
 
 
 def place_for(path: str | Path, file_format: str) -> Path:
-    """Where the file goes, tried before anything is computed.
-
-    Raises:
-        UserError: it cannot be written there.
-    """
+    """Where the file goes, tried before anything is computed."""
     target = with_suffix(path, file_format)
     if target.is_dir():
         raise UserError(f"cannot write {target}: it is a folder, a file name was expected")
@@ -330,11 +326,7 @@ def place_for(path: str | Path, file_format: str) -> Path:
 
 
 def write(target: Path, data: bytes, report: str) -> Path:
-    """Put a proven file in its place; log the phrase that says what was compared.
-
-    Raises:
-        UserError: it cannot be written.
-    """
+    """Put a proven file in its place; log the phrase that says what was compared."""
     try:
         with replacing(target) as temporary:
             temporary.write_bytes(data)

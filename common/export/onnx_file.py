@@ -27,11 +27,7 @@ def optional(package: str) -> ModuleType | None:
 
 
 def require(package: str, purpose: str) -> ModuleType:
-    """The package.
-
-    Raises:
-        UserError: it is not installed; says how to install it.
-    """
+    """The package."""
     module = optional(package)
     if module is None:
         raise UserError(f"{purpose} needs the package {package}, which is not installed: {INSTALL}")

@@ -69,9 +69,6 @@ def plan_axis(length: int, tile: int, overlap: int, multiple: int = 1) -> list[S
         tile: Most length of a tile, overlap included.
         overlap: Least number of pixels not trusted at an edge that lies inside the picture.
         multiple: What the network's input sides must be multiples of.
-
-    Raises:
-        UserError: The tile is too small for the overlap.
     """
     side = tile - tile % multiple
     shared = -(-2 * overlap // multiple) * multiple
@@ -95,9 +92,6 @@ def refuse_small(tile: int, radius: int) -> None:
 
     Args:
         tile: 0: as large as it takes.
-
-    Raises:
-        UserError: they do not.
     """
     if 0 < tile <= 2 * radius:
         least = 2 * radius + 1

@@ -98,9 +98,6 @@ def read_picture(path: str | Path) -> Picture:
     """Read a PNG, JPEG, BMP, WebP, TIFF or GIF file with all its bits; palette, gray, 1-bit and CMYK become RGB.
 
     The content decides, not the name. Broken metadata and further frames are left out, and the log says so.
-
-    Raises:
-        UserError: The path is missing, is a folder, is not a picture, or the file is damaged or cut off.
     """
     data = _read_bytes(Path(path))
     try:
@@ -130,11 +127,7 @@ def read_picture(path: str | Path) -> Picture:
 
 
 def size_of(path: str | Path) -> tuple[int, int]:
-    """(height, width) of the upright picture, by the header where that can be read.
-
-    Raises:
-        UserError: As `read_picture`.
-    """
+    """(height, width) of the upright picture, by the header where that can be read."""
     try:
         with warnings.catch_warnings(), Image.open(path, formats=_FORMATS) as image:
             warnings.simplefilter("ignore")
@@ -146,20 +139,12 @@ def size_of(path: str | Path) -> tuple[int, int]:
 
 
 def read_rgb(path: str | Path) -> np.ndarray:
-    """Reads a picture as (H, W, 3) uint8. Transparency and the lower 8 of 16 bits are dropped, and the log says so.
-
-    Raises:
-        UserError: As `read_picture`.
-    """
+    """Reads a picture as (H, W, 3) uint8. Transparency and the lower 8 of 16 bits are dropped, and the log says so."""
     return _as_rgb(path, read_picture(path))
 
 
 def read_measured(path: str | Path) -> np.ndarray:
-    """Read as `read_rgb`; a gray file as one plane seen three times (stride 0), which `common.metrics` measures alone.
-
-    Raises:
-        UserError: As `read_picture`.
-    """
+    """Read as `read_rgb`; a gray file as one plane seen three times (stride 0), see `common.metrics`."""
     picture = read_picture(path)
     rgb = _as_rgb(path, picture)
     return np.broadcast_to(rgb[..., :1], rgb.shape) if picture.is_gray else rgb
@@ -175,11 +160,7 @@ def _as_rgb(path: str | Path, picture: Picture) -> np.ndarray:
 
 
 def check_writable(path: Path, height: int, width: int) -> None:
-    """Whether an image of this size can be written as `path`, to be asked before it is computed.
-
-    Raises:
-        UserError: Unknown suffix, or more pixels than the format holds.
-    """
+    """Whether an image of this size can be written as `path`, to be asked before it is computed."""
     if path.suffix.lower() not in WRITTEN:
         raise UserError(f"cannot write {path}: expected a name that ends in {', '.join(WRITTEN)}")
     kind, _, most = WRITTEN[path.suffix.lower()]
@@ -235,9 +216,6 @@ def find_pictures(path: str | Path) -> list[Path]:
 
     Links are followed, but for those that lead to a folder that they are in. Hidden files and folders are skipped. A
     line of the log names what else is left out.
-
-    Raises:
-        UserError: The path is missing, or the folder holds no picture.
     """
     path = Path(path)
     if path.is_file():

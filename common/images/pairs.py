@@ -38,9 +38,6 @@ def pairs_of(
         lr: folder of the LR images; None takes what `lr_beside` finds.
         track: how the LR images were made; only those by bicubic are made here where there are none.
         numbers: see `find_pairs`.
-
-    Raises:
-        UserError: as `find_pairs`, or there are no LR images of another track than bicubic.
     """
     lr = lr or lr_beside(hr, scale, track)
     if lr is None and track != "bicubic":
@@ -86,9 +83,6 @@ def find_pairs(
     Args:
         lr_folder: None when the LR images are to be made by bicubic.
         numbers: only images whose names are these numbers.
-
-    Raises:
-        UserError: no images, HR images without their LR image, or two images of one name.
     """
     hr_paths, lr_paths = _by_place(Path(hr_folder)), _by_place(Path(lr_folder)) if lr_folder else {}
     # What a flat set has in LR_bicubic/ is no HR image of it.
@@ -128,11 +122,7 @@ def _by_place(folder: Path) -> dict[str, Path]:
 
 
 def read_pair(pair: Pair, scale: int) -> tuple[np.ndarray, np.ndarray]:
-    """(hr, lr) of one pair, uint8 HWC; HR is cut to a multiple of the scale.
-
-    Raises:
-        UserError: the sizes do not match, or HR is smaller than the scale.
-    """
+    """(hr, lr) of one pair, uint8 HWC; HR is cut to a multiple of the scale."""
     hr = read_hr(pair.hr, scale)
     lr = imresize(hr, 1 / scale) if pair.lr is None else images.read_rgb(pair.lr)
     expected = (hr.shape[0] // scale, hr.shape[1] // scale)
@@ -144,11 +134,7 @@ def read_pair(pair: Pair, scale: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def read_hr(path: Path, scale: int) -> np.ndarray:
-    """Return uint8 HWC, cut to a multiple of the scale; of a gray file see `read_measured`.
-
-    Raises:
-        UserError: no image, or one that is smaller than the scale.
-    """
+    """Return uint8 HWC, cut to a multiple of the scale; of a gray file see `read_measured`."""
     hr = images.read_measured(path)
     if min(hr.shape[:2]) < scale:
         raise UserError(f"{path} is {hr.shape[1]}x{hr.shape[0]}: x{scale} takes pictures of {scale}x{scale} or more")
@@ -180,11 +166,7 @@ class PairedPictures:
         return len(self.pairs)
 
     def drop_small(self, lr_patch: int) -> None:
-        """Leave out, and name, the pictures that are smaller than the training patch; their headers tell.
-
-        Raises:
-            UserError: none is large enough, or one cannot be read.
-        """
+        """Leave out, and name, the pictures that are smaller than the training patch; their headers tell."""
         least = lr_patch * self.scale
         small = [pair for pair in self.pairs if min(images.size_of(pair.hr)) < least]
         if len(small) == len(self.pairs):
@@ -219,11 +201,7 @@ class PairedPictures:
 
 
 def told_apart(title: str, pairs: Iterable[Pair]) -> list[Pair]:
-    """The pairs, each of another name.
-
-    Raises:
-        UserError: two pictures have one name.
-    """
+    """The pairs, each of another name."""
     pairs = list(pairs)
     names = [pair.name for pair in pairs]
     if twice := sorted({name for name in names if names.count(name) > 1}):

@@ -74,11 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _pairs(hr: Path, sr: Path, scale: int | None) -> list[Pair]:
-    """Pair HR with SR (as `lr`): two files, or two folders by name, also where infer.py added _x2.
-
-    Raises:
-        UserError: one is missing.
-    """
+    """Pair HR with SR (as `lr`): two files, or two folders by name, also where infer.py added _x2."""
     for path in (hr, sr):
         if not path.exists():
             raise UserError(f"{path} is not there: expected an image or a folder of images")
@@ -106,11 +102,7 @@ def _scale_of(pair: Pair, lr_of: dict[str, Path]) -> int | None:
 
 
 def _read(pair: Pair, lr: Path | None, scale: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Return (sr, hr, lr); HR loses the rows and columns below and right that no multiple of the scale has.
-
-    Raises:
-        UserError: the sizes do not fit.
-    """
+    """Return (sr, hr, lr); HR loses the rows and columns below and right that no multiple of the scale has."""
     sr, hr = read_rgb(pair.lr), read_measured(pair.hr)
     (height, width), most = sr.shape[:2], scale or max(SCALES)
     if not (0 <= hr.shape[0] - height < most and 0 <= hr.shape[1] - width < most):

@@ -100,9 +100,6 @@ class Lpips:
             weights: A folder with exactly two files alex*.pth or alex*.npz, or "file,file" in any order. The names
                 inside are torchvision's (features.0.weight ...; classifier.* is not used) and the lpips package's
                 (lin0.model.1.weight ...).
-
-        Raises:
-            UserError: Missing, damaged, or other files than these two.
         """
         features = heads = None
         paths = _find(weights)

@@ -231,11 +231,7 @@ class Trainer:
         self.best: dict[str, Any] | None = None
 
     def fit(self) -> int:
-        """Train to the end of the plan, or until Ctrl-C or SIGTERM; returns the exit code.
-
-        Raises:
-            UserError: the loss stayed non-finite, a picture could not be read or a file not be written.
-        """
+        """Train to the end of the plan, or until Ctrl-C or SIGTERM; returns the exit code."""
         if self.step >= self.plan.steps:
             log.info("nothing to do: step %d is made, of %d; ask for more to go on", self.step, self.plan.steps)
             return 0
@@ -357,11 +353,7 @@ class Trainer:
         return self.optimizer.state() | self.average.state()
 
     def resume(self, saved: checkpoint.Checkpoint, source: str) -> None:
-        """Take weights, optimizer, averages and counters from a last.ckpt, so that `fit` goes on as if never stopped.
-
-        Raises:
-            UserError: the file holds weights only, or those of another network.
-        """
+        """Take weights, optimizer, averages and counters from a last.ckpt, for an exact resume."""
         try:
             checkpoint.load_into(self.network, saved.weights, source=source)
         except checkpoint.CheckpointError:

@@ -55,9 +55,6 @@ def checked(model: str, work: Work, here: Runtime, options: TrainOptions, ways: 
     Args:
         options: a TrainConfig, of whose batch the work is; with `no_memory_check` a step that does not fit is tried.
         ways: what to type besides for a smaller step, as "--model wdsr_b_small".
-
-    Raises:
-        UserError: it does not fit into the free memory.
     """
     if here.device != "CPU":
         return ""

@@ -86,9 +86,6 @@ def epochs_of(decay: str, wanted: str) -> list[int]:
 
     Args:
         wanted: what else than `cosine` --decay can be, for the error.
-
-    Raises:
-        UserError: not whole numbers from 1 on, joined by -.
     """
     epochs = [counting_number(word) for word in str(decay).split("-")]  # a caller in Python may give a number
     if not all(epochs):

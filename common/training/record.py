@@ -23,9 +23,6 @@ class Record:
     Args:
         folder: the run's folder.
         last_step: rows of later steps, left by a run that went on after its last checkpoint, are dropped.
-
-    Raises:
-        UserError: the file cannot be written.
     """
 
     def __init__(self, folder: Path, last_step: int = 0) -> None:
@@ -45,11 +42,7 @@ class Record:
             self._events.close()
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
-        """One row; new columns may appear at any time.
-
-        Raises:
-            UserError: the file cannot be written.
-        """
+        """One row; new columns may appear at any time."""
         row = {"step": step, **values}
         known = set(self.columns)
         self.rows.append({key: str(value) for key, value in row.items()})

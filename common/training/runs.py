@@ -37,11 +37,7 @@ class RunFiles:
         return self.folder / "last.ckpt"
 
     def open(self) -> None:
-        """Make the folder; a resumed run keeps what is in it, except the half written files of kills.
-
-        Raises:
-            UserError: it cannot be made.
-        """
+        """Make the folder; a resumed run keeps what is in it, except the half written files of kills."""
         try:
             if self.elsewhere and not self.folder.exists():
                 self.folder.symlink_to(self.elsewhere.resolve(), target_is_directory=True)
@@ -52,11 +48,7 @@ class RunFiles:
             atomic.remove_leftovers(folder)
 
     def save(self, name: str, content: Checkpoint) -> None:
-        """Write one file, whole or not at all.
-
-        Raises:
-            UserError: the disk is full, or the folder cannot be written.
-        """
+        """Write one file, whole or not at all."""
         checkpoint.save(self.folder / name, content)
 
     def save_numbered(self, step: int, content: Checkpoint) -> None:
@@ -86,9 +78,6 @@ def claim(folder: Path | None, new: bool) -> None:
     Args:
         folder: None for the run's own.
         new: the run is no resumed one, so that the files of another run would be in danger.
-
-    Raises:
-        UserError: it cannot be made, or holds the checkpoints of another run.
     """
     if not folder:
         return
@@ -109,9 +98,6 @@ def forewarned(batches: Iterator[T]) -> Iterator[tuple[T, UserError | None]]:
 
     Of several workers one may know of an error that the others do not meet. A batch ahead it can still tell them, and
     all stop after the same step and save; if it left instead, the others would wait for it.
-
-    Raises:
-        UserError: of the first batch, which is read at once.
     """
 
     def pairs(batch: T | None) -> Iterator[tuple[T, UserError | None]]:
@@ -147,9 +133,6 @@ def open_run(
         folder: of a run that is resumed: its log and environment.txt are continued. None makes a new one.
         saved: what the run is resumed from; options that have changed since are logged.
         about: what the log says of the run.
-
-    Raises:
-        UserError: the folder cannot be made or written.
     """
     if not here.is_main:
         return folder or parent / name
@@ -206,9 +189,6 @@ def resumed(
 
     Returns:
         (options without their `resume`, checkpoint, the run's folder or None when only the file is left).
-
-    Raises:
-        UserError: no such run, or a checkpoint of something else.
     """
     file = Path(path)
     if file.is_dir():
@@ -265,11 +245,7 @@ class Start(NamedTuple):
 
 
 def begin(options: Any, argv: Sequence[str] | None, description: str, model: str) -> Start:
-    """Resume the run that `--resume` of the parsed options names, or begin a new one.
-
-    Raises:
-        UserError: as `resumed`.
-    """
+    """Resume the run that `--resume` of the parsed options names, or begin a new one."""
     auto = options.resume == "auto"
     if source := latest(options.save_dir, options.run_name()) if auto else options.resume:
         options, saved, folder = resumed(type(options), argv, source, description, model)

@@ -105,9 +105,6 @@ def mixed_precision(network: nn.Cell, level: str, device: str, dtype: str = "flo
     Args:
         level: of `mindspore.amp.auto_mixed_precision`: "O2" leaves normalisation layers in float32, "O3" nothing.
         dtype: "float16" or "bfloat16".
-
-    Raises:
-        UserError: half precision is asked for on a CPU.
     """
     if level == "O0":
         return network

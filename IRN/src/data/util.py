@@ -29,11 +29,7 @@ def find_pictures(hr_path: str, lr_path: str, scale: int, split: str) -> list[Pa
 
 
 def validation_pictures(options: TrainConfig) -> list[Pair]:
-    """Return the first --test_pictures of the validation images; none where there are none.
-
-    Raises:
-        UserError: images that were typed are not there, or LR images do not belong to them.
-    """
+    """Return the first --test_pictures of the validation images; none where there are none."""
     path, lr_path = validation_folders(options, beside)
     return find_pictures(path, lr_path, options.scale, "test")[: options.test_pictures or None] if path else []
 
@@ -62,11 +58,7 @@ def evaluation_sets(options: EvalConfig, scale: int) -> dict[str, list[Pair]]:
 
 
 def hr_folder(root: Path) -> Path:
-    """The HR pictures of one set; in a DIV2K root its validation pictures.
-
-    Raises:
-        UserError: no such folder, or a DIV2K root without validation pictures.
-    """
+    """The HR pictures of one set; in a DIV2K root its validation pictures."""
     folder, training = find_hr_folder(str(root), "test"), div2k.find_split(root, "train")
     if folder == root and training:
         raise UserError(f"{root} has no DIV2K_valid_HR; for the training pictures type --dataset_GT_path {training}")
@@ -78,9 +70,6 @@ def read_with_reference(pair: Pair, scale: int) -> tuple[np.ndarray, np.ndarray]
 
     The LR picture is the file's, in [0, 1], or MATLAB's bicubic of the whole HR picture, neither clipped nor rounded
     (so slightly beyond [0, 1] at strong edges), which is what the authors train with.
-
-    Raises:
-        UserError: the sizes do not match, or HR is smaller than the scale.
     """
     if pair.lr is not None:
         hr, lr = read_pair(pair, scale)

@@ -34,10 +34,6 @@ def make_network(options: TrainConfig, hyper: Hyper, *, from_start: bool) -> SRD
 
     Args:
         from_start: no run goes on, so that those weights are read.
-
-    Raises:
-        UserError: weights that do not fit, or an encoder that is neither trained nor to be: the noise predictor would
-            then be told nothing of the LR image, the mistake that the authors were asked about most.
     """
     network = SRDiffNet(hyper, options.seed)
     if not from_start:

@@ -26,11 +26,7 @@ class DecodedFiles:
         self._whole: set[Path] = set()
 
     def __call__(self, pair: Pair, scale: int) -> tuple[np.ndarray, np.ndarray]:
-        """(hr, lr) uint8 HWC of one pair, mapped.
-
-        Raises:
-            UserError: as `read_pair`, or the files cannot be written or read.
-        """
+        """(hr, lr) uint8 HWC of one pair, mapped."""
         stamp = f"{pair.hr.stat().st_mtime_ns}-{pair.lr and pair.lr.stat().st_mtime_ns}-{scale}-{pair.lr}"
         stem = f"{pair.name}x{scale}-{hashlib.sha256(os.fsencode(stamp)).hexdigest()[:8]}"
         folder = pair.hr.parent.with_name(pair.hr.parent.name + "_decoded")

@@ -51,11 +51,7 @@ class Shown(NamedTuple):
     made: Sequence[Path]
 
     def layers(self) -> list[bytes]:
-        """Bicubic, the results and HR as PNG files.
-
-        Raises:
-            UserError: a result cannot be read.
-        """
+        """Bicubic, the results and HR as PNG files."""
         try:
             results = [path.read_bytes() for path in self.made]
         except OSError as error:
@@ -94,9 +90,6 @@ class Report:
             name: of the set.
             pictures: those of the table; others are left out.
             samples: how many of each picture the figures are the means of; the first is shown.
-
-        Raises:
-            UserError: a result cannot be read, or the page not be written.
         """
         if self.path is None:
             return
