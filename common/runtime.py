@@ -151,6 +151,7 @@ def _tqdm() -> Any:
 
 DEVICES = ("Ascend", "GPU", "CPU")
 DEVICE_CHOICES = ("auto", *DEVICES)
+NEEDS = {"Ascend": "CANN 8.2 to 9.1", "GPU": "CUDA 11.6 with cuDNN 8.5"}
 MMAP_MAX, TRIM_THRESHOLD = -4, -1  # glibc's names for what mallopt sets
 
 
@@ -232,8 +233,8 @@ def choose_device(wanted: str) -> str:
     if wanted != "auto":
         if not _answers(wanted):
             raise UserError(
-                f"this MindSpore has no {wanted} backend; type --device_target auto (takes what there is) or install "
-                f"the MindSpore build for {wanted}"
+                f"this MindSpore has no {wanted} backend; type --device_target auto (takes what there is), or install "
+                f"what its wheel needs for it: {NEEDS.get(wanted)}"
             )
         return wanted
     preferred = os.environ.get("ZOO_PREFERRED_DEVICE")
