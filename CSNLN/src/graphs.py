@@ -22,7 +22,7 @@ from common.checkpoint import Checkpoint, digest_of
 from common.export import Engine, OnnxEngine, Port, onnx_file
 
 from .attention import HALO, LEAST_NORM, OVERLAP, SHARPNESS, CrossScaleAttention, NonLocalAttention, reduced
-from .config import ExportConfig
+from .config import LR_PATCH, ExportConfig
 from .CSNLN import COLORS, CSNLN
 from .public import RESIZING, MeanShift, PReLU
 
@@ -31,7 +31,6 @@ CHECK_SIZES = [{"height": 12, "width": 18}, {"height": 24, "width": 6}]  # an ON
 # Copies of a block's table of weights that are held at once, measured.
 TABLES = {NonLocalAttention: {"mindspore": 3, "onnx": 2}, CrossScaleAttention: {"mindspore": 10, "onnx": 5}}
 END = np.iinfo(np.int64).max  # of a slice: to the end
-SIDE = 48  # of the LR image, where a graph of one size is written and none is given
 ON_NUMBERS = {"Add": add, "Sub": sub, "Mul": mul, "Div": floordiv, "Mod": mod, "Neg": neg, "Max": max, "Min": min}
 Symbol = Any  # of common.export.onnx_writer, which needs the package onnx; or a number, as a length
 
@@ -49,7 +48,7 @@ def write(network: CSNLN, saved: Checkpoint, source: str, options: ExportConfig)
         UserError: sides that the attention cannot divide, AIR without Ascend, a package is missing, or a place that
             cannot be written.
     """
-    hyper, height, width = network.hyper, options.lr_height or SIDE, options.lr_width or SIDE
+    hyper, height, width = network.hyper, options.lr_height or LR_PATCH, options.lr_width or LR_PATCH
     said = {"model": "CSNLN", "scale": str(hyper.scale), "hyper": json.dumps(asdict(hyper)), "source": source}
     inputs, sizes, multiple = ports(options.batch), CHECK_SIZES, hyper.attention_scale
     if options.file_format != "ONNX" or options.lr_height or options.lr_width:

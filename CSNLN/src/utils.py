@@ -14,12 +14,6 @@ def hyper_of_file(saved: Checkpoint, path: str, options: Any) -> Hyper:
 
 
 WEIGHTS = ModelWeights(
-    "CSNLN",
-    CSNLN,
-    read,
-    hyper_of_file,
-    "the pictures will mean nothing",
-    flag="--ckpt_file",
-    to_official=to_official,
+    "CSNLN", CSNLN, read, hyper_of_file, "the pictures will mean nothing", flag="--ckpt_file", to_official=to_official
 )
 describe, load_weights, load_network = WEIGHTS.describe, WEIGHTS.load_weights, WEIGHTS.load_network

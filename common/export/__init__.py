@@ -1,17 +1,7 @@
 """Networks as files (MINDIR, ONNX, AIR, SAFETENSORS), the engines that run them, tiles for large images."""
 
 from common.export.engine import Engine, OnnxEngine, make_engine
-from common.export.export import (
-    Graph,
-    Port,
-    Proof,
-    compare_onnx,
-    export,
-    export_graphs,
-    export_weights,
-    place_for,
-    write,
-)
+from common.export.export import Graph, Port, export, export_graphs, export_weights
 from common.export.tiling import (
     Progress,
     Span,
@@ -31,10 +21,8 @@ __all__ = [
     "OnnxEngine",
     "Port",
     "Progress",
-    "Proof",
     "Span",
     "Upscale",
-    "compare_onnx",
     "default_tile",
     "export",
     "export_graphs",
@@ -42,10 +30,8 @@ __all__ = [
     "fill_tiles",
     "make_engine",
     "pad_to_multiple",
-    "place_for",
     "plan_axis",
     "refuse_small",
     "self_ensemble",
     "tile_apply",
-    "write",
 ]

@@ -4,26 +4,19 @@ The file is drafted, loaded again, run on random inputs at two sizes and compare
 where it was asked for. A file that was there before stays untouched when anything fails.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import numpy as np
-
-from common import UserError
-
-if TYPE_CHECKING:
-    from mindspore import nn
-
 import contextlib
 import json
 import logging
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
+from common import UserError
 from common.atomic import make_writable, replacing
 from common.checkpoint import Checkpoint, ModelWeights, digest, save, weights_of
 from common.export import onnx_file
@@ -237,10 +230,10 @@ def export(
 
 
 def described(inputs: Sequence[Port], outputs: Sequence[str], meaning: Mapping[str, str]) -> dict[str, str]:
-    """Say of inputs and outputs, as JSON, what they are: layout, colours and range of images, the meaning of others.
+    """Describe inputs and outputs as JSON: layout, colour and range of images; of others the meaning.
 
     Args:
-        meaning: by the name without its number: that of "latent" is the meaning of latent_0, latent_1 ...
+        meaning: by names without their numbers: that of "latent" is the meaning of latent_0, latent_1 ...
     """
     image = {"layout": "NCHW", "colour": "Y" if inputs[0].shape[1] == 1 else "RGB", "range": [0, 1]}
 
@@ -387,16 +380,8 @@ def _draft_onnx(proof: Proof, file: Path, metadata: Mapping[str, str]) -> str:
 
     model = onnx_writer.write(proof.network, proof.inputs, proof.outputs, proof.cells)
     onnx_file.stamp(model, metadata)
-    file.write_bytes(model.SerializeToString())
-    return compare_onnx(proof, file.read_bytes())
-
-
-def compare_onnx(proof: Proof, data: bytes) -> str:
-    """Run an ONNX file where ONNX Runtime is installed; a phrase that says what was compared.
-
-    Raises:
-        ExportError: it does not load, or does not answer as the network does.
-    """
+    data = model.SerializeToString()
+    file.write_bytes(data)
     if onnx_file.optional("onnxruntime") is None:
         log.warning("onnxruntime is not installed, so the ONNX file was not run: %s", onnx_file.INSTALL)
         return "ONNX, not run and not compared"
