@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# Quick start and tests with versions of MindSpore, each in a clone and an environment of its own; the README's table of
-# versions says what passed.
+# Quick start and tests with versions of MindSpore, each in a clone and an environment of its own.
 #   bash ci/check_versions.sh 2.7.0 2.10.0
 [ -n "$BASH_VERSION" ] || exec bash "$0" "$@"
 set -euo pipefail
