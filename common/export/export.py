@@ -239,7 +239,7 @@ def described(inputs: Sequence[Port], outputs: Sequence[str], meaning: Mapping[s
 
     def say(name: str) -> dict[str, Any]:
         is_image = name.endswith("_image")
-        return {"name": name, **(image if is_image else {"meaning": meaning[re.sub(r"_\d+$", "", name)]})}
+        return {"name": name, **(image if is_image else {"meaning": meaning.get(re.sub(r"_\d+$", "", name), "")})}
 
     names = {"inputs": [port.name for port in inputs], "outputs": outputs}
     return {kind: json.dumps([say(name) for name in found]) for kind, found in names.items()}
