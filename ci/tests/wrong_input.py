@@ -239,7 +239,7 @@ def make_workspace(folder: Path) -> Path:
         save(folder / "weights" / f"{model}.ckpt", saved)
         if model == "SRFlow":
             for seed, name in enumerate(("a.npz", "b.npz")):
-                write_latents(folder / name, seed, network.hyper, saved)
+                example_latents(folder / name, seed, network.hyper, saved)
     for whole, cut in {"cut/0001.png": "cut/0001.png", "a.npz": "cut.npz", "weights/IRN.ckpt": "cut.ckpt"}.items():
         (folder / cut).write_bytes((folder / whole).read_bytes()[:2000])
     with zipfile.ZipFile(folder / "code.pth", "w") as archive:  # whoever unpickles it runs `touch ran`
@@ -248,10 +248,10 @@ def make_workspace(folder: Path) -> Path:
     return folder
 
 
-def write_latents(path: Path, seed: int, hyper: object, saved: Checkpoint) -> None:
+def example_latents(path: Path, seed: int, hyper: object, saved: Checkpoint) -> None:
     """Write what SRFlow's infer.py encode might have written for an image of 32x32."""
     from SRFlow.src.model.SRFlowNet import draw_latents
-    from SRFlow.src.model_utils.pictures import Latents
+    from SRFlow.src.model_utils.pictures import Latents, write_latents
     from SRFlow.src.model_utils.util import digest_of
 
     rng = np.random.default_rng(seed)
