@@ -20,7 +20,7 @@ def infer(saved, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def run(spec, *words):
-        words = [*spec.infer, *words, "--ckpt_path", saved[spec.name], "--engine", "mindspore"]
+        words = [*spec.infer, *words, "--ckpt_path", saved[spec.name]]
         return spec.main("infer", *words, *FAST.get(spec.name, []))
 
     return run
