@@ -111,7 +111,9 @@ def test_untrained_encoder_is_refused_unless_it_learns_or_is_wanted(begun, encod
         assert said in caplog.text
         assert ("untrained" in caplog.text) == bool(said)
         assert {parameter.name.split(".")[0] for parameter in trainer.optimizer.parameters} == trained
-        assert trainer.names == ("loss", "noise", "encoder")
+        loss, noise, own = trainer.train_step(next(trainer.stream.batches(0, 1)))[0]
+        assert loss == pytest.approx(noise + own)
+        assert (own > 0) == ("rrdb" in trained), "its own L1 distance is added"
 
 
 def test_where_the_encoder_comes_from(begun, encoder, noise_run, tmp_path):
