@@ -362,7 +362,15 @@ def _draft_mindir(proof: Proof, file: Path, metadata: Mapping[str, str]) -> str:
         return lambda arrays: as_arrays(loaded(*map(Tensor, arrays)))
 
     inputs = [free_tensor(port) for port in proof.inputs]
-    _ms_export(proof.network, inputs, file, "MINDIR", custom_func=lambda model: model.user_info.update(metadata))
+
+    def say(model: Any) -> None:
+        if hasattr(model.user_info, "update"):
+            model.user_info.update(metadata)
+        else:  # MindSpore 2.7
+            for key, value in metadata.items():
+                model.user_info.add(key=key, value=value)
+
+    _ms_export(proof.network, inputs, file, "MINDIR", custom_func=say)
     return proof.compare(load_again, proof.trials())
 
 
