@@ -1,4 +1,4 @@
-"""Run the commands of a README: each ```bash block that follows the line `<!-- run -->`.
+"""Run the code of a README: each ```bash or ```python block that follows the line `<!-- run -->`.
 
     python ci/readme_commands.py WDSR/README.md
 
@@ -14,26 +14,31 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-BLOCK = re.compile(r"<!-- run(?:: (smoke)|: exit (\d+))? -->\s*\n```(?:bash|shell|sh)\n(.*?)```", re.DOTALL)
+BLOCK = re.compile(r"<!-- run(?:: (smoke)|: exit (\d+))? -->\s*\n```(bash|shell|sh|python)\n(.*?)```", re.DOTALL)
 
 
 class Block(NamedTuple):
-    """Commands, the exit code they must end with, and whether the tests leave them to `ci/smoke.sh`."""
+    """Commands or Python lines, their exit code, and whether the tests leave them to `ci/smoke.sh`."""
 
     commands: str
     code: int
     takes_long: bool
+    language: str
+
+    @property
+    def words(self) -> list[str]:
+        """What to start; bash stops at the first failing command."""
+        python = self.language == "python"
+        return ["python", "-c", self.commands] if python else ["bash", "-e", "-o", "pipefail", "-c", self.commands]
 
 
 def blocks_of(readme: Path) -> list[Block]:
     """The marked blocks, in order."""
     text = readme.read_text(encoding="utf-8")
-    return [Block(commands.strip(), int(code or 0), bool(smoke)) for smoke, code, commands in BLOCK.findall(text)]
-
-
-def run(block: Block, folder: Path) -> subprocess.CompletedProcess:
-    """The block in bash, stopping at its first failing command."""
-    return subprocess.run(["bash", "-e", "-o", "pipefail", "-c", block.commands], cwd=folder, check=False)
+    return [
+        Block(commands.strip(), int(code or 0), bool(smoke), language)
+        for smoke, code, language, commands in BLOCK.findall(text)
+    ]
 
 
 def main(arguments: list[str]) -> int:
@@ -45,7 +50,7 @@ def main(arguments: list[str]) -> int:
         for number, block in enumerate(blocks, 1):
             print(f"--- {name}, block {number} of {len(blocks)}\n{block.commands}", flush=True)
             started = time.perf_counter()
-            code = run(block, Path.cwd()).returncode
+            code = subprocess.run(block.words, check=False).returncode
             print(f"--- ended with {code} after {time.perf_counter() - started:.0f} s", flush=True)
             if code != block.code:
                 print(f"error: {name}, block {number}: exit code {code}, not {block.code}", file=sys.stderr)
