@@ -60,13 +60,20 @@ def read_encoder(path: str) -> dict[str, np.ndarray]:
     return inside or dict(weights)
 
 
+def put_trained(network: SRFlowNet, saved: Checkpoint, source: str) -> None:
+    """Put what a file holds into the network that it describes; the inference form has not all of it."""
+    if saved.meta.get(FORM) == INFERENCE:
+        raise UserError(f"{source} is in the inference form: take the checkpoint that it was converted from")
+    put_weights(network, saved.weights, source)
+
+
 WEIGHTS = ModelWeights(
     MODEL,
     SRFlowNet,
     read,
     hyper_of,
     "the flow turns latents into noise",
-    put=lambda network, saved, path: put_weights(network, saved.weights, path),
+    put=put_trained,
     stage="flow",
     demo_scale=DEMO_SCALE,
 )

@@ -15,7 +15,7 @@ from ci.tests.specs import noise, write
 from ci.tests.SRFlow import nets
 from common import UserError, checkpoint
 from common.runtime import graph_mode
-from SRFlow import infer, train2test
+from SRFlow import export, infer, train2test
 from SRFlow.src.model_utils import util
 from SRFlow.src.model_utils.graphs import Decode, Encode, fold
 
@@ -86,6 +86,8 @@ def test_both_kinds_of_checkpoint_are_the_same_network(conversion, tmp_path):
         assert infer.main([str(word) for word in words]) == 0
         made.append((tmp_path / path.stem / "a_x4.png").read_bytes())
     assert made[0] == made[1]
+    with pytest.raises(UserError, match="is in the inference form: take the checkpoint that it was converted from"):
+        export.main(["--ckpt_path", str(target), "--file_format", "SAFETENSORS", "--device_target", "CPU"])
     meta = checkpoint.read(target).meta
     assert (meta["model"], meta["scale"], meta["form"]) == ("SRFlow", 4, "inference")
     begin = r"converted .*srflow_small_x4\.ckpt \(SRFlow x4, step 1700\)"
