@@ -3,8 +3,8 @@
     python CSNLN/eval.py --ckpt_file best.ckpt                      # data_path, data_test: see default_config.yaml
     python CSNLN/eval.py --ckpt_file model_x2.pt --data_path DATA --data_test Set5+Set14 --self_ensemble
 
-Each picture and the mean: PSNR-Y and SSIM-Y (border of the scale cropped, as in the paper), PSNR-RGB, LR-PSNR, and
-LPIPS when its weights are given. Pictures are chopped as the authors do (--chop no: not).
+Each image and the mean: PSNR-Y and SSIM-Y (border of the scale cropped, as in the paper), PSNR-RGB, LR-PSNR, and
+LPIPS when its weights are given. Images are chopped as the authors do (--chop no: not).
 """
 
 from collections.abc import Sequence

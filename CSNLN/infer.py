@@ -1,4 +1,4 @@
-"""Enlarge pictures with CSNLN: a file or a folder, of any size, gray, RGBA and 16 bit included.
+"""Upscale images with CSNLN: a file or a folder, of any size, gray, RGBA and 16 bit included.
 
 python CSNLN/infer.py photo.jpg --output results                       # the demo weights, x2
 python CSNLN/infer.py holiday/ --ckpt_file best.ckpt --output results --self_ensemble --format png
@@ -16,11 +16,11 @@ log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Enlarge, or draw the attention; returns the exit code: 0, or 2 when a picture could not be read."""
+    """Upscale, or draw the attention; returns the exit code: 0, or 2 when an image could not be read."""
     runtime.start_log()
-    inputs, options = parse_inputs(InferConfig, argv, __doc__, "PICTURES ...")
+    inputs, options = parse_inputs(InferConfig, argv, __doc__, "IMAGES ...")
     if not inputs:
-        raise UserError("which pictures? type --input FILE or --input FOLDER")
+        raise UserError("which images? type --input FILE or --input FOLDER")
     query = options.query() if options.attention else None
     jobs = find_jobs(inputs, options.output)
     results = Results(options.output, jobs)
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def attention_work(network: object, query: tuple[int, int], time: int, results: Results) -> Callable[[Job], None]:
-    """What draws a picture's attention, and says its weights."""
+    """What draws an image's attention, and says its weights."""
     from CSNLN.src.pictures import answers, draw
 
     def work(job: Job) -> None:

@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     loss = L1Loss(mixed_precision(network, options.amp_level, here.device, options.amp_dtype))
     plan = recipe.plan(options)
     about = (
-        f"CSNLN x{hyper.scale}, {count_parameters(network):,} parameters; {len(stream.pictures)} pictures; "
+        f"CSNLN x{hyper.scale}, {count_parameters(network):,} parameters; {len(stream.pictures)} images; "
         f"{here.world_size} worker(s) on {here.device}, {options.batch_size} patches each{need}"
     )
     trainer = Trainer(

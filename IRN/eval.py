@@ -3,8 +3,8 @@
     python IRN/eval.py --dataset_GT_path DATA --data_test Set5+Set14 --ckpt_path runs/IRN/.../ckpt/best.ckpt
     python val.py -opt ./src/options/test/test_IRN_x4.yml --dataset_GT_path DATA --ckpt_path FILE     # the seed's form
 
-Each picture and the mean: PSNR and SSIM on Y and on RGB, of the restored picture against HR (the mean over --draws z;
-beside it bicubic down and up) and of the LR picture against the bicubic LR picture. A border of `scale` is cropped.
+Each image and the mean: PSNR and SSIM on Y and on RGB, of the restored image against HR (the mean over --draws z;
+beside it bicubic down and up) and of the LR image against the bicubic LR image. A border of `scale` is cropped.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     runtime.start_log()
     options = config.parse(EvalConfig, argv, description=__doc__)
     if not options.dataset_GT_path:
-        raise UserError("which pictures? type --dataset_GT_path FOLDER")
+        raise UserError("which images? type --dataset_GT_path FOLDER")
     refuse_path(options.suffix, "--suffix")
     here = runtime.start(options.device_target, distribute=options.run_distribute)
 
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             table = run.whole(table)
             run.add(name, table, measuring.shown(pairs, hyper.scale, options, folder), options.draws)
             run.say(table.console(columns.restored))
-            run.say(table.console(columns.lr, f"{name} x{hyper.scale}, LR pictures against bicubic's"))
+            run.say(table.console(columns.lr, f"{name} x{hyper.scale}, LR images against bicubic's"))
         if not options.lpips_weights:
             run.say(LPIPS_NOT_COMPUTED)
         run.say(f"written to {run.folder}")

@@ -1,10 +1,10 @@
-"""Rescale pictures with IRN: a file or a folder, of any size, gray, RGBA and 16 bit included. Two separate commands:
+"""Rescale images with IRN: a file or a folder, of any size, gray, RGBA and 16 bit included. Two separate commands:
 
-    python IRN/infer.py downscale PICTURES --output small               # HR -> LR, 8-bit PNG; the demo weights, x2
+    python IRN/infer.py downscale IMAGES --output small               # HR -> LR, 8-bit PNG; the demo weights, x2
     python IRN/infer.py upscale small --output restored                 # LR -> HR, with a random z
     python IRN/infer.py downscale holiday/ --scale 4 --ckpt_path best.ckpt --output small
 
-Up-scaling undoes down-scaling by the same weights. It is not super-resolution: an LR picture that was made in another
+Up-scaling undoes down-scaling by the same weights. It is not super-resolution: an LR image that was made in another
 way, or went through JPEG, comes back poorly.
 """
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Rescale; returns the exit code: 0, or 2 when a picture could not be read."""
+    """Rescale; returns the exit code: 0, or 2 when an image could not be read."""
     runtime.start_log()
     command, inputs, options = parse(list(sys.argv[1:] if argv is None else argv))
     jobs = find_jobs(inputs, options.output)
@@ -33,28 +33,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     from IRN.src.utils import util
 
     rescaler = pictures.make_rescaler(*util.load_network(options), options, [command])
-    log.info("%d picture(s), x%d, %s", len(jobs), rescaler.hyper.scale, rescaler.name)
+    log.info("%d image(s), x%d, %s", len(jobs), rescaler.hyper.scale, rescaler.name)
     work = pictures.downscale if command == "downscale" else pictures.upscale
     do_all(jobs, lambda job: work(job, results, rescaler, options), options.output, f"{command}d")
     return 0
 
 
 def parse(words: list[str]) -> tuple[str, list[str], DownscaleConfig | UpscaleConfig]:
-    """(command, pictures, options) of a command line."""
+    """(command, images, options) of a command line."""
     command = words.pop(0) if words else ""
     if command in ("-h", "--help"):
-        lines = [f"infer.py {name} PICTURES ... [--option VALUE ...]" for name in COMMANDS]
+        lines = [f"infer.py {name} IMAGES ... [--option VALUE ...]" for name in COMMANDS]
         told = "The options: infer.py downscale --help, infer.py upscale --help"
         print(f"usage: {lines[0]}\n       {lines[1]}\n\n{__doc__}\n{told}")  # noqa: T201
         sys.exit(0)
     if command not in COMMANDS:
-        usage = "type infer.py downscale PICTURES or infer.py upscale PICTURES"
+        usage = "type infer.py downscale IMAGES or infer.py upscale IMAGES"
         raise UserError(f"{usage}, not {command!r}{did_you_mean(command, COMMANDS)}" if command else usage)
-    inputs, options = config.parse_inputs(
-        COMMANDS[command], words, description=__doc__, usage=f"{command} PICTURES ..."
-    )
+    inputs, options = config.parse_inputs(COMMANDS[command], words, description=__doc__, usage=f"{command} IMAGES ...")
     if not inputs:
-        raise UserError(f"which pictures? type infer.py {command} FILE or infer.py {command} FOLDER")
+        raise UserError(f"which images? type infer.py {command} FILE or infer.py {command} FOLDER")
     return command, inputs, options
 
 

@@ -1,6 +1,6 @@
 """Train IRN.
 
-python IRN/train.py --scale 4 --dataset_GT_path DATA                # DATA: HR pictures, or holds DIV2K_train_HR/
+python IRN/train.py --scale 4 --dataset_GT_path DATA                # DATA: HR images, or holds DIV2K_train_HR/
 python train.py -opt ./src/options/train/train_IRN_x4.yml --dataset_GT_path DATA
 python IRN/train.py --resume runs/IRN/irn_x4-20261120-101500        # go on after a stop
 """
@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     run = runs.begin(config.parse(TrainConfig, argv, description=__doc__), argv, __doc__, "IRN")
     options = run.options
     if not options.dataset_GT_path:
-        raise UserError("which pictures? type --dataset_GT_path FOLDER")
+        raise UserError("which images? type --dataset_GT_path FOLDER")
     here = runtime.start(options.device_target, seed=options.seed, distribute=options.run_distribute)
     options.check_workers(here.world_size, "scripts/run_distribute_train.sh")
 
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     plan = recipe.plan(options, here.world_size, len(stream.pictures))
     name = options.data_name or Path(options.dataset_GT_path).resolve().name
     about = (
-        f"IRN x{hyper.scale}, {count_parameters(network):,} parameters; {len(stream.pictures)} pictures of {name}; "
+        f"IRN x{hyper.scale}, {count_parameters(network):,} parameters; {len(stream.pictures)} images of {name}; "
         f"{here.world_size} worker(s) on {here.device}, {options.batch_size} patches each{need}"
     )
     trainer = Trainer(

@@ -1,11 +1,11 @@
-"""Enlarge pictures with SRDiff: a file or a folder, of any size, gray, RGBA and 16 bit included.
+"""Upscale images with SRDiff: a file or a folder, of any size, gray, RGBA and 16 bit included.
 
-    python SRDiff/infer.py PICTURES --samples 4 --seed 1 --output results             # the demo weights, x4
-    python SRDiff/infer.py PICTURES --sampler ddpm                                    # all 100 steps instead of 10
-    python SRDiff/infer.py PICTURE --interpolate --t 50 --weight 0,0.5,1              # between two samples
-    python SRDiff/infer.py FACE --fuse OTHER --box 40,60,32,48 --t 50                 # a part of another HR picture
+    python SRDiff/infer.py IMAGES --samples 4 --seed 1 --output results             # the demo weights, x4
+    python SRDiff/infer.py IMAGES --sampler ddpm                                    # all 100 steps instead of 10
+    python SRDiff/infer.py IMAGE --interpolate --t 50 --weight 0,0.5,1              # between two samples
+    python SRDiff/infer.py FACE --fuse OTHER --box 40,60,32,48 --t 50                 # a part of another HR image
 
-A sample is drawn by its seed and the picture's name: the same alone and among others. Large pictures are made in tiles
+A sample is drawn by its seed and the image's name: the same alone and among others. Large images are made in tiles
 that share their noise and are blended at every step of the chain, so that no seams show.
 """
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Enlarge, interpolate or fuse; returns the exit code: 0, or 2 when an image could not be worked on."""
+    """Upscale, interpolate or fuse; returns the exit code: 0, or 2 when an image could not be worked on."""
     runtime.start_log()
     inputs, options = parse(list(sys.argv[1:] if argv is None else argv))
     jobs = find_jobs(inputs, options.output)
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     sampler = Sampler(load_trained(options), options.engine, options.tile)
     way = options.way(sampler.hyper.timesteps)
-    log.info("%d picture(s), x%d, %s steps, %s", len(jobs), sampler.hyper.scale, way, sampler.engine("predictor").name)
+    log.info("%d image(s), x%d, %s steps, %s", len(jobs), sampler.hyper.scale, way, sampler.engine("predictor").name)
     runtime.keep_interrupts()
     done = "fused" if options.fuse else "enlarged"
     do_all(jobs, lambda job: work(job, results, sampler, options), options.output, done)
@@ -42,13 +42,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse(words: list[str]) -> tuple[list[str], InferConfig]:
     """(what to work on, options) of a command line."""
-    inputs, options = config.parse_inputs(InferConfig, words, description=__doc__, usage="PICTURES ...")
+    inputs, options = config.parse_inputs(InferConfig, words, description=__doc__, usage="IMAGES ...")
     if not inputs:
-        raise UserError("which pictures? type infer.py FILE, or infer.py FOLDER")
+        raise UserError("which images? type infer.py FILE, or infer.py FOLDER")
     options.check()
     for path in filter(None, (options.fuse, options.mask)):
         if not Path(path).is_file():
-            raise UserError(f"expected a picture, but {path} is no file")
+            raise UserError(f"expected an image, but {path} is no file")
     return inputs, options
 
 

@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if run.saved and options.stage != run.saved.meta["stage"]:
         raise UserError(f"{run.source} is a run of --stage {run.saved.meta['stage']}, not {options.stage}")
     if not options.dataset_GT_path:
-        raise UserError("which pictures? type --dataset_GT_path FOLDER, or a .mindrecord")
+        raise UserError("which images? type --dataset_GT_path FOLDER, or a .mindrecord")
     here = runtime.start(options.device_target, seed=options.seed, distribute=options.run_distribute)
     options.check_workers(here.world_size, "scripts/run_distribute_train_gpu.sh")
 
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parameters = count_parameters(recipe.trained_part(network, options))
     about = (
         f"SRDiff x{hyper.scale}, stage {options.stage}, {parameters:,} parameters; "
-        f"{len(stream.pictures)} pictures of {options.data_name or options.dataset_GT_path}; "
+        f"{len(stream.pictures)} images of {options.data_name or options.dataset_GT_path}; "
         f"{here.world_size} worker(s) on {here.device}, {options.batch_size} patches each{need}"
     )
     trainer = recipe.make_trainer(

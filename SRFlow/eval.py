@@ -3,8 +3,8 @@
     python SRFlow/eval.py --dataset_GT_path DATA --data_test Set5+Set14 --heats 0,0.5,0.9 --samples 5 --ckpt_path FILE
     python eval.py --opt SRFlow_DF2K_4X.yml                                    # the seed's: patches, line by line
 
-Of each picture and the mean: PSNR and SSIM by the authors' protocol (RGB, nothing cropped, 7x7 uniform window) and on Y
-(a border of `scale` cropped), PSNR of the result made small again against LR, LPIPS, how much the samples differ, and
+Of each image and the mean: PSNR and SSIM by the authors' protocol (RGB, nothing cropped, 7x7 uniform window) and on Y
+(a border of `scale` cropped), PSNR of the result downscaled again against LR, LPIPS, how much the samples differ, and
 the negative log-likelihood of HR. A figure of several samples is their mean.
 """
 

@@ -1,14 +1,14 @@
-"""Enlarge pictures with SRFlow: a file or a folder, of any size, gray, RGBA and 16 bit included.
+"""Upscale images with SRFlow: a file or a folder, of any size, gray, RGBA and 16 bit included.
 
-    python SRFlow/infer.py PICTURES --samples 4 --seed 1 --output results               # the demo weights, x4
+    python SRFlow/infer.py IMAGES --samples 4 --seed 1 --output results               # the demo weights, x4
     python SRFlow/infer.py encode HR.png --lr LR.png --output latents                   # HR -> latents (.npz)
     python SRFlow/infer.py decode latents/HR.npz --output again                         # and back
-    python SRFlow/infer.py interpolate a.npz b.npz --steps 5 --output between           # two samples of one LR picture
+    python SRFlow/infer.py interpolate a.npz b.npz --steps 5 --output between           # two samples of one LR image
 
-Each command has its own options: `infer.py encode --help` lists those of `encode`, `infer.py --help` of enlarging.
+Each command has its own options: `infer.py encode --help` lists those of `encode`, `infer.py --help` of upscaling.
 
-A sample is drawn by its seed and the picture's name: the same in tiles and whole, alone and among others. In tiles its
-pictures differ a little near the seams, since the network sees further than tiles overlap.
+A sample is drawn by its seed and the image's name: the same in tiles and whole, alone and among others. In tiles its
+images differ a little near the seams, since the network sees further than tiles overlap.
 """
 
 import logging
@@ -22,7 +22,7 @@ from common.evaluation import Job, Results, do_all, find_jobs
 from SRFlow.src.model_utils.options import DecodeConfig, EncodeConfig, EnlargeConfig, InterpolateConfig
 
 COMMANDS = {"encode": EncodeConfig, "decode": DecodeConfig, "interpolate": InterpolateConfig}
-USAGE = "type infer.py PICTURES, infer.py encode HR, infer.py decode LATENTS or infer.py interpolate LATENTS LATENTS"
+USAGE = "type infer.py IMAGES, infer.py encode HR, infer.py decode LATENTS or infer.py interpolate LATENTS LATENTS"
 INPUTS = {"encode": "HR_PICTURES ...", "decode": "LATENTS ...", "interpolate": "LATENTS LATENTS"}  # of each command
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def parse(words: list[str]) -> tuple[str, list[str], InferOptions]:
     """(command, what to work on, options) of a command line."""
     command = words.pop(0) if words and words[0] in COMMANDS else ""
     usages = {name: f"{name} {inputs}" for name, inputs in INPUTS.items()}
-    usage = usages.get(command) or "\n".join(["PICTURES ...", *usages.values()])
+    usage = usages.get(command) or "\n".join(["IMAGES ...", *usages.values()])
     inputs, options = config.parse_inputs(COMMANDS.get(command, EnlargeConfig), words, description=__doc__, usage=usage)
     if not inputs:
         raise UserError(f"on what? {USAGE}")

@@ -2,7 +2,7 @@
 
 python SRFlow/train.py --opt SRFlow_DF2K_4X.yml --stage rrdb        # the encoder alone, by L1
 python SRFlow/train.py --opt SRFlow_DF2K_4X.yml --rrdb_path runs/SRFlow/.../ckpt/best.ckpt
-python SRFlow/train.py --dataset_GT_path DATA --model srflow_small  # DATA: HR pictures, DF2K, or X.mindrecord
+python SRFlow/train.py --dataset_GT_path DATA --model srflow_small  # DATA: HR images, DF2K, or X.mindrecord
 python SRFlow/train.py --resume runs/SRFlow/srflow_x4-20261120-101500     # go on after a stop
 """
 
@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if run.saved and run.options.stage != run.saved.meta["stage"]:
         raise UserError(f"{run.source} is a run of --stage {run.saved.meta['stage']}, not {run.options.stage}")
     if not run.options.dataset_GT_path and not run.options.enable_modelarts:
-        raise UserError("which pictures? type --dataset_GT_path FOLDER, or a .mindrecord")
+        raise UserError("which images? type --dataset_GT_path FOLDER, or a .mindrecord")
     with workplace(run.options) as options:
         return train(run._replace(options=options))
 
@@ -52,7 +52,7 @@ def train(run: runs.Start) -> int:
     name = options.data_name or Path(options.dataset_GT_path).resolve().name
     about = (
         f"SRFlow x{hyper.scale}, stage {options.stage}, {count_parameters(network):,} parameters; "
-        f"{len(stream.pictures)} pictures of {name}; {here.world_size} worker(s) on {here.device}, "
+        f"{len(stream.pictures)} images of {name}; {here.world_size} worker(s) on {here.device}, "
         f"device {get_device_id()}, {options.batch_size} patches each{need}"
     )
     trainer = recipe.make_trainer(

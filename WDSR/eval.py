@@ -3,7 +3,7 @@
     python WDSR/eval.py --dir_data DATA --data_test Set5+Set14 --scale 2 --ckpt_path runs/WDSR/.../ckpt/best.ckpt
     python WDSR/eval.py --dir_data ci/sample --data_range 1-8/9-12                   # the demo weights on the sample
 
-Each picture and the mean: PSNR-Y and SSIM-Y (border of `scale` cropped; the benchmarks' convention), PSNR-RGB (border
+Each image and the mean: PSNR-Y and SSIM-Y (border of `scale` cropped; the benchmarks' convention), PSNR-RGB (border
 of scale + 6 cropped; the authors' on DIV2K), LR-PSNR, and LPIPS when its weights are given.
 """
 

@@ -1,4 +1,4 @@
-"""Enlarge pictures with WDSR: a file or a folder, of any size, gray, RGBA and 16 bit included.
+"""Upscale images with WDSR: a file or a folder, of any size, gray, RGBA and 16 bit included.
 
 python WDSR/infer.py photo.jpg --output results                       # the demo weights, x2
 python WDSR/infer.py holiday/ --ckpt_path best.ckpt --output results --format png
@@ -15,11 +15,11 @@ log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Enlarge; returns the exit code: 0, or 2 when a picture could not be read."""
+    """Upscale; returns the exit code: 0, or 2 when an image could not be read."""
     runtime.start_log()
-    inputs, options = config.parse_inputs(InferConfig, argv, description=__doc__, usage="PICTURES ...")
+    inputs, options = config.parse_inputs(InferConfig, argv, description=__doc__, usage="IMAGES ...")
     if not inputs:
-        raise UserError("which pictures? type --input FILE or --input FOLDER")
+        raise UserError("which images? type --input FILE or --input FOLDER")
     jobs = find_jobs(inputs, options.output)
     results = Results(options.output, jobs)
     runtime.start(options.device_target)

@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     plan = recipe.plan(options)
     about = (
         f"WDSR-{hyper.variant} x{hyper.scale}, {count_parameters(network):,} parameters; "
-        f"{len(stream.pictures)} pictures; "
+        f"{len(stream.pictures)} images; "
         f"{here.world_size} worker(s) on {here.device}, {options.batch_size} patches each{need}"
     )
     trainer = Trainer(

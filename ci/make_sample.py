@@ -3,7 +3,7 @@
     pip download --no-deps --only-binary :all: scipy==1.9.3     # the last wheels with the raccoon inside
     python ci/make_sample.py --scipy_wheel scipy-1.9.3-*.whl [--check]
 
-scikit-image (the `dev` extra) brings the other pictures. A source that differs from the one used is refused.
+scikit-image (the `dev` extra) brings the other images. A source that differs from the one used is refused.
 """
 
 import argparse
@@ -95,7 +95,7 @@ def read_source(name: str, scipy_wheel: Path) -> np.ndarray:
 
 
 def make_pictures(scipy_wheel: Path) -> dict[str, np.ndarray]:
-    """File name below ci/sample/DIV2K -> picture."""
+    """File name below ci/sample/DIV2K -> image."""
     pictures = {}
     for number, (source, top, left, height, width) in enumerate(REGIONS, start=1):
         hr = read_source(source, scipy_wheel)[top : top + height, left : left + width]
@@ -111,7 +111,7 @@ def main() -> int:
     )
     parser.add_argument("--scipy_wheel", type=Path, required=True)
     parser.add_argument("--output", type=Path, default=ROOT / "ci" / "sample" / "DIV2K")
-    parser.add_argument("--check", action="store_true", help="compare with the pictures in --output, write nothing")
+    parser.add_argument("--check", action="store_true", help="compare with the images in --output, write nothing")
     args = parser.parse_args()
     pictures = make_pictures(args.scipy_wheel)
     differing = 0
@@ -122,7 +122,7 @@ def main() -> int:
         elif not np.array_equal(images.read_rgb(args.output / name), picture):
             print(f"differs: {args.output / name}")
             differing += 1
-    print(f"{len(pictures)} pictures {'compared' if args.check else 'written'}, {differing} differ")
+    print(f"{len(pictures)} images {'compared' if args.check else 'written'}, {differing} differ")
     return 1 if differing else 0
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Smoke tests of the model folders named (default: all): every command that a folder's README marks for running, on the
-# sample pictures, in a scratch copy of the clone. A script that no marked command starts is an error.
+# sample images, in a scratch copy of the clone. A script that no marked command starts is an error.
 #   bash ci/smoke.sh WDSR
 [ -n "$BASH_VERSION" ] || exec bash "$0" "$@"
 # shellcheck source=ci/environment.sh

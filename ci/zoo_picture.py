@@ -1,8 +1,8 @@
-"""Draw the README's picture: the same detail by bicubic and by the five models' demo weights, beside the original.
+"""Draw the README's image: the same detail by bicubic and by the five models' demo weights, beside the original.
 
     python ci/zoo_picture.py                       # writes ci/figures/zoo.jpg
 
-Above x2: bicubic, CSNLN, WDSR, and IRN, which made the small picture itself. Below x4: bicubic, SRDiff, SRFlow.
+Above x2: bicubic, CSNLN, WDSR, and IRN, which made the small image itself. Below x4: bicubic, SRDiff, SRFlow.
 """
 
 import argparse
@@ -31,13 +31,13 @@ def run(program: str, *words: object) -> None:
 
 
 def result(folder: Path) -> np.ndarray:
-    """The only picture in a folder."""
+    """The only image in a folder."""
     (path,) = folder.glob("*.png")
     return images.read_rgb(path)
 
 
 def tile(caption: str, picture: np.ndarray) -> np.ndarray:
-    """The detail, enlarged by whole pixels, above its caption."""
+    """The detail, upscaled by whole pixels, above its caption."""
     detail = picture[TOP : TOP + HEIGHT, LEFT : LEFT + WIDTH].repeat(ZOOM, 0).repeat(ZOOM, 1)
     panel = Image.new("RGB", (detail.shape[1], CAPTION), "white")
     font = ImageFont.load_default(18)

@@ -1,4 +1,4 @@
-"""What the five models share. Importing this package sets what MindSpore reads only once, at its own import.
+"""Code of all five models. Importing this package sets what MindSpore reads only once, at its own import.
 
 A value that the user has set is never overridden.
 """

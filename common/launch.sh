@@ -74,7 +74,7 @@ zoo_run() {
     exec "$PYTHON" "${@:2}"
 }
 
-# zoo_evaluate LOG PROGRAM ARGUMENTS...: zoo_run, or zoo_distribute with EVAL_WORKERS workers that share the pictures.
+# zoo_evaluate LOG PROGRAM ARGUMENTS...: zoo_run, or zoo_distribute with EVAL_WORKERS workers that share the images.
 zoo_evaluate() {
     local workers
     workers=$(zoo_count EVAL_WORKERS "${EVAL_WORKERS:-1}")

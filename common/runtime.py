@@ -62,7 +62,7 @@ def open_streams() -> None:
 
 
 def shows_bar() -> bool:
-    """Whether a progress bar is drawn: on a terminal, when tqdm is installed."""
+    """Return whether a progress bar is drawn: on a terminal, when tqdm is installed."""
     return sys.stderr.isatty() and _tqdm() is not None
 
 
@@ -157,7 +157,7 @@ MMAP_MAX, TRIM_THRESHOLD = -4, -1  # glibc's names for what mallopt sets
 
 @dataclasses.dataclass(frozen=True)
 class Runtime:
-    """What `start` found: the device, and this process's place among the workers."""
+    """The device, and this process's place among the workers."""
 
     device: str
     rank: int = 0
@@ -165,7 +165,7 @@ class Runtime:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the one process that writes files."""
+        """Return whether this is the one process that writes files."""
         return self.rank == 0
 
 
@@ -264,7 +264,7 @@ def graph_mode(on: bool = True) -> Iterator[None]:
 
 
 def gather(value: Any, here: Runtime) -> list[Any]:
-    """What each worker gives, by rank; each must call it, and waits for all others.
+    """Return the values of all workers, by rank; each must call it, and waits for all others.
 
     Args:
         value: of JSON's types (tuples become lists).
@@ -302,7 +302,7 @@ def keep_interrupts() -> None:
 
 
 def was_launched() -> bool:
-    """Whether msrun, a rank table or mpirun started this process as a worker of a job.
+    """Return whether msrun, a rank table or mpirun started this process as a worker of a job.
 
     MS_WORKER_NUM or RANK_SIZE alone say nothing: users export them for the launcher, on every machine. A job of one
     worker counts, because its scheduler, a process of its own, runs the same program.

@@ -19,7 +19,7 @@ COLORS = 3
 
 @dataclass(frozen=True)
 class Hyper:
-    """What is needed to build the network again; saved in every checkpoint.
+    """Hyper-parameters, from which the network is built again; saved in every checkpoint.
 
     Attributes:
         scale: 2, 3 or 4.
@@ -46,7 +46,7 @@ class Hyper:
 class MultisourceProjection(nn.Cell):
     """Mutual-projected fusion (section 3.3): what both kinds of attention find, at s times the size.
 
-    The in-scale result, enlarged, and the difference of the cross-scale one from it, refined.
+    The in-scale result, upscaled, and the difference of the cross-scale one from it, refined.
     """
 
     def __init__(self, channels: int, scale: int, rng: np.random.Generator, rows: int = 0) -> None:
@@ -64,7 +64,7 @@ class MultisourceProjection(nn.Cell):
 
 class SEM(nn.Cell):
     """Self-exemplars mining (section 3.3): an estimate of the HR features, corrected by how far it is from the LR ones
-    when made small again, and the LR features for the next time."""
+    when downscaled again, and the LR features for the next time."""
 
     def __init__(self, channels: int, scale: int, rng: np.random.Generator, rows: int = 0) -> None:
         super().__init__()
@@ -94,11 +94,11 @@ class SEM(nn.Cell):
 
 
 class CSNLN(nn.Cell):
-    """LR picture (N, 3, H, W) in [0, 1] -> HR picture (N, 3, sH, sW), not clipped.
+    """LR image (N, 3, H, W) in [0, 1] -> HR image (N, 3, sH, sW), not clipped.
 
     Args:
         hyper: its shape.
-        seed: of the first filters.
+        seed: of the initial weights.
         rows: how many rows of queries the attentions take at a time; 0 takes all. It changes the memory, not the
             result.
     """

@@ -1,6 +1,6 @@
 """The two kinds of attention (CSNLN, section 3.1 and 3.2).
 
-Every pixel (query) is compared with all patches of the same picture; what takes memory is the table of their weights,
+Every pixel (query) is compared with all patches of the same image; what takes memory is the table of their weights,
 queries x patches. So the queries may be taken in blocks of rows, which gives the same result with a smaller table.
 
 Slices are taken along one axis at a time: along two at once they are 4 to 15 times slower on CPU (MindSpore 2.10).
@@ -25,7 +25,7 @@ class NonLocalAttention(nn.Cell):
 
     Args:
         channels: of x; half as many are compared.
-        rng: source of the first filters.
+        rng: source of the initial weights.
         rows: how many rows of queries to take at a time; 0 takes all.
     """
 
@@ -50,9 +50,9 @@ class NonLocalAttention(nn.Cell):
 class CrossScaleAttention(nn.Cell):
     """Cross-scale attention: each pixel becomes a patch s times as large as those it was compared with (eq. 4 to 6).
 
-    The 3x3 patch around a pixel is compared with all 3x3 patches of the picture made s times smaller. Where such a
-    patch lies, the picture itself has one of 3s x 3s pixels: their mean by the weights is laid where the pixel is in
-    the enlarged picture, and overlapping patches are added.
+    The 3x3 patch around a pixel is compared with all 3x3 patches of the image made s times smaller. Where such a
+    patch lies, the image itself has one of 3s x 3s pixels: their mean by the weights is laid where the pixel is in
+    the upscaled image, and overlapping patches are added.
 
     What the authors do by convolutions with patches as filters is done here on the table of weights. Patches overlap,
     and with them the sums: of the s x s squares that a patch is made of, square l + d laid at q + d for the nine
@@ -62,7 +62,7 @@ class CrossScaleAttention(nn.Cell):
     Args:
         channels: of x; half as many are compared.
         scale: s.
-        rng: source of the first filters.
+        rng: source of the initial weights.
         rows: how many rows of queries to take at a time; 0 takes all.
     """
 
@@ -89,7 +89,7 @@ class CrossScaleAttention(nn.Cell):
         return ops.pixel_shuffle(squares, self.scale) / OVERLAP
 
     def compared(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The patches around all pixels (N, HW, 9C/2) and those of the reduced picture, of norm 1, (N, 9C/2, L);
+        """The patches around all pixels (N, HW, 9C/2) and those of the reduced image, of norm 1, (N, 9C/2, L);
         and the squares of s x s pixels (N, L, s^2 C), L = HW / s^2."""
         queries = flat(neighbourhoods(self.conv_match_1(x))).swapaxes(1, 2)
         keys = flat(neighbourhoods(self.conv_match_2(reduced(x, self.scale))))

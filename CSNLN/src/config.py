@@ -38,9 +38,9 @@ T = TypeVar("T", bound="NetworkOptions")
 # Keys of the original's default_config.yaml that are no options here; the options take the other spellings as they are.
 _MODELARTS = Unused("it is a folder of ModelArts, Huawei's cloud, whose jobs are not made here")
 KEYS: dict[str, Meaning] = {
-    "ext": Only("sep|img", "pictures are decoded when they are needed"),
+    "ext": Only("sep|img", "images are decoded when they are needed"),
     "rgb_range": Only("1|1.0", "the network takes values from 0 to 1"),
-    "n_colors": Only("3", "pictures are RGB"),
+    "n_colors": Only("3", "images are RGB"),
     "shift_mean": Only("true|yes", "the mean colour is always subtracted, and added again"),
     "dataset_name": Only("DIV2K", "data_train and data_test name the data sets"),
     "rank": Only("0", "the launcher gives each worker its number"),
@@ -57,8 +57,8 @@ DATA_PATH = option(
     "folder that holds DIV2K/ or benchmark/, or is such a folder itself",
     aliases=("dir_data", "dataset_GT_path", "dataroot_GT", "dataroot"),
 )
-DATA_TEST = option("Set5", "test data set, or several as Set5+Set14; DIV2K, or a folder of pictures")
-DATA_RANGE = option("1-800/801-810", "train/test data range: numbers of DIV2K's pictures")
+DATA_TEST = option("Set5", "test data set, or several as Set5+Set14; DIV2K, or a folder of images")
+DATA_RANGE = option("1-800/801-810", "train/test data range: numbers of DIV2K's images")
 CKPT_FILE = option(
     "",
     "trained weights: .ckpt, .safetensors, or the authors' file; default: the demo weights",
@@ -72,15 +72,15 @@ ATTENTION_MEMORY = option(
 )
 CHOP = option(
     True,
-    "quarter the picture until the pieces have fewer than 3600 LR pixels, as the authors; no: attention reads the "
-    "whole picture, in a time that grows with the square of its pixels",
+    "quarter the image until the pieces have fewer than 3600 LR pixels, as the authors; no: attention reads the "
+    "whole image, in a time that grows with the square of its pixels",
 )
 SELF_ENSEMBLE = option(False, "average over the eight flips and turns (x8)")
 
 
 @configuration
 class NetworkOptions:
-    """What is built."""
+    """The network."""
 
     scale: int = option(2, "super resolution scale", aliases=("sr_scale",), choices=(2, 3, 4))
     model: str = option("CSNLN", "a named network", choices=tuple(MODELS), presets=MODELS)
@@ -121,7 +121,7 @@ class TrainConfig(NetworkOptions, TrainOptions):
     data_test: str = DATA_TEST
     data_range: str = DATA_RANGE
     data_train: str = option(
-        "DIV2K", "training data set, or several as DIV2K+T91, a folder of pictures, or a .mindrecord"
+        "DIV2K", "training data set, or several as DIV2K+T91, a folder of images, or a .mindrecord"
     )
     no_augment: bool = option(False, "do not use data augmentation (flips and quarter turns)")
     patch_size: int = option(0, "side of the HR patch; default: 48 times the scale", at_least=0)
@@ -147,7 +147,7 @@ class TrainConfig(NetworkOptions, TrainOptions):
     )
     recompute: int = option(
         0,
-        "to save memory, take so many pictures of a batch at a time, and compute each cell again for its gradients; "
+        "to save memory, take so many images of a batch at a time, and compute each cell again for its gradients; "
         "0: keep everything",
         at_least=0,
     )
@@ -173,7 +173,7 @@ class EvalConfig(EvalOptions, NetworkOptions):
     attention_memory: int = ATTENTION_MEMORY
     chop: bool = CHOP
     self_ensemble: bool = SELF_ENSEMBLE
-    output: str = option(help="folder for the tables and pictures; default: a new one under runs/CSNLN")
+    output: str = option(help="folder for the tables and images; default: a new one under runs/CSNLN")
 
 
 @configuration
@@ -189,8 +189,8 @@ class InferConfig(InferOptions, NetworkOptions):
     compare: bool = option(False, "also write a strip LR | bicubic | SR")
     attention: str = option(
         "",
-        "instead of enlarging, draw which patches answer to the pixel ROW,COLUMN of the LR picture, counted from 0: "
-        "name_attention_ROW_COLUMN.png; default: enlarge",
+        "instead of upscaling, draw which patches answer to the pixel ROW,COLUMN of the LR image, counted from 0: "
+        "name_attention_ROW_COLUMN.png; default: upscale",
     )
     attention_time: int = option(
         1, "with --attention: at which application of the cell, from 1; 0: the last", at_least=0
@@ -200,7 +200,7 @@ class InferConfig(InferOptions, NetworkOptions):
         """The pixel of --attention."""
         place = [counting_number(word) for word in self.attention.split(",")]
         if len(place) != 2 or place[0] is None or place[1] is None:
-            raise UserError(f"--attention must be ROW,COLUMN of a pixel of the LR picture, not {self.attention!r}")
+            raise UserError(f"--attention must be ROW,COLUMN of a pixel of the LR image, not {self.attention!r}")
         return place[0], place[1]
 
 

@@ -55,7 +55,7 @@ def write(network: CSNLN, saved: Checkpoint, source: str, options: ExportConfig)
         inputs, sizes = ports(options.batch_size or 1, height, width), [{}]
         if height % multiple or width % multiple:
             raise UserError(
-                f"the LR picture of this {options.file_format} must have sides that are multiples of {multiple}: "
+                f"the LR image of this {options.file_format} must have sides that are multiples of {multiple}: "
                 f"--lr_height {height} --lr_width {width}"
             )
     return export.export(
@@ -143,7 +143,7 @@ def records(attention_memory: int) -> Mapping[type, Callable]:
 
 
 def any_size(network: CSNLN, lr_image: Symbol) -> Symbol:
-    """`CSNLN.construct`; sides that the attention cannot divide are continued by reflection, and the result is cut."""
+    """`CSNLN.construct`; sides that the attention cannot divide are padded by reflection, and the result is cut."""
     graph, hyper, sides = lr_image.graph, network.hyper, (length(lr_image, 2), length(lr_image, 3))
     missing = [node("Mod", node("Neg", side), hyper.attention_scale) for side in sides]
     x, fixed = lr_image, missing == [0, 0]

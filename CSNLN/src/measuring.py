@@ -1,4 +1,4 @@
-"""What eval.py measures, and what a run is validated by."""
+"""Figures of eval.py, and validation."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ from .pictures import chopped
 
 
 def figures(scale: int, crop: int, lpips_weights: str) -> list[Figure]:
-    """What eval.py measures: on Y as the paper, then on RGB.
+    """Figures of eval.py: on Y as the paper, then on RGB.
 
     Args:
         crop: border left out of PSNR-Y and SSIM-Y; -1 takes the scale.

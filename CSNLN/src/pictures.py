@@ -24,12 +24,12 @@ SHAVE = 10  # LR pixels that a piece reads beyond its quarter
 LEAST = 60 * 60  # LR pixels; pieces are quartered again until they have fewer
 
 STRONGEST = 5  # patches that are framed
-WIDTH = 720  # about so many pixels wide is each of the two pictures
-DETAIL = 132  # side of the enlarged patches
+WIDTH = 720  # about so many pixels wide is each of the two images
+DETAIL = 132  # side of the upscaled patches
 GAP = 12
 QUERY = (255, 72, 24)  # orange
 ANSWER = (0, 174, 239)  # blue
-Frame = tuple[int, int, int, int]  # top, left, bottom, right, in LR pixels; may reach beyond the picture
+Frame = tuple[int, int, int, int]  # top, left, bottom, right, in LR pixels; may reach beyond the image
 
 
 def make_upscaler(network: CSNLN, options: EvalConfig | InferConfig) -> Upscale:
@@ -51,14 +51,14 @@ def make_upscaler(network: CSNLN, options: EvalConfig | InferConfig) -> Upscale:
             upscale = self_ensemble(upscale) if options.self_ensemble else upscale
             result = upscale(to_float(picture))
         if not np.isfinite(result).all():
-            raise UserError("the network gives values that are no numbers: are these the weights that were meant?")
+            raise UserError("the network gives NaN or Inf: are these the weights that were meant?")
         return to_uint8(result) if picture.dtype == np.uint8 else to_uint16(result)
 
     return Upscale(enlarge, network, hyper.scale, engine.name)
 
 
 def number_of_runs(shape: tuple[int, ...], scale: int, options: EvalConfig | InferConfig) -> int:
-    """How often the network is run for a picture."""
+    """How often the network is run for an image."""
     runs = 0
 
     def counted(piece: np.ndarray) -> np.ndarray:
@@ -76,7 +76,7 @@ def number_of_runs(shape: tuple[int, ...], scale: int, options: EvalConfig | Inf
 
 
 class Quarter(NamedTuple):
-    """A piece on one axis: what it reads of the picture, what of it is kept, and where that belongs in the result."""
+    """A piece on one axis: what it reads of the image, what of it is kept, and where that belongs in the result."""
 
     read: slice
     kept: slice
@@ -86,9 +86,9 @@ class Quarter(NamedTuple):
 def chopped(
     function: Callable[[np.ndarray], np.ndarray], scale: int, shave: int = SHAVE, least: int = LEAST
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """A function that quarters its picture until the pieces are small, and joins what `function` makes of them.
+    """A function that quarters its image until the pieces are small, and joins what `function` makes of them.
 
-    A piece reads at least `shave` pixels beyond its quarter, and its sides are multiples of the scale. Pictures that
+    A piece reads at least `shave` pixels beyond its quarter, and its sides are multiples of the scale. Images that
     such a piece would not fit into go through `function` whole.
 
     Args:
@@ -118,7 +118,7 @@ def rounded(length: int, scale: int) -> int:
 
 
 def quarters(length: int, half: int, piece: int, scale: int) -> tuple[Quarter, Quarter]:
-    """The first and the second piece on an axis of the picture, of which the first is for `half` pixels."""
+    """The first and the second piece on an axis of the image, of which the first is for `half` pixels."""
     seam, stop, rest = half * scale, length * scale, (length - half) * scale
     first = Quarter(slice(0, piece), slice(0, seam), slice(0, seam))
     return first, Quarter(slice(length - piece, length), slice(piece * scale - rest, None), slice(seam, stop))
@@ -128,7 +128,7 @@ def quarters(length: int, half: int, piece: int, scale: int) -> tuple[Quarter, Q
 
 
 class Answers(NamedTuple):
-    """What cross-scale attention weighs for one pixel of the LR picture.
+    """Weights of the cross-scale attention for one pixel of the LR image.
 
     Attributes:
         weights: (h, w) of all patches, their sum is 1; patch (k, l) lies around the s x s pixels (k s, l s).
@@ -167,9 +167,7 @@ def answers(network: CSNLN, picture: np.ndarray, query: tuple[int, int], time: i
     hyper = network.hyper
     (height, width), (row, column) = picture.shape[:2], query
     if row >= height or column >= width:
-        raise UserError(
-            f"--attention {row},{column} is outside the picture, which has {height} rows and {width} columns"
-        )
+        raise UserError(f"--attention {row},{column} is outside the image, which has {height} rows and {width} columns")
     if time > hyper.depth:
         raise UserError(f"--attention_time {time}: the cell of this network is applied {hyper.depth} times")
     network.set_train(False)
@@ -185,7 +183,7 @@ def answers(network: CSNLN, picture: np.ndarray, query: tuple[int, int], time: i
 
 
 def draw(picture: np.ndarray, found: Answers) -> np.ndarray:
-    """The picture with the frames of the query and of the strongest patches; all weights; and the framed patches.
+    """The image with the frames of the query and of the strongest patches; all weights; and the framed patches.
 
     Args:
         picture: (H, W, 3) uint8.
@@ -207,7 +205,7 @@ def draw(picture: np.ndarray, found: Answers) -> np.ndarray:
 
 
 def weight_map(picture: np.ndarray, found: Answers) -> np.ndarray:
-    """The picture in dark gray, coloured by the square root of the weights, so that small ones show."""
+    """The image in dark gray, coloured by the square root of the weights, so that small ones show."""
     light = larger(np.sqrt(found.weights / found.weights.max()), found.scale)[: picture.shape[0], : picture.shape[1]]
     gray = 0.5 * picture.mean(2, keepdims=True)
     return (gray + light[..., None] * (np.array(ANSWER) - gray)).astype(np.uint8)
@@ -219,13 +217,13 @@ def larger(picture: np.ndarray, times: int) -> np.ndarray:
 
 
 def outline(picture: np.ndarray, frame: Frame, zoom: int, colour: tuple[int, int, int], thickness: int) -> None:
-    """Draw the frame into an enlarged picture."""
+    """Draw the frame into an upscaled image."""
     top, left, bottom, right = (at * zoom for at in frame)
     cv2.rectangle(picture, (left, top), (right - 1, bottom - 1), colour, thickness)
 
 
 def detail(picture: np.ndarray, frame: Frame, colour: tuple[int, int, int]) -> np.ndarray:
-    """What is in the frame, enlarged, in a border; black beyond the picture, as the attention pads with zeros."""
+    """What is in the frame, upscaled, in a border; black beyond the image, as the attention pads with zeros."""
     top, left, bottom, right = frame
     margin = max(bottom - top, right - left)
     wide = np.pad(picture, ((margin, margin), (margin, margin), (0, 0)))
@@ -235,7 +233,7 @@ def detail(picture: np.ndarray, frame: Frame, colour: tuple[int, int, int]) -> n
 
 
 def captioned(picture: np.ndarray, text: str) -> np.ndarray:
-    """The picture with a line of text below."""
+    """The image with a line of text below."""
     panel = Image.new("RGB", (picture.shape[1], 24), "white")
     font = ImageFont.load_default(16)
     ImageDraw.Draw(panel).text((picture.shape[1] / 2, 3), text, fill=(32, 32, 32), font=font, anchor="ma")
@@ -243,7 +241,7 @@ def captioned(picture: np.ndarray, text: str) -> np.ndarray:
 
 
 def beside(pictures: list[np.ndarray]) -> np.ndarray:
-    """Pictures of one height, with white around and between them."""
+    """Images of one height, with white around and between them."""
     edged = [np.pad(picture, ((GAP, 0), (GAP, 0), (0, 0)), constant_values=255) for picture in pictures]
     return widened(np.concatenate(edged, axis=1), sum(picture.shape[1] for picture in edged) + GAP)
 

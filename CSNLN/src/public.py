@@ -14,7 +14,7 @@ RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K, in [0, 1]
 
 
 class Resizing(NamedTuple):
-    """What a convolution needs to make a picture s times smaller, or a transposed one to make it s times larger."""
+    """What a convolution needs to make an image s times smaller, or a transposed one to make it s times larger."""
 
     kernel: int
     stride: int

@@ -57,7 +57,7 @@ class RecomputingStep:
     def accumulate(
         self, scale: Tensor, lr_image: Tensor, hr_image: Tensor, sums: Sequence[tuple[Tensor, ...]]
     ) -> tuple[Tensor, Sequence[tuple[Tensor, ...]]]:
-        """The loss of some pictures; their gradients times `scale` are added to the sums of each part."""
+        """The loss of some images; their gradients times `scale` are added to the sums of each part."""
         of_beginning, of_cell, of_end = sums
         features, estimates = [self.beginning(lr_image)], []
         for _ in range(self.depth):
@@ -80,7 +80,7 @@ def zeros(weights: Sequence[ms.Parameter]) -> tuple[Tensor, ...]:
 
 
 class Beginning(nn.Cell):
-    """LR picture -> LR features."""
+    """LR image -> LR features."""
 
     def __init__(self, network: CSNLN) -> None:
         super().__init__(auto_prefix=False)
@@ -91,7 +91,7 @@ class Beginning(nn.Cell):
 
 
 class End(nn.Cell):
-    """HR estimates of all cells, and the HR picture -> mean absolute difference."""
+    """HR estimates of all cells, and the HR image -> mean absolute difference."""
 
     def __init__(self, network: CSNLN) -> None:
         super().__init__(auto_prefix=False)
@@ -103,7 +103,7 @@ class End(nn.Cell):
 
 
 class Loss(nn.Cell):
-    """(scale, estimates, HR picture, sums) -> the loss, its gradients times the scale by the estimates, and the sums
+    """(scale, estimates, HR image, sums) -> the loss, its gradients times the scale by the estimates, and the sums
     with those by the weights of the end."""
 
     def __init__(self, end: End) -> None:

@@ -1,4 +1,4 @@
-"""What the programs have in common: what a checkpoint says of itself, and the network that it holds."""
+"""Checkpoints: their metadata, and the network that they hold."""
 
 from typing import Any
 
@@ -14,6 +14,6 @@ def hyper_of_file(saved: Checkpoint, path: str, options: Any) -> Hyper:
 
 
 WEIGHTS = ModelWeights(
-    "CSNLN", CSNLN, read, hyper_of_file, "the pictures will mean nothing", flag="--ckpt_file", to_official=to_official
+    "CSNLN", CSNLN, read, hyper_of_file, "the images will mean nothing", flag="--ckpt_file", to_official=to_official
 )
 describe, load_weights, load_network = WEIGHTS.describe, WEIGHTS.load_weights, WEIGHTS.load_network

@@ -132,7 +132,7 @@ class Coupling(nn.Cell):
 class DenseSum(nn.Cell):
     """DenseBlock with a convolution for each pair of a source and what uses it, added up.
 
-    ONNX Runtime keeps pictures in blocks of 16 channels. It adds a convolution to a picture as it goes, while the
+    ONNX Runtime keeps images in blocks of 16 channels. It adds a convolution to an image as it goes, while the
     concatenations and slices of the other forms make it take the blocks apart: this one is 1.3 times faster.
     """
 

@@ -1,4 +1,4 @@
-"""What eval.py measures: the restored image against HR, and the LR image against bicubic's; and validation."""
+"""Figures of eval.py: the restored image against HR, and the LR image against bicubic's; and validation."""
 
 import logging
 import time
@@ -30,7 +30,7 @@ class Figures(NamedTuple):
 
     Attributes:
         restored: of bicubic down and up and of IRN, against HR.
-        lr: of the LR picture against the bicubic LR picture.
+        lr: of the LR image against the bicubic LR image.
     """
 
     restored: list[Figure]
@@ -41,7 +41,7 @@ def figures(scale: int, crop: int, lpips_weights: str) -> Figures:
     """What is measured.
 
     Args:
-        crop: border left out, of HR and of LR pictures; -1 takes the scale.
+        crop: border left out, of HR and of LR images; -1 takes the scale.
         lpips_weights: "" leaves LPIPS out.
     """
     conventions = [Convention(channels, scale if crop < 0 else crop) for channels in ("y", "rgb")]
@@ -60,9 +60,9 @@ def evaluate(
     folder: Path,
     share: Callable[[list[Pair]], list[Pair]] = list,
 ) -> Table:
-    """Measure every picture of a set; write what the options ask for into `folder`.
+    """Measure every image of a set; write what the options ask for into `folder`.
 
-    The LR picture is rounded to 8 bits between the directions. Seconds are those of down-scaling and one up-scaling.
+    The LR image is rounded to 8 bits between the directions. Seconds are those of down-scaling and one up-scaling.
 
     Args:
         share: picks the pairs that this worker measures; all by default.
@@ -104,14 +104,14 @@ def evaluate(
 
 
 def shown(pairs: Sequence[Pair], scale: int, options: EvalConfig, folder: Path) -> Iterator[Shown]:
-    """Each picture for the report: HR, the bicubic LR picture, and what `evaluate` restored and wrote to `folder`."""
+    """Each image for the report: HR, the bicubic LR image, and what `evaluate` restored and wrote to `folder`."""
     for pair in pairs:
         hr, reference = read_with_reference(pair, scale)
         yield Shown(pair.name, hr, to_uint8(reference), [folder / "SR" / f"{pair.name}{options.suffix}.png"])
 
 
 def say(table: Table, name: str, columns: Figures) -> None:
-    """Two lines of the log, as the authors': a picture's figures and the means so far."""
+    """Two lines of the log, as the authors': an image's figures and the means so far."""
 
     def line(values: Mapping[str, tuple[float, ...]]) -> str:
         groups = {"": columns.restored, "LR ": columns.lr}
@@ -128,9 +128,9 @@ def spread(values: Sequence[float]) -> float:
 
 
 def make_validation(pairs: list[Pair], hyper: Hyper, seed: int) -> Validation | None:
-    """Mean PSNR of the restored picture (on Y and, as the authors log it, on RGB) and of the LR picture, with one z.
+    """Mean PSNR of the restored image (on Y and, as the authors log it, on RGB) and of the LR image, with one z.
 
-    None when there are no pictures. The pictures are decoded once.
+    None when there are no images. The images are decoded once.
     """
     if not pairs:
         return None

@@ -48,7 +48,7 @@ class Rescaler:
 
     @property
     def name(self) -> str:
-        """What runs it, for reports."""
+        """The engine of it, for reports."""
         return next(iter(self.engines.values())).name
 
     def downscale(self, hr: np.ndarray, progress: Progress | None = None) -> np.ndarray:
@@ -95,10 +95,10 @@ class Rescaler:
 
 
 def run_once(engine: Engine, *arrays: np.ndarray) -> np.ndarray:
-    """One picture through a graph, as (H, W, 3)."""
+    """One image through a graph, as (H, W, 3)."""
     output = engine.run(*arrays)
     if np.isnan(output).any():
-        raise UserError("these weights give values that are no numbers: take another checkpoint")
+        raise UserError("these weights give NaN or Inf: take another checkpoint")
     return output[0].transpose(1, 2, 0)
 
 
@@ -117,7 +117,7 @@ def make_rescaler(
 
 
 def latent(seed: int, name: str, draw: int, hyper: Hyper, lr: np.ndarray, gaussian_scale: float) -> np.ndarray:
-    """The z of one draw for one picture, told by its name: the same in tiles and whole, alone and among others.
+    """The z of one draw for one image, told by its name: the same in tiles and whole, alone and among others.
 
     Returns:
         (1, 3 s^2 - 3, H, W) float32, normal with this standard deviation.
@@ -127,7 +127,7 @@ def latent(seed: int, name: str, draw: int, hyper: Hyper, lr: np.ndarray, gaussi
 
 
 def draw_z(seed: list[int], hyper: Hyper, lr_shape: tuple[int, ...]) -> np.ndarray:
-    """A standard normal z (1, 3 s^2 - 3, H, W) for an LR picture (H, W, 3); the seed decides it, not the device."""
+    """A standard normal z (1, 3 s^2 - 3, H, W) for an LR image (H, W, 3); the seed decides it, not the device."""
     return np.random.default_rng(seed).standard_normal((1, hyper.z_channels, *lr_shape[:2]), np.float32)
 
 
@@ -142,14 +142,14 @@ def downscale(job: Job, results: Results, rescaler: Rescaler, options: Downscale
     rgb, alpha, notes, icc, _ = read_picture(job.source)
     height, width = rgb.shape[:2]
     if min(height, width) < scale:
-        raise UserError(f"{job.source} is {width}x{height}: x{scale} takes pictures of {scale}x{scale} or more")
+        raise UserError(f"{job.source} is {width}x{height}: x{scale} takes images of {scale}x{scale} or more")
     padded = pad_to_multiple(rgb, scale)
     lr = rescaler.downscale(padded, progress_of(job.source))
     gray = bool((rgb == rgb[..., :1]).all())  # made gray here, LR would lose the detail that its colours hold: 10 dB
     said = [*notes, *(["written with 8"] if rgb.dtype == np.uint16 else [])]
     if padded is not rgb:
         undone = "upscale cuts it off" if target.suffix == ".png" else f"upscale --size {width}x{height} cuts it off"
-        said.append(f"continued by reflection to {padded.shape[1]}x{padded.shape[0]}, {undone}")
+        said.append(f"padded by reflection to {padded.shape[1]}x{padded.shape[0]}, {undone}")
     if gray:
         said.append("its colours hold detail, upscale makes it gray again")
     if alpha is not None:
@@ -161,7 +161,7 @@ def downscale(job: Job, results: Results, rescaler: Rescaler, options: Downscale
 
 
 def upscale(job: Job, results: Results, rescaler: Rescaler, options: UpscaleConfig) -> None:
-    """LR file -> HR files, one for each z, of the size that the HR picture had; alpha is enlarged by bicubic."""
+    """LR file -> HR files, one for each z, of the size that the HR image had; alpha is upscaled by bicubic."""
     hyper = rescaler.hyper
     names = result_names(job.source, options.suffix, options.format, hyper.scale, options.samples)
     targets = [results.reserve(job, name) for name in names]
@@ -171,7 +171,7 @@ def upscale(job: Job, results: Results, rescaler: Rescaler, options: UpscaleConf
     check_writable(targets[0], height, width)
     if doubtful := doubt(origin, lr.shape[:2], hyper.scale, rescaler.digest):
         log.warning("%s %s", job.source, doubtful)
-    said = [*notes, *(["alpha enlarged by bicubic"] if alpha is not None else [])]
+    said = [*notes, *(["alpha upscaled by bicubic"] if alpha is not None else [])]
     if (height, width) != (lr.shape[0] * hyper.scale, lr.shape[1] * hyper.scale):
         said.append("cut to the original size")
     elif origin is None and not options.size:
@@ -188,10 +188,10 @@ def upscale(job: Job, results: Results, rescaler: Rescaler, options: UpscaleConf
 
 
 class Origin(NamedTuple):
-    """Where an LR picture comes from.
+    """Where an LR image comes from.
 
     Attributes:
-        height, width: of the HR picture, before it was continued to multiples of the scale.
+        height, width: of the HR image, before it was continued to multiples of the scale.
         scale: HR over LR.
         weights: digest of the network, see `digest_of`; its first 16 digits are kept.
         gray: whether the HR image has no colour, while the LR image's colours hold its detail.
@@ -205,7 +205,7 @@ class Origin(NamedTuple):
 
 
 def write_lr(path: Path, lr: np.ndarray, alpha: np.ndarray | None, origin: Origin, icc: bytes | None = None) -> None:
-    """Write an LR picture (H, W, 3) uint8 and its transparency (H, W); a PNG says where it comes from.
+    """Write an LR image (H, W, 3) uint8 and its transparency (H, W); a PNG says where it comes from.
 
     Args:
         icc: ICC profile of the colours.
@@ -239,7 +239,7 @@ def read_origin(text: Mapping[str, str]) -> Origin | None:
 def original_size(
     path: Path, lr_size: tuple[int, int], scale: int, origin: Origin | None, asked: str
 ) -> tuple[int, int]:
-    """(height, width) of the HR picture: what was asked for, else what the file says, else all of it.
+    """(height, width) of the HR image: what was asked for, else what the file says, else all of it.
 
     Args:
         lr_size: (height, width).
@@ -258,10 +258,10 @@ def original_size(
 
 
 def doubt(origin: Origin | None, lr_size: tuple[int, int], scale: int, weights: str) -> str:
-    """Why up-scaling by these weights may not bring back what the LR picture was made of; "" when it should."""
+    """Why up-scaling by these weights may not bring back what the LR image was made of; "" when it should."""
     if origin is None:
         return (
-            "does not say that IRN's downscale made it: rescaling is not super-resolution, so an LR picture made in "
+            "does not say that IRN's downscale made it: rescaling is not super-resolution, so an LR image made in "
             "another way comes back poorly"
         )
     if origin.scale != scale:
@@ -274,5 +274,5 @@ def doubt(origin: Origin | None, lr_size: tuple[int, int], scale: int, weights: 
 
 
 def fits(size: tuple[int, int], lr_size: tuple[int, int], scale: int) -> bool:
-    """Whether a picture of this (height, width) becomes an LR picture of that."""
+    """Return whether an image of this (height, width) becomes an LR image of that."""
     return (-(-size[0] // scale), -(-size[1] // scale)) == tuple(lr_size)

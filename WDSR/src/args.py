@@ -19,15 +19,15 @@ DIR_DATA = option(
     "folder that holds DIV2K/ or benchmark/, or is such a folder itself",
     aliases=("data_path", "dataset_GT_path", "dataroot_GT", "dataroot"),
 )
-DATA_TEST = option("DIV2K", "test data set, or several as Set5+Set14; DIV2K, or a folder of pictures")
-DATA_RANGE = option("1-800/801-900", "train/test data range: numbers of DIV2K's pictures")
-TRACK = option("bicubic", "DIV2K track: which LR pictures to take", choices=("bicubic", "unknown"))
+DATA_TEST = option("DIV2K", "test data set, or several as Set5+Set14; DIV2K, or a folder of images")
+DATA_RANGE = option("1-800/801-900", "train/test data range: numbers of DIV2K's images")
+TRACK = option("bicubic", "DIV2K track: which LR images to take", choices=("bicubic", "unknown"))
 SELF_ENSEMBLE = option(False, "average over the eight flips and turns (x8)")
 
 
 @configuration
 class NetworkOptions:
-    """What is built."""
+    """The network."""
 
     scale: str = option(
         "2",
@@ -50,7 +50,7 @@ class NetworkOptions:
     res_scale: float = option(1.0, "residual scaling; 0.1 steadies nets of 64 blocks and more", hyper="res_scale")
     n_colors: int = option(
         3,
-        "number of color channels to use: 3 (RGB) or 1 (luma; colours are enlarged by bicubic)",
+        "number of color channels to use: 3 (RGB) or 1 (luma; colours are upscaled by bicubic)",
         choices=(1, 3),
         hyper="num_colors",
     )
@@ -95,11 +95,11 @@ class TrainConfig(NetworkOptions, TrainOptions):
     data_range: str = DATA_RANGE
     track: str = TRACK
     data_train: str = option(
-        "DIV2K", "training data set, or several as DIV2K+T91, a folder of pictures, or a .mindrecord"
+        "DIV2K", "training data set, or several as DIV2K+T91, a folder of images, or a .mindrecord"
     )
     ext: str = option(
         "img",
-        "dataset file extension: img decodes pictures when needed and keeps the latest in memory (--cache_gb); sep "
+        "dataset file extension: img decodes images when needed and keeps the latest in memory (--cache_gb); sep "
         "decodes all of them once into .npy files beside the dataset",
         choices=("img", "sep"),
     )
@@ -133,7 +133,7 @@ class EvalConfig(EvalOptions, NetworkOptions):
     data_range: str = DATA_RANGE
     track: str = TRACK
     self_ensemble: bool = SELF_ENSEMBLE
-    output: str = option(help="folder for the tables and pictures; default: a new one under runs/WDSR")
+    output: str = option(help="folder for the tables and images; default: a new one under runs/WDSR")
 
 
 @configuration

@@ -17,7 +17,7 @@ class WeightNormConv2d(nn.Cell):
     Direction and length are learned apart, which is what lets WDSR train at ten times the usual rate (section 3.3).
 
     Args:
-        in_channels, out_channels: channels of the picture before and after.
+        in_channels, out_channels: channels of the image before and after.
         kernel_size: odd side of the filter.
         gain: initial length of each filter; None keeps the length that the random direction has.
         rng: source of the initial values, uniform in +-1/sqrt(fan_in) as in PyTorch.

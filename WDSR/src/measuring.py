@@ -1,4 +1,4 @@
-"""What eval.py measures, and what a run is validated by."""
+"""Figures of eval.py, and validation."""
 
 from mindspore import Tensor
 
@@ -13,7 +13,7 @@ from .model import WDSR, Hyper
 
 
 def figures(scale: int, crop: int, lpips_weights: str) -> list[Figure]:
-    """What eval.py measures: the benchmarks' convention first, then the authors' on DIV2K.
+    """Figures of eval.py: the benchmarks' convention first, then the authors' on DIV2K.
 
     Args:
         crop: border left out of PSNR-Y and SSIM-Y; -1 takes the scale.

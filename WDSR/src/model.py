@@ -17,14 +17,14 @@ from common import UserError
 
 from .common import BlockA, BlockB, WeightNormConv2d
 
-RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K's training pictures, in [0, 1]
+RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K's training images, in [0, 1]
 EXPANSION = {"A": 4.0, "B": 6.0}
 SCALES = (1, 2, 3, 4)
 
 
 @dataclass(frozen=True)
 class Hyper:
-    """What is needed to build the network again; saved in every checkpoint.
+    """Hyper-parameters, from which the network is built again; saved in every checkpoint.
 
     Attributes:
         variant: "A" (two 3x3 per block) or "B" (1x1, 1x1, 3x3 with a linear low rank).

@@ -1,4 +1,4 @@
-"""What the programs have in common: what a checkpoint says of itself, and the network that it holds."""
+"""Checkpoints: their metadata, and the network that they hold."""
 
 from common.checkpoint import Checkpoint, ModelWeights
 from common.config import TrainedOptions
@@ -12,5 +12,5 @@ def hyper_of_file(saved: Checkpoint, path: str, options: TrainedOptions) -> Hype
     return Hyper(**saved.meta["hyper"]) if "hyper" in saved.meta else hyper_of(saved, path, options.hyper())
 
 
-WEIGHTS = ModelWeights("WDSR", WDSR, read, hyper_of_file, "the pictures will mean nothing", to_official=to_official)
+WEIGHTS = ModelWeights("WDSR", WDSR, read, hyper_of_file, "the images will mean nothing", to_official=to_official)
 describe, load_weights, load_network = WEIGHTS.describe, WEIGHTS.load_weights, WEIGHTS.load_network

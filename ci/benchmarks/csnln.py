@@ -51,7 +51,7 @@ def build(what: str, engine: str) -> tuple[Callable[[], float], dict]:
 
 
 def multiplications(network: CSNLN, hyper: Hyper, lr_pixels: int) -> float:
-    """Of the convolutions and of the tables of weights of one picture at x2, x3."""
+    """Of the convolutions and of the tables of weights of one image at x2, x3."""
     total, s2, channels = 0.0, hyper.scale**2, hyper.n_feats
     for parameter in network.get_parameters():
         name, weights = parameter.name, int(np.prod(parameter.shape))

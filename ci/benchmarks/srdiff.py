@@ -37,7 +37,7 @@ def build(what: str, engine: str) -> tuple[Callable[[], float], dict]:
 
         def enlarge() -> float:
             look = sampler.look_at(lr)
-            return float(look.picture(look.draw(look.noise(0, "a picture", 0), Way("ddpm", STEPS))).mean())
+            return float(look.picture(look.draw(look.noise(0, "an image", 0), Way("ddpm", STEPS))).mean())
 
         return enlarge, about
 

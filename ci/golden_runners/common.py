@@ -11,7 +11,7 @@ from common.metrics import PROTOCOLS, Convention, lr_psnr
 from .core import NO_RUNNER, NOT_COMPARED, Golden
 from .registry import find_schedule, fixture
 
-# What each figure of a pair of pictures is: (pattern, convention, tolerance). Group 1 is the metric. "float64" marks
+# What each figure of a pair of images is: (pattern, convention, tolerance). Group 1 is the metric. "float64" marks
 # functions that the authors compute in float64, the others in float32.
 FIGURES: list[tuple[str, Callable[[re.Match], Convention], str]] = [
     (r"irn/(psnr)_(rgb|y)_crop(\d+)", lambda m: Convention(m[2], int(m[3])), "psnr_db_abs_float64_functions"),
@@ -87,7 +87,7 @@ def _colours(golden: Golden) -> None:
 
 @fixture("imresize.npz")
 def resize(golden: Golden) -> None:
-    """Every picture at every scale, as IRN, MATLAB and SRDiff's data chain resize it."""
+    """Every image at every scale, as IRN, MATLAB and SRDiff's data chain resize it."""
     for group, (dtype, arguments, bound) in RESIZE.items():
         for name in golden.under(f"{group}/"):
             picture, factor = re.fullmatch(r"(.+)_((?:up|down)[\d.]+)", name).groups()

@@ -26,7 +26,7 @@ class Row(NamedTuple):
 
     @property
     def fails(self) -> bool:
-        """Whether the check ends with exit code 1 because of it."""
+        """Return whether the check ends with exit code 1 because of it."""
         return self.verdict in (FAIL, NO_RUNNER)
 
 

@@ -38,9 +38,9 @@ def csnln(golden: Golden) -> None:
 
 
 def compare_pictures(golden: Golden, upscale: Upscaler) -> None:
-    """What becomes of whole pictures, height and width first here, channels first in the fixture.
+    """What becomes of whole images, height and width first here, channels first in the fixture.
 
-    Op by op, as training looks at pictures: in graph mode each size of a piece would be compiled.
+    Op by op, as training looks at images: in graph mode each size of a piece would be compiled.
     """
     if golden.mode == GRAPH:
         for name in golden.under("out/"):
@@ -96,7 +96,7 @@ def inscale_attention(golden: Golden) -> None:
 
 @fixture("csnln_crossscale_attention_s*.npz", modes=MODES)
 def crossscale_attention(golden: Golden) -> None:
-    """The cross-scale attention: what is compared, result and gradients; the second picture is black."""
+    """The cross-scale attention: what is compared, result and gradients; the second image is black."""
     scale = golden.config["scale"]
     attention = CrossScaleAttention(golden.config["channel"], scale, np.random.default_rng(0))
     attend(golden, attention)

@@ -71,7 +71,7 @@ class Layers(nn.Cell):
 
 
 def directions(golden: Golden, network: InvRescaleNet) -> None:
-    """Forwards, and backwards from four inputs; the authors' log-determinants are means over the pictures."""
+    """Forwards, and backwards from four inputs; the authors' log-determinants are means over the images."""
     forward, inverse, quantise = Layers(network), Layers(network, backwards=True), Quantization()
     results, logdets = forward(Tensor(golden["in/hr"]))
     layers = {f"fwd_op{place}": result for place, result in enumerate(results)}
@@ -126,7 +126,7 @@ def train(golden: Golden, network: InvRescaleNet, options: TrainConfig) -> None:
 
 
 def mean(logdet: Tensor) -> float:
-    """Over the pictures."""
+    """Over the images."""
     return float(logdet.asnumpy().mean(dtype=np.float64))
 
 

@@ -116,19 +116,19 @@ def layers(golden: Golden, network: SRDiffNet) -> None:
 
 
 def start_of(golden: Golden, network: SRDiffNet) -> np.ndarray:
-    """The residual pictures."""
+    """The residual images."""
     hr_image, lr_up = Tensor(golden["in/img_hr"]), Tensor(golden["in/img_lr_up"])
     return to_residual(hr_image, lr_up, network.hyper.res_rescale).asnumpy()
 
 
 def noised(golden: Golden, network: SRDiffNet, t: np.ndarray) -> np.ndarray:
-    """x_t of each picture at its own step; at step -1, before the first noise, x_0 itself."""
+    """x_t of each image at its own step; at step -1, before the first noise, x_0 itself."""
     made, start, eps = network.hyper.schedule(), start_of(golden, network), golden["in/noise"][0]
     return np.stack([made.q_sample(start[n], step, eps[n]) if step >= 0 else start[n] for n, step in enumerate(t)])
 
 
 def one_step(golden: Golden, network: SRDiffNet) -> None:
-    """A step of the chain for each picture at its own t, and the picture it would give."""
+    """A step of the chain for each image at its own t, and the image it would give."""
     made, t = network.hyper.schedule(), golden["in/t"][0]
     x, eps = noised(golden, network, t), golden["out/eps_theta"]
     starts, results = [], []
@@ -192,7 +192,7 @@ def train(golden: Golden, network: SRDiffNet) -> None:
 
 
 def batch(golden: Golden, number: int) -> list[Tensor]:
-    """The pictures, with steps and noise of this number."""
+    """The images, with steps and noise of this number."""
     pictures = [Tensor(golden[f"in/{name}"]) for name in ("img_hr", "img_lr", "img_lr_up")]
     return [*pictures, Tensor(golden["in/t"][number].astype(np.int32)), Tensor(golden["in/noise"][number])]
 

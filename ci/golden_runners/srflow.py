@@ -104,7 +104,7 @@ def encoder(golden: Golden, network: SRFlowNet) -> tuple[Condition, ...]:
 
 
 def directions(golden: Golden, flow: FlowUpsamplerNet, conditions: Sequence[Condition]) -> None:
-    """Picture -> latents, with and without noise; and back from these latents, from given ones, and from zeros."""
+    """Image -> latents, with and without noise; and back from these latents, from given ones, and from zeros."""
     forward, inverse = Call(flow, "forward"), Call(flow, "inverse")
     quant, pixels = golden.config["quant"], golden["in/hr"][0, 0].size
     latents, logdet = forward(Tensor(golden["in/hr"]), conditions)
@@ -130,7 +130,7 @@ def directions(golden: Golden, flow: FlowUpsamplerNet, conditions: Sequence[Cond
 
 
 def likelihood(golden: Golden, network: SRFlowNet) -> None:
-    """The objective of each picture."""
+    """The objective of each image."""
     batch = [Tensor(golden[f"in/{name}"]) for name in ("hr", "lr", "uniform_noise")]
     noisy = NegativeLogLikelihood(network, golden.config["quant"])
     golden.compare("out/nll", Call(NegativeLogLikelihood(network), "per_picture")(*batch[:2]))

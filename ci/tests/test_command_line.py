@@ -17,7 +17,7 @@ from common.config.command_line import WIDEST
 from common.mindrecord import __main__ as mindrecord
 
 MODELS = ("WDSR", "IRN", "SRFlow", "SRDiff", "CSNLN")
-# What infer.py takes where no command is typed, or the one that enlarges.
+# What infer.py takes where no command is typed, or the one that upscales.
 INFER = {"IRN": "UpscaleConfig", "SRFlow": "EnlargeConfig"}
 ENTRIES = ("train", "eval", "infer", "export")
 COMMANDS = re.compile(r"^ *python (?:-m )?((?:\w+/)*\w+\.py|common\.mindrecord) (.*)$", re.MULTILINE)
@@ -94,7 +94,7 @@ def read_command(module, words):
     own = [cls for cls in vars(module).values() if dataclasses.is_dataclass(cls) and cls.__module__ == module.__name__]
     cls = dict(programs(model)).get(f"{name}.py") or own[0]
     if module.__name__.endswith(".infer"):
-        return config.parse_inputs(cls, words, description="", usage="PICTURES ...")
+        return config.parse_inputs(cls, words, description="", usage="IMAGES ...")
     return config.parse(cls, words, description="")
 
 
@@ -132,7 +132,7 @@ def test_pictures_may_be_typed_without_a_flag(model, tmp_path):
             module.main([*command, *words])
     option = "--attention_memory" if model == "CSNLN" else "--tile"
     for words in (["a", "b", option, "3"], [option, "3", "a", "b"], ["a", option, "3", "--input", "b"]):
-        found, _ = config.parse_inputs(options_of(model, "infer"), words, description="", usage="PICTURES ...")
+        found, _ = config.parse_inputs(options_of(model, "infer"), words, description="", usage="IMAGES ...")
         assert found == ["a", "b"]
 
 

@@ -85,7 +85,7 @@ def test_packed_sets(spec, stream, tmp_path):
     packed = tmp_path / "some.mindrecord"
     pack(PackOptions(hr=write(tmp_path / "hr", images), output=packed, scale=2, patch=16, crops=3))
     if spec.name == "IRN":
-        with pytest.raises(UserError, match=r"some\.mindrecord is not a picture"):
+        with pytest.raises(UserError, match=r"some\.mindrecord is not an image"):
             stream(spec, packed)
         return
     found = stream(spec, packed, patch_size=16, **PLAIN[spec.name])

@@ -35,7 +35,7 @@ def test_any_file_and_the_others_are_done(spec, infer, tmp_path, caplog):
     for name in ("in/a.png", "in/b.tif", "elsewhere/c.webp"):
         Image.fromarray(noise(16, 24)).save(tmp_path / name, icc_profile=profile)
     (tmp_path / "in" / "link").symlink_to("../elsewhere")
-    with caplog.at_level(logging.INFO), pytest.raises(UserError, match="2 of 5 pictures could not be"):
+    with caplog.at_level(logging.INFO), pytest.raises(UserError, match="2 of 5 images could not be"):
         infer(spec, "in", "--output", "out", "--format", "jpg", "--suffix", "_up")
     for name in ("a", "b", "link/c"):
         with Image.open(tmp_path / "out" / f"{name}_up.jpg") as made:
@@ -50,7 +50,7 @@ def test_no_result_replaces_an_input(spec, infer, tmp_path):
     ending, options = BESIDE.get(spec.name, ("", []))
     write(tmp_path / "in", {"a": noise(16, 24), f"a_up{ending}": noise(8, 8)})
     before = (tmp_path / "in" / f"a_up{ending}.png").read_bytes()
-    with pytest.raises(UserError, match="1 of 2 pictures could not be"):
+    with pytest.raises(UserError, match="1 of 2 images could not be"):
         infer(spec, "in", "--output", "in", "--suffix", "_up", *options)
     assert (tmp_path / "in" / f"a_up{ending}.png").read_bytes() == before
 

@@ -45,7 +45,7 @@ def test_any_image(spec, infer, tmp_path, capsys):
     whole = (tmp_path / "in" / "gray.png").read_bytes()
     (tmp_path / "in" / "cut.png").write_bytes(whole[: len(whole) // 2])
     extra = ["--compare"] if spec.name in ("WDSR", "CSNLN") else []
-    with pytest.raises(UserError, match="1 of 9 pictures could not be"):
+    with pytest.raises(UserError, match="1 of 9 images could not be"):
         infer(spec, tmp_path / "in", *extra)
     assert "cut.png is damaged or cut off" in capsys.readouterr().err
     found = {name.rpartition(".")[0]: result for name, result in results(tmp_path / "out").items()}

@@ -254,9 +254,9 @@ def test_networks_by_name_and_by_number(model, words, hyper):
         ("WDSR", "--scale 7", r"--scale must be 2, 3, 4 or several as .*, not .7."),
         ("WDSR", "--scale 2+4 --task_id 2", r"--task_id 2 is beyond the 2 scale\(s\) of --scale 2\+4"),
         ("IRN", "--block_num 8", r"IRN x4 takes 2 number\(s\) of blocks"),
-        ("SRFlow", "--model SRFlow_DF2K_4X --scale 8", "SRFlow_DF2K_4X enlarges x4, not x8"),
+        ("SRFlow", "--model SRFlow_DF2K_4X --scale 8", "SRFlow_DF2K_4X upscales x4, not x8"),
         ("SRFlow", "--nb 2", "stack numbers blocks from 0 to 1"),
-        ("SRDiff", "--model diffsr_celeb --scale 4", "diffsr_celeb enlarges x8, not x4"),
+        ("SRDiff", "--model diffsr_celeb --scale 4", "diffsr_celeb upscales x8, not x4"),
     ],
 )
 def test_networks_that_cannot_be_asked_for(model, words, message):
@@ -286,7 +286,7 @@ ENCODER = {"SRFlow": {"stage": "rrdb"}}  # which has the same schedule, and is m
     ],
 )  # fmt: skip
 def test_steps_and_rates(model, changes, steps, falls, begun):
-    """Of one worker; several, where a recipe counts steps of a batch, share its pictures."""
+    """Of one worker; several, where a recipe counts steps of a batch, share its images."""
     changes = changes | ENCODER.get(model, {})
     plan = begun(model, **changes).plan
     assert plan.steps == steps

@@ -47,7 +47,7 @@ def test_training_learns_and_leaves_a_complete_run(spec, trained):
     assert meta["best"]["step"] == 20 * (1 + int(np.argmax(scores))) == read(folder, "best.ckpt").meta["step"]
     log = (folder / "train.log").read_text()
     assert f"{spec.parameters} " in log
-    assert f"; 4 pictures{' of ' if spec.inside else '; '}" in log
+    assert f"; 4 images{' of ' if spec.inside else '; '}" in log
     assert re.search(r"step 1/40: loss [-\d.e+]+, .*lr [\d.e-]+, \d+ ms/step, .* left\n", log)
     assert f"best: {meta['best']['name']} " in log
     assert f"{spec.name}/eval.py --checkpoint {folder}/ckpt/best.ckpt" in log
@@ -55,7 +55,7 @@ def test_training_learns_and_leaves_a_complete_run(spec, trained):
 
 @pytest.mark.parametrize("model", PARTS)
 def test_part_that_is_trained_first(model, trained):
-    """By the L1 distance of the picture that the encoder's own head draws."""
+    """By the L1 distance of the image that the encoder's own head draws."""
     folder = trained(model, PARTS[model])
     found, meta = losses(folder), read(folder).meta
     assert np.mean(found[-8:]) < 0.8 * np.mean(found[:8])

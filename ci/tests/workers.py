@@ -47,7 +47,7 @@ def rows_of(path: Path) -> dict[str, dict[str, str]]:
 def assert_two_make_the_table_of_one(
     main: Callable[[Sequence[str]], int], arguments: Sequence[object], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every table and every picture of two workers is that of one, in its order."""
+    """Every table and every image of two workers is that of one, in its order."""
     one, two = folder / "one", folder / "two"
     assert main([*map(str, arguments), "--output", str(one), "--device_target", "CPU"]) == 0
     evaluate_as_two(main, arguments, two, monkeypatch)
@@ -56,7 +56,7 @@ def assert_two_make_the_table_of_one(
     assert tables == sorted(path.name for path in two.glob("*.csv"))
     for name in tables:
         alone, shared = rows_of(one / name), rows_of(two / name)
-        assert list(alone) == list(shared), "the order of the set, each picture once"
+        assert list(alone) == list(shared), "the order of the set, each image once"
         assert len(alone) % 2, "an odd number, which padding would make even"
         assert alone == shared
     pictures = {path.relative_to(one): path.read_bytes() for path in one.rglob("*.png")}

@@ -62,7 +62,7 @@ MISTAKES = {  # "without --x": the option is left out
     "sets": "without {data}; {data} nowhere; {data} a.txt; {sets} Set99; {sets} empty; {sets} folder.mindrecord; "
     "{sets} cut; {sets} words; {sets} missized; {sets} lacking",
     "pairs": "without {data}; {data} nowhere; {data} a.txt; {data} empty; {data} folder.mindrecord; {data} cut; "
-    "{data} words; --dataset_LQ_path nowhere; {data} missized/HR --dataset_LQ_path pictures; "
+    "{data} words; --dataset_LQ_path nowhere; {data} missized/HR --dataset_LQ_path images; "
     "{data} missized/HR --dataset_LQ_path missized/LR_bicubic/X{scale}",
     "validation sets": "--data_test dots; --data_test Set99",
     "validation pairs": "--val_GT_path dots; --val_GT_path nowhere",
@@ -86,7 +86,7 @@ OWN = {  # mistakes that one program can be given
     "SRFlow/train.py": "--niter many; --stage flw; --scale 8 --patch_size 64 --ckpt_path weights/SRFlow.ckpt",
     "SRFlow/eval.py": "--heats hot; --heat -1; --protocol tables",
     "SRFlow/infer.py": "--heat hot; --samples 0; --format tiff",
-    "SRFlow/infer.py encode": "--tile large; --tile -1; --lr nowhere; --lr pictures --input missized/HR/0001.png; "
+    "SRFlow/infer.py encode": "--tile large; --tile -1; --lr nowhere; --lr images --input missized/HR/0001.png; "
     "--input missized/HR/0001.png --lr missized/LR_bicubic/X4",
     "SRFlow/infer.py decode": "--tile large; --tile -1; --format tiff",
     "SRFlow/infer.py interpolate": "--steps many; --steps 1; --format tiff; --input b.npz",
@@ -142,10 +142,10 @@ OTHERS = {  # program -> (a command line that would do its work, kinds of mistak
     "SRFlow/infer.py": ("", (), "enocde a.png"),
     "python -m common.mindrecord": ("", (), "; pak"),
     "python -m common.mindrecord pack": (
-        "--hr pictures --scale 2 --output out/x.mindrecord",
+        "--hr images --scale 2 --output out/x.mindrecord",
         (),
         "without --hr; --hr nowhere; --hr empty; --hr a.txt; --hr cut; --hr words; --lr nowhere; "
-        "--hr missized/HR --lr pictures; --hr missized/HR --lr missized/LR_bicubic/X2; --patch 960; --patch many; "
+        "--hr missized/HR --lr images; --hr missized/HR --lr missized/LR_bicubic/X2; --patch 960; --patch many; "
         "--patch -1; --encodin png; --encoding pgn; --seed; --output a.txt/x.mindrecord; --output folder.mindrecord",
     ),
     "python -m common.mindrecord verify": ("", ("mindrecord",), ""),

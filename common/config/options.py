@@ -269,7 +269,7 @@ def _overruled(merged: Any, given: Collection[str], said: Mapping[str, str], sou
 
 
 def left_open(options: Any, name: str) -> bool:
-    """Whether an option says nothing: it has its default, and that is 0, "", () or false."""
+    """Return whether an option says nothing: it has its default, and that is 0, "", () or false."""
     value = getattr(options, name)
     return not value and value == type(options).__dataclass_fields__[name].default
 
@@ -282,7 +282,7 @@ def origin(options: Any, name: str) -> Origin | None:
 
 
 def typed(options: Any, name: str) -> bool:
-    """Whether an option stands on the command line."""
+    """Return whether an option stands on the command line."""
     said = origin(options, name)
     return said is not None and said.source == COMMAND_LINE
 

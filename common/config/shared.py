@@ -13,7 +13,7 @@ from common.config.options import configuration, left_open, option
 from common.runtime import DEVICE_CHOICES
 
 ENGINES = ("auto", "mindspore", "onnxruntime")
-FIGURES_OF_SAMPLES = "pictures to make of each, at random; the figures are their means"
+FIGURES_OF_SAMPLES = "images to make of each, at random; the figures are their means"
 
 # Options of several bases, or of programs whose bases have no room for them.
 DEVICE_TARGET = option(
@@ -23,12 +23,12 @@ ENGINE = option("auto", "what computes; auto: ONNX Runtime on CPU when installed
 TILE = option(0, "side of the tiles, in LR pixels; 0: whole images while they fit, tiles beyond", at_least=0, short="t")
 HR_FOLDER = option(
     "",
-    "folder of HR pictures (sub-folders too), or one that holds DIV2K_train_HR/, or a .mindrecord with patches",
+    "folder of HR images (sub-folders too), or one that holds DIV2K_train_HR/, or a .mindrecord with patches",
     aliases=("dir_data", "data_path", "dataroot_GT", "dataroot"),
 )
 LR_FOLDER = option(
     "",
-    "folder of LR pictures; default: what is beside HR (as LR_bicubic/X4), else MATLAB's bicubic",
+    "folder of LR images; default: what is beside HR (as LR_bicubic/X4), else MATLAB's bicubic",
     aliases=("dataroot_LQ", "dataroot_LR"),
 )
 DATA_NAME = option("", "name of the data set, for the log and the tables; default: the folder's")
@@ -76,14 +76,14 @@ class TrainOptions:
     )
     seed: int = option(
         1,
-        "seed of all that is random, as the first weights, the crops and the order of the pictures",
+        "random seed, as the initial weights, the crops and the order of the images",
         at_least=0,
         below=2**32,
     )
 
-    batch_size: int = option(16, "pictures per step, for each worker", at_least=1)
+    batch_size: int = option(16, "images per step, for each worker", at_least=1)
     patch_size: int = option(160, "side of the HR patch", aliases=("GT_size", "HR_size"), at_least=1)
-    cache_gb: float = option(4.0, "memory for decoded pictures, in GiB", at_least=0)
+    cache_gb: float = option(4.0, "memory for decoded images, in GiB", at_least=0)
 
     lr: float = option(1e-4, "learning rate", aliases=("lr_G", "lr_init"), at_least=0)
     beta1: float = option(0.9, "Adam's decay of the mean gradient", at_least=0, below=1)
@@ -95,8 +95,8 @@ class TrainOptions:
         0.0, "decay of a moving average of the weights, which is then tested and saved; 0: none", at_least=0, below=1
     )
 
-    test_every: int = option(5000, "steps between two looks at test pictures", aliases=("val_freq",), at_least=1)
-    test_pictures: int = option(10, "how many test pictures to look at; 0: all", aliases=("n_max",), at_least=0)
+    test_every: int = option(5000, "steps between validations", aliases=("val_freq",), at_least=1)
+    test_pictures: int = option(10, "how many test images to look at; 0: all", aliases=("n_max",), at_least=0)
     log_every: int = option(100, "steps between two lines of the log", aliases=("print_freq",), at_least=1)
     save_every: int = option(250, "steps between two writings of last.ckpt", at_least=1)
     save_dir: str = option("runs", "where run folders are made", aliases=("save",))
@@ -144,27 +144,27 @@ class TrainOptions:
 
 @configuration
 class StepOptions(TrainOptions):
-    """Which pictures, and how many steps: training whose recipe counts steps of a batch."""
+    """Which images, and how many steps: training whose recipe counts steps of a batch."""
 
     dataset_GT_path: str = HR_FOLDER  # noqa: N815  (the spelling of IRN's authors)
     dataset_LQ_path: str = LR_FOLDER  # noqa: N815
     data_name: str = DATA_NAME
     val_GT_path: str = option(  # noqa: N815
-        "", "HR pictures to look at while training; default: what belongs to the training pictures"
+        "", "HR images for validation; default: what belongs to the training images"
     )
-    val_LQ_path: str = option("", "their LR pictures; default: what is beside HR, else MATLAB's bicubic")  # noqa: N815
+    val_LQ_path: str = option("", "their LR images; default: what is beside HR, else MATLAB's bicubic")  # noqa: N815
     use_flip: bool = option(True, "mirror half of the patches")
 
     epochs: int = option(
         0,
-        "passes over the pictures, instead of a number of steps; 0: the number counts",
+        "passes over the images, instead of a number of steps; 0: the number counts",
         aliases=("epoches",),
         at_least=0,
         instead_of=("niter", "max_updates"),
     )
     schedule_batch: int = option(
         0,
-        "pictures per step that the numbers of steps are written for, those of the run, of the looks and of the rate: "
+        "images per step that the numbers of steps are written for, those of the run, of the looks and of the rate: "
         "all are multiplied by schedule_batch / (batch_size * workers); 0: batch_size, so that 8 workers make an "
         "eighth of the steps",
         at_least=0,
@@ -211,30 +211,30 @@ class TrainedOptions:
 
 @configuration
 class EvalOptions(TrainedOptions):
-    """What computes, and what is measured and written."""
+    """Engine, figures and results."""
 
     engine: str = ENGINE
     tile: int = TILE
-    limit: int = option(0, "only so many pictures of each set; 0: all", at_least=0)
+    limit: int = option(0, "only so many images of each set; 0: all", at_least=0)
     crop: int = option(-1, "border left out of PSNR-Y and SSIM-Y; -1: the scale", aliases=("crop_border",), at_least=-1)
     lpips_weights: str = option("", "folder with AlexNet's and LPIPS's weights; without it LPIPS is not computed")
-    save_results: bool = option(True, "write the resulting pictures and the comparison strips")
+    save_results: bool = option(True, "write the resulting images and the comparison strips")
     report: bool = option(
         False,
-        "also write report.html: the tables, and of each picture bicubic against SR and SR against HR, with a divider "
+        "also write report.html: the tables, and of each image bicubic against SR and SR against HR, with a divider "
         "to move and a zoom; one file for a browser",
     )
-    output: str = option("", "folder for the tables and pictures; default: a new one below runs/")
+    output: str = option("", "folder for the tables and images; default: a new one below runs/")
     run_distribute: bool | None = option(
         None,
-        "share the pictures with other workers; default: when a launcher started this process",
+        "share the images with other workers; default: when a launcher started this process",
         aliases=("distribute",),
     )
 
     def __post_init__(self) -> None:
-        """Refuse a report without pictures."""
+        """Refuse a report without images."""
         if self.report and not self.save_results:
-            raise UserError("--report shows the SR pictures, which --save_results no leaves out: type one of the two")
+            raise UserError("--report shows the SR images, which --save_results no leaves out: type one of the two")
 
 
 @configuration
@@ -261,7 +261,7 @@ class InferOptions(TrainedOptions):
 
 @configuration
 class ExportOptions(TrainedOptions):
-    """What is written."""
+    """The file."""
 
     file_format: str = option(
         "MINDIR",

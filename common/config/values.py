@@ -87,7 +87,7 @@ def _name(hint: type) -> str:
 
 
 def says_default(text: str) -> bool:
-    """Whether an option's text itself says what happens by default, for which its default value is a placeholder."""
+    """Return whether an option's text says what happens by default; its default value is then a placeholder."""
     return "default: " in text
 
 

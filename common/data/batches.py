@@ -1,6 +1,6 @@
 """Training data whose order is a function of the seed and the step alone.
 
-Sample number j of a run (step k of a global batch of B takes j = k*B ... k*B + B-1) shows picture
+Sample number j of a run (step k of a global batch of B takes j = k*B ... k*B + B-1) shows image
 permutation(epoch)[j mod n] with the crop and flips drawn from a generator seeded with (seed, j). Nothing else is
 random, so a resumed run sees what the uninterrupted one would have seen, and N workers that each take their slice of
 every global batch see together what one worker would have seen alone.
@@ -19,7 +19,7 @@ from common import UserError
 
 
 class PictureSet(Protocol):
-    """Anything that hands out (hr, lr) uint8 HWC pictures by number, lr smaller by the scale."""
+    """Anything that hands out (hr, lr) uint8 HWC images by number, lr smaller by the scale."""
 
     def __len__(self) -> int: ...
 
@@ -32,15 +32,13 @@ def random_crop(
     """A square of `lr_patch` LR pixels and the HR square above it."""
     height, width = lr.shape[:2]
     if min(height, width) < lr_patch:
-        raise UserError(
-            f"an LR picture of {width}x{height} is smaller than the training patch of {lr_patch}x{lr_patch}"
-        )
+        raise UserError(f"an LR image of {width}x{height} is smaller than the training patch of {lr_patch}x{lr_patch}")
     top, left = rng.integers(height - lr_patch + 1), rng.integers(width - lr_patch + 1)
     return _square(hr, lr, top, left, lr_patch, scale)
 
 
 def middle_crop(hr: np.ndarray, lr: np.ndarray, lr_patch: int, scale: int) -> tuple[np.ndarray, np.ndarray]:
-    """The square of `lr_patch` LR pixels in the middle, and the HR square above it; the picture is as large."""
+    """The square of `lr_patch` LR pixels in the middle, and the HR square above it; the image is as large."""
     top, left = ((length - lr_patch) // 2 for length in lr.shape[:2])
     return _square(hr, lr, top, left, lr_patch, scale)
 
@@ -55,7 +53,7 @@ def _square(
 def random_flip(
     pictures: Sequence[np.ndarray], rng: np.random.Generator, *, mirror: bool = True, turn: bool = True
 ) -> list[np.ndarray]:
-    """The same one of the eight flips and quarter turns for all pictures (EDSR's augmentation).
+    """The same one of the eight flips and quarter turns for all images (EDSR's augmentation).
 
     Args:
         mirror: left and right are exchanged in half of the cases.
@@ -85,7 +83,7 @@ def random_patch(
 
 
 def to_nchw(pictures: Sequence[np.ndarray]) -> np.ndarray:
-    """Stack HWC pictures of one size to (N, C, H, W) float32 with unchanged values."""
+    """Stack HWC images of one size to (N, C, H, W) float32 with unchanged values."""
     return np.ascontiguousarray(np.stack(pictures).transpose(0, 3, 1, 2), dtype=np.float32)
 
 
@@ -126,7 +124,7 @@ class BatchStream:
         return range(first, first + self.batch_size)
 
     def picture_of(self, number: int) -> int:
-        """Which picture sample `number` is cut from: each picture once in every len(pictures) samples."""
+        """Which image sample `number` is cut from: each image once in every len(images) samples."""
         epoch, position = divmod(number, len(self.pictures))
         if self._shuffled[0] != epoch:
             self._shuffled = epoch, np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.pictures))
@@ -178,4 +176,4 @@ class BatchStream:
                 yield item
         finally:
             closed.set()
-            producer.join(timeout=10)  # or it would go on reading while another run uses the same pictures
+            producer.join(timeout=10)  # or it would go on reading while another run uses the same images

@@ -1,4 +1,4 @@
-"""DIV2K: the folders of its numbered pictures, and the numbers that are trained and tested on.
+"""DIV2K: the folders of its numbered images, and the numbers that are trained and tested on.
 
 DIV2K/DIV2K_train_HR/0001.png ... 0900.png           (0801 ... may also stand in DIV2K_valid_HR, as published)
 DIV2K/DIV2K_train_LR_bicubic/X2/0001x2.png ...       (made by bicubic where there is no such folder)
@@ -30,7 +30,7 @@ def require_root(folder: Path) -> Path:
 
 
 def find_split(folder: Path, split: str) -> Path | None:
-    """The HR pictures of the "train" or "test" split, in the folder, its DIV2K/ or its DIV2K_data/."""
+    """The HR images of the "train" or "test" split, in the folder, its DIV2K/ or its DIV2K_data/."""
     places = (base / HR[split] for base in (folder, folder / "DIV2K", folder / "DIV2K_data"))
     return next((place for place in places if place.is_dir()), None)
 
@@ -66,5 +66,5 @@ def parse_ranges(text: str, example: str = "1-800/801-900") -> tuple[range, rang
     if not train or not test:
         raise UserError(f"--data_range {text} holds an empty range: FIRST-LAST needs FIRST <= LAST")
     if shared := range(max(train.start, test.start), min(train.stop, test.stop)):
-        log.warning("--data_range %s: %d picture(s), %s ..., are trained and tested on", text, len(shared), shared[0])
+        log.warning("--data_range %s: %d image(s), %s ..., are trained and tested on", text, len(shared), shared[0])
     return train, test

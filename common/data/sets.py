@@ -1,4 +1,4 @@
-"""Which pictures a path or a name means: folders, data sets by name, packed sets of patches (.mindrecord)."""
+"""Which images a path or a name means: folders, data sets by name, packed sets of patches (.mindrecord)."""
 
 import itertools
 import logging
@@ -34,7 +34,7 @@ class Picture(NamedTuple):
 
 
 class LookOptions(Protocol):
-    """Options about the pictures to look at while training."""
+    """Options about the images for validation."""
 
     dataset_GT_path: str  # noqa: N815
     val_GT_path: str  # noqa: N815
@@ -58,7 +58,7 @@ def existing_folder(path: str, option: str, hint: str = "") -> Path:
 
 
 def lr_folder(path: str) -> Path | None:
-    """The LR pictures that --dataset_LQ_path names; None where it names none."""
+    """The LR images that --dataset_LQ_path names; None where it names none."""
     if path and not Path(path).exists():
         raise UserError(f"--dataset_LQ_path is not a folder: {path}")
     return Path(path) if path else None
@@ -156,8 +156,8 @@ def training_pictures(
     """What training cuts its patches from: the packed set `path`, or where it is none the pairs that are found.
 
     Args:
-        lr_patch: side of the LR patches, which the pictures must have.
-        cache_gb, load: memory for decoded pictures, in GiB, and how a pair is read, see `PairedPictures`.
+        lr_patch: side of the LR patches, which the images must have.
+        cache_gb, load: memory for decoded images, in GiB, and how a pair is read, see `PairedPictures`.
     """
     if path.endswith(RECORDS):
         return open_patches(path, scale, lr_patch * scale)
@@ -173,13 +173,13 @@ def patches_to_look_at(
     scale: int,
     lr_patch: int,
 ) -> list[Patch]:
-    """(hr, lr) uint8 HWC of the size that is trained on: the middle of each picture.
+    """(hr, lr) uint8 HWC of the size that is trained on: the middle of each image.
 
-    Of a packed set, whose patches are sorted by picture, --test_pictures are taken at equal distances; of a folder the
+    Of a packed set, whose patches are sorted by image, --test_pictures are taken at equal distances; of a folder the
     first ones. None at all, and a line of the log, when there is nothing to look at.
 
     Args:
-        beside: path of the training pictures -> of those that are validated on with them; "" for none.
+        beside: path of the training images -> of those that are validated on with them; "" for none.
     """
     path, lr_path = validation_folders(options, beside)
     if not path:
@@ -190,7 +190,7 @@ def patches_to_look_at(
         if min(lr.shape[:2]) >= lr_patch
     ]
     if not patches:
-        raise UserError(f"every picture of {path} is smaller than --patch_size {lr_patch * scale}")
+        raise UserError(f"every image of {path} is smaller than --patch_size {lr_patch * scale}")
     return patches
 
 
@@ -230,7 +230,7 @@ def _some_pictures(find: Find, path: str, lr_path: str, scale: int, count: int) 
 def packed_set(path: str, name: str, scale: int) -> dict[str, PatchRecords]:
     """A packed set by its name, or by the file's; nothing for a folder."""
     if not path:
-        raise UserError("which pictures? type --dataset_GT_path FOLDER, or FILE.mindrecord")
+        raise UserError("which images? type --dataset_GT_path FOLDER, or FILE.mindrecord")
     if not path.endswith(RECORDS):
         return {}
     return {stem_of(name or Path(path).stem): open_patches(path, scale)}
@@ -243,7 +243,7 @@ def pictures_of(
     limit: int,
     share: Callable[[Sequence], Sequence] = list,
 ) -> Iterator[Picture]:
-    """The pictures of a set, or a worker's `share` of them, read one by one.
+    """The images of a set, or a worker's `share` of them, read one by one.
 
     Args:
         pairs: or a packed set.

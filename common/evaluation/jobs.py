@@ -1,4 +1,4 @@
-"""What every infer.py does around its network: finds the pictures, names the results, goes on after a bad one."""
+"""The work of every infer.py around its network: finds the images, names the results, goes on after a bad one."""
 
 import logging
 import os
@@ -19,7 +19,7 @@ NAME_BYTES = 255  # of a file, on nearly all file systems
 
 
 class Job(NamedTuple):
-    """One picture to work on.
+    """One image to work on.
 
     Attributes:
         source: the file.
@@ -31,7 +31,7 @@ class Job(NamedTuple):
 
 
 def find_jobs(inputs: Sequence[str], output: str) -> list[Job]:
-    """The pictures of files and folders, without those of an earlier input and of an output folder below an input."""
+    """The images of files and folders, without those of an earlier input and of an output folder below an input."""
     jobs: list[Job] = []
     for root in map(Path, inputs):
         found = [path for path in find_pictures(root) if not _is_result(path, root, Path(output))]
@@ -81,7 +81,7 @@ def result_names(source: Path, suffix: str, ending: str, scale: float, count: in
 
     Args:
         suffix: added to the name; {scale} is put in.
-        ending: of the results, with or without a dot; "" for the picture's own, or PNG's where it is not written.
+        ending: of the results, with or without a dot; "" for the image's own, or PNG's where it is not written.
     """
     stem = source.stem + suffix.replace("{scale}", f"{scale:g}")
     own = source.suffix if source.suffix.lower() in images.WRITTEN else ".png"
@@ -98,7 +98,7 @@ def resized(result: np.ndarray, image: np.ndarray, outscale: float) -> np.ndarra
 
 
 def log_result(source: Path, picture: np.ndarray, target: Path, result: np.ndarray, said: Sequence[str] = ()) -> None:
-    """One line of the log for a picture that is done, with what there is to say."""
+    """One line of the log for an image that is done, with what there is to say."""
     notes = f" ({'; '.join(said)})" if said else ""
     log.info("%s %dx%d -> %s %dx%d%s", source, *picture.shape[1::-1], target, *result.shape[1::-1], notes)
 
@@ -109,10 +109,10 @@ def progress_of(source: Path | str, unit: str = "tile") -> Progress:
 
 
 def do_all(jobs: Sequence[Job], work: Callable[[Job], None], output: str, done: str) -> None:
-    """Work on every picture; one that cannot be worked on is named, and the others are done.
+    """Work on every image; one that cannot be worked on is named, and the others are done.
 
     Args:
-        done: what the work is called, "enlarged".
+        done: what the work is called, "upscaled".
     """
     failed = 0
     for job in jobs:
@@ -125,11 +125,11 @@ def do_all(jobs: Sequence[Job], work: Callable[[Job], None], output: str, done: 
             log.error("error: %s", error)
     if failed:
         others = f"; the others are in {output}" if failed < len(jobs) else ""
-        raise UserError(f"{failed} of {len(jobs)} pictures could not be {done}{others}")
+        raise UserError(f"{failed} of {len(jobs)} images could not be {done}{others}")
 
 
 def enlarge_all(jobs: Sequence[Job], results: Results, upscale: Upscale, options: InferOptions, piece: str) -> None:
-    """Enlarge every picture: alpha by bicubic; 16 bit stays 16 bit where the format can hold it.
+    """Upscale every image: alpha by bicubic; 16 bit stays 16 bit where the format can hold it.
 
     Args:
         options: have `compare` as well.
@@ -147,7 +147,7 @@ def enlarge_all(jobs: Sequence[Job], results: Results, upscale: Upscale, options
         result = picture.colored_alike(result)
         alpha = None if picture.alpha is None else imresize(picture.alpha, size=result.shape[:2])
         images.write_picture(target, result, alpha, picture.icc)
-        said = [*picture.notes, *([] if alpha is None else ["alpha enlarged by bicubic"])]
+        said = [*picture.notes, *([] if alpha is None else ["alpha upscaled by bicubic"])]
         log_result(job.source, picture.rgb, target, result, said)
         if compared:
             in_color = np.broadcast_to(np.atleast_3d(result), (*result.shape[:2], 3))

@@ -1,4 +1,4 @@
-"""One call of eval.py: its folder, its report, and the workers that share its pictures."""
+"""One call of eval.py: its folder, its report, and the workers that share its images."""
 
 import contextlib
 import os
@@ -21,8 +21,8 @@ T = TypeVar("T")
 class EvaluationRun:
     """Where an evaluation writes, as a context: a folder that it made and that stayed empty goes when it fails.
 
-    Of several workers each measures pictures of its own, and rank 0, which alone writes tables, has all results. The
-    pictures are dealt out without padding, so that none is counted twice, however many there are.
+    Of several workers each measures images of its own, and rank 0, which alone writes tables, has all results. The
+    images are dealt out without padding, so that none is counted twice, however many there are.
 
     Attributes:
         folder: of the results; the same for all workers.
@@ -72,11 +72,11 @@ class EvaluationRun:
         return list(items[self._here.rank :: self._here.world_size])
 
     def gather(self, value: Any) -> list[Any]:
-        """What each worker gives, of JSON's types, by rank; all must call it."""
+        """Return the values of all workers, of JSON's types, by rank; all must call it."""
         return runtime.gather(value, self._here)
 
     def whole(self, table: Table) -> Table:
-        """The table of all workers' pictures, in the order that one worker has, from that of this worker's `share`."""
+        """The table of all workers' images, in the order that one worker has, from that of this worker's `share`."""
         names, rows, seconds, spreads = zip(
             *self.gather([list(table.rows), table.rows, table.seconds, table.spreads]), strict=True
         )

@@ -1,6 +1,6 @@
-"""Pairs of pictures -> a table of named figures (terminal, CSV, Markdown) and pictures to look at.
+"""Pairs of images -> a table of named figures (terminal, CSV, Markdown) and images to look at.
 
-A figure is measured on 8-bit RGB pictures, what a user would see, and of bicubic enlargement besides the network.
+A figure is measured on 8-bit RGB images, what a user would see, and of bicubic upscaling besides the network.
 """
 
 import csv
@@ -49,10 +49,10 @@ def ssim_figure(convention: Convention) -> Figure:
 
 
 def lr_psnr_figure(scale: int, rounding: str = "half_up") -> Figure:
-    """PSNR between the SR picture made small again by bicubic and the LR picture: does SR agree with its input?
+    """PSNR between the SR image downscaled by bicubic and the LR image: does SR agree with its input?
 
     Args:
-        rounding: of the small picture's values, see `common.metrics.lr_psnr`.
+        rounding: of the small image's values, see `common.metrics.lr_psnr`.
     """
     name = Convention("rgb", 0).label("LR-PSNR")
     return Figure(name, lambda sr, hr, lr: metrics.lr_psnr(sr, lr, scale, channels="rgb", crop=0, rounding=rounding))
@@ -73,7 +73,7 @@ def with_lpips(figures: Sequence[Figure], weights: str) -> list[Figure]:
 
 
 def measured_apart(sr: np.ndarray, hr: np.ndarray, lr: np.ndarray) -> float:
-    """In the place of `Figure.measure`, of figures that take more than one picture."""
+    """In the place of `Figure.measure`, of figures that take more than one image."""
     raise NotImplementedError("this figure is not one of a single picture")
 
 
@@ -84,7 +84,7 @@ def diversity(samples: Sequence[np.ndarray]) -> float:
 
 @dataclass
 class Table:
-    """Figures of all pictures of one set: `rows[name][figure]` has a value for each column of the figure.
+    """Figures of all images of one set: `rows[name][figure]` has a value for each column of the figure.
 
     `seconds` is left out of the table where it is empty.
     `spreads[name][figure]` is the standard deviation of the last column over several draws of a network that draws;
@@ -98,11 +98,11 @@ class Table:
     spreads: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def mean(self, figure: str) -> tuple[float, ...]:
-        """Mean over the pictures, of each column."""
+        """Mean over the images, of each column."""
         return tuple(np.mean([row[figure] for row in self.rows.values()], axis=0).tolist())
 
     def lines(self, figures: Sequence[Figure] | None = None) -> list[list[str]]:
-        """The table, or some of its figures, as text: headings, pictures, mean."""
+        """The table, or some of its figures, as text: headings, images, mean."""
         figures = self.figures if figures is None else figures
         means = {figure.name: self.mean(figure.name) for figure in figures}
         heads = [f"{figure.name}: {column}" for figure in figures for column in figure.columns]
@@ -178,9 +178,9 @@ def evaluate(
 
     Args:
         title: names the set, the scale and what ran it.
-        pairs: the pictures.
+        pairs: the images.
         upscale: (h, w, 3) uint8 -> (h * scale, w * scale, 3) uint8.
-        figures: columns of the table; the first is written under the pictures of a strip.
+        figures: columns of the table; the first is written under the images of a strip.
         pictures: folder for SR/name.png and strips/name.png; None writes none.
         share: picks the pairs that this worker measures; all by default.
     """

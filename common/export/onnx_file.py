@@ -1,4 +1,4 @@
-"""What is done to an ONNX file with the `onnx` package and ONNX Runtime, both optional (`pip install -e '.[onnx]'`)."""
+"""ONNX files, by the `onnx` package and ONNX Runtime, both optional (`pip install -e '.[onnx]'`)."""
 
 import hashlib
 import importlib
@@ -59,7 +59,7 @@ def open_session(data: bytes) -> "onnxruntime.InferenceSession":
     Memory patterns are off: they reserve one block for all values of a run, for every input size anew, and tiling
     brings four sizes. WDSR-B x2 (32 blocks, 384 channels inside) then takes about 1.6 of its largest feature maps:
     the whole process 275 MB for tiles of 260x260 and 714 MB for 512x512 (435 and 1341 MB with patterns, MindSpore not
-    counted), whatever the size of the picture.
+    counted), whatever the size of the image.
     """
     onnxruntime = require("onnxruntime", "running an ONNX file")
     options = onnxruntime.SessionOptions()

@@ -1,8 +1,8 @@
-"""Runs a network on a large picture tile by tile, with the result of running it on the whole picture.
+"""Runs a network on a large image tile by tile, with the result of running it on the whole image.
 
 A pixel of the result depends on input pixels within the network's receptive radius. So of every tile only the pixels at
 least `overlap` away from its inner edges are kept: with `overlap` >= that radius the seams do not exist, bit for bit.
-Networks that look at the whole picture (attention, normalisation over space) have no such radius; tiles change them.
+Networks that look at the whole image (attention, normalisation over space) have no such radius; tiles change them.
 """
 
 import math
@@ -67,7 +67,7 @@ def plan_axis(length: int, tile: int, overlap: int, multiple: int = 1) -> list[S
     Args:
         length: A multiple of `multiple`.
         tile: Most length of a tile, overlap included.
-        overlap: Least number of pixels not trusted at an edge that lies inside the picture.
+        overlap: Least number of pixels not trusted at an edge that lies inside the image.
         multiple: What the network's input sides must be multiples of.
     """
     side = tile - tile % multiple
@@ -88,7 +88,7 @@ def plan_axis(length: int, tile: int, overlap: int, multiple: int = 1) -> list[S
 
 
 def refuse_small(tile: int, radius: int) -> None:
-    """Whether the tiles of --tile show a network of this receptive radius more than it looks at for one pixel.
+    """Return whether the tiles of --tile show a network of this receptive radius more than it looks at for one pixel.
 
     Args:
         tile: 0: as large as it takes.
@@ -101,7 +101,7 @@ def refuse_small(tile: int, radius: int) -> None:
 def default_tile(
     size: tuple[int, int], engine: Engine, values: float, copies: Mapping[str, float], least: int, taken: float = 0
 ) -> int:
-    """Side of the tiles for a picture of `size` (height, width); 0: the picture as a whole, which is less work.
+    """Side of the tiles for an image of `size` (height, width); 0: the image as a whole, which is less work.
 
     Args:
         values: float32 numbers that a run takes for each pixel of its tile.
@@ -127,8 +127,8 @@ def tile_apply(
 ) -> np.ndarray:
     """Applies `function` to overlapping tiles of `image` and joins the results.
 
-    Only one tile is a float array at a time, so memory is that of the two pictures and one tile's run. A picture
-    whose sides are no multiples of `multiple` is continued by reflection to the right and below, and the result
+    Only one tile is a float array at a time, so memory is that of the two images and one tile's run. An image
+    whose sides are no multiples of `multiple` is padded by reflection to the right and below, and the result
     is cut back.
 
     Args:
@@ -199,7 +199,7 @@ def fill_tiles(
                 raise ValueError(f"a tile {row}, {column} must become {expected} at x{scale}, got {output.shape}")
             target = result[row.first * scale : row.last * scale, column.first * scale : column.last * scale]
             top, left = ((span.first - span.start) * scale for span in (row, column))
-            # The target of the last tiles ends with the picture, before the padding does.
+            # The target of the last tiles ends with the image, before the padding does.
             target[:] = convert(output[top : top + target.shape[0], left : left + target.shape[1]])
             if bar is not None:
                 bar.update(1)
@@ -207,7 +207,7 @@ def fill_tiles(
 
 
 def pad_to_multiple(image: np.ndarray, multiple: int) -> np.ndarray:
-    """The picture (H, W, ...) continued by reflection at its lower and right edge; itself when nothing is missing."""
+    """The image (H, W, ...) padded by reflection at its lower and right edge; itself when nothing is missing."""
     missing = [(0, -n % multiple) for n in image.shape[:2]]
     if missing == [(0, 0), (0, 0)]:
         return image

@@ -90,7 +90,7 @@ class Picture(NamedTuple):
 
     @property
     def is_gray(self) -> bool:
-        """Whether the file has no colours."""
+        """Return whether the file has no colours."""
         return bool(_GRAY_NOTES.intersection(self.notes))
 
 
@@ -113,7 +113,7 @@ def read_picture(path: str | Path) -> Picture:
         raise
     except UnidentifiedImageError as error:
         raise UserError(
-            f"{path} is not a picture, or of a kind that is not read: expected a PNG, JPEG, BMP, WebP or TIFF file"
+            f"{path} is not an image, or of a kind that is not read: expected a PNG, JPEG, BMP, WebP or TIFF file"
         ) from error
     except Image.DecompressionBombError as error:
         most = f"{2 * Image.MAX_IMAGE_PIXELS:,} pixels"
@@ -127,7 +127,7 @@ def read_picture(path: str | Path) -> Picture:
 
 
 def size_of(path: str | Path) -> tuple[int, int]:
-    """(height, width) of the upright picture, by the header where that can be read."""
+    """(height, width) of the upright image, by the header where that can be read."""
     try:
         with warnings.catch_warnings(), Image.open(path, formats=_FORMATS) as image:
             warnings.simplefilter("ignore")
@@ -139,7 +139,7 @@ def size_of(path: str | Path) -> tuple[int, int]:
 
 
 def read_rgb(path: str | Path) -> np.ndarray:
-    """Reads a picture as (H, W, 3) uint8. Transparency and the lower 8 of 16 bits are dropped, and the log says so."""
+    """Reads an image as (H, W, 3) uint8. Transparency and the lower 8 of 16 bits are dropped, and the log says so."""
     return _as_rgb(path, read_picture(path))
 
 
@@ -160,7 +160,7 @@ def _as_rgb(path: str | Path, picture: Picture) -> np.ndarray:
 
 
 def check_writable(path: Path, height: int, width: int) -> None:
-    """Whether an image of this size can be written as `path`, to be asked before it is computed."""
+    """Return whether an image of this size can be written as `path`, to be asked before it is computed."""
     if path.suffix.lower() not in WRITTEN:
         raise UserError(f"cannot write {path}: expected a name that ends in {', '.join(WRITTEN)}")
     kind, _, most = WRITTEN[path.suffix.lower()]
@@ -170,7 +170,7 @@ def check_writable(path: Path, height: int, width: int) -> None:
 
 
 def write_picture(path: str | Path, rgb: np.ndarray, alpha: np.ndarray | None = None, icc: bytes | None = None) -> None:
-    """Writes a picture; a killed run leaves the old file or the new one, never a part.
+    """Writes an image; a killed run leaves the old file or the new one, never a part.
 
     Args:
         path: Ends in .png, .jpg, .jpeg, .bmp or .webp (lossless); missing folders are made.
@@ -212,7 +212,7 @@ def write_picture(path: str | Path, rgb: np.ndarray, alpha: np.ndarray | None = 
 
 
 def find_pictures(path: str | Path) -> list[Path]:
-    """The pictures of a folder and its subfolders in natural order (2 before 10), or the one file given.
+    """The images of a folder and its subfolders in natural order (2 before 10), or the one file given.
 
     Links are followed, but for those that lead to a folder that they are in. Hidden files and folders are skipped. A
     line of the log names what else is left out.
@@ -221,7 +221,7 @@ def find_pictures(path: str | Path) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise UserError(f"expected a picture or a folder of pictures, but there is no {path}")
+        raise UserError(f"expected an image or a folder of images, but there is no {path}")
     found, left_out, unread = [], [], []
     for name, folders, files in os.walk(path, followlinks=True, onerror=unread.append):
         folder = Path(name)
@@ -240,7 +240,7 @@ def find_pictures(path: str | Path) -> list[Path]:
         named = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
         _warn_once(f"{path}: {len(names)} left out, of other formats, broken links or not to be read: {named}")
     if not found:
-        raise UserError(f"expected pictures ({', '.join(SUFFIXES)}) in {path}, found none")
+        raise UserError(f"expected images ({', '.join(SUFFIXES)}) in {path}, found none")
     return sorted(found, key=_natural_key)
 
 
@@ -258,9 +258,9 @@ def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError as error:
-        raise UserError(f"expected a picture, but there is no {path}") from error
+        raise UserError(f"expected an image, but there is no {path}") from error
     except IsADirectoryError as error:
-        raise UserError(f"expected a picture, but {path} is a folder") from error
+        raise UserError(f"expected an image, but {path} is a folder") from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
 
@@ -359,7 +359,7 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[str, bytes, bool]]:
 
 
 def _decode(path: str | Path, image: Image.Image) -> Picture:
-    """An 8-bit picture as it is stored (not yet turned upright)."""
+    """An 8-bit image as it is stored (not yet turned upright)."""
     if image.mode in ("I", "F", "LAB") or image.mode.startswith("I;"):
         raise UserError(f"{path} holds values of another kind than 8 or 16 bits of gray or RGB: save it as PNG")
     notes = (_MODE_NOTES[image.mode],) if image.mode in _MODE_NOTES else ()

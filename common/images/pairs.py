@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class Pair(NamedTuple):
-    """Paths of one picture; `lr` is None where the LR picture is to be made from the HR picture."""
+    """Paths of one image; `lr` is None where the LR image is to be made from the HR image."""
 
     name: str
     hr: Path
@@ -137,12 +137,12 @@ def read_hr(path: Path, scale: int) -> np.ndarray:
     """Return uint8 HWC, cut to a multiple of the scale; of a gray file see `read_measured`."""
     hr = images.read_measured(path)
     if min(hr.shape[:2]) < scale:
-        raise UserError(f"{path} is {hr.shape[1]}x{hr.shape[0]}: x{scale} takes pictures of {scale}x{scale} or more")
+        raise UserError(f"{path} is {hr.shape[1]}x{hr.shape[0]}: x{scale} takes images of {scale}x{scale} or more")
     return modcrop(hr, scale)
 
 
 class PairedPictures:
-    """Pictures read from files, the latest kept decoded up to `cache_bytes`.
+    """Images read from files, the latest kept decoded up to `cache_bytes`.
 
     Args:
         pairs: what to read.
@@ -166,15 +166,15 @@ class PairedPictures:
         return len(self.pairs)
 
     def drop_small(self, lr_patch: int) -> None:
-        """Leave out, and name, the pictures that are smaller than the training patch; their headers tell."""
+        """Leave out, and name, the images that are smaller than the training patch; their headers tell."""
         least = lr_patch * self.scale
         small = [pair for pair in self.pairs if min(images.size_of(pair.hr)) < least]
         if len(small) == len(self.pairs):
-            raise UserError(f"every training picture is smaller than the patch of {least}x{least}: take a smaller one")
+            raise UserError(f"every training image is smaller than the patch of {least}x{least}: take a smaller one")
         if small:
             names = ", ".join(pair.name for pair in small[:5]) + (" ..." if len(small) > 5 else "")
             log.warning(
-                "%d of %d pictures are smaller than the patch of %dx%d and left out: %s",
+                "%d of %d images are smaller than the patch of %dx%d and left out: %s",
                 len(small),
                 len(self.pairs),
                 least,
@@ -205,5 +205,5 @@ def told_apart(title: str, pairs: Iterable[Pair]) -> list[Pair]:
     pairs = list(pairs)
     names = [pair.name for pair in pairs]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise UserError(f"two pictures of {title} are named {twice[0]}: results are told apart by name, rename one")
+        raise UserError(f"two images of {title} are named {twice[0]}: results are told apart by name, rename one")
     return pairs

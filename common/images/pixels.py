@@ -1,4 +1,4 @@
-"""Arithmetic on pictures as arrays: number formats, cropping to multiples, RGB and YCbCr."""
+"""Arithmetic on images as arrays: number formats, cropping to multiples, RGB and YCbCr."""
 
 import numpy as np
 
@@ -26,7 +26,7 @@ def modcrop(image: np.ndarray, scale: int) -> np.ndarray:
     """Cuts the lower and right edge so that both sides are multiples of `scale`, as all benchmarks do."""
     height, width = image.shape[:2]
     if min(height, width) < scale:
-        raise ValueError(f"a picture of {height} x {width} has no multiple of {scale} in it")
+        raise ValueError(f"an image of {height} x {width} has no multiple of {scale} in it")
     return image[: height - height % scale, : width - width % scale]
 
 
@@ -48,7 +48,7 @@ def ycbcr_to_rgb(ycbcr: np.ndarray) -> np.ndarray:
 
 
 def reduce_to_8_bit(rgb: np.ndarray) -> np.ndarray:
-    """v / 257, rounded: 65535 becomes 255, and a picture widened from 8 bits comes back unchanged."""
+    """v / 257, rounded: 65535 becomes 255, and an image widened from 8 bits comes back unchanged."""
     return ((rgb.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 

@@ -1,11 +1,11 @@
-"""Bicubic resizing that gives MATLAB's `imresize` numbers: the source of the benchmarks' LR pictures.
+"""Bicubic resizing that gives MATLAB's `imresize` numbers: the source of the benchmarks' LR images.
 
 OpenCV's and Pillow's bicubic differ (no antialiasing, another kernel), and so do scores measured with them.
 
 The definition: Keys' cubic kernel with a = -0.5, widened by 1/scale when shrinking with antialiasing; each
 row of weights sums to 1; output pixel x (counted from 1) sits at x / scale + (1 - 1 / scale) / 2 of the
 input; the output has ceil(input * scale) pixels; the axis with the smaller scale goes first, rows before
-columns when equal. Whole-number pictures are rounded and clipped after EACH of the two passes, floats never.
+columns when equal. Whole-number images are rounded and clipped after EACH of the two passes, floats never.
 
 Three things differ between the sources that papers use, so each is an argument here:
 
@@ -31,7 +31,7 @@ Border = Literal["symmetric", "replicate"]
 Rounding = Literal["half_up", "half_even"]
 Scale = float | tuple[float, float]
 
-BLOCK_VALUES = 1 << 22  # values turned into float64 at a time: 32 MB, whatever the size of the picture
+BLOCK_VALUES = 1 << 22  # values turned into float64 at a time: 32 MB, whatever the size of the image
 
 
 def cubic(x: np.ndarray) -> np.ndarray:
@@ -86,19 +86,19 @@ def imresize(
     rounding: Rounding = "half_up",
     weight_dtype: type = np.float64,
 ) -> np.ndarray:
-    """Resizes a picture as MATLAB's `imresize(image, scale)` (bicubic) does.
+    """Resizes an image as MATLAB's `imresize(image, scale)` (bicubic) does.
 
     Args:
         image: (H, W) or (H, W, C); uint8, uint16, float32 or float64 of any range.
         scale: Factor for both axes or (vertical, horizontal); the output has ceil(H * scale) rows.
         size: Instead of `scale`: the wanted (height, width).
         antialiasing: Widen the kernel when shrinking (MATLAB's default).
-        border: Beyond the edge lies the mirrored picture ("symmetric") or the edge pixel ("replicate").
-        rounding: Where exact halves of whole-number pictures go. Floats are not rounded.
+        border: Beyond the edge lies the mirrored image ("symmetric") or the edge pixel ("replicate").
+        rounding: Where exact halves of whole-number images go. Floats are not rounded.
         weight_dtype: np.float64, or np.float32 for IRN's less exact weights. The sums are float64 always.
 
     Returns:
-        The resized picture in the dtype of `image`. Whole numbers are rounded and clipped after each pass;
+        The resized image in the dtype of `image`. Whole numbers are rounded and clipped after each pass;
         floats are neither, so they may leave the input's range by a little (the kernel has negative lobes).
 
     Raises:

@@ -1,4 +1,4 @@
-"""Comparison strips: pictures side by side, the same detail of each enlarged below, captions at the bottom."""
+"""Comparison strips: images side by side, the same detail of each upscaled below, captions at the bottom."""
 
 import math
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from common.images.resize import imresize
 Box = tuple[int, int, int, int]
 
 MAX_WIDTH = 1960  # pixels of the whole strip: what a README or a screen shows without scaling
-MAX_HEIGHT = 900  # of one picture
-MIN_COLUMN = 240  # small pictures are enlarged to about this, so that captions can be read
+MAX_HEIGHT = 900  # of one image
+MIN_COLUMN = 240  # small images are upscaled to about this, so that captions can be read
 GUTTER = 12
 ZOOM = 4
 MARK = (255, 72, 24)  # orange: rare in photographs, visible on dark and light
@@ -24,17 +24,17 @@ def comparison_strip(columns: Sequence[tuple[str, np.ndarray]], box: Box | None 
     """Draws LR | bicubic | SR | HR, or any such row, with a zoomed detail of each.
 
     Args:
-        columns: (caption, picture) from left to right. A caption may have several lines: "SR" above its PSNR.
-            Pictures are (h, w, 3) uint8 of one scene; smaller ones are enlarged to the largest by nearest
-            neighbour, so that the pixels of the LR picture can be seen.
-        box: (top, left, height, width) of the detail, in pixels of the largest picture. None picks the place
+        columns: (caption, image) from left to right. A caption may have several lines: "SR" above its PSNR.
+            Images are (h, w, 3) uint8 of one scene; smaller ones are upscaled to the largest by nearest
+            neighbour, so that the pixels of the LR image can be seen.
+        box: (top, left, height, width) of the detail, in pixels of the largest image. None picks the place
             where the second column (bicubic) differs most from the last one (HR).
 
     Returns:
-        (H, W, 3) uint8, at most about 2000 pixels wide: large pictures are reduced, their details are not.
+        (H, W, 3) uint8, at most about 2000 pixels wide: large images are reduced, their details are not.
 
     Raises:
-        ValueError: No column, a picture that is not (h, w, 3) uint8, or a box that leaves the picture.
+        ValueError: No column, an image that is not (h, w, 3) uint8, or a box that leaves the image.
     """
     if not columns:
         raise ValueError("a comparison strip needs at least one column")
@@ -46,7 +46,7 @@ def comparison_strip(columns: Sequence[tuple[str, np.ndarray]], box: Box | None 
     shown = _shown_size(height, width, len(columns))
     top, left, box_height, box_width = box = box or _busiest_box(pictures, shown[1])
     if min(box) < 0 or 0 in box[2:] or top + box_height > height or left + box_width > width:
-        raise ValueError(f"box {box} (top, left, height, width) leaves the picture of {height} x {width}")
+        raise ValueError(f"box {box} (top, left, height, width) leaves the image of {height} x {width}")
 
     detail_height = max(1, round(box_height * shown[1] / box_width))
     upper = [_mark(_show(picture, shown), box, shown[1] / width) for picture in pictures]
@@ -61,7 +61,7 @@ def _nearest(picture: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _shown_size(height: int, width: int, columns: int) -> tuple[int, int]:
-    """(height, width) at which each whole picture is shown."""
+    """(height, width) at which each whole image is shown."""
     room = (MAX_WIDTH - GUTTER * (columns + 1)) // columns
     factor = min(room / width, MAX_HEIGHT / height)
     if factor >= 1:
@@ -77,7 +77,7 @@ def _show(picture: np.ndarray, shown: tuple[int, int]) -> np.ndarray:
 
 
 def _busiest_box(pictures: list[np.ndarray], shown_width: int) -> Box:
-    """Where the second (of two: the first) and the last picture differ most; it is shown ZOOM-fold."""
+    """Where the second (of two: the first) and the last image differ most; it is shown ZOOM-fold."""
     height, width = pictures[0].shape[:2]
     box_width = min(max(8, min(shown_width // ZOOM, width // 3)), width)
     box_height = min(max(1, round(box_width * 0.75)), height)
@@ -90,14 +90,14 @@ def _busiest_box(pictures: list[np.ndarray], shown_width: int) -> Box:
         - sums[box_height:, :-box_width]
         + sums[:-box_height, :-box_width]
     )
-    if windows.max() <= 0:  # one column, or equal pictures: the middle
+    if windows.max() <= 0:  # one column, or equal images: the middle
         return (height - box_height) // 2, (width - box_width) // 2, box_height, box_width
     top, left = np.unravel_index(windows.argmax(), windows.shape)
     return int(top), int(left), box_height, box_width
 
 
 def _mark(picture: np.ndarray, box: Box, factor: float) -> np.ndarray:
-    """Draws the outline of the box, its coordinates multiplied by `factor`, into the picture and returns it."""
+    """Draws the outline of the box, its coordinates multiplied by `factor`, into the image and returns it."""
     top, left, bottom, right = (round(v * factor) for v in (box[0], box[1], box[0] + box[2], box[1] + box[3]))
     corner = (max(left, right - 1), max(top, bottom - 1))
     return cv2.rectangle(picture, (left, top), corner, MARK, 2)
@@ -137,12 +137,12 @@ def _white_grid(rows: list[list[np.ndarray]]) -> np.ndarray:
     return separated([separated(row, 1) for row in rows], 0)
 
 
-GRID_GUTTER = 6  # white pixels between the pictures
-WIDEST = 2000  # pixels of the whole grid; the pictures are made smaller to fit
+GRID_GUTTER = 6  # white pixels between the images
+WIDEST = 2000  # pixels of the whole grid; the images are downscaled to fit
 
 
 def grid(pictures: Sequence[np.ndarray], columns: int = 0) -> np.ndarray:
-    """Pictures of one size, (H, W, 3) or (H, W), row by row in a near square, or in `columns`.
+    """Images of one size, (H, W, 3) or (H, W), row by row in a near square, or in `columns`.
 
     Returns:
         (H', W', 3) uint8, of uint8 or uint16.

@@ -1,8 +1,8 @@
 """PSNR, SSIM and LR-PSNR, with the convention as explicit arguments: a figure means nothing without it.
 
-The same pair of pictures gives 36.0 dB on RGB and 40.9 dB on Y. Published figures differ in:
+The same pair of images gives 36.0 dB on RGB and 40.9 dB on Y. Published figures differ in:
 
-- channels: RGB, or the luma Y, which is never rounded here (MATLAB's `rgb2ycbcr` of a uint8 picture does round it);
+- channels: RGB, or the luma Y, which is never rounded here (MATLAB's `rgb2ycbcr` of a uint8 image does round it);
 - luma: three sets of weights are in use, see `LUMA`. They move PSNR-Y by up to 1e-4 dB;
 - gray ground truth: measured as it is, from 0 to 255, as MATLAB's scripts do, where it is one plane seen as RGB, which
   is how `common.images.read_hr` gives a gray file; Y of an RGB copy (16 to 235) has 1.32 dB more (Set14's bridge: 0.09
@@ -10,7 +10,7 @@ The same pair of pictures gives 36.0 dB on RGB and 40.9 dB on Y. Published figur
 - crop: pixels cut from each side: none, the scale (benchmarks), or the scale + 6 (DIV2K);
 - SSIM window: 11x11 gaussian with population moments (Wang et al. 2004), or scikit-image's default.
 
-And in whether SR was rounded to 8 bits, which is the caller's to do. Pictures are uint8, or floats in the
+And in whether SR was rounded to 8 bits, which is the caller's to do. Images are uint8, or floats in the
 same range of 0 to 255; all arithmetic is float64. LPIPS is in `common.metrics.lpips`.
 """
 
@@ -68,7 +68,7 @@ def psnr(sr: np.ndarray, hr: np.ndarray, *, channels: Channels, crop: int, luma:
         luma: Key of `LUMA`; matters with "y" only.
 
     Returns:
-        dB; inf for identical pictures.
+        dB; inf for identical images.
 
     Raises:
         ValueError: Shapes differ, or an argument or dtype that has no meaning here.
@@ -105,7 +105,7 @@ def ssim(
     window = _lookup(_WINDOWS, ssim_window, "ssim_window")
     name = f"SSIM ({window.text})"
     sr_planes, hr_planes = _prepare(sr, hr, channels, crop, luma, smallest=len(window.taps), name=name)
-    # Channel by channel, for memory: the moments of one channel of a 2K picture take 0.1 GB.
+    # Channel by channel, for memory: the moments of one channel of a 2K image take 0.1 GB.
     return float(np.mean([_ssim_plane(a, b, window) for a, b in zip(sr_planes, hr_planes, strict=True)]))
 
 
@@ -119,14 +119,14 @@ def lr_psnr(
     rounding: Rounding,
     luma: Luma = "bt601",
 ) -> float:
-    """PSNR between SR shrunk by `imresize` and the LR picture it came from: does SR still explain its input?
+    """PSNR between SR shrunk by `imresize` and the LR image it came from: does SR still explain its input?
 
     Args:
         sr: (h * scale, w * scale, 3), 0 to 255. `imresize` rounds uint8 in each of its passes, floats never.
         lr: (h, w, 3), 0 to 255.
         scale: Factor between the two.
         channels: As for `psnr`.
-        crop: Pixels cut from each side of the LR pictures.
+        crop: Pixels cut from each side of the LR images.
         rounding: Where `imresize` puts exact halves: "half_even" (SRFlow, SRDiff) or "half_up" (MATLAB).
         luma: As for `psnr`.
 
@@ -198,14 +198,14 @@ PROTOCOLS: dict[str, Callable[[int], Convention]] = {
 def _prepare(
     sr: np.ndarray, hr: np.ndarray, channels: str, crop: int, luma: str, *, smallest: int, name: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Both pictures as cropped float64 planes (C, h, w), checked."""
+    """Both images as cropped float64 planes (C, h, w), checked."""
     if sr.shape != hr.shape:
         raise ValueError(f"sr and hr must have the same shape: sr {sr.shape}, hr {hr.shape}")
     _check(channels, crop)
     height, width = sr.shape[:2]
     if min(height, width) - 2 * crop < smallest:
         side = smallest + 2 * crop
-        raise UserError(f"{name} with crop {crop} needs pictures of at least {side}x{side}, found {height}x{width}")
+        raise UserError(f"{name} with crop {crop} needs images of at least {side}x{side}, found {height}x{width}")
     weights, offset = _lookup(LUMA, luma, "luma"), LUMA_OFFSET
     if hr.ndim == 3 and hr.strides[2] == 0:  # one plane seen as RGB: a gray image, measured as it is
         weights, offset = weights / weights.sum(), 0.0
@@ -214,10 +214,10 @@ def _prepare(
 
 def _planes(image: np.ndarray, channels: str, crop: int, weights: np.ndarray, offset: float) -> np.ndarray:
     if image.dtype != np.uint8 and image.dtype.kind != "f":
-        raise ValueError(f"pictures must be uint8, or float in [0, 255], got {image.dtype}")
+        raise ValueError(f"images must be uint8, or float in [0, 255], got {image.dtype}")
     is_plane = image.ndim == 2 and channels == "y"
     if not is_plane and (image.ndim != 3 or image.shape[2] != 3):
-        raise ValueError(f'pictures must be (H, W, 3), or (H, W) with channels "y", got {image.shape}')
+        raise ValueError(f'images must be (H, W, 3), or (H, W) with channels "y", got {image.shape}')
     kept = image[crop : image.shape[0] - crop, crop : image.shape[1] - crop].astype(np.float64)
     if is_plane:
         return kept[None]

@@ -1,9 +1,9 @@
-"""LPIPS v0.1 with AlexNet: a perceptual distance, 0 for identical pictures, lower is better.
+"""LPIPS v0.1 with AlexNet: a perceptual distance, 0 for identical images, lower is better.
 
 Zhang, Isola, Efros, Shechtman, Wang: The Unreasonable Effectiveness of Deep Features as a Perceptual Metric,
 CVPR 2018, https://arxiv.org/abs/1801.03924. Five feature maps of an AlexNet trained on ImageNet are normalised to
 unit length over the channels; their squared differences, weighted by learned linear heads, are averaged over the
-picture and added up.
+image and added up.
 
 The weights are the user's to give, none come with this repository: torchvision's alexnet-owt-7be5be79.pth, and
 weights/v0.1/alex.pth of the lpips package. Written from the paper, checked against the package's published figures.
@@ -43,7 +43,7 @@ _log = logging.getLogger(__name__)
 
 
 class LpipsNetwork(nn.Cell):
-    """The distance of one pair of pictures, as a graph that compiles once for all sizes."""
+    """The distance of one pair of images, as a graph that compiles once for all sizes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class LpipsNetwork(nn.Cell):
         self.heads = nn.CellList([nn.Conv2d(channels, 1, kernel_size=1) for channels in CHANNELS])
         # A sum over the channels as a 1x1 convolution: ten times faster on CPU than the reduction.
         self.ones = [Tensor(np.ones((1, channels, 1, 1), np.float32)) for channels in CHANNELS]
-        # ImageNet's mean and deviation for pictures in [-1, 1], in the digits that the heads were trained with.
+        # ImageNet's mean and deviation for images in [-1, 1], in the digits that the heads were trained with.
         self.shift = Tensor(np.array([-0.030, -0.088, -0.188], np.float32).reshape(1, 3, 1, 1))
         self.scale = Tensor(np.array([0.458, 0.448, 0.450], np.float32).reshape(1, 3, 1, 1))
         any_size = Tensor(shape=[1, 3, None, None], dtype=ms.float32)
@@ -68,7 +68,7 @@ class LpipsNetwork(nn.Cell):
 
     @ms.jit
     def construct(self, sr_image: Tensor, hr_image: Tensor) -> Tensor:
-        """Two pictures (1, 3, H, W) in [-1, 1] -> scalar."""
+        """Two images (1, 3, H, W) in [-1, 1] -> scalar."""
         x = (ops.concat((sr_image, hr_image), 0) - self.shift) / self.scale
         distance = 0.0
         level = 0
@@ -84,7 +84,7 @@ class LpipsNetwork(nn.Cell):
 
 
 class Lpips:
-    """LPIPS of two pictures on the host: `Lpips.from_files(weights)(sr, hr)`."""
+    """LPIPS of two images on the host: `Lpips.from_files(weights)(sr, hr)`."""
 
     def __init__(self, network: LpipsNetwork) -> None:
         self.network = network
@@ -123,19 +123,19 @@ class Lpips:
         return cls(network)
 
     def __call__(self, sr: np.ndarray, hr: np.ndarray) -> float:
-        """The distance of two RGB pictures (H, W, 3), uint8 or float, 0 to 255; nothing is cropped.
+        """The distance of two RGB images (H, W, 3), uint8 or float, 0 to 255; nothing is cropped.
 
-        A 2040x1356 picture takes about 2 GB on CPU.
+        A 2040x1356 image takes about 2 GB on CPU.
 
         Raises:
-            ValueError: The shapes differ, or they are no such pictures.
-            UserError: A side is shorter than 31 pixels. Padding would measure another picture, so it is not done.
+            ValueError: The shapes differ, or they are no such images.
+            UserError: A side is shorter than 31 pixels. Padding would measure another image, so it is not done.
         """
         if sr.shape != hr.shape or sr.ndim != 3 or sr.shape[2] != 3:
             raise ValueError(f"sr and hr must both be (H, W, 3) and of the same size: sr {sr.shape}, hr {hr.shape}")
         if min(sr.shape[:2]) < SMALLEST_SIDE:
             side = SMALLEST_SIDE
-            raise UserError(f"LPIPS needs pictures of at least {side}x{side}, found {sr.shape[0]}x{sr.shape[1]}")
+            raise UserError(f"LPIPS needs images of at least {side}x{side}, found {sr.shape[0]}x{sr.shape[1]}")
         return float(self.network(_to_tensor(sr), _to_tensor(hr)).asnumpy())
 
 
@@ -146,7 +146,7 @@ def _conv(in_channels: int, out_channels: int, **options: int) -> nn.Conv2d:
 def _to_tensor(image: np.ndarray) -> Tensor:
     """(H, W, 3) in [0, 255] -> (1, 3, H, W) in [-1, 1]."""
     if image.dtype != np.uint8 and image.dtype.kind != "f":
-        raise ValueError(f"pictures must be uint8, or float in [0, 255], got {image.dtype}")
+        raise ValueError(f"images must be uint8, or float in [0, 255], got {image.dtype}")
     return Tensor(np.ascontiguousarray(image.transpose(2, 0, 1)[None].astype(np.float32) / 127.5 - 1))
 
 

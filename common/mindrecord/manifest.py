@@ -1,4 +1,4 @@
-"""What a packed set consists of, and whether its files are bit for bit as they were packed.
+"""The files of a packed set, and whether its files are bit for bit as they were packed.
 
 A set `X.mindrecord` is data files (`X.mindrecord`, or `X.mindrecord0` ... when sharded), one index `.db` beside each,
 and the manifest `X.mindrecord.json`, which comes last: without it there is no set. MindRecord has no checksum, and at
@@ -47,7 +47,7 @@ def manifest_path(output: Path) -> Path:
 
 
 def set_exists(output: str | Path) -> bool:
-    """Whether there is a file of this name, or the manifest of a sharded set, which has none."""
+    """Return whether there is a file of this name, or the manifest of a sharded set, which has none."""
     return Path(output).exists() or manifest_path(Path(output)).exists()
 
 

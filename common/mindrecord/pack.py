@@ -141,7 +141,7 @@ class _Records:
                 bar.update(1)
         if not self.pictures:
             first = next(iter(self.skipped.values()))
-            raise UserError(f"all {len(self.pairs)} pictures of {self.options.hr} were skipped, the first: {first}")
+            raise UserError(f"all {len(self.pairs)} images of {self.options.hr} were skipped, the first: {first}")
         if self.count < self.options.shards:
             raise UserError(f"{self.count} records cannot fill {self.options.shards} shards: choose fewer --shards")
 
@@ -264,7 +264,7 @@ def _check_options(options: PackOptions) -> None:
         f"--stride {options.stride} is not positive": options.stride is not None and options.stride < 1,
         f"--crops {options.crops} is not positive": options.crops is not None and options.crops < 1,
         "--stride and --crops exclude each other": options.stride and options.crops,
-        "--patch 0 packs whole pictures: leave out --stride and --crops": not options.patch
+        "--patch 0 packs whole images: leave out --stride and --crops": not options.patch
         and (options.stride or options.crops),
         f"--seed {options.seed} is negative": options.seed < 0,
         f"--shards {options.shards} is not in 1 ... 1000": not 1 <= options.shards <= 1000,
@@ -289,4 +289,4 @@ def _scale_of(hr: Path, lr: Path) -> int:
         with contextlib.suppress(UserError):
             read_pair(find_pairs(hr, lr, scale)[0], scale)
             return scale
-    raise UserError(f"cannot tell the scale from the first picture of {hr} and {lr}: say it with --scale")
+    raise UserError(f"cannot tell the scale from the first image of {hr} and {lr}: say it with --scale")

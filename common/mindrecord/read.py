@@ -97,7 +97,7 @@ def verify(path: str | Path) -> Manifest:
             hash_record(content, name, hr, lr)
             bar.update(1)
     if content.hexdigest() != records.manifest.content_sha256:
-        raise UserError(f"{path} does not hold the pictures that were packed: pack again")
+        raise UserError(f"{path} does not hold the images that were packed: pack again")
     return records.manifest
 
 

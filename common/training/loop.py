@@ -124,7 +124,7 @@ class Guard:
 
     @property
     def is_hopeless(self) -> bool:
-        """Whether there were too many bad steps in a row."""
+        """Return whether there were too many bad steps in a row."""
         return self.bad_in_a_row >= self.at_most
 
     def note_good(self) -> None:
@@ -155,7 +155,7 @@ Batches = Iterator[tuple[tuple[np.ndarray, ...], UserError | None]]  # with what
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What one training run does.
+    """Length, rates and intervals of a training run.
 
     Attributes:
         steps: optimizer steps of the whole run.
@@ -283,7 +283,7 @@ class Trainer:
         return 0
 
     def _due(self, interval: int) -> bool:
-        """Whether the interval, or the whole run, is complete at this step; 0 is never."""
+        """Return whether the interval, or the whole run, is complete at this step; 0 is never."""
         return bool(interval) and (self.step % interval == 0 or self.step == self.plan.steps)
 
     def train_step(self, batch: tuple[np.ndarray, ...]) -> tuple[list[float], float]:

@@ -41,12 +41,12 @@ def plan_in_epochs(options: TrainOptions, learning_rate: Rate) -> Plan:
 def step_counts(steps: int, options: StepOptions, world_size: int, pictures: int) -> tuple[int, Callable[[int], int]]:
     """The length of a run, and what makes a count of the recipe one of the run.
 
-    The recipe's counts are written for a batch of `schedule_batch` pictures (0: one worker's batch). With more pictures
-    a step there are fewer steps, so that everything happens after as many pictures as in the recipe.
+    The recipe's counts are written for a batch of `schedule_batch` images (0: one worker's batch). With more images
+    a step there are fewer steps, so that everything happens after as many images as in the recipe.
 
     Args:
         steps: the recipe's length.
-        options: a TrainConfig, whose `epochs`, passes over the pictures, count instead of it unless they are 0.
+        options: a TrainConfig, whose `epochs`, passes over the images, count instead of it unless they are 0.
         pictures: in the data set, for the epochs.
     """
     global_batch = options.batch_size * world_size
@@ -57,7 +57,7 @@ def step_counts(steps: int, options: StepOptions, world_size: int, pictures: int
 
     length = max(1, -(-options.epochs * pictures // global_batch)) if options.epochs else scaled(steps)
     if share != 1:
-        log.info("%d pictures a step: the recipe's step counts times %.4g, %d steps", global_batch, share, length)
+        log.info("%d images a step: the recipe's step counts times %.4g, %d steps", global_batch, share, length)
     return length, scaled
 
 

@@ -1,4 +1,4 @@
-"""What a training run leaves to look at: metrics.csv, curve.png, and events for TensorBoard with tensorboardX."""
+"""Records of a training run: metrics.csv, curve.png, and events for TensorBoard with tensorboardX."""
 
 import csv
 import logging
@@ -73,7 +73,7 @@ class Record:
     def draw(self) -> Path | None:
         """Write `curve.png`: the loss, and below it the scores of the validation, one at several heats in one panel.
 
-        A picture is not worth a run: without matplotlib, or where it cannot be written, there is none.
+        An image is not worth a run: without matplotlib, or where it cannot be written, there is none.
         """
         panels: dict[str, list[str]] = {}
         for name in ("loss", *(name for name in self.columns if name not in FIRST_COLUMNS)):

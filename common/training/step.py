@@ -10,7 +10,7 @@ from common.runtime import keep_freed_memory
 
 
 class L1Loss(nn.Cell):
-    """(lr_image, hr_image) -> (mean absolute difference of the network's picture from HR,), in units of its range."""
+    """(lr_image, hr_image) -> (mean absolute difference of the network's image from HR,), in units of its range."""
 
     def __init__(self, network: nn.Cell) -> None:
         super().__init__(auto_prefix=False)

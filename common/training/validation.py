@@ -59,7 +59,7 @@ def psnr_validation(
     """Return network -> its mean PSNR over some pairs, which are decoded once, and log bicubic's; None without pairs.
 
     Args:
-        upscaler: network -> what enlarges a picture with the weights that it has now.
+        upscaler: network -> what upscales an image with the weights that it has now.
     """
     if not pairs:
         return None

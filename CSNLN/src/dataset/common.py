@@ -1,4 +1,4 @@
-"""Between pictures and what CSNLN's network takes: values in [0, 1], patches, sides that the attention can divide."""
+"""Between images and what CSNLN's network takes: values in [0, 1], patches, sides that the attention can divide."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from ..CSNLN import Hyper
 
 
 class PatchMaker:
-    """One training sample from a pair of pictures: the same random crop and flip of both.
+    """One training sample from a pair of images: the same random crop and flip of both.
 
     Args:
         scale: HR over LR.
@@ -35,9 +35,9 @@ def collate(samples: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, n
 
 
 class Upscaler:
-    """Pictures of any size through a network whose sides must be multiples of the attention's scale.
+    """Images of any size through a network whose sides must be multiples of the attention's scale.
 
-    What is missing is continued by reflection to the right and below, and cut off the result.
+    What is missing is padded by reflection to the right and below, and cut off the result.
 
     Args:
         run: the network, (1, 3, h, w) -> (1, 3, h * scale, w * scale).

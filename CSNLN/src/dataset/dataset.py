@@ -1,4 +1,4 @@
-"""The training set: pictures, patches, and the order in which they are shown."""
+"""The training set: images, patches, and the order in which they are shown."""
 
 from common.data import BatchStream, PictureSet, split_names, training_pictures
 from common.images import Pair

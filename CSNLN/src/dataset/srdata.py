@@ -1,4 +1,4 @@
-"""All data sets by name: which pictures belong to what `--data_train` and `--data_test` say."""
+"""All data sets by name: which images belong to what `--data_train` and `--data_test` say."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def evaluation_pairs(options: TrainConfig, hyper: Hyper) -> list[Pair]:
 
 
 def find_set(root: Path, name: str, numbers: range, scale: int) -> list[Pair]:
-    """The pairs of one set; the numbers are of DIV2K's pictures."""
+    """The pairs of one set; the numbers are of DIV2K's images."""
     if name == "DIV2K" and (find_root(root) or not (root / "HR").is_dir()):
         return find_div2k(root, numbers, scale)
     return find_benchmark(root, name, scale)

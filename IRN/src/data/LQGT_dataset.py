@@ -14,7 +14,7 @@ Sample = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class LQGTDataset:
-    """Makes one training sample from a picture: the same crop and flip of HR and LR, and a z of its own.
+    """Makes one training sample from an image: the same crop and flip of HR and LR, and a z of its own.
 
     Args:
         hyper: what the network takes.

@@ -12,7 +12,7 @@ from ..options.options import EvalConfig, TrainConfig
 
 
 def find_hr_folder(path: str, split: str) -> Path:
-    """The folder of HR pictures that `path` means: itself, or the DIV2K split or benchmark HR folder in it.
+    """The folder of HR images that `path` means: itself, or the DIV2K split or benchmark HR folder in it.
 
     Args:
         split: "train" or "test".
@@ -24,7 +24,7 @@ def find_hr_folder(path: str, split: str) -> Path:
 
 
 def find_pictures(hr_path: str, lr_path: str, scale: int, split: str) -> list[Pair]:
-    """The pictures of a data set, in sub-folders as well; `lr` is None where the LR picture is to be made."""
+    """The images of a data set, in sub-folders as well; `lr` is None where the LR image is to be made."""
     return pairs_of(find_hr_folder(hr_path, split), lr_folder(lr_path), scale)
 
 
@@ -44,7 +44,7 @@ def beside(training: str) -> str:
 
 
 def evaluation_sets(options: EvalConfig, scale: int) -> dict[str, list[Pair]]:
-    """The pictures of each set of --data_test, or all of --dataset_GT_path, by the name of the set."""
+    """The images of each set of --data_test, or all of --dataset_GT_path, by the name of the set."""
     root, lr_path = Path(options.dataset_GT_path), options.dataset_LQ_path
     if not options.data_test:
         folder = hr_folder(root).resolve()
@@ -58,17 +58,17 @@ def evaluation_sets(options: EvalConfig, scale: int) -> dict[str, list[Pair]]:
 
 
 def hr_folder(root: Path) -> Path:
-    """The HR pictures of one set; in a DIV2K root its validation pictures."""
+    """The HR images of one set; in a DIV2K root its validation images."""
     folder, training = find_hr_folder(str(root), "test"), div2k.find_split(root, "train")
     if folder == root and training:
-        raise UserError(f"{root} has no DIV2K_valid_HR; for the training pictures type --dataset_GT_path {training}")
+        raise UserError(f"{root} has no DIV2K_valid_HR; for the training images type --dataset_GT_path {training}")
     return folder
 
 
 def read_with_reference(pair: Pair, scale: int) -> tuple[np.ndarray, np.ndarray]:
     """(hr, lr): uint8 HWC cut to a multiple of the scale, and float32 HWC.
 
-    The LR picture is the file's, in [0, 1], or MATLAB's bicubic of the whole HR picture, neither clipped nor rounded
+    The LR image is the file's, in [0, 1], or MATLAB's bicubic of the whole HR image, neither clipped nor rounded
     (so slightly beyond [0, 1] at strong edges), which is what the authors train with.
     """
     if pair.lr is not None:

@@ -1,7 +1,7 @@
 """IRN: Invertible Image Rescaling (Xiao et al., ECCV 2020, arXiv:2005.05650).
 
-One invertible network goes from the high-resolution picture to the low-resolution picture and z, everything else, which
-training makes standard normal; run backwards with any such z it enlarges. Figure 2 of the paper: for each factor of two
+One invertible network goes from the high-resolution image to the low-resolution image and z, everything else, which
+training makes standard normal; run backwards with any such z it upscales. Figure 2 of the paper: for each factor of two
 a Haar transform, then couplings of the three low-frequency channels with the rest.
 
 Every layer keeps one contract: forward(x) -> (y, logdet) and inverse(y) -> (x, logdet), where logdet (N,) is the
@@ -26,7 +26,7 @@ HAAR = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]], 
 
 @dataclass(frozen=True)
 class Hyper:
-    """What is needed to build the network again; saved in every checkpoint.
+    """Hyper-parameters, from which the network is built again; saved in every checkpoint.
 
     Attributes:
         scale: 2, 4 or 8 by Haar transforms; 3 by a learned transform of 3x3 squares.
@@ -156,7 +156,7 @@ class InvBlockExp(nn.Cell):
 
     def log_scale(self, low: Tensor) -> Tensor:
         """rho = clamp * (2 sigmoid(H) - 1) = clamp * tanh(H / 2), by the tanh of half the angle: on CPU, MindSpore's
-        sigmoid errs to one side, which sums over a picture show, and its tanh is 1 for all above 5."""
+        sigmoid errs to one side, which sums over an image show, and its tanh is 1 for all above 5."""
         quarter = ops.tanh(0.25 * self.H(low))
         return self.clamp * 2 * quarter / (1 + quarter * quarter)
 
@@ -166,7 +166,7 @@ class InvRescaleNet(nn.Cell):
 
     Args:
         hyper: its shape.
-        seed: of the first filters.
+        seed: of the initial weights.
     """
 
     def __init__(self, hyper: Hyper, seed: int = 0) -> None:
@@ -181,7 +181,7 @@ class InvRescaleNet(nn.Cell):
         self.operations = nn.CellList(operations)
 
     def forward(self, hr_image: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, 3, sH, sW) in [0, 1] -> (N, 3 s^2, H, W): the LR picture, not yet rounded, and z."""
+        """(N, 3, sH, sW) in [0, 1] -> (N, 3 s^2, H, W): the LR image, not yet rounded, and z."""
         x, logdet = hr_image, 0.0
         for operation in self.operations:
             x, term = operation.forward(x)
@@ -232,7 +232,7 @@ def mix(x: Tensor, matrix: Tensor) -> Tensor:
 
 
 def constant_logdet(x: Tensor, per_value: float) -> Tensor:
-    """(N,): the same for every picture, `per_value` for each of its values."""
+    """(N,): the same for every image, `per_value` for each of its values."""
     n, c, h, w = x.shape
     return ops.full((n,), c * h * w * per_value, dtype=x.dtype)
 

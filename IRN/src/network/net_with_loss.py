@@ -11,15 +11,15 @@ FIT_WEIGHT: Mapping[int, float] = {2: 4.0, 3: 9.0, 4: 16.0, 8: 64.0}  # the auth
 
 
 class IRNLoss(nn.Cell):
-    """(hr_image, lr_reference, z) -> (total, fit, ce, rec), sums over a picture and means over the batch.
+    """(hr_image, lr_reference, z) -> (total, fit, ce, rec), sums over an image and means over the batch.
 
-    fit: the LR picture against the bicubic one; ce: -log density of z but for a constant; rec: the picture that comes
-    back from the 8-bit LR picture and a fresh z. Each is given with its weight.
+    fit: the LR image against the bicubic one; ce: -log density of z but for a constant; rec: the image that comes
+    back from the 8-bit LR image and a fresh z. Each is given with its weight.
 
     Args:
         network: what is trained.
         fit_weight, rec_weight, ce_weight: the paper's lambda_2, lambda_1 and lambda_3. A fit ten times the authors'
-            removes the coloured dots that IRN can hide in the LR pictures of screen content.
+            removes the coloured dots that IRN can hide in the LR images of screen content.
         fit_criterion, rec_criterion: "l2", or "l1" with a rounded tip (Charbonnier).
     """
 
@@ -48,7 +48,7 @@ class IRNLoss(nn.Cell):
 
 
 def criterion(difference: Tensor, kind: str) -> Tensor:
-    """Sum over each picture, mean over the batch, of squares ("l2") or rounded absolute values ("l1")."""
+    """Sum over each image, mean over the batch, of squares ("l2") or rounded absolute values ("l1")."""
     squares = difference * difference
     values = squares if kind == "l2" else ops.sqrt(squares + CHARBONNIER)
     row = values.reshape((1, -1))  # as a product: reductions are slow on CPU

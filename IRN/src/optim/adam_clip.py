@@ -1,6 +1,6 @@
 """IRN's optimizer: Adam with L2 weight decay, on gradients clipped by their global norm.
 
-The loss is a sum over the picture, so its gradient is large and the clip acts at nearly every step. As in PyTorch the
+The loss is a sum over the image, so its gradient is large and the clip acts at nearly every step. As in PyTorch the
 decay is added after the clip. The clip itself happens in the compiled step (`common.training.GradientStep`).
 """
 

@@ -35,20 +35,20 @@ DEMO_SCALE = 2  # of the weights that come with the repository
 
 HR_FOLDER = option(
     "",
-    "folder of HR pictures (sub-folders too), or one that holds DIV2K_train_HR/",
+    "folder of HR images (sub-folders too), or one that holds DIV2K_train_HR/",
     aliases=("dir_data", "data_path", "dataroot_GT", "dataroot"),
 )
 LR_FOLDER = option(
     "",
-    "folder of LR pictures to come near; default: what is beside HR (as LR_bicubic/X4), else MATLAB's bicubic",
+    "folder of LR images to come near; default: what is beside HR (as LR_bicubic/X4), else MATLAB's bicubic",
     aliases=("dataroot_LQ", "dataroot_LR"),
 )
-GAUSSIAN_SCALE = option(1.0, "standard deviation of z; 0: the mean picture of all z", at_least=0)
+GAUSSIAN_SCALE = option(1.0, "standard deviation of z; 0: the mean image of all z", at_least=0)
 
 
 @configuration
 class NetworkOptions:
-    """What is built."""
+    """The network."""
 
     scale: int = option(4, "super resolution scale", aliases=("sr_scale",), choices=SCALES)
     model: str = option(
@@ -70,7 +70,7 @@ class NetworkOptions:
     clamp: float = option(
         0.0, "bound of the logarithm of each coupling's factor; 0: the model's, IRN 1", at_least=0, hyper="clamp"
     )
-    init: str = option("xavier", "distribution of the first filters", choices=("xavier", "kaiming"))
+    init: str = option("xavier", "distribution of the initial weights", choices=("xavier", "kaiming"))
 
     def hyper(self) -> Hyper:
         """The hyper-parameters that the options describe."""
@@ -110,16 +110,16 @@ class TrainConfig(NetworkOptions, StepOptions):
     restart_weights: tuple[float, ...] = option((), "factor of the rate at each restart; default: 1")
     warmup_iter: int = option(-1, "steps over which the rate rises; -1: none", at_least=-1)
     pixel_criterion_forw: str = option("l2", "distance of LR from its reference", choices=("l1", "l2"))
-    pixel_criterion_back: str = option("l1", "distance of the restored picture from HR", choices=("l1", "l2"))
+    pixel_criterion_back: str = option("l1", "distance of the restored image from HR", choices=("l1", "l2"))
     lambda_fit_forw: float = option(
         0.0,
-        "weight of the LR picture's distance; 0: scale^2, the authors' 4, 16, 64. Ten times as much keeps coloured "
-        "dots out of the LR pictures of screen content",
+        "weight of the LR image's distance; 0: scale^2, the authors' 4, 16, 64. Ten times as much keeps coloured "
+        "dots out of the LR images of screen content",
         at_least=0,
     )
-    lambda_rec_back: float = option(1.0, "weight of the restored picture's distance", at_least=0)
+    lambda_rec_back: float = option(1.0, "weight of the restored image's distance", at_least=0)
     lambda_ce_forw: float = option(1.0, "weight of z's distance from a standard normal", at_least=0)
-    gaussian_scale: float = option(1.0, "standard deviation of the z that the picture is restored with", at_least=0)
+    gaussian_scale: float = option(1.0, "standard deviation of the z that the image is restored with", at_least=0)
     weight_decay: float = option(1e-5, "L2 coefficient, added to the clipped gradient")
     gclip: float = 10.0
     seed: int = 10
@@ -142,9 +142,9 @@ class EvalConfig(EvalOptions, NetworkOptions):
     seed: int = RESULTS_SEED
     draws: int = option(5, FIGURES_OF_SAMPLES, aliases=("samples",), at_least=1)
     crop: int = option(help="border left out of all figures; -1: the scale")
-    save_lr: bool = option(False, "write the LR pictures")
-    suffix: str = option("", "added to the names of the written pictures")
-    output: str = option(help="folder for the tables and pictures; default: a new one under runs/IRN")
+    save_lr: bool = option(False, "write the LR images")
+    suffix: str = option("", "added to the names of the written images")
+    output: str = option(help="folder for the tables and images; default: a new one under runs/IRN")
     name: str = RESULTS_NAME
 
 
@@ -162,17 +162,17 @@ class DownscaleConfig(InferOptions, NetworkOptions):
 
     outscale: ClassVar[float] = 0.0
     suffix: str = "_lr_x{scale}"
-    format: str = option("png", "of the LR pictures: png, or bmp, which cannot hold the original size", choices=())
+    format: str = option("png", "of the LR images: png, or bmp, which cannot hold the original size", choices=())
 
     def __post_init__(self) -> None:
         """Refuse formats that change values, and unknown ones."""
         word = self.format.lower().lstrip(".")
         if word in ("jpg", "jpeg"):
             raise UserError(
-                "an LR picture is not written as JPEG, which changes the values that up-scaling needs: take png"
+                "an LR image is not written as JPEG, which changes the values that up-scaling needs: take png"
             )
         if word not in ("png", "bmp"):
-            raise UserError(f"--format of LR pictures must be png or bmp, not {word!r}")
+            raise UserError(f"--format of LR images must be png or bmp, not {word!r}")
 
 
 @configuration
@@ -182,8 +182,8 @@ class UpscaleConfig(InferOptions, NetworkOptions):
     outscale: ClassVar[float] = 0.0
     gaussian_scale: float = GAUSSIAN_SCALE
     seed: int = RESULTS_SEED
-    samples: int = option(1, "pictures to make of each, name_1, name_2 ..., each with its own z", at_least=1)
-    size: str = option("", "of the results, as 511x333; default: what the LR picture's file says, else all of it")
+    samples: int = option(1, "images to make of each, name_1, name_2 ..., each with its own z", at_least=1)
+    size: str = option("", "of the results, as 511x333; default: what the LR image's file says, else all of it")
     suffix: str = "_hr"
     format: str = ANY_FORMAT
 

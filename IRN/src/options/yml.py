@@ -6,14 +6,14 @@ from common import UserError
 from common.config import Meaning, Only, Refused, leaves, read_sections, read_yaml
 
 CONV_DOWN = "network_G.which_model_G.use_ConvDownsampling"
-_ONE_LOADER = Only("LQGT", "there is one kind of data set, HR pictures with or without LR pictures")
-_COLORS = Only("3", "pictures are RGB")
+_ONE_LOADER = Only("LQGT", "there is one kind of data set, HR images with or without LR images")
+_COLORS = Only("3", "images are RGB")
 _DATA = {
     "name": "data_name",
     "mode": _ONE_LOADER,
     "dataroot_GT": "dataset_GT_path",
     "dataroot_LQ": "dataset_LQ_path",
-    "color": Only("RGB", "pictures are read as RGB"),
+    "color": Only("RGB", "images are read as RGB"),
 }
 KEYS: dict[str, Meaning] = {
     "name": "name",
@@ -26,17 +26,17 @@ KEYS: dict[str, Meaning] = {
     "gpu_ids": Refused("DEVICE_ID=0 chooses a device, scripts/run_distribute_train.sh takes several"),
     **{f"datasets.train.{key}": value for key, value in _DATA.items()},
     "datasets.train.use_shuffle": Only("true", "the order is always shuffled"),
-    "datasets.train.n_workers": Refused("pictures are read by one thread, which is enough"),
+    "datasets.train.n_workers": Refused("images are read by one thread, which is enough"),
     "datasets.train.batch_size": "batch_size",
     "datasets.train.GT_size": "patch_size",
     "datasets.train.use_flip": "use_flip",
     "datasets.train.use_rot": "use_rot",
-    "datasets.val.name": Refused("the pictures to look at have no name of their own: val_GT_path tells"),
+    "datasets.val.name": Refused("the images to look at have no name of their own: val_GT_path tells"),
     "datasets.val.mode": _ONE_LOADER,
     "datasets.val.dataroot_GT": "val_GT_path",
     "datasets.val.dataroot_LQ": "val_LQ_path",
     **{f"datasets.test.{key}": value for key, value in _DATA.items()},
-    "datasets.test.batch_size": Only("1", "pictures are evaluated one by one, since their sizes differ"),
+    "datasets.test.batch_size": Only("1", "images are evaluated one by one, since their sizes differ"),
     "network_G.which_model_G.subnet_type": Only("DBNet", "the couplings use dense blocks"),
     CONV_DOWN: Only("true", "leave it out where the scale is not 3"),
     "network_G.in_nc": _COLORS,

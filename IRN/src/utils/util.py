@@ -1,4 +1,4 @@
-"""What the programs have in common: what a checkpoint says of itself, and the network that it holds."""
+"""Checkpoints: their metadata, and the network that they hold."""
 
 from common.checkpoint import Checkpoint, ModelWeights
 from common.config import TrainedOptions

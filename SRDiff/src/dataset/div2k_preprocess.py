@@ -1,15 +1,15 @@
-"""Cut a data set into the pictures that SRDiff is trained and measured on.
+"""Cut a data set into the images that SRDiff is trained and measured on.
 
     python div2k_preprocess.py --root DIV2K --dataset div2k --output data/div2k
     python div2k_preprocess.py --root Flickr2K --dataset flickr2k --output data/flickr2k
 
 ROOT holds the data set as it was unpacked: DIV2K_train_HR/, DIV2K_valid_HR/, Flickr2K_HR/, or a benchmark's HR/ (Set5,
-Set14, Urban100, BSD100). LR pictures are taken from beside it (DIV2K_train_LR_bicubic/X4, LR_bicubic/X4 ...); where
+Set14, Urban100, BSD100). LR images are taken from beside it (DIV2K_train_LR_bicubic/X4, LR_bicubic/X4 ...); where
 there are none they are made by MATLAB's bicubic. What comes of it:
 
-    train/X1/image_0000.png ...     crops of 320x320 that cover each training picture; the last of a row or column is
-    train/X4/image_0000.png ...     moved inwards. The LR crops are cut from the LR pictures.
-    val/X1, val/X4                  validation pictures and benchmarks, uncropped
+    train/X1/image_0000.png ...     crops of 320x320 that cover each training image; the last of a row or column is
+    train/X4/image_0000.png ...     moved inwards. The LR crops are cut from the LR images.
+    val/X1, val/X4                  validation images and benchmarks, uncropped
 
 Started again, it goes on where it was stopped: every file is written whole or not at all, and whole files are kept.
 """
@@ -55,7 +55,7 @@ class PreprocessOptions:
     dataset: str = option("", "which data set it is", choices=tuple(HR_FOLDERS))
     output: str = option("", "folder for train/ and val/, as data/div2k")
     scale: int = option(4, "HR over LR", choices=(2, 4, 8))
-    crop_size: int = option(320, "side of the HR crops of training pictures", aliases=("crop-size",), at_least=1)
+    crop_size: int = option(320, "side of the HR crops of training images", aliases=("crop-size",), at_least=1)
     num_workers: int = option(
         0, "processes that work at the same time; 0: one for each core", aliases=("num-workers",), at_least=0
     )
@@ -110,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         remove_remains(output / split)
         written = run(jobs, f"{options.dataset} {split}", options.num_workers or os.cpu_count() or 1)
         pairs = sum(1 for job in jobs for _ in job.crops())
-        print(f"{output / split}: {pairs} pairs of {len(jobs)} pictures, {written} written now")  # noqa: T201
+        print(f"{output / split}: {pairs} pairs of {len(jobs)} images, {written} written now")  # noqa: T201
     return 0
 
 
@@ -125,7 +125,7 @@ def source_folders(options: PreprocessOptions) -> dict[str, Path]:
             found[split] = folder
     if not found:
         names = (name for names in HR_FOLDERS[options.dataset].values() for name in names if name != ".")
-        raise UserError(f"no pictures of {options.dataset} in {root}: looked for {', '.join(names)}")
+        raise UserError(f"no images of {options.dataset} in {root}: looked for {', '.join(names)}")
     for split, names in HR_FOLDERS[options.dataset].items():
         if split not in found:
             log.warning("%s has no %s: %s is left out", root, names[0], split)
@@ -133,7 +133,7 @@ def source_folders(options: PreprocessOptions) -> dict[str, Path]:
 
 
 def has_pictures(folder: Path) -> bool:
-    """Whether images lie in it, not below it."""
+    """Return whether images lie in it, not below it."""
     return folder.is_dir() and any(path.suffix.lower() in SUFFIXES for path in folder.iterdir())
 
 
@@ -157,12 +157,12 @@ def keep_settings(output: Path, options: PreprocessOptions, splits: dict[str, li
     for split, jobs in splits.items():
         sources = "".join(f"{job.pair.name} {job.size} {job.pair.lr is None}\n" for job in jobs)
         digest = hashlib.sha256(sources.encode(errors="surrogateescape")).hexdigest()
-        settings[split] = f"{len(jobs)} pictures, {digest[:12]}"
+        settings[split] = f"{len(jobs)} images, {digest[:12]}"
     file = output / SETTINGS
     try:
         found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         if not found and any(output.glob("*/X*/*")):
-            raise UserError(f"{output} holds pictures that were made in another way: choose another --output")
+            raise UserError(f"{output} holds images that were made in another way: choose another --output")
         differing = [
             f"{key} {found[key]}, not {settings[key]}" for key in settings.keys() & found if found[key] != settings[key]
         ]
@@ -201,7 +201,7 @@ def run(jobs: Sequence[Job], title: str, workers: int) -> int:
                 written += future.result()
                 bar.update(1)
                 if done * 10 // len(jobs) > (done - 1) * 10 // len(jobs):  # ten lines, where there is no bar
-                    log.info("%s: %d of %d pictures", title, done, len(jobs), extra={"bar": True})
+                    log.info("%s: %d of %d images", title, done, len(jobs), extra={"bar": True})
     except BrokenProcessPool:
         raise UserError("a process was killed, perhaps for want of memory: try fewer --num_workers") from None
     finally:
@@ -233,7 +233,7 @@ def cut(job: Job) -> int:
 
 
 def is_whole(path: Path, shape: tuple[int, int]) -> bool:
-    """Whether a PNG file of this (height, width) is there, to its end."""
+    """Return whether a PNG file of this (height, width) is there, to its end."""
     try:
         if not path.exists() or size_of(path) != shape:
             return False

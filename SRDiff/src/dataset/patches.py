@@ -36,7 +36,7 @@ def find_hr_folders(path: str, split: str) -> list[Path]:
 
 def _hr_folders(root: Path, split: str) -> list[Path]:
     if not root.exists():
-        raise UserError(f"--dataset_GT_path is not there: {root} (folder of HR pictures, or .mindrecord)")
+        raise UserError(f"--dataset_GT_path is not there: {root} (folder of HR images, or .mindrecord)")
     if found := named_folders(root, split):
         return found
     if others := [] if folder_like(root, "HR") else named_folders(root, "test" if split == "train" else "train"):
@@ -90,7 +90,7 @@ def to_network(image: np.ndarray) -> np.ndarray:
 
 
 def enlarged(lr_image: np.ndarray, scale: int) -> np.ndarray:
-    """The LR image enlarged by MATLAB's bicubic, which the residual is taken from and added to.
+    """The LR image upscaled by MATLAB's bicubic, which the residual is taken from and added to.
 
     The authors divide its 8-bit values by 256, where HR and the encoder's LR image are divided by 255, and their
     released weights know it that way. So white comes out at 2 * 255/256 - 1, not at 1. The sums are made in float64 and

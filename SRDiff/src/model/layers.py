@@ -45,7 +45,7 @@ def conv(
 
 
 def conv_transpose(in_channels: int, out_channels: int, scale: int, rng: np.random.Generator) -> nn.Conv2dTranspose:
-    """Transposed convolution that enlarges `scale` times, with filters of twice the scale."""
+    """Transposed convolution that upscales `scale` times, with filters of twice the scale."""
     kernel = 2 * scale
     bound = 1 / math.sqrt(out_channels * kernel**2)  # PyTorch takes the outputs for the inputs here
     return nn.Conv2dTranspose(

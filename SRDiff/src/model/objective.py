@@ -1,4 +1,4 @@
-"""What is trained: the noise predictor, with or without the encoder, and the encoder alone beforehand."""
+"""Objectives: of the noise predictor, with or without the encoder, and the encoder alone beforehand."""
 
 import mindspore as ms
 from mindspore import Tensor, nn, ops
@@ -55,7 +55,7 @@ class EncoderLoss(nn.Cell):
 
 
 def to_residual(hr_image: Tensor, lr_up: Tensor, rescale: float) -> Tensor:
-    """x_0 in [-1, 1]: the difference from the enlarged LR image, times `rescale`."""
+    """x_0 in [-1, 1]: the difference from the upscaled LR image, times `rescale`."""
     return ((hr_image - lr_up) * rescale).clamp(-1, 1)
 
 

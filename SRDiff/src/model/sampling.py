@@ -127,7 +127,7 @@ class SecondOrder:
 
 
 def to_image(residual: np.ndarray, lr_up: np.ndarray, rescale: float) -> np.ndarray:
-    """The HR image of x_0 and the enlarged LR image, all in [-1, 1]; not clipped."""
+    """The HR image of x_0 and the upscaled LR image, all in [-1, 1]; not clipped."""
     return weighted(1 / rescale, residual.clip(-1, 1), 1.0, lr_up)
 
 

@@ -1,6 +1,6 @@
 """SRDiff: Single Image Super-Resolution with Diffusion Probabilistic Models (Li et al., 2021, arXiv:2104.14951).
 
-The HR image is the enlarged LR image and a residual. A chain of T steps turns noise into the residual; each step
+The HR image is the upscaled LR image and a residual. A chain of T steps turns noise into the residual; each step
 asks a U-Net which noise is in it, and the U-Net reads the features that an encoder has found in the LR image.
 Images of the networks lie in [-1, 1]. Parameters are named as in the authors' files, which therefore load by name.
 """
@@ -22,7 +22,7 @@ EVERY = 3  # of the encoder's features, the U-Net reads the third, the sixth ...
 
 @dataclass(frozen=True)
 class Hyper:
-    """What is needed to build the network and to run its chain again; saved in every checkpoint.
+    """Hyper-parameters of the network and its chain; saved in every checkpoint.
 
     Attributes:
         scale: 4 or 8.

@@ -31,7 +31,7 @@ class Reflect(nn.Cell):
 
 
 class CornerConv(nn.Cell):
-    """A transposed convolution that enlarges `scale` times with filters of twice the scale, by another road.
+    """A transposed convolution that upscales `scale` times with filters of twice the scale, by another road.
 
     The scale x scale results around a corner of the input's pixels depend on the four pixels that meet there, so they
     are the channels of a 2x2 convolution, brought into their places by `DepthToSpace`. Half of those around the

@@ -1,4 +1,4 @@
-"""What eval.py measures, and on which data sets: samples in several ways, against HR and LR, and their seconds."""
+"""Figures of eval.py, and on which data sets: samples in several ways, against HR and LR, and their seconds."""
 
 import logging
 import math
@@ -40,7 +40,7 @@ SECONDS, DIVERSITY = "seconds per sample", "diversity (std of 255)"
 
 
 def evaluation_sets(options: EvalConfig, scale: int) -> dict[str, Sequence[Pair] | PatchRecords]:
-    """What there is to measure: for the name of each set its images, or a packed set."""
+    """Return the name of each set to measure, with its images, or a packed set."""
     path, lr_path = options.dataset_GT_path, options.dataset_LQ_path
     if packed := packed_set(path, options.data_name, scale):
         return packed
@@ -72,7 +72,7 @@ def cut(picture: Picture, multiple: int) -> Picture:
     height, width = (side - side % multiple for side in hr.shape[:2])
     if not height or not width:
         raise UserError(
-            f"{name} is smaller than {multiple}x{multiple}, and pictures are cut to multiples of it (--cut_to)"
+            f"{name} is smaller than {multiple}x{multiple}, and images are cut to multiples of it (--cut_to)"
         )
     if (height, width) == hr.shape[:2]:
         return picture

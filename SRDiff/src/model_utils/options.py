@@ -38,20 +38,20 @@ DEMO_SCALE = 4  # of the weights that come with the repository
 GRAPHS = ("encoder", "predictor")
 FEW = 10  # steps that infer.py makes of the chain, where the sampler allows it
 BLENDED_TILE = option(
-    help="side of the tiles, in LR pixels, which are blended into one picture at each step of the chain; 0: whole "
-    "pictures while they fit, tiles beyond"
+    help="side of the tiles, in LR pixels, which are blended into one image at each step of the chain; 0: whole "
+    "images while they fit, tiles beyond"
 )
 HR_FOLDER = option(
     "",
     "the folder that div2k_preprocess.py has filled, or one above several of them (data/ with div2k/ and flickr2k/); "
-    "or a folder of HR pictures, or with DIV2K_train_HR/; several: A,B; or a .mindrecord with patches",
+    "or a folder of HR images, or with DIV2K_train_HR/; several: A,B; or a .mindrecord with patches",
     aliases=("dir_data", "data_path", "dataroot_GT", "dataroot"),
 )
 
 
 @configuration
 class NetworkOptions:
-    """What is built: a named network, and what is to be different in it."""
+    """The network: a named one, and its changes."""
 
     scale: int = option(0, "super resolution scale; default: the model's", aliases=("sr_scale",), choices=(0, 2, 4, 8))
     model: str = option(
@@ -83,7 +83,7 @@ class NetworkOptions:
 
     def hyper(self) -> Hyper:
         if self.model in AUTHORS and self.scale not in (0, PRESETS[self.model].scale):
-            raise UserError(f"{self.model} enlarges x{PRESETS[self.model].scale}, not x{self.scale}")
+            raise UserError(f"{self.model} upscales x{PRESETS[self.model].scale}, not x{self.scale}")
         return replace(PRESETS[self.model or OF_SCALE[self.scale]], **asked(self))
 
     def named(self, scale: int) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class TrainConfig(NetworkOptions, StepOptions):
 
     dataset_GT_path: str = HR_FOLDER  # noqa: N815
     val_GT_path: str = option(  # noqa: N815
-        help="HR pictures to look at while training, or a .mindrecord; default: what belongs to the training pictures "
+        help="HR images for validation, or a .mindrecord; default: what belongs to the training images "
         "(val/, DIV2K_valid_HR/)"
     )
     batch_size: int = 64
@@ -142,7 +142,7 @@ class TrainConfig(NetworkOptions, StepOptions):
     val_noises: int = option(
         8, "how many steps of the chain, evenly spread, the noise in each patch is predicted at", at_least=1
     )
-    val_sampler: str = option("ddim", "how pictures are sampled then", choices=SAMPLERS)
+    val_sampler: str = option("ddim", "how images are sampled then", choices=SAMPLERS)
     val_steps: int = option(10, "steps of the chain that are made for it; 0: all", at_least=0)
     seed: int = 10
     save_dir: str = "runs/SRDiff"
@@ -180,10 +180,10 @@ class EvalConfig(EvalOptions, NetworkOptions):
     samples: int = option(1, FIGURES_OF_SAMPLES, aliases=("draws",), at_least=1)
     seed: int = RESULTS_SEED
     cut_to: int = option(
-        8, "HR pictures are cut to sides that are multiples of it, 8 as the authors' (and of the scale)", at_least=1
+        8, "HR images are cut to sides that are multiples of it, 8 as the authors' (and of the scale)", at_least=1
     )
     crop: int = option(0, "border left out of PSNR-Y and SSIM-Y; 0 as the seed's, -1: the scale")
-    output: str = option(help="folder for the tables and pictures; default: a new one under runs/SRDiff")
+    output: str = option(help="folder for the tables and images; default: a new one under runs/SRDiff")
     name: str = RESULTS_NAME
 
     def __post_init__(self) -> None:
@@ -206,7 +206,7 @@ class EvalConfig(EvalOptions, NetworkOptions):
 @configuration
 class InferConfig(InferOptions, NetworkOptions):
     tile: int = BLENDED_TILE
-    samples: int = option(1, "pictures to make of each, name_1, name_2 ..., and a sheet of them", at_least=1)
+    samples: int = option(1, "images to make of each, name_1, name_2 ..., and a sheet of them", at_least=1)
     seed: int = RESULTS_SEED
     sampler: str = option(
         "ddim",
@@ -217,18 +217,18 @@ class InferConfig(InferOptions, NetworkOptions):
     steps: int | None = option(
         None, f"steps that are made of the chain; 0: all; default: {FEW} for ddim and dpm, all for ddpm", at_least=0
     )
-    interpolate: bool = option(False, "make pictures between two samples of each picture, and a row of them")
+    interpolate: bool = option(False, "make images between two samples of each image, and a row of them")
     weight: tuple[float, ...] = option(
-        (0.0, 0.25, 0.5, 0.75, 1.0), "share of the second sample in each of these pictures, as 0.3, or 0,0.5,1"
+        (0.0, 0.25, 0.5, 0.75, 1.0), "share of the second sample in each of these images, as 0.3, or 0,0.5,1"
     )
     fuse: str = option(
-        "", "HR picture of which a part (--box or --mask) is put into the given ones, which are then HR of its size"
+        "", "HR image of which a part (--box or --mask) is put into the given ones, which are then HR of its size"
     )
     box: tuple[int, ...] = option((), "that part: top,left,height,width in pixels")
-    mask: str = option("", "that part: a picture, white where it is, black elsewhere", instead_of=("box",))
+    mask: str = option("", "that part: an image, white where it is, black elsewhere", instead_of=("box",))
     t: int = option(
         -1,
-        "step to which --interpolate and --fuse bring the pictures before they are made anew: the higher, the more is "
+        "step to which --interpolate and --fuse bring the images before they are made anew: the higher, the more is "
         "new; -1: half of the chain, as in the paper",
         at_least=-1,
     )
@@ -248,11 +248,11 @@ class InferConfig(InferOptions, NetworkOptions):
         return step
 
     def check(self) -> None:
-        """Whether the options go together."""
+        """Return whether the options go together."""
         if self.fuse and self.interpolate:
             raise UserError("--fuse and --interpolate are two different things: type one of them")
         if bool(self.fuse) != bool(self.box or self.mask) or (self.box and self.mask):
-            raise UserError("--fuse PICTURE needs --box top,left,height,width or --mask PICTURE, and they need it")
+            raise UserError("--fuse IMAGE needs --box top,left,height,width or --mask IMAGE, and they need it")
         if self.box and (len(self.box) != 4 or min(self.box) < 0 or 0 in self.box[2:]):
             raise UserError(
                 f"--box is top,left,height,width in pixels, as 40,60,32,32, not {','.join(map(str, self.box))}"

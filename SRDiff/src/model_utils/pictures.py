@@ -37,7 +37,7 @@ KEPT = 2**30  # bytes of the encoder's features that are kept; those of further 
 
 
 class Trained(NamedTuple):
-    """What the programs need of a trained network.
+    """A trained network, ready for inference.
 
     Attributes:
         network: with its weights, in the form of `graphs.prepare`.
@@ -59,7 +59,7 @@ class Trained(NamedTuple):
 
 
 def load_trained(options: TrainedOptions) -> Trained:
-    """What a checkpoint holds; without one, the demo weights."""
+    """Load a checkpoint; without one, the demo weights."""
     network, saved, source = load_network(options)
     return Trained(prepare(network), source, digest_of(network.hyper, saved))
 
@@ -96,7 +96,7 @@ class Sampler:
         self._engines: dict[str, Engine] = {}
 
     def engine(self, which: str) -> Engine:
-        """What runs "encoder" or "predictor"; the export is kept beside the file of the weights."""
+        """The engine of "encoder" or "predictor"; the export is kept beside the file of the weights."""
         if which not in self._engines:
             form, inputs, outputs, sizes = graph_of(self.trained.network, which)
             digest = hashlib.sha256(f"{self.trained.digest} {which}".encode()).hexdigest()
@@ -181,7 +181,7 @@ class Look:
             if bar is not None:
                 bar.update(1)
         if not np.isfinite(eps).all():
-            raise UserError(f"the noise predictor gives values that are no numbers, at step {t} of the chain")
+            raise UserError(f"the noise predictor gives NaN or Inf, at step {t} of the chain")
         return eps
 
     def draw(self, draw: Draw, way: Way, progress: Progress | None = None) -> np.ndarray:
@@ -189,7 +189,7 @@ class Look:
         return self.chain(draw(), draw, way, progress=progress)
 
     def residual(self, hr: np.ndarray) -> np.ndarray:
-        """x_0 of an HR image (sH, sW, 3): its difference from the enlarged LR image, as in training."""
+        """x_0 of an HR image (sH, sW, 3): its difference from the upscaled LR image, as in training."""
         difference = to_network(hr) - enlarged(self.lr, self.hyper.scale)
         found = (difference * np.float32(self.hyper.res_rescale)).clip(-1, 1)
         return fill_up(found.transpose(1, 2, 0), *self.shape[2:]).transpose(2, 0, 1)[None]
@@ -269,7 +269,7 @@ def build(**options: Any) -> SRDiffNet:
 
 
 def work(job: Job, results: Results, sampler: Sampler, options: InferConfig) -> None:
-    """A file -> its images, and a sheet of several; alpha is enlarged by bicubic, or kept where the size is."""
+    """A file -> its images, and a sheet of several; alpha is upscaled by bicubic, or kept where the size is."""
     scale = sampler.hyper.scale
     shown_scale = options.outscale or scale
     suffix = options.suffix or ("_fused" if options.fuse else "_x{scale}")
@@ -283,7 +283,7 @@ def work(job: Job, results: Results, sampler: Sampler, options: InferConfig) -> 
     rgb, alpha, notes, icc, _ = picture = images.read_picture(job.source)
     images.check_writable(targets[0], *(side * (1 if options.fuse else scale) for side in rgb.shape[:2]))
     if alpha is not None and not options.fuse:
-        notes = (*notes, "alpha enlarged by bicubic")
+        notes = (*notes, "alpha upscaled by bicubic")
     name = (job.inside / job.source.name).as_posix()
     make = fuse if options.fuse else interpolate if options.interpolate else enlarge
     shown = []
@@ -327,9 +327,7 @@ def fuse(hr: np.ndarray, name: str, sampler: Sampler, options: InferConfig) -> I
     height, width = hr.shape[:2]
     part, share = images.read_picture(options.fuse).rgb, share_of(options, height, width)
     if part.shape != hr.shape:
-        raise UserError(
-            f"--fuse takes pictures of one size: {name} is {width}x{height}, {options.fuse} {size_of(part)}"
-        )
+        raise UserError(f"--fuse takes images of one size: {name} is {width}x{height}, {options.fuse} {size_of(part)}")
     scale, t = sampler.hyper.scale, options.step(sampler.hyper.timesteps)
     way = options.way(sampler.hyper.timesteps)
     mixed = (1 - share) * images.to_float(hr) + share * images.to_float(part)
@@ -349,13 +347,11 @@ def share_of(options: InferConfig, height: int, width: int) -> np.ndarray:
     if options.mask:
         mask = images.read_picture(options.mask).rgb
         if mask.shape[:2] != (height, width):
-            raise UserError(
-                f"{options.mask} is {size_of(mask)}: the mask must have the pictures' size, {width}x{height}"
-            )
+            raise UserError(f"{options.mask} is {size_of(mask)}: the mask must have the images' size, {width}x{height}")
         return images.to_float(mask).mean(2, keepdims=True)
     top, left, rows, columns = options.box
     if top + rows > height or left + columns > width:
-        raise UserError(f"--box {','.join(map(str, options.box))} leaves the picture of {width}x{height}")
+        raise UserError(f"--box {','.join(map(str, options.box))} leaves the image of {width}x{height}")
     share = np.zeros((height, width, 1), np.float32)
     share[top : top + rows, left : left + columns] = 1
     return share

@@ -1,4 +1,4 @@
-"""What train.py, eval.py, infer.py and export.py put together: a network from a checkpoint, and what one says."""
+"""Checkpoints: their metadata, and the network that they hold."""
 
 from common import UserError
 from common.checkpoint import Checkpoint, ModelWeights, load_into, trained
@@ -48,7 +48,7 @@ WEIGHTS = ModelWeights(
     SRDiffNet,
     read,
     hyper_of,
-    "the pictures are noise",
+    "the images are noise",
     put=put_weights,
     stage="diffusion",
     demo_scale=DEMO_SCALE,

@@ -48,7 +48,7 @@ def find_hr_folders(path: str, split: str) -> list[Path]:
     """
     root = Path(path)
     if not root.exists():
-        raise UserError(f"--dataset_GT_path is not there: {path} (folder of HR pictures, or .mindrecord)")
+        raise UserError(f"--dataset_GT_path is not there: {path} (folder of HR images, or .mindrecord)")
     found = [folder] if (folder := div2k.find_split(root, split)) else []
     if split == "train":
         found += [root / name for name in FLICKR2K if (root / name).is_dir()][:1]

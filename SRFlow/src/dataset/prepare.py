@@ -5,12 +5,12 @@
 
 DF2K holds DIV2K_train_HR/, Flickr2K_HR/ (or Flickr2K/Flickr2K_HR/) and DIV2K_valid_HR/. What comes of it:
 
-    train/DIV2K_X4_train.mindrecord     47 patches of 160x160 of each training picture at random places, and their LR
-                                        patches, cut from MATLAB's bicubic of the whole picture
+    train/DIV2K_X4_train.mindrecord     47 patches of 160x160 of each training image at random places, and their LR
+                                        patches, cut from MATLAB's bicubic of the whole image
     valid/DIV2K_X4_valid.mindrecord     the same of DIV2K_valid_HR
 
 beside the .db and .json that belong to each. A set that is there already is left as it is, so that a stopped program
-goes on with the next one; a set that was begun is begun anew. Of 3,450 training pictures come 162,150 patches.
+goes on with the next one; a set that was begun is begun anew. Of 3,450 training images come 162,150 patches.
 """
 
 import logging
@@ -34,7 +34,7 @@ SPLITS = {"train": "train", "valid": "test"}  # folder of the output -> split of
 
 @dataclass(frozen=True)
 class PrepareOptions:
-    root: str = option("", "folder that holds DIV2K_train_HR/, Flickr2K_HR/ and DIV2K_valid_HR/, or HR pictures")
+    root: str = option("", "folder that holds DIV2K_train_HR/, Flickr2K_HR/ and DIV2K_valid_HR/, or HR images")
     output: str = option("", "folder for train/ and valid/; default: SRFlow/src/dataset/DF2K-4X, by the scale")
     split: str = option("all", "which sets to make", choices=("all", *SPLITS))
     scale: int = option(4, "HR over LR", choices=(2, 4, 8))
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     start_log()
     options = config.parse(PrepareOptions, argv, description=__doc__)
     if not options.root:
-        raise UserError("which pictures? type --root FOLDER, which holds DIV2K_train_HR/ and the others")
+        raise UserError("which images? type --root FOLDER, which holds DIV2K_train_HR/ and the others")
     if not Path(options.root).is_dir():
         raise UserError(f"--root is not a folder: {options.root}")
     output = Path(options.output) if options.output else HERE / f"DF2K-{options.scale}X"
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         path = output / name / f"DIV2K_X{options.scale}_{name}.mindrecord"
         if (folders := folders_of(options, name)) is not None:
             manifest = make(options, folders, path)
-            print(f"{path}: {manifest.records} patches of {len(manifest.pictures)} pictures")  # noqa: T201
+            print(f"{path}: {manifest.records} patches of {len(manifest.pictures)} images")  # noqa: T201
     return 0
 
 
@@ -82,7 +82,7 @@ def make(options: PrepareOptions, folders: Sequence[Path], path: Path) -> Manife
         return manifest
     with tempfile.TemporaryDirectory(prefix="pictures-") as together:
         names = link_all(folders, Path(together))
-        log.info("%d pictures of %s -> %s", names, ", ".join(map(str, folders)), path)
+        log.info("%d images of %s -> %s", names, ", ".join(map(str, folders)), path)
         try:
             return pack(PackOptions(hr=Path(together), output=path, encoding=options.encoding, **wanted))
         except UserError as error:  # the links go with their folder: what they lead to stays

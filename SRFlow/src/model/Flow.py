@@ -1,4 +1,4 @@
-"""What the layers of the flow are made of: squeeze, the two kinds of convolution, the latents' density."""
+"""Parts of the flow\'s layers: squeeze, the two kinds of convolution, the latents' density."""
 
 import math
 from collections.abc import Sequence

@@ -31,7 +31,7 @@ filters and biases of the second and the third layer. (A NamedTuple made in a co
 
 
 class CondAffineSeparatedAndCond(nn.Cell):
-    """The layer above. Every scale lies between eps and 1 + eps: the inverse enlarges no value more than 1/eps times.
+    """The layer above. Every scale lies between eps and 1 + eps: the inverse upscales no value more than 1/eps times.
 
     Args:
         channels: of z.

@@ -32,7 +32,7 @@ LARGEST_BOUND = 1e6
 
 @dataclass(frozen=True)
 class Hyper:
-    """What is needed to build the network again; saved in every checkpoint.
+    """Hyper-parameters, from which the network is built again; saved in every checkpoint.
 
     Attributes:
         scale: 2, 4 or 8.

@@ -20,18 +20,18 @@ class By(NamedTuple):
     trained: str = ""
 
 
-_COLORS = Only("3", "pictures are RGB")
+_COLORS = Only("3", "images are RGB")
 _RATE = Refused("the rate is lr_G and falls by lr_gamma at lr_steps_rel")
 _ENCODER = By(train="rrdb_path")
 _DATA = {
-    "mode": Only("LRHR_PKL", "there is one kind of data, HR pictures or patches with or without LR ones"),
-    "color": Only("RGB", "pictures are read as RGB"),
+    "mode": Only("LRHR_PKL", "there is one kind of data, HR images or patches with or without LR ones"),
+    "color": Only("RGB", "images are read as RGB"),
     "quant": By(train="quant"),
 }
 KEYS: dict[str, Meaning | By] = {
     "name": By(train="name"),
     "model": Only("SRFlow", "there is no other model here"),
-    "distortion": Only("sr", "SRFlow enlarges pictures"),
+    "distortion": Only("sr", "SRFlow upscales images"),
     "scale": "scale",
     "use_tb_logger": Only("true", "TensorBoard's events are always written where tensorboardX is installed"),
     "gpu_ids": Refused("DEVICE_ID=0 chooses a device, scripts/run_distribute_train_gpu.sh takes several"),
@@ -46,14 +46,14 @@ KEYS: dict[str, Meaning | By] = {
     "datasets.train.dataroot_GT": By(train="dataset_GT_path"),
     "datasets.train.dataroot_LQ": By(train="dataset_LQ_path"),
     "datasets.train.use_shuffle": Only("true", "the order is always shuffled"),
-    "datasets.train.n_workers": Refused("pictures are read by one thread, which is enough"),
+    "datasets.train.n_workers": Refused("images are read by one thread, which is enough"),
     "datasets.train.epoch": By(train="epochs"),
     "datasets.train.batch_size": By(train="batch_size"),
     "datasets.train.GT_size": By(train="patch_size"),
     "datasets.train.HR_size": By(train="patch_size"),
     "datasets.train.use_flip": By(train="use_flip"),
     "datasets.train.use_rot": Only("false", "patches are mirrored, never turned"),
-    "datasets.val.name": Refused("the pictures to look at have no name of their own: dataroot tells"),
+    "datasets.val.name": Refused("the images to look at have no name of their own: dataroot tells"),
     "datasets.val.dataroot": "val_GT_path",
     "datasets.val.dataroot_GT": "val_GT_path",
     "datasets.val.dataroot_LQ": "val_LQ_path",

@@ -55,7 +55,7 @@ def fold(weights: Mapping[str, np.ndarray], hyper: Hyper) -> Arrays:
         split.weight, .bias               (C, C/2, 3, 3)         means, then logs; not in the last two levels
     """
     if bad := [name for name, array in weights.items() if not np.isfinite(array).all()]:
-        raise UserError(f"{bad[0]} holds values that are no numbers: take another checkpoint")
+        raise UserError(f"{bad[0]} holds NaN or Inf: take another checkpoint")
     wide = {name: array.astype(np.float64) for name, array in weights.items() if name.startswith(FLOW)}
     result = {name: array for name, array in weights.items() if is_read(name, hyper)}
     place, splits = 0, max(hyper.levels - 2, 0)
@@ -72,7 +72,7 @@ def fold(weights: Mapping[str, np.ndarray], hyper: Hyper) -> Arrays:
 
 
 def is_read(name: str, hyper: Hyper) -> bool:
-    """Whether it belongs to the encoder, and the flow depends on it: the head and the last enlargement do not count."""
+    """Return whether the flow depends on this parameter of the encoder: not on its head and last upscaling."""
     doublings = round(math.log2(hyper.scale))
     enlargements = tuple(f"RRDB.upconv{number}." for number in range(1, doublings))
     return name.startswith(("RRDB.conv_first.", "RRDB.RRDB_trunk.", "RRDB.trunk_conv.", *enlargements))
@@ -203,7 +203,7 @@ class Level(nn.Cell):
 
     def __init__(self, arrays: Mapping[str, np.ndarray], hyper: Hyper, number: int, forwards: bool) -> None:
         super().__init__()
-        # The stacked features have half the size where the encoder's own are enlarged; each pixel stands for four.
+        # The stacked features have half the size where the encoder's own are upscaled; each pixel stands for four.
         self.enlarged = number < round(math.log2(hyper.scale)) - 1
         firsts = range(0, hyper.steps, TOGETHER)
         self.groups = tuple(tuple(range(first, min(first + TOGETHER, hyper.steps))) for first in firsts)

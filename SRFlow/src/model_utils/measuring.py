@@ -1,4 +1,4 @@
-"""What eval.py measures, and on which data sets: samples at several heats, how they differ, and HR's likelihood."""
+"""Figures of eval.py, and on which data sets: samples at several heats, how they differ, and HR's likelihood."""
 
 import logging
 import time
@@ -37,7 +37,7 @@ SEED_FIGURES = psnr_figure(Convention("rgb", 0)), ssim_figure(Convention("rgb", 
 
 
 def evaluation_sets(options: EvalConfig, scale: int) -> dict[str, Sequence[Pair] | PatchRecords]:
-    """What there is to measure: for the name of each set its images, or a packed set."""
+    """Return the name of each set to measure, with its images, or a packed set."""
     path, lr_path = options.dataset_GT_path, options.dataset_LQ_path
     if not path:
         path, lr_path = options.val_GT_path, options.val_LQ_path
@@ -57,7 +57,7 @@ def evaluation_sets(options: EvalConfig, scale: int) -> dict[str, Sequence[Pair]
 
 
 def by_patches(options: EvalConfig, pairs: Sequence[Pair] | PatchRecords) -> bool:
-    """Whether a set is measured by the seed's protocol."""
+    """Return whether a set is measured by the seed's protocol."""
     return options.protocol == "patches" or (options.protocol == "auto" and isinstance(pairs, PatchRecords))
 
 
@@ -66,9 +66,7 @@ def hr_folder(root: Path) -> Path:
     (folder,) = find_hr_folders(str(root), "test")
     training = root / div2k.HR["train"]
     if folder == root and training.is_dir():
-        raise UserError(
-            f"{root} has no {div2k.HR['test']}; for the training pictures type --dataset_GT_path {training}"
-        )
+        raise UserError(f"{root} has no {div2k.HR['test']}; for the training images type --dataset_GT_path {training}")
     return folder
 
 

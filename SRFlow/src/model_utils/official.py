@@ -58,6 +58,6 @@ def hyper_of(weights: Mapping[str, np.ndarray], source: str, stack: tuple[int, .
 
 
 def resembles(hyper: Hyper, found: Mapping[str, object], stacked: int) -> bool:
-    """Whether a named network has the same encoder and as many stacked blocks."""
+    """Return whether a named network has the same encoder and as many stacked blocks."""
     same = all(getattr(hyper, name) == found[name] for name in ("scale", "num_features", "num_blocks", "growth"))
     return same and len(hyper.stack) == stacked

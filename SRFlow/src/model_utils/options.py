@@ -51,7 +51,7 @@ HR_ALIASES = ("dir_data", "dataroot_GT", "dataroot")  # data_path is ModelArts'
 
 @configuration
 class NetworkOptions:
-    """What is built: a named network, and what is to be different in it."""
+    """The network: a named one, and its changes."""
 
     CONFIG_PART: ClassVar[str] = "trained"  # what concerns this program in an authors' file: see config.py
 
@@ -88,7 +88,7 @@ class NetworkOptions:
 
     def hyper(self) -> Hyper:
         if self.model in PRESETS and self.scale not in (0, PRESETS[self.model].scale):
-            raise UserError(f"{self.model} enlarges x{PRESETS[self.model].scale}, not x{self.scale}")
+            raise UserError(f"{self.model} upscales x{PRESETS[self.model].scale}, not x{self.scale}")
         return replace(rescaled(self.model or OF_SCALE[self.scale], self.scale), **asked(self))
 
     def named(self, scale: int) -> dict[str, Any]:
@@ -119,7 +119,7 @@ class TrainConfig(NetworkOptions, StepOptions):
 
     dataset_GT_path: str = option(aliases=HR_ALIASES)  # noqa: N815
     val_GT_path: str = option(  # noqa: N815
-        help="HR pictures to look at while training, or a .mindrecord; default: what belongs to the training pictures"
+        help="HR images for validation, or a .mindrecord; default: what belongs to the training images"
     )
     batch_size: int = 12
     stage: str = option(
@@ -162,7 +162,7 @@ class TrainConfig(NetworkOptions, StepOptions):
     test_every: int = 40_000
     test_pictures: int = 20
     val_heats: tuple[float, ...] = option((0.0, 0.5, 0.75, 1.0), "deviations of the latents to sample with then")
-    val_samples: int = option(3, "samples of each picture and heat", at_least=1)
+    val_samples: int = option(3, "samples of each image and heat", at_least=1)
     seed: int = 10
     save_dir: str = "runs/SRFlow"
     name: str = option(help="name of the run; default: model, scale and stage")
@@ -201,10 +201,10 @@ class EvalConfig(EvalOptions, NetworkOptions):
         "what is measured when dataset_GT_path is not given: the patches of a yml file's datasets.val",
         instead_of=("dataset_GT_path",),
     )
-    val_LQ_path: str = option("", "their LR pictures; default: what is beside HR, else MATLAB's bicubic")  # noqa: N815
+    val_LQ_path: str = option("", "their LR images; default: what is beside HR, else MATLAB's bicubic")  # noqa: N815
     protocol: str = option(
         "auto",
-        "table: all figures of whole pictures; patches: the seed's lines, PSNR and SSIM of each patch and their means; "
+        "table: all figures of whole images; patches: the seed's lines, PSNR and SSIM of each patch and their means; "
         "auto: patches for a .mindrecord, else the table",
         choices=("auto", "table", "patches"),
     )
@@ -212,8 +212,8 @@ class EvalConfig(EvalOptions, NetworkOptions):
     heats: tuple[float, ...] = option((), "several of them, as 0,0.5,0.9; default: heat alone", instead_of=("heat",))
     samples: int = option(1, FIGURES_OF_SAMPLES, aliases=("draws",), at_least=1)
     seed: int = RESULTS_SEED
-    nll: bool = option(True, "measure the likelihood of the HR pictures as well")
-    output: str = option(help="folder for the tables and pictures; default: a new one under runs/SRFlow")
+    nll: bool = option(True, "measure the likelihood of the HR images as well")
+    output: str = option(help="folder for the tables and images; default: a new one under runs/SRFlow")
     name: str = RESULTS_NAME
 
     def all_heats(self) -> tuple[float, ...]:
@@ -226,15 +226,15 @@ class EvalConfig(EvalOptions, NetworkOptions):
 
 @configuration
 class EnlargeConfig(InferOptions, NetworkOptions):
-    """Options of infer.py without a command: images are enlarged."""
+    """Options of infer.py without a command: images are upscaled."""
 
     heat: float | None = option(
         None,
-        "standard deviation of the latents; 0: no chance, and a smoother picture; default: the checkpoint's, else "
+        "standard deviation of the latents; 0: no chance, and a smoother image; default: the checkpoint's, else "
         f"{HEAT}",
         at_least=0,
     )
-    samples: int = option(1, "pictures to make of each, name_1, name_2 ..., and a sheet of them", at_least=1)
+    samples: int = option(1, "images to make of each, name_1, name_2 ..., and a sheet of them", at_least=1)
     seed: int = RESULTS_SEED
     save_latents: bool = option(False, "write the latents of each sample as well, for infer.py interpolate")
 
@@ -244,7 +244,7 @@ class EncodeConfig(InferOptions, NetworkOptions):
     outscale: ClassVar[float] = 0.0
     suffix: ClassVar[str] = ""
     format: ClassVar[str] = ""
-    lr: str = option("", "LR picture, or folder of LR pictures of the same names; default: MATLAB's bicubic of HR")
+    lr: str = option("", "LR image, or folder of LR images of the same names; default: MATLAB's bicubic of HR")
 
 
 @configuration
@@ -259,7 +259,7 @@ class InterpolateConfig(InferOptions, NetworkOptions):
     outscale: ClassVar[float] = 0.0
     input: str = LATENTS
     format: str = ANY_FORMAT
-    steps: int = option(5, "pictures to make, the two ends among them", at_least=2)
+    steps: int = option(5, "images to make, the two ends among them", at_least=2)
 
 
 @configuration

@@ -1,6 +1,6 @@
 """Images through SRFlow: sampled, encoded to latents and decoded again, in tiles where they are large.
 
-`Sampler` runs both directions; `Latents` are what infer.py writes between the two; `enlarge`, `encode`, `decode` and
+`Sampler` runs both directions; `Latents` are what infer.py writes between the two; `upscale`, `encode`, `decode` and
 `interpolate` are its commands.
 """
 
@@ -67,7 +67,7 @@ class Sampler:
         self._engines: dict[str, Engine] = {}
 
     def engine(self, direction: str) -> Engine:
-        """What runs "decode" or "encode"; the export is kept beside the file of the weights."""
+        """The engine of "decode" or "encode"; the export is kept beside the file of the weights."""
         if direction not in self._engines:
             form, inputs, outputs, sizes = graph_of(self.trained.arrays, self.hyper, direction)
             digest = hashlib.sha256(f"{self.trained.digest} {direction} {self.hyper.bound}".encode()).hexdigest()
@@ -176,8 +176,7 @@ def finite(*arrays: np.ndarray) -> Sequence[np.ndarray]:
     """The arrays, unless there is NaN or Inf in them."""
     if not all(np.isfinite(array).all() for array in arrays):
         raise UserError(
-            "these weights give values that are no numbers, or too large for one: take another checkpoint, or a "
-            "smaller --heat"
+            "these weights give NaN or Inf, or too large for one: take another checkpoint, or a smaller --heat"
         )
     return arrays
 
@@ -253,13 +252,13 @@ def read_latents(path: Path, hyper: Hyper) -> Latents:
     except Exception as error:  # np.load has no common class for its errors
         raise UserError(f"{path} is damaged, or no file that infer.py encode wrote: {error}") from None
     if not all(np.isfinite(part).all() for part in found):
-        raise UserError(f"{path} holds values that are no numbers")
+        raise UserError(f"{path} holds NaN or Inf")
     sides = [-(-length // hyper.lr_multiple) * hyper.lr_multiple for length in lr.shape[:2]]
     wanted = [(1, *shape) for shape in hyper.latent_shapes(*sides)]
     if [part.shape for part in found] != wanted:
         raise UserError(f"{path} holds latents {[part.shape for part in found]}, this network takes {wanted}")
     if not (0 < latents.height <= sides[0] * hyper.scale and 0 < latents.width <= sides[1] * hyper.scale):
-        raise UserError(f"{path} is of a picture of {latents.width}x{latents.height}, larger than its latents give")
+        raise UserError(f"{path} is of an image of {latents.width}x{latents.height}, larger than its latents give")
     return latents
 
 
@@ -287,7 +286,7 @@ def build(**options: Any) -> SRFlowNet:
 
 
 def enlarge(job: Job, results: Results, sampler: Sampler, options: EnlargeConfig) -> None:
-    """LR file -> HR files, one for each sample, and a grid of several; alpha is enlarged by bicubic."""
+    """LR file -> HR files, one for each sample, and a grid of several; alpha is upscaled by bicubic."""
     scale, count = sampler.hyper.scale, options.samples
     names = result_names(job.source, options.suffix, options.format, options.outscale or scale, count)
     targets = [results.reserve(job, name) for name in names]
@@ -297,7 +296,7 @@ def enlarge(job: Job, results: Results, sampler: Sampler, options: EnlargeConfig
     lr, alpha, notes, icc, _ = picture = images.read_picture(job.source)
     images.check_writable(targets[0], *(scale * side for side in lr.shape[:2]))
     heat = sampler.heat(options.heat)
-    said = [*notes, f"heat {heat:g}", *(["alpha enlarged by bicubic"] if alpha is not None else [])]
+    said = [*notes, f"heat {heat:g}", *(["alpha upscaled by bicubic"] if alpha is not None else [])]
     samples = []
     for number, target in enumerate(targets):
         latents = sampler.draw(lr, heat, options.seed, (job.inside / job.source.name).as_posix(), number)
@@ -323,7 +322,7 @@ def encode(job: Job, results: Results, sampler: Sampler, options: EncodeConfig) 
         said += ["cut to the LR picture"] if hr.shape[:2] < picture.shape[:2] else []
     else:
         hr, lr = with_bicubic(picture, sampler.hyper)
-        said += ["LR picture made by bicubic"]
+        said += ["LR image made by bicubic"]
     found = sampler.encode(hr, lr, progress_of(job.source))
     height, width = (min(sides) for sides in zip(hr.shape[:2], picture.shape[:2], strict=True))
     write_latents(target, Latents(found.latents, lr, height, width, sampler.trained.digest))
@@ -348,7 +347,7 @@ def interpolate(one: Job, other: Job, results: Results, sampler: Sampler, option
     row_target = results.reserve(one, f"{stem}_row.png")
     a, b = (latents_of(job.source, sampler) for job in (one, other))
     if not np.array_equal(a.lr, b.lr) or (a.height, a.width) != (b.height, b.width):
-        raise UserError(f"{one.source} and {other.source} are not of the same LR picture: nothing lies between them")
+        raise UserError(f"{one.source} and {other.source} are not of the same LR image: nothing lies between them")
     pictures = []
     for number, target in enumerate(targets):
         parts = slerp(a.parts, b.parts, number / (options.steps - 1))
@@ -362,7 +361,7 @@ def latents_of(path: Path, sampler: Sampler) -> Latents:
     """Read a file; a line of the log when other weights made it."""
     latents = read_latents(path, sampler.hyper)
     if latents.digest != sampler.trained.digest:
-        log.warning("%s was made by other weights: these make another picture of it", path)
+        log.warning("%s was made by other weights: these make another image of it", path)
     return latents
 
 
@@ -398,7 +397,7 @@ def find_lr(given: str, job: Job, scale: int) -> Path:
     names = {job.source.stem, f"{job.source.stem}x{scale}"}
     found = [path for path in images.find_pictures(root) if path.stem in names]
     if len(found) != 1:
-        raise UserError(f"{root} holds {len(found)} pictures named {' or '.join(sorted(names))}: expected one")
+        raise UserError(f"{root} holds {len(found)} images named {' or '.join(sorted(names))}: expected one")
     return found[0]
 
 

@@ -84,7 +84,7 @@ describe, load_network, find = WEIGHTS.describe, WEIGHTS.load_network, WEIGHTS.f
 
 
 class Trained(NamedTuple):
-    """What the programs need of a trained network.
+    """A trained network, ready for inference.
 
     Attributes:
         hyper: its shape.
@@ -108,7 +108,7 @@ class Trained(NamedTuple):
 
 
 def load_trained(options: TrainedOptions) -> Trained:
-    """What a checkpoint of either kind holds; without one, the demo weights."""
+    """Load a checkpoint of either kind; without one, the demo weights."""
     if options.random_weights and not options.ckpt_path:
         return from_network(*load_network(options))
     saved, hyper, source = find(options)

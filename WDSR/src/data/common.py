@@ -1,4 +1,4 @@
-"""Between pictures and what WDSR's network takes: value range, colours, patches."""
+"""Between images and what WDSR's network takes: value range, colours, patches."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ def to_network(picture: np.ndarray, hyper: Hyper) -> np.ndarray:
 
 
 class PatchMaker:
-    """One training sample from a pair of pictures: the same random crop and flip of both.
+    """One training sample from a pair of images: the same random crop and flip of both.
 
     Args:
         hyper: what the network expects.
@@ -38,7 +38,7 @@ class PatchMaker:
 
 
 class Upscaler:
-    """Pictures in [0, 1] through a network that takes (1, colors, h, w) in 0..rgb_range.
+    """Images in [0, 1] through a network that takes (1, colors, h, w) in 0..rgb_range.
 
     Args:
         run: the network, arrays in and out.

@@ -1,4 +1,4 @@
-"""`--ext sep`: decoded pictures in files that are mapped instead of read, so that a patch costs only its own pixels."""
+"""`--ext sep`: decoded images in files that are mapped instead of read, so that a patch costs only its own pixels."""
 
 import hashlib
 import logging
@@ -16,10 +16,10 @@ log = logging.getLogger(__name__)
 
 
 class DecodedFiles:
-    """`read_pair` through .npy files in a `_decoded` folder beside that of the HR pictures.
+    """`read_pair` through .npy files in a `_decoded` folder beside that of the HR images.
 
     Their SHA-256 stand in a third file, as `sha256sum` writes them, and are compared when a pair is first asked for.
-    What is missing, older than its picture or not as it was written is made again.
+    What is missing, older than its image or not as it was written is made again.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ def _are_whole(sums: Path, paths: Sequence[Path]) -> bool:
         return False
     except OSError as error:
         log.warning("%s: %s", error.filename or sums, error.strerror)
-    log.warning("%s is not as it was written: its pictures are decoded again", sums.with_suffix(""))
+    log.warning("%s is not as it was written: its images are decoded again", sums.with_suffix(""))
     return False
 
 

@@ -1,6 +1,6 @@
-"""All data sets by name: DIV2K, the benchmarks (Set5, Set14, B100, Urban100), any folder of pictures, MindRecord.
+"""All data sets by name: DIV2K, the benchmarks (Set5, Set14, B100, Urban100), any folder of images, MindRecord.
 
-benchmark/Set5/HR/baby.png                 (or HR pictures directly in Set5/)
+benchmark/Set5/HR/baby.png                 (or HR images directly in Set5/)
 benchmark/Set5/LR_bicubic/X2/babyx2.png    (made by bicubic where there are none)
 """
 

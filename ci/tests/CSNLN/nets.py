@@ -1,4 +1,4 @@
-"""A network of CSNLN that is cheap to compile, and pictures for it."""
+"""A network of CSNLN that is cheap to compile, and images for it."""
 
 import mindspore as ms
 import numpy as np

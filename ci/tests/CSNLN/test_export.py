@@ -56,7 +56,7 @@ def profile(network, memory, picture, folder):
 
 
 def test_no_table_is_larger_than_its_block(tmp_path):
-    """One row at a time, nothing is as large as the table of all queries, but at most the enlarged features, of which
+    """One row at a time, nothing is as large as the table of all queries, but at most the upscaled features, of which
     ONNX Runtime makes 16 where there are fewer."""
     largest = {memory: max(size for _, size in profile(nets.shaken(), memory, batch(1, 24, 24), tmp_path))
                for memory in (WHOLE, LEAST)}  # fmt: skip

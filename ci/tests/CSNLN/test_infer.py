@@ -31,7 +31,7 @@ def run(saved, tmp_path):
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_pieces_and_turns_are_the_authors(goldens_dir, scale):
-    """Whole pictures through ONNX Runtime, one row of queries at a time."""
+    """Whole images through ONNX Runtime, one row of queries at a time."""
     golden = np.load(goldens_dir / f"csnln_x{scale}.npz")
     weights = {name.removeprefix("state/"): golden[name] for name in golden.files if name.startswith("state/")}
     hyper = Hyper(scale, n_feats=8, depth=weights["tail.0.weight"].shape[1] // 8)
@@ -99,7 +99,7 @@ def test_answers_of_a_pixel(time):
 
 
 def test_attention_is_drawn(run, caplog):
-    """The query's frame lies around its 3x3 pixels, in both pictures; what is not framed stays as it is."""
+    """The query's frame lies around its 3x3 pixels, in both images; what is not framed stays as it is."""
     lr = np.full((24, 30, 3), 200, np.uint8)
     (path,) = run("o", lr, "--attention", "20,26", "--attention_time", 2)
     assert path.name == "a_attention_20_26.png"
@@ -120,8 +120,8 @@ def test_attention_is_drawn(run, caplog):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--attention 3", "must be ROW,COLUMN of a pixel of the LR picture, not '3'"),
-        ("--attention 2,6", "2,6 is outside the picture, which has 5 rows and 6 columns"),
+        ("--attention 3", "must be ROW,COLUMN of a pixel of the LR image, not '3'"),
+        ("--attention 2,6", "2,6 is outside the image, which has 5 rows and 6 columns"),
         ("--attention 2,5 --attention_time 3", "is applied 2 times"),
     ],
 )

@@ -141,7 +141,7 @@ def test_mean_colour_is_taken_off_and_added():
     np.testing.assert_allclose(network.add_mean(Tensor(x)).asnumpy(), x + mean, atol=1e-7)
 
 
-# ------------------------------------------------------------------------------------------------- pictures of any size
+# ------------------------------------------------------------------------------------------------- images of any size
 
 
 @pytest.mark.parametrize(("scale", "height", "width"), [(2, 7, 9), (3, 7, 8), (4, 5, 6)])
@@ -195,7 +195,7 @@ def compiled(network: CSNLN, loss_network, pair: tuple, scale: float = 1.0) -> t
 
 
 def test_recomputing_gives_the_same_gradients():
-    """Of two pictures after two others, under a loss scale and a clip."""
+    """Of two images after two others, under a loss scale and a clip."""
     network, pair = shaken(TINY), (Tensor(batch(4, 4, 6)), Tensor(batch(4, 8, 12, 1)))
     wanted = compiled(network, network, pair)
     with graph_mode():

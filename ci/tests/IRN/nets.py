@@ -33,7 +33,7 @@ def make(hyper: Hyper = TINY[2], seed: int = 3, last: float = 0.1) -> InvRescale
 
 
 def normal_z(seed: int, name: str, draw: int, hyper: Hyper, height: int, width: int) -> np.ndarray:
-    """The z that infer.py and eval.py promise for a picture of this name."""
+    """The z that infer.py and eval.py promise for an image of this name."""
     generator = np.random.default_rng([seed, zlib.crc32(name.encode()), draw])
     return generator.standard_normal((1, 3 * hyper.scale**2 - 3, height, width), np.float32)
 

@@ -107,7 +107,7 @@ def test_val_forwards_from_everywhere(root, saved, tmp_path, place):
     model = {"IRN": ".", ".": "IRN", "elsewhere": root / "IRN"}[place]
     command = [sys.executable, f"{model}/val.py", "-opt", f"{model}/src/options/test/test_IRN_x2.yml"]
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=240, check=False)
-    assert (done.returncode, done.stderr) == (2, "error: which pictures? type --dataset_GT_path FOLDER\n")
+    assert (done.returncode, done.stderr) == (2, "error: which images? type --dataset_GT_path FOLDER\n")
     if place == "elsewhere":
         write(tmp_path / "large", {"a": smooth(80, 84)})  # SSIM of the LR image needs 11x11 within the border
         command += ["--dataset_GT_path", "large", "--ckpt_path", str(saved["IRN"]), "--draws", "1"]

@@ -33,14 +33,14 @@ def texts(path):
 
 
 def strip_texts(path):
-    """What many programs do to a picture that they store again."""
+    """What many programs do to an image that they store again."""
     iio.imwrite(path, iio.imread(path))
     assert texts(path) == {}
 
 
 @pytest.mark.parametrize("kind", ["colour", "gray", "alpha", "16 bits"])
 def test_a_picture_goes_both_ways(run, tmp_path, kind):
-    """By the training form on the picture with reflection padding; back to its size, whatever program stored LR."""
+    """By the training form on the image with reflection padding; back to its size, whatever program stored LR."""
     hr = noise(27, 38, {"gray": 1, "alpha": 4}.get(kind, 3))
     stored = hr.astype(np.uint16) * 257 if kind == "16 bits" else hr
     write(tmp_path, {"a.png": stored}) if kind == "16 bits" else iio.imwrite(tmp_path / "a.png", stored)
@@ -75,7 +75,7 @@ def test_size_without_notes(run, tmp_path, caplog):
     write(tmp_path, {"a": noise(13, 17)})
     with caplog.at_level(logging.INFO):
         (lr,) = run("downscale", tmp_path / "a.png", "lr")
-    assert "continued by reflection to 18x14, upscale cuts it off" in caplog.text
+    assert "padded by reflection to 18x14, upscale cuts it off" in caplog.text
     assert "poorly" not in caplog.text
     strip_texts(lr)
     (bare,) = run("upscale", lr, "bare")

@@ -126,7 +126,7 @@ def test_haar_against_naive_loops(channels):
 def test_learned_transform_begins_as_a_cosine_transform():
     layer, x = ConvDownsampling(3), picture(6, 9)
     matrix = layer.conv_weights.asnumpy().astype(np.float64)
-    np.testing.assert_allclose(matrix[0], 1 / 9, rtol=1e-6)  # the LR picture begins as the mean
+    np.testing.assert_allclose(matrix[0], 1 / 9, rtol=1e-6)  # the LR image begins as the mean
     np.testing.assert_allclose(matrix @ matrix.T, np.eye(9) / 9, atol=1e-8)
     haar = cosine_transform(2).astype(np.float64)
     np.testing.assert_allclose(haar @ haar.T, np.eye(4) / 4, atol=1e-8)
@@ -155,7 +155,7 @@ def test_untrained_network_is_the_transform_alone(scale):
 
 @pytest.mark.parametrize(("scale", "height", "width"), [(2, 3, 5), (2, 1, 4), (3, 3, 5), (8, 1, 2)])
 def test_round_trip(scale, height, width):
-    """Back from the network's own output, and forth again from any LR picture and z."""
+    """Back from the network's own output, and forth again from any LR image and z."""
     network, x = shaken(InvRescaleNet(tiny(scale)), 0.07), picture(scale * height, scale * width, count=2)
     lr_and_z, logdet = network.forward(Tensor(x))
     restored, inverse_logdet = network.inverse(lr_and_z)
@@ -186,7 +186,7 @@ def layers_and_inputs() -> dict[str, tuple[Callable, np.ndarray]]:
 
 @pytest.mark.parametrize("name", layers_and_inputs())
 def test_logdet_is_that_of_the_jacobian(name):
-    """Both directions, each picture of a batch for itself; the naive network's Jacobian, which is float64."""
+    """Both directions, each image of a batch for itself; the naive network's Jacobian, which is float64."""
     make, x = layers_and_inputs()[name]
     layer, other = make(), 0.5 * x[..., ::-1].copy()
     wanted = [numerical_logdet(lambda value: naive(layer, value), single) for single in (x, other)]
@@ -195,7 +195,7 @@ def test_logdet_is_that_of_the_jacobian(name):
     np.testing.assert_allclose(logdet.asnumpy(), wanted, rtol=1e-6, atol=2e-7 * x.size)
     np.testing.assert_allclose(layer.inverse(output)[1].asnumpy(), np.negative(wanted), rtol=1e-6, atol=4e-7 * x.size)
     if isinstance(layer, InvBlockExp | InvRescaleNet):
-        assert abs(wanted[0] - wanted[1]) > 0.1  # it depends on the picture
+        assert abs(wanted[0] - wanted[1]) > 0.1  # it depends on the image
 
 
 @pytest.mark.parametrize("clamp", [0.5, 1.0, 2.0])
@@ -349,7 +349,7 @@ def test_receptive_radius_of_downscaling(scale, blocks):
         other = x.copy()
         other[0, :, scale * middle + corner, scale * middle + corner] += 0.5
         changed = changed_cells(small, downscale(Tensor(other)), 1)
-        check_reach(changed, middle, radius, exact=False)  # the last coupling's H and G do not come into the LR picture
+        check_reach(changed, middle, radius, exact=False)  # the last coupling's H and G do not come into the LR image
         check_reach(changed_cells(whole, network(Tensor(other)), 1), middle, radius, exact=blocks == (1,))
 
 

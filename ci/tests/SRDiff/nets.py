@@ -28,7 +28,7 @@ USED = {
 
 
 def make(hyper: Hyper = USED[4], seed: int = 3) -> SRDiffNet:
-    """A network at its beginning, but that the encoder's head draws a grey picture, of which little is clipped."""
+    """A network at its beginning, but that the encoder's head draws a grey image, of which little is clipped."""
     network = SRDiffNet(hyper, seed)
     network.rrdb.conv_last.bias.set_data(Tensor(np.full(3, 0.5), ms.float32))
     return network
@@ -95,7 +95,7 @@ def rrdb(x: np.ndarray, weights: Weights, name: str) -> np.ndarray:
 
 
 def encode(weights: Weights, hyper: Hyper, lr_image: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
-    """All features, and the head's picture."""
+    """All features, and the head's image."""
     first = x = convolution((lr_image.astype(np.float64) + 1) / 2, weights, "rrdb.conv_first")
     features = []
     for number in range(hyper.rrdb_num_block):
@@ -160,7 +160,7 @@ def start_of(hyper: Hyper, hr_image: np.ndarray, lr_up: np.ndarray) -> np.ndarra
 
 
 def losses(weights: Weights, hyper: Hyper, batch: tuple, *, squared: bool = False) -> tuple[float, float]:
-    """(distance of eps from its prediction, L1 distance of the encoder's picture from HR)."""
+    """(distance of eps from its prediction, L1 distance of the encoder's image from HR)."""
     hr_image, lr_image, lr_up, t, eps = batch
     left = hyper.schedule().alphas_cumprod[t].reshape(-1, 1, 1, 1)
     x = np.sqrt(left) * start_of(hyper, hr_image, lr_up) + np.sqrt(1 - left) * eps
@@ -173,7 +173,7 @@ def losses(weights: Weights, hyper: Hyper, batch: tuple, *, squared: bool = Fals
 
 
 def promised_noise(name, shape, seed=1, number=0):
-    """What infer.py's help promises for a picture of this name: calls give x_T, then the noise of each step."""
+    """What infer.py's help promises for an image of this name: calls give x_T, then the noise of each step."""
     rng = np.random.default_rng([seed, zlib.crc32(name.encode()), number])
     return lambda: rng.standard_normal((1, 3, *shape), np.float32).astype(np.float64)
 
@@ -186,7 +186,7 @@ def left_of(hyper):
 
 
 class Chain:
-    """The paper's chain in float64 for an LR picture (H, W, 3), 8 or 16 bit, continued by reflection."""
+    """The paper's chain in float64 for an LR image (H, W, 3), 8 or 16 bit, padded by reflection."""
 
     def __init__(self, network, lr, padded):
         self.hyper, self.weights = network.hyper, exact(network)
@@ -198,7 +198,7 @@ class Chain:
         self.size = tuple(side * self.hyper.scale for side in padded)
 
     def up(self):
-        """(sH, sW, 3), enlarged as the authors do."""
+        """(sH, sW, 3), upscaled as the authors do."""
         return imresize(self.unit * 255 / 256, self.hyper.scale) * 2 - 1
 
     def run(self, x, draw, first=None):

@@ -1,4 +1,4 @@
-"""SRDiff's training samples: the networks' range, the enlarged LR patch, steps and noise; where LR lies beside."""
+"""SRDiff's training samples: the networks' range, the upscaled LR patch, steps and noise; where LR lies beside."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from SRDiff.src.dataset.patches import enlarged, from_network, to_network
 
 
 def test_enlarged_picture_is_the_authors(goldens_dir):
-    """Bit for bit, of 8 bits; and the same picture in 16 bits and as floats."""
+    """Bit for bit, of 8 bits; and the same image in 16 bits and as floats."""
     with np.load(goldens_dir / "imresize.npz") as goldens:
         keys = [key for key in goldens.files if key.endswith("_img_lr_up_m1p1_hwc")]
         assert len(keys) == 3
@@ -32,7 +32,7 @@ def test_white_is_one_but_for_the_enlarged_picture():
 
 
 def test_a_sample(begun, tmp_path):
-    """What is enlarged is the LR patch; all steps alike, both ends among them; noise of its own, standard normal."""
+    """What is upscaled is the LR patch; all steps alike, both ends among them; noise of its own, standard normal."""
     folder = write(tmp_path / "hr", {"a": noise(40, 40)})
     stream = begun("SRDiff", dataset_GT_path=folder, batch_size=100, timesteps=5).stream
     hr, lr, lr_up, t, eps = next(stream.batches(0, 1))

@@ -26,7 +26,7 @@ def rng() -> np.random.Generator:
 
 
 def inputs(scale: int, count: int = 2) -> tuple[np.ndarray, ...]:
-    """HR, LR and enlarged LR pictures, steps and noise: 4 x 8 LR pixels, at x2 and x4; 2 x 4 at x8."""
+    """HR, LR and upscaled LR images, steps and noise: 4 x 8 LR pixels, at x2 and x4; 2 x 4 at x8."""
     height, width = (2, 4) if scale == 8 else (4, 8)
     sides = scale * height, scale * width
     hr_image, lr_up = picture(*sides, count), 0.3 * picture(*sides, count, seed=2)
@@ -89,7 +89,7 @@ def test_mish(compiled):
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_encoder_against_naive_arithmetic(scale):
-    """Every feature, those that the U-Net reads, and the head's picture."""
+    """Every feature, those that the U-Net reads, and the head's image."""
     network, lr_image = make(TINY[scale]), inputs(scale)[1]
     network.rrdb.conv_last.bias.set_data(Tensor(np.float32([-0.3, 0.5, 1.3])))  # clipped below, not, and above
     wanted, head = nets.encode(nets.exact(network), network.hyper, lr_image)
@@ -105,7 +105,7 @@ def test_encoder_against_naive_arithmetic(scale):
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_noise_predictor_against_naive_arithmetic(tiny, scale):
-    """Each picture at its own step; and the step and the features tell it something."""
+    """Each image at its own step; and the step and the features tell it something."""
     network = tiny[scale]
     _, lr_image, _, t, x = inputs(scale)
     weights = nets.exact(network)
@@ -354,7 +354,7 @@ def test_blend():
 
 @pytest.mark.parametrize("squared", [False, True])
 def test_objectives_against_naive_arithmetic(tiny, squared):
-    """The distance of the noise, and with it or alone that of the encoder's picture."""
+    """The distance of the noise, and with it or alone that of the encoder's image."""
     network, batch = tiny[4], inputs(4)
     q, aux = nets.losses(nets.exact(network), network.hyper, batch, squared=squared)
     found = NoiseLoss(network, squared=squared)(*tensors(batch))

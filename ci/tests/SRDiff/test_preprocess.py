@@ -50,8 +50,8 @@ def test_as_the_seed_prints_it(root, div2k, begun, tmp_path):
     where = {"cwd": root / "SRDiff" / "src" / "dataset", "env": clone.environment(PYTHONPATH=str(root))}
     done = subprocess.run(command, **where, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
-    assert f"{made / 'train'}: 12 pairs of 2 pictures, 24 written now" in done.stdout
-    assert f"{made / 'val'}: 2 pairs of 2 pictures, 4 written now" in done.stdout
+    assert f"{made / 'train'}: 12 pairs of 2 images, 24 written now" in done.stdout
+    assert f"{made / 'val'}: 2 pairs of 2 images, 4 written now" in done.stdout
     counts = {"train": 12, "val": 2}
     assert tree(made).keys() == {
         f"{split}/X{scale}/image_{number:04d}.png"
@@ -86,7 +86,7 @@ def test_goes_on_where_it_was_stopped(div2k, tmp_path, capsys):
     remains.touch()
     capsys.readouterr()
     make(div2k, output)
-    assert "12 pairs of 2 pictures, 3 written now" in capsys.readouterr().out
+    assert "12 pairs of 2 images, 3 written now" in capsys.readouterr().out
     assert tree(output) == files
     assert {name for name in files if (output / name).stat().st_mtime_ns != ages[name]} == {gone, cut, other}
     assert not remains.exists()
@@ -125,5 +125,5 @@ def test_output_of_another_kind_is_left_alone(div2k, tmp_path):
             make(**{"root": div2k, "output": output, **changes})
     assert tree(output) == before
     (output / div2k_preprocess.SETTINGS).unlink()
-    with pytest.raises(UserError, match="holds pictures that were made in another way: choose another --output"):
+    with pytest.raises(UserError, match="holds images that were made in another way: choose another --output"):
         make(div2k, output)

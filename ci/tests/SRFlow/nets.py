@@ -84,7 +84,7 @@ def block(x: np.ndarray, cell: nn.Cell) -> np.ndarray:
 
 
 def encode(network: SRFlowNet, lr_image: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
-    """What the levels read, from the largest size, and the head's picture."""
+    """What the levels read, from the largest size, and the head's image."""
     encoder, scale = network.RRDB, network.hyper.scale
     x, blocks = layer(lr_image.astype(np.float64), encoder.conv_first), []
     for cell in encoder.RRDB_trunk:

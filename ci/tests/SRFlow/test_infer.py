@@ -68,7 +68,7 @@ def test_a_picture_goes_into_latents_and_back(run, tmp_path, caplog, size):
     write(tmp_path, {"a": hr})
     with caplog.at_level(logging.INFO):
         run("latents", "encode", tmp_path / "a.png")
-    assert "LR picture made by bicubic; NLL" in caplog.text
+    assert "LR image made by bicubic; NLL" in caplog.text
     with np.load(tmp_path / "latents" / "a.npz") as file:
         cells = [-(-side // 8) for side in size]
         assert file["latent_1"].shape == (1, 96, *cells)
@@ -132,7 +132,7 @@ def test_what_cannot_be_decoded(run, tmp_path):
     cases = {
         "foreign": ({"about": np.array("{}")}, "is damaged, or no file that infer.py encode wrote"),
         "of_x2": ({"latent_1": arrays["latent_1"][:, :24]}, "this network takes"),
-        "nan": ({"latent_1": arrays["latent_1"] * np.float32(np.nan)}, "holds values that are no numbers|holds NaN"),
+        "nan": ({"latent_1": arrays["latent_1"] * np.float32(np.nan)}, "holds NaN or Inf|holds NaN"),
     }
     for name, (changes, message) in cases.items():
         np.savez(tmp_path / f"{name}.npz", **(arrays | changes))

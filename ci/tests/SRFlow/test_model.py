@@ -48,7 +48,7 @@ def both(condition: np.ndarray) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("scale", [2, 8])  # 4: with its Jacobian, below
 def test_whole_network_against_naive_arithmetic(scale):
-    """Every feature that the flow reads, the encoder's own picture, and the latents."""
+    """Every feature that the flow reads, the encoder's own image, and the latents."""
     network = make(TINY[scale])
     hr_image, lr_image = picture(2 * scale, 4 * scale, 2), picture(2, 4, 2, seed=1)
     wanted, head = nets.encode(network, lr_image)
@@ -64,7 +64,7 @@ def test_whole_network_against_naive_arithmetic(scale):
     for latent, want in zip(found, latents, strict=True):
         assert_close(latent, want, 5e-6)
     without = nets.latents(network, hr_image, [0 * features for features in wanted])
-    assert np.abs(without[-1] - latents[-1]).max() > 0.01 * np.abs(latents[-1]).max()  # the LR picture tells something
+    assert np.abs(without[-1] - latents[-1]).max() > 0.01 * np.abs(latents[-1]).max()  # the LR image tells something
 
 
 # ------------------------------------------------------------------ inverses and log-determinants
@@ -83,7 +83,7 @@ LAYERS = {  # name -> (what makes the layer, channels); those that read features
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers_keep_the_contract(name):
-    """(y, logdet) both ways: naive values, the Jacobian's determinant, each picture of a batch for itself."""
+    """(y, logdet) both ways: naive values, the Jacobian's determinant, each image of a batch for itself."""
     make_layer, channels = LAYERS[name]
     layer, z, features = make_layer(), normal(2, channels, 4, 2), normal(2, 5, 4, 2, seed=6)
     condition = (both(features),) if isinstance(layer, FlowStep) else ()
@@ -101,7 +101,7 @@ def test_layers_keep_the_contract(name):
     assert_close(x, z, 1e-5)
     np.testing.assert_allclose(back.asnumpy(), np.negative(wanted), rtol=2e-6, atol=2e-6 * z[0].size)
     if "flow step" in name or name == "split":
-        assert abs(wanted[0] - wanted[1]) > 0.1  # it depends on the picture
+        assert abs(wanted[0] - wanted[1]) > 0.1  # it depends on the image
 
 
 def test_logdet_and_likelihood_of_the_whole_network():
@@ -122,7 +122,7 @@ def test_logdet_and_likelihood_of_the_whole_network():
     restored, back = network.inverse(found, Tensor(lr_image))
     np.testing.assert_allclose(back.asnumpy(), [-wanted], rtol=4e-6)
     assert_close(restored, hr_image, 1e-5)
-    # log p(picture) = log p(latents) + log |det|, in bits for each pixel of three colours
+    # log p(image) = log p(latents) + log |det|, in bits for each pixel of three colours
     log_density = -0.5 * (naive(hr_image) ** 2 + np.log(2 * np.pi)).sum() + wanted
     (nll,) = NegativeLogLikelihood(network)(Tensor(hr_image), Tensor(lr_image))
     assert float(nll) == pytest.approx(-log_density / np.log(2) / 64, rel=2e-6)
@@ -130,7 +130,7 @@ def test_logdet_and_likelihood_of_the_whole_network():
 
 
 def test_round_trip_of_many_steps():
-    """Pictures to latents and back, latents of heat 1 to pictures and back, and those latents once more."""
+    """Images to latents and back, latents of heat 1 to images and back, and those latents once more."""
     hyper = Hyper(scale=2, levels=2, **ONE_BLOCK | {"steps": 5})
     network, lr_image, hr_image = make(hyper, 0.05), picture(4, 2, seed=1), picture(8, 4)
     flow, per_map = network.flowUpsamplerNet, -math.log(nets.sigmoid(2))
@@ -296,7 +296,7 @@ def test_first_batch_sets_every_actnorm_once():
 
 @pytest.mark.parametrize("quant", [0, 8, 32])
 def test_likelihood_against_naive_arithmetic(quant):
-    """Of a flow that hands on the picture as two latents; noise moves it by half a step of 1/quant at the most."""
+    """Of a flow that hands on the image as two latents; noise moves it by half a step of 1/quant at the most."""
     network, seen, logdet = SRFlowNet(TINY[2]), [], np.float32([-3, 40])
     network.forward = lambda hr, lr: seen.append(hr.asnumpy()) or ((hr[:, :1], hr[:, 1:]), Tensor(logdet))
     hr_image, uniform = picture(4, 6, 2), picture(4, 6, 2, seed=2)
@@ -398,7 +398,7 @@ def test_drawn_latents():
         np.testing.assert_array_equal(latent, same)
         np.testing.assert_allclose(latent * (1.2 / 0.9), other, rtol=1e-6)  # heat alone
     assert not any(latent.any() for latent in draw_latents(hyper, lr_shape, 0.0, rng()))
-    assert not np.isclose(latents[0][0], latents[0][1]).any()  # each picture its own
+    assert not np.isclose(latents[0][0], latents[0][1]).any()  # each image its own
 
 
 @pytest.mark.parametrize(
@@ -412,13 +412,13 @@ def test_drawn_latents():
 def test_shapes_of_the_latents(name, shapes):
     hyper = PRESETS[name]
     assert hyper.latent_shapes(40, 20) == shapes
-    assert sum(math.prod(shape) for shape in shapes) == 3 * hyper.scale**2 * 40 * 20  # as many numbers as the picture
+    assert sum(math.prod(shape) for shape in shapes) == 3 * hyper.scale**2 * 40 * 20  # as many numbers as the image
     assert hyper.lr_multiple == 2
     assert hyper.condition == 320
 
 
 def test_one_level():
-    """It reads the largest features alone; LR pictures may then have any sides."""
+    """It reads the largest features alone; LR images may then have any sides."""
     hyper = Hyper(scale=4, levels=1, **ONE_BLOCK)
     network, lr_image, hr_image = make(hyper), Tensor(picture(1, 3)), picture(4, 12)
     found, _ = network.forward(Tensor(hr_image), lr_image)

@@ -32,7 +32,7 @@ def test_sets_are_in_the_seeds_layout_and_trained_on(words, begun, tmp_path, cap
     """What is there is left as it is, so that a stopped program goes on with the next set; settings are not mixed."""
     assert prepare.main(words) == 0
     output = tmp_path / "sets"
-    said = [f"{output}/{SETS[0]}: 15 patches of 5 pictures", f"{output}/{SETS[1]}: 6 patches of 2 pictures"]
+    said = [f"{output}/{SETS[0]}: 15 patches of 5 images", f"{output}/{SETS[1]}: 6 patches of 2 images"]
     assert capsys.readouterr().out.splitlines() == said
     names = {str(path.relative_to(output)) for path in output.rglob("*") if path.is_file()}
     assert names == {f"{name}{end}" for name in SETS for end in ("", ".db", ".json")}

@@ -9,7 +9,7 @@ TINY = Hyper(scale=2, num_features=4, num_blocks=2)
 
 
 def make(hyper: Hyper = TINY) -> WDSR:
-    """A network with random filters, whose result is not far from an enlargement."""
+    """A network with random filters, whose result is not far from an upscalement."""
     return WDSR(hyper, seed=3)
 
 

@@ -60,7 +60,7 @@ def test_decoded_files_train_the_same(begun, data, tmp_path, caplog, kind):
         content = path.read_bytes()
         path.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
     assert batch_of(begun("WDSR", dir_data=root, ext="sep")) == wanted
-    assert "is not as it was written: its pictures are decoded again" in caplog.text
+    assert "is not as it was written: its images are decoded again" in caplog.text
     for path in (root / "DIV2K" / "DIV2K_train_HR").iterdir():
         write_picture(path, noise(64, 72))
     changed = batch_of(begun("WDSR", dir_data=root, ext="sep"))

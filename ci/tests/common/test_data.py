@@ -1,4 +1,4 @@
-"""Training data: pictures whose pixels say where they are from show what a batch is made of."""
+"""Training data: images whose pixels say where they are from show what a batch is made of."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ from common.images.pairs import Pair, PairedPictures, find_pairs, read_pair
 from common.images.resize import imresize
 
 SCALE, PATCH = 2, 6
-HEIGHT, WIDTH = 40, 56  # of the LR pictures
+HEIGHT, WIDTH = 40, 56  # of the LR images
 
 
 def positions(height, width, number):

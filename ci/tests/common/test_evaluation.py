@@ -34,7 +34,7 @@ def upscale(lr):
 def test_pictures_of_one_name_in_two_folders_are_refused(pairs, tmp_path):
     for folder in ("left", "right"):
         images.write_picture(tmp_path / "both" / folder / "a.png", images.read_rgb(pairs[0].hr))
-    with pytest.raises(UserError, match="two pictures of t are named a"):
+    with pytest.raises(UserError, match="two images of t are named a"):
         evaluate("t", find_pairs(tmp_path / "both", None, 2), upscale, [], 2, None)
 
 

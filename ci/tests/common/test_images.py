@@ -1,4 +1,4 @@
-"""Picture files of every kind against bytes made by hand, damaged files, conversions, comparison strips."""
+"""Image files of every kind against bytes made by hand, damaged files, conversions, comparison strips."""
 
 import io
 import itertools
@@ -91,7 +91,7 @@ def test_cmyk_jpeg(stored):
 
 
 def lies_at(orientation: int, row: int, column: int, size: tuple[int, int]) -> tuple[int, int]:
-    """Where a stored pixel belongs in the upright picture: EXIF names the sides of row 0 and column 0."""
+    """Where a stored pixel belongs in the upright image: EXIF names the sides of row 0 and column 0."""
     first = {1: "TL", 2: "TR", 3: "BR", 4: "BL", 5: "LT", 6: "RT", 7: "RB", 8: "LB"}[orientation]
     distances = dict(zip(first, (row, column), strict=True))  # from the named side
     y = distances["T"] if "T" in distances else size[0] - 1 - distances["B"]

@@ -117,7 +117,7 @@ def test_version_is_told_by_the_values(folder, weights, tmp_path, caplog):
 
 
 def test_published_figures(shared_data, caplog):
-    """What the lpips package prints for its own example pictures."""
+    """What the lpips package prints for its own example images."""
     network = Lpips.from_files(shared_data / "lpips")
     assert not caplog.records
     pairs = shared_data / "metric_vectors" / "lpips_pairs"

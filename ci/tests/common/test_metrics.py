@@ -39,7 +39,7 @@ def goldens(goldens_dir):
 
 @pytest.fixture
 def pair():
-    """A smooth picture and a noisy copy, uint8, (23, 31, 3)."""
+    """A smooth image and a noisy copy, uint8, (23, 31, 3)."""
     random = np.random.default_rng(3)
     rows, columns = np.mgrid[:23, :31]
     hr = 128 + 90 * np.sin(rows / 4)[..., None] * np.cos(columns[..., None] / 5 + np.arange(3))
@@ -134,7 +134,7 @@ def test_scikit_image(pair):
 def test_too_small_pictures(pair):
     sr, hr = pair
     assert psnr(sr, hr, channels="rgb", crop=11) > 0  # one row is left
-    with pytest.raises(UserError, match="crop 12 needs pictures of at least 25x25, found 23x31"):
+    with pytest.raises(UserError, match="crop 12 needs images of at least 25x25, found 23x31"):
         psnr(sr, hr, channels="rgb", crop=12)
     assert 0 < ssim(sr, hr, channels="y", crop=6, ssim_window="gaussian") < 1  # the window fits exactly
     with pytest.raises(UserError, match=r"11x11 gaussian.*at least 25x25, found 23x31"):

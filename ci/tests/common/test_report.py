@@ -115,7 +115,7 @@ def test_the_head_says_what_was_measured_and_how(tmp_path):
 
 
 def test_the_pictures_are_there_pixel_for_pixel(tmp_path):
-    """Of two ways; a picture that is not in the table is left out."""
+    """Of two ways; an image that is not in the table is left out."""
     first, (calm, hot) = shown(tmp_path, "baby", ways=2)
     stranger, _ = shown(tmp_path, "left out of the table", 2)
     page = write(tmp_path, {"baby": (30, 35.129, 9)}, [stranger, first], 5, columns=("bicubic", "heat 0", "heat 0.9"))
@@ -157,7 +157,7 @@ def test_what_is_too_much_is_left_out_and_said(tmp_path, monkeypatch):
     page = write(tmp_path / "some", rows, pictures)
     assert {alt.partition(",")[0] for alt in page.pictures()} == {"a", "b"}
     assert [row[0] for row in page.texts["rows"][2:]] == ["a", "b", "c", "mean"]
-    assert any(text.startswith("2 of 3 pictures are shown") for text in page.texts["p"])
+    assert any(text.startswith("2 of 3 images are shown") for text in page.texts["p"])
 
 
 def test_what_evaluate_wrote_is_what_is_shown(tmp_path):
@@ -251,7 +251,7 @@ class Browser:
             self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=1)
 
     def line(self):
-        """Pixels of the picture from left to right, below the handle and the captions."""
+        """Pixels of the image from left to right, below the handle and the captions."""
         left, top, width, height = self.box(".view")
         assert (width, height) == (320, 240), "twice the picture"
         clip = {"x": left, "y": top + self.run("scrollY"), "width": width, "height": height, "scale": 1}
@@ -271,7 +271,7 @@ def browser(tmp_path_factory):
 
 @pytest.fixture
 def opened(browser, tmp_path):
-    """A page with one picture of 160x120: bicubic red, SR green, HR blue, the last two with a white bar of 8 pixels."""
+    """A page with one image of 160x120: bicubic red, SR green, HR blue, the last two with a white bar of 8 pixels."""
     sr, hr = (np.full((120, 160, 3), colour, np.uint8) for colour in (GREEN, BLUE))
     sr[:, 76:84] = hr[:, 76:84] = WHITE
     images.write_picture(tmp_path / "sr.png", sr)
@@ -311,7 +311,7 @@ def test_both_layers_are_enlarged_and_moved_alike(opened):
         line = opened.line()
         return 160 - bounds(line, GREEN)[1], bounds(line, BLUE)[0] - 160
 
-    assert bar() == (pytest.approx(8, abs=1.5), pytest.approx(8, abs=1.5))  # 4 pixels, twice enlarged
+    assert bar() == (pytest.approx(8, abs=1.5), pytest.approx(8, abs=1.5))  # 4 pixels, twice upscaled
     for _ in range(2):
         opened.click("[data-zoom=in]")
     assert bar() == (pytest.approx(18, abs=1.5), pytest.approx(18, abs=1.5))  # 2.25 times

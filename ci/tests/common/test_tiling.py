@@ -1,4 +1,4 @@
-"""Tiles against the whole picture, with networks written in NumPy whose receptive radius is known."""
+"""Tiles against the whole image, with networks written in NumPy whose receptive radius is known."""
 
 from itertools import pairwise
 

@@ -171,7 +171,7 @@ def test_interrupt_while_programs_are_imported_has_no_traceback(root):
         assert process.returncode == -signal.SIGINT
 
 
-# ----------------------------------------------------------------------------------------------------- damaged pictures
+# ----------------------------------------------------------------------------------------------------- damaged images
 
 DAMAGE = "0003.png is damaged or cut off (truncated): replace it by a whole copy"
 

@@ -1,7 +1,7 @@
 """report.html: an evaluation as one page to look at, which needs no network and no other file.
 
-It holds the tables, sorted by a click on a column, and of each picture bicubic, SR and HR, two at a time on the sides
-of a divider. The pictures are those that were measured, as PNG, pixel for pixel.
+It holds the tables, sorted by a click on a column, and of each image bicubic, SR and HR, two at a time on the sides
+of a divider. The images are those that were measured, as PNG, pixel for pixel.
 """
 
 import logging
@@ -21,14 +21,14 @@ from common.evaluation.table import Table
 from common.images import Pair, imresize, read_pair
 
 log = logging.getLogger(__name__)
-PAGE_BYTES = 200 * 2**20  # of pictures, as they are in the page: with more, browsers become slow
+PAGE_BYTES = 200 * 2**20  # of images, as they are in the page: with more, browsers become slow
 COMPRESSION = cv2.IMWRITE_PNG_COMPRESSION, 6
 # What stands in the headings -> what it means.
 CONVENTIONS = {
     "PSNR-": "PSNR: in dB, of values up to 255; the higher, the nearer to HR.",
     "SSIM-": "SSIM: at most 1; the higher, the nearer to HR; the window is named.",
-    "LR-PSNR": "LR-PSNR: PSNR in dB between the result made small again by bicubic and the LR picture.",
-    "LR PSNR": "LR PSNR, LR SSIM: between the LR picture that the model made and bicubic's.",
+    "LR-PSNR": "LR-PSNR: PSNR in dB between the result downscaled by bicubic and the LR image.",
+    "LR PSNR": "LR PSNR, LR SSIM: between the LR image that the model made and bicubic's.",
     "LPIPS": "LPIPS: a distance of what a trained network sees; the lower, the nearer to HR.",
     "-Y (": "-Y: on luma, not rounded; ITU-R BT.601 unless another is named. A gray file is measured as it is.",
     "-RGB (": "-RGB: on the three colours together.",
@@ -37,7 +37,7 @@ CONVENTIONS = {
 
 
 class Shown(NamedTuple):
-    """One picture of the page.
+    """One image of the page.
 
     Attributes:
         name: as in the table.
@@ -89,7 +89,7 @@ class Report:
         Args:
             name: of the set.
             pictures: those of the table; others are left out.
-            samples: how many of each picture the figures are the means of; the first is shown.
+            samples: how many of each image the figures are the means of; the first is shown.
         """
         if self.path is None:
             return
@@ -111,21 +111,21 @@ class Report:
     def _notes(self, name: str, shown: int, left_out: int, samples: int) -> list[str]:
         notes = []
         if shown and samples > 1:
-            notes.append(f"The figures are means over {samples} samples of each picture; the first of them is shown.")
+            notes.append(f"The figures are means over {samples} samples of each image; the first of them is shown.")
         if left_out:
             notes.append(
-                f"{shown} of {shown + left_out} pictures are shown, as many as fit into {PAGE_BYTES / 2**20:g} MiB, "
+                f"{shown} of {shown + left_out} images are shown, as many as fit into {PAGE_BYTES / 2**20:g} MiB, "
                 "since a larger page would be slow. The others are in the table, and as files beside this page."
             )
             log.warning("report.html, %s: %s", name, notes[-1])
         elif not shown:
-            notes.append("There are no pictures of this set.")
+            notes.append("There are no images of this set.")
         return notes
 
     def _write(self) -> None:
         sets = ", ".join(self.sets)
         meanings = [meaning for word, meaning in CONVENTIONS.items() if any(word in head for head in self.headings)]
-        conventions = ["All figures are of 8-bit pictures.", *meanings]
+        conventions = ["All figures are of 8-bit images.", *meanings]
         before, after = page.frame(f"{self.title} on {sets}", self.facts | {"Data": sets}, conventions)
         try:
             with replacing(self.path) as temporary:

@@ -33,11 +33,11 @@ def frame(title: str, facts: Mapping[str, str], conventions: Sequence[str]) -> t
 
 
 def section(name: str, table: Table, notes: Sequence[str], number: int, viewers: Mapping[str, str]) -> str:
-    """A set: its table, with links to the pictures that have a viewer, what is to be said of it, and the viewers.
+    """A set: its table, with links to the images that have a viewer, what is to be said of it, and the viewers.
 
     Args:
         number: of the set, as given to `viewer`.
-        viewers: by the pictures' names.
+        viewers: by the images' names.
     """
     said = "".join(f"<p>{text(note)}</p>" for note in notes)
     links = {name: _anchor(number, place) for place, name in enumerate(table.rows) if name in viewers}
@@ -48,7 +48,7 @@ def section(name: str, table: Table, notes: Sequence[str], number: int, viewers:
 
 
 def viewer(number: int, table: Table, name: str, size: tuple[int, int], pictures: Sequence[bytes]) -> str:
-    """The layers of one picture, the choice of two of them, the divider and the zoom.
+    """The layers of one image, the choice of two of them, the divider and the zoom.
 
     Args:
         number: of the set.
@@ -80,7 +80,7 @@ def viewer(number: int, table: Table, name: str, size: tuple[int, int], pictures
 
 
 def _table(table: Table, links: Mapping[str, str]) -> str:
-    """Figures above their columns, then the pictures, and the mean, which is not sorted."""
+    """Figures above their columns, then the images, and the mean, which is not sorted."""
     heads, *rows, mean = table.lines()
     columns = [column for figure in table.figures for column in figure.columns]
     columns = [heads[0], *columns, *heads[1 + len(columns) :]]
@@ -102,7 +102,7 @@ def _table(table: Table, links: Mapping[str, str]) -> str:
 
 
 def _row(table: Table, place: int, cells: Sequence[str], links: Mapping[str, str]) -> str:
-    """One picture: what is read, and besides it what is sorted by, with all digits."""
+    """One image: what is read, and besides it what is sorted by, with all digits."""
     name = cells[0]
     values = [value for figure in table.figures for value in table.rows[name][figure.name]]
     values += [table.seconds[name]] if table.seconds else []
@@ -117,7 +117,7 @@ def _number(value: float) -> str:
 
 
 def _anchor(number: int, place: int) -> str:
-    """Where a picture stands in the page: numbers, since names may hold anything."""
+    """Where an image stands in the page: numbers, since names may hold anything."""
     return f"set{number}-picture{place}"
 
 
