@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     way = options.way(sampler.hyper.timesteps)
     log.info("%d image(s), x%d, %s steps, %s", len(jobs), sampler.hyper.scale, way, sampler.engine("predictor").name)
     runtime.keep_interrupts()
-    done = "fused" if options.fuse else "enlarged"
+    done = "fused" if options.fuse else "upscaled"
     do_all(jobs, lambda job: work(job, results, sampler, options), options.output, done)
     return 0
 

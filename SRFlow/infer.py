@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         pictures.interpolate(*jobs, results, sampler, options)
         return 0
     work, done = {
-        "": (pictures.enlarge, "enlarged"),
+        "": (pictures.enlarge, "upscaled"),
         "encode": (pictures.encode, "encoded"),
         "decode": (pictures.decode, "decoded"),
     }[command]

@@ -140,6 +140,12 @@ OTHERS = {  # program -> (a command line that would do its work, kinds of mistak
     ),
     "IRN/infer.py": ("", (), "; upscle a.png"),
     "SRFlow/infer.py": ("", (), "enocde a.png"),
+    "python -m common.metrics": (
+        "images images --scale 2",
+        (),
+        "--protocl rgb; --protocol bgr; --crop many; --crop 99; --lr nowhere; --lpips_weights nowhere; "
+        "--csv a.txt/x.csv",
+    ),
     "python -m common.mindrecord": ("", (), "; pak"),
     "python -m common.mindrecord pack": (
         "--hr images --scale 2 --output out/x.mindrecord",
@@ -218,7 +224,7 @@ def make_workspace(folder: Path) -> Path:
     """Write whole and spoiled files of every sort; returns the folder, resolved."""
     folder, rng = folder.resolve(), np.random.default_rng(0)
     sizes = {f"data/DIV2K/DIV2K_train_HR/000{number}.png": 64 for number in range(1, 5)}
-    sizes |= dict.fromkeys(("a.png", "pictures/a.png", "data/benchmark/Set5/HR/a.png", "cut/0001.png"), 64)
+    sizes |= dict.fromkeys(("a.png", "images/a.png", "data/benchmark/Set5/HR/a.png", "cut/0001.png"), 64)
     sizes |= {"b.png": 32, "dot.png": 1, "dots/dot.png": 1, "missized/HR/0001.png": 64, "lacking/HR/0001.png": 64}
     for scale in (2, 4):
         sizes[f"missized/LR_bicubic/X{scale}/0001x{scale}.png"] = 10

@@ -157,4 +157,4 @@ def enlarge_all(jobs: Sequence[Job], results: Results, upscale: Upscale, options
             )
             images.write_picture(compared, strip)
 
-    do_all(jobs, work, options.output, "enlarged")
+    do_all(jobs, work, options.output, "upscaled")

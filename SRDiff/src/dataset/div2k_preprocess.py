@@ -195,7 +195,7 @@ def run(jobs: Sequence[Job], title: str, workers: int) -> int:
     pool = ProcessPoolExecutor(min(workers, len(jobs)), get_context("spawn"), initializer=ignore_interrupts)
     written = 0
     try:
-        with progress(len(jobs), title, "picture") as bar:
+        with progress(len(jobs), title, "image") as bar:
             futures = [pool.submit(cut, job) for job in jobs]
             for done, future in enumerate(as_completed(futures), 1):
                 written += future.result()
