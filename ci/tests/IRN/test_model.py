@@ -432,3 +432,10 @@ def test_cosine_takes_all_steps_by_default():
     assert rate(0) == 2e-4
     assert rate(77) == pytest.approx(1e-7)
     assert rate(38) > 1e-4 > rate(39)
+
+
+def test_round_trip_of_the_authors_depth():
+    network, x = shaken(InvRescaleNet(Hyper(4, (8, 8), 2)), 0.05), picture(12, 20)
+    lr_and_z = network(Tensor(x))
+    assert np.abs(lr_and_z.asnumpy() - naive_haar(naive_haar(x))).max() > 0.3  # far from the initial one
+    assert np.abs(network.inverse(lr_and_z)[0].asnumpy() - x).max() < 1e-5

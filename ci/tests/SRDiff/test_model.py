@@ -438,3 +438,18 @@ def test_initial_values(layer, fan_in):
         assert 0.8 * bound < np.abs(values).max() <= bound
         assert abs(values.std() * math.sqrt(3) / bound - 1) < 4.5 * math.sqrt(0.2 / values.size)
         assert abs(values.mean()) < 4.5 * bound / math.sqrt(3 * values.size)
+
+
+def test_mish_of_large_numbers():
+    x = Tensor(np.float32([44, 45, 88, 89, 1e4, 1e8, -88, -89, -1e4, -1e8]))
+    np.testing.assert_array_equal(Mish()(x).asnumpy(), x.asnumpy().clip(0))
+    np.testing.assert_array_equal(slope_of(Mish(), x).asnumpy(), np.float32(x.asnumpy() > 0))
+
+
+def test_mish_in_half_precision():
+    """Its e^2x would overflow above 5.5."""
+    x = np.linspace(-20, 60, 801).astype(np.float16)
+    values, slopes = Mish()(Tensor(x)), slope_of(Mish(), Tensor(x))
+    assert values.dtype == slopes.dtype == ms.float16
+    np.testing.assert_allclose(values.asnumpy(), nets.mish(x.astype(np.float64)), rtol=2e-3, atol=1e-6)
+    np.testing.assert_allclose(slopes.asnumpy(), nets.mish_slope(x.astype(np.float64)), rtol=2e-3, atol=1e-6)

@@ -9,14 +9,18 @@ import pytest
 import scipy.linalg
 from mindspore import Tensor, ops
 
-from ci.tests.naive import assert_close, normal, numerical_logdet, picture, values
+from ci.tests.naive import assert_close, convolution, normal, numerical_logdet, picture, values
 from ci.tests.SRFlow import nets
 from ci.tests.SRFlow.nets import SMALL, TINY, make, shaken
 from common import UserError
 from SRFlow.src.model.Flow import (
+    Conv2d,
     Conv2dZeros,
     SqueezeLayer,
+    folded,
+    folded_zeros,
     joined,
+    standard_normal_log_density,
 )
 from SRFlow.src.model.FlowActNorms import ActNorm2d, exact_exp, exact_log, exact_sigmoid
 from SRFlow.src.model.FlowAffineCouplingsAblation import CondAffineSeparatedAndCond
@@ -517,3 +521,56 @@ def test_rates_are_those_of_the_authors_recursion(settings):
         2.5e-4, settings["milestones"], settings.get("gamma", 0.5), settings.get("inverse_milestones", ())
     )
     np.testing.assert_allclose([rate(step) for step in range(30)], wanted, rtol=1e-12)
+
+
+def test_actnorms_are_folded_in_exactly():
+    """Into filters and biases, to float32's last bits for any scale that training may find."""
+    hidden, last = Conv2d(3, 40, 3, rng()), Conv2dZeros(3, 40)
+    for layer, logs in ((hidden, hidden.actnorm.logs), (last, last.logs)):
+        shaken(layer)
+        logs.set_data(Tensor(2 * normal(*logs.shape)))
+    filters, biases = folded(((hidden.weight,), (hidden.actnorm.logs,), (hidden.actnorm.bias,)))
+    scale = np.exp(values(hidden.actnorm.logs).reshape(-1, 1, 1, 1))
+    np.testing.assert_allclose(filters.asnumpy(), values(hidden.weight) * scale, rtol=2e-7)
+    np.testing.assert_allclose(biases.asnumpy(), values(hidden.actnorm.bias).ravel() * scale.ravel(), rtol=2e-7)
+    filters, biases = folded_zeros(((last.weight,), (last.logs,), (last.bias,)))
+    scale = np.exp(np.float32(3) * last.logs.asnumpy().astype(np.float64)).reshape(-1, 1, 1, 1)
+    in_turn = [*range(0, 40, 2), *range(1, 40, 2)]
+    np.testing.assert_allclose(filters.asnumpy(), (values(last.weight) * scale)[in_turn], rtol=6e-7)  # logs are 6
+    np.testing.assert_allclose(biases.asnumpy(), (values(last.bias) * scale.ravel())[in_turn], rtol=6e-7)
+
+
+def test_first_batch_of_a_coupling():
+    """Its two networks one after the other: the second reads what the first has made of z."""
+    coupling = CondAffineSeparatedAndCond(6, 5, 4, EPS, rng())
+    for network in (coupling.fFeatures, coupling.fAffine):
+        shaken(network[4], 0.2)
+    z, features = normal(3, 6, 4, 4), normal(3, 5, 4, 4, seed=6)
+    coupling.initialise(Tensor(z), both(features))
+    shift, logit = nets.conditioner(features, coupling.fFeatures)
+    z1 = ((z + shift) * (nets.sigmoid(logit + 2) + EPS))[:, :3]
+    for network, x in ((coupling.fFeatures, features), (coupling.fAffine, np.concatenate((z1, features), 1))):
+        for place in (0, 2):
+            y = nets.actnorm(convolution(x, values(network[place].weight)), network[place].actnorm)
+            np.testing.assert_allclose(y.mean((0, 2, 3)), 0, atol=2e-6)
+            np.testing.assert_allclose(y.std((0, 2, 3)), 1, atol=1e-4)
+            x = np.maximum(y, 0)
+
+
+def test_density_of_the_latents():
+    x = 2 * normal(3, 4, 5, 6)
+    density = np.exp(-0.5 * x.astype(np.float64) ** 2) / np.sqrt(2 * np.pi)
+    assert_close(standard_normal_log_density(Tensor(x)), np.log(density).sum((1, 2, 3)), 5e-7)
+
+
+@pytest.mark.parametrize("logit", [-1e4, 1e4])
+def test_saturated_scales_give_finite_gradients(logit):
+    step, condition = push(shaken(FlowStep(6, 5, 4, EPS, rng())), logit), both(normal(1, 5, 2, 2))
+    parameters = ms.ParameterTuple(step.trainable_params())
+
+    def objective(z: Tensor) -> Tensor:
+        y, logdet = step.forward(z, condition)
+        return logdet.sum() + (y * y).sum()
+
+    gradients = ms.grad(objective, None, parameters)(Tensor(1e3 * normal(1, 6, 2, 2)))
+    assert all(np.isfinite(gradient.asnumpy()).all() for gradient in gradients)
