@@ -55,7 +55,7 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..
 
 
 @pytest.fixture
-def begun(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Trainer]:
+def begun(data: Path, tmp_path: Path) -> Callable[..., Trainer]:
     """begun(model, option=value ...) -> the Trainer of a tiny training whose folder is made, before its first step.
 
     With workers=N it is that of the worker `rank` of N; a run that is resumed by its path has its own options.
@@ -66,8 +66,6 @@ def begun(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callab
         self.folder = self.open_folder()
         found.append(self)
         return 0
-
-    monkeypatch.setattr(Trainer, "fit", fit)
 
     def begin(model: str, workers: int = 1, rank: int = 0, **changes: object) -> Trainer:
         spec = BY_NAME[model]
@@ -80,6 +78,7 @@ def begun(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callab
             settings = {key: value for key, value in settings.items() if key not in ("niter", "max_updates")}
         settings |= changes
         with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Trainer, "fit", fit)
             if workers > 1:
                 patch.setattr(runtime, "start", lambda *_, **__: runtime.Runtime("CPU", rank, workers))
             assert spec.main("train", *training.words(settings)) == 0

@@ -17,7 +17,7 @@ GROUPS = {"out/", "mid/", "loss/", "grad/", "adam/", "after/"}
 SMALLEST = "irn_x3_convdown.npz"  # one coupling
 
 
-@pytest.mark.parametrize("name", ["irn_x2", "irn_x3", "irn_x4", "irn_x8", "irn_quantization"])
+@pytest.mark.parametrize("name", ["irn_x3", "irn_x4", "irn_x8", "irn_quantization"])
 def test_irn_is_the_authors(goldens_dir, name):
     """Every array that is no weight and no input is compared, and the names are the authors'.
 
@@ -34,9 +34,7 @@ def test_irn_is_the_authors(goldens_dir, name):
     rows = list(check_goldens.run(fixtures, inventories, mode=modes[0] if len(modes) == 1 else ""))
     assert {row.verdict for row in rows} == {PASS}
     assert [row.quantity for row in rows if not row.mode] == ["names and shapes", "trained values"] * len(inventories)
-    assert (len(fixtures), len(inventories)) == {"irn_x2": (0, 1), "irn_x8": (0, 1), "irn_quantization": (1, 0)}.get(
-        name, (1, 1)
-    )
+    assert (len(fixtures), len(inventories)) == {"irn_x8": (0, 1), "irn_quantization": (1, 0)}.get(name, (1, 1))
     for fixture in fixtures:
         results = [key for key in fixture.arrays if key.split("/")[0] not in ("state", "in")]
         for mode in modes:
