@@ -63,7 +63,7 @@ def main() -> None:
     hr = images.read_rgb(hr_path)
     x2 = [("bicubic x2", bicubic[2]), ("CSNLN x2", found["CSNLN"]), ("WDSR x2", found["WDSR"])]
     x4 = [("bicubic x4", bicubic[4]), ("SRDiff x4", found["SRDiff"]), ("SRFlow x4", found["SRFlow"])]
-    tiles = [*x2, ("IRN x2, its own small picture", found["IRN"]), *x4, ("original", hr)]
+    tiles = [*x2, ("IRN x2, its own small image", found["IRN"]), *x4, ("original", hr)]
     target = ROOT / "ci" / "figures" / "zoo.jpg"
     images.write_picture(target, grid([tile(*each) for each in tiles], columns=4))
     print(f"written: {target}")

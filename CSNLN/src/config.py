@@ -67,7 +67,7 @@ CKPT_FILE = option(
 ATTENTION_MEMORY = option(
     512,
     "MiB that an attention may take for its weights: so many rows of queries are worked on at a time as fit, but one "
-    "at least (README, Memory). The result is the same; the rest of the memory grows with the picture",
+    "at least (README, Memory). The result is the same; the rest of the memory grows with the image",
     at_least=1,
 )
 CHOP = option(

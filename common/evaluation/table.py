@@ -74,7 +74,7 @@ def with_lpips(figures: Sequence[Figure], weights: str) -> list[Figure]:
 
 def measured_apart(sr: np.ndarray, hr: np.ndarray, lr: np.ndarray) -> float:
     """In the place of `Figure.measure`, of figures that take more than one image."""
-    raise NotImplementedError("this figure is not one of a single picture")
+    raise NotImplementedError("this figure is not one of a single image")
 
 
 def diversity(samples: Sequence[np.ndarray]) -> float:

@@ -39,7 +39,7 @@ class PrepareOptions:
     split: str = option("all", "which sets to make", choices=("all", *SPLITS))
     scale: int = option(4, "HR over LR", choices=(2, 4, 8))
     patch_size: int = option(160, "side of the HR patches", aliases=("patch",), at_least=1)
-    crops: int = option(47, "patches of each picture", at_least=1)
+    crops: int = option(47, "patches of each image", at_least=1)
     seed: int = option(0, "of the random places", at_least=0)
     encoding: str = option("png", "png: smaller; raw: faster", choices=("png", "raw"))
     overwrite: bool = option(False, "make sets anew that are there already")

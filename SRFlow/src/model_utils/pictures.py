@@ -319,7 +319,7 @@ def encode(job: Job, results: Results, sampler: Sampler, options: EncodeConfig) 
     said += ["ICC profile is not kept"] if icc else []
     if options.lr:
         hr, lr = with_lr(job.source, picture, find_lr(options.lr, job, sampler.hyper.scale), sampler.hyper)
-        said += ["cut to the LR picture"] if hr.shape[:2] < picture.shape[:2] else []
+        said += ["cut to the LR image"] if hr.shape[:2] < picture.shape[:2] else []
     else:
         hr, lr = with_bicubic(picture, sampler.hyper)
         said += ["LR image made by bicubic"]

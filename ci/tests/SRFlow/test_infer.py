@@ -87,7 +87,7 @@ def test_latents_of_a_given_lr_picture(run, tmp_path, caplog):
     write(tmp_path, {"hr/a": hr, "lr/ax4": lr})
     with caplog.at_level(logging.INFO):
         run("l", "encode", tmp_path / "hr", "--lr", tmp_path / "lr")
-    assert "cut to the LR picture" in caplog.text
+    assert "cut to the LR image" in caplog.text
     conditions = nets.encode(network, lr[None].transpose(0, 3, 1, 2) / 255)[0]
     wanted = nets.latents(network, hr[None, :24].transpose(0, 3, 1, 2) / 255, conditions)
     with np.load(tmp_path / "l" / "a.npz") as file:
@@ -140,7 +140,7 @@ def test_what_cannot_be_decoded(run, tmp_path):
             run("o", "decode", tmp_path / f"{name}.npz")
     both = tmp_path / "l" / "a_x4.npz", tmp_path / "l" / "b_x4.npz"
     for words, message in (
-        (["interpolate", *both], "are not of the same LR picture"),
+        (["interpolate", *both], "are not of the same LR image"),
         (["interpolate", both[0]], "takes two files of latents, not 1"),
         (["decode", tmp_path / "o"], r"there is no|has no \.npz"),
         (["encode", tmp_path / "a.png", "--lr", tmp_path / "b.png"], "x4 of it is 16x16, but"),

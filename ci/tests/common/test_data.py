@@ -125,7 +125,7 @@ def batch_threads():
     return [thread for thread in threading.enumerate() if thread.name == "batches"]
 
 
-@pytest.mark.parametrize("problem", [UserError("no such picture"), ValueError("a bug")])
+@pytest.mark.parametrize("problem", [UserError("no such image"), ValueError("a bug")])
 def test_errors_in_the_thread_reach_the_caller(problem):
     def fails(hr, lr, rng):
         if hr[0, 0, 2] == 2:
@@ -136,7 +136,7 @@ def test_errors_in_the_thread_reach_the_caller(problem):
     broken.prepare = fails
     with pytest.raises(type(problem), match=str(problem)) as raised:
         list(broken.prefetched(0, 5))
-    assert isinstance(problem, ValueError) or str(raised.value) == "p2: no such picture", "with the image's name"
+    assert isinstance(problem, ValueError) or str(raised.value) == "p2: no such image", "with the image's name"
     raised.value.__traceback__ = None
     del raised
     assert not batch_threads()

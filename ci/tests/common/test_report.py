@@ -253,7 +253,7 @@ class Browser:
     def line(self):
         """Pixels of the image from left to right, below the handle and the captions."""
         left, top, width, height = self.box(".view")
-        assert (width, height) == (320, 240), "twice the picture"
+        assert (width, height) == (320, 240), "twice the image"
         clip = {"x": left, "y": top + self.run("scrollY"), "width": width, "height": height, "scale": 1}
         data = self.send("Page.captureScreenshot", format="png", clip=clip)["data"]
         return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))[200]
