@@ -14,13 +14,15 @@ from common.checkpoint import files as checkpoint
 from common.checkpoint.files import Checkpoint
 from common.config import options as config
 from common.config.command_line import WIDEST
+from common.metrics import __main__ as metrics
 from common.mindrecord import __main__ as mindrecord
 
 MODELS = ("WDSR", "IRN", "SRFlow", "SRDiff", "CSNLN")
 # What infer.py takes where no command is typed, or the one that upscales.
 INFER = {"IRN": "UpscaleConfig", "SRFlow": "EnlargeConfig"}
 ENTRIES = ("train", "eval", "infer", "export")
-COMMANDS = re.compile(r"^ *python (?:-m )?((?:\w+/)*\w+\.py|common\.mindrecord) (.*)$", re.MULTILINE)
+TEXTS = {metrics: [metrics.DESCRIPTION], mindrecord: [mindrecord.DESCRIPTION, mindrecord.PACKING]}
+COMMANDS = re.compile(r"^ *python (?:-m )?((?:\w+/)*\w+\.py|common\.\w+) (.*)$", re.MULTILINE)
 
 
 def options_of(model, entry):
@@ -86,8 +88,8 @@ def test_options_have_at_most_three_ancestors(entry):
 
 def read_command(module, words):
     """What the program reads of a command line; nothing is done."""
-    if module is mindrecord:
-        return mindrecord._parser().parse_args(words)
+    if module in TEXTS:
+        return module._parser().parse_args(words)
     if hasattr(module, "COMMANDS"):
         return module.parse(list(words))
     model, _, name = module.__name__.partition(".")
@@ -102,9 +104,9 @@ def examples():
     """(folder to be in, module, words) of each command that a program shows of itself."""
     for name in dict.fromkeys(program.module for program in table.PROGRAMS):
         module = importlib.import_module(name)
-        texts = [module.__doc__] if module is not mindrecord else [mindrecord.DESCRIPTION, mindrecord.PACKING]
+        texts = TEXTS.get(module, [module.__doc__])
         for program, words in COMMANDS.findall("\n".join(texts)):
-            folder = "" if "/" in program or module is mindrecord else name.split(".")[0]
+            folder = "" if "/" in program or module in TEXTS else name.split(".")[0]
             yield folder, module, shlex.split(words, comments=True)
 
 
