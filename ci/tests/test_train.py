@@ -1,5 +1,6 @@
 """train.py of the five models: a tiny network learns, the run says all about itself, and goes on bit for bit."""
 
+import dataclasses
 import importlib.util
 import re
 import shutil
@@ -136,7 +137,7 @@ def test_checkpoints_elsewhere(trained, data, tmp_path):
 def test_mistakes_leave_nothing(spec, begun, tmp_path, changes, message):
     """Those of a run; what else can be wrong in a command line is in wrong_input.txt."""
     (option,) = changes
-    if option not in spec.options("train").__dataclass_fields__:
+    if option not in {field.name for field in dataclasses.fields(spec.options("train"))}:
         pytest.skip("not an option of this model")
     with pytest.raises(UserError, match=message):
         begun(spec.name, **changes)
