@@ -52,7 +52,7 @@ class EvaluationRun:
             name = name or f"eval_{'+'.join(sets)}_x{scale}"
             folder, self._made = str(make_run_folder(Path("runs") / model, name)), True
         self.folder = Path(self.gather(folder)[0])
-        self._report = Report(self.folder, model, source, scale, options)
+        self._report = Report(self.folder / "report.html" if options.report else None, model, source, scale)
 
     def __enter__(self) -> "EvaluationRun":
         return self

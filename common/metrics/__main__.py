@@ -9,11 +9,11 @@ import numpy as np
 
 from common import UserError
 from common.atomic import make_writable
-from common.config import EvalOptions, Parser
+from common.config import Parser
 from common.evaluation import Figure, Table, lr_psnr_figure, psnr_figure, ssim_figure, with_lpips
 from common.evaluation.report import Report, Shown
 from common.images import Pair, find_pairs, imresize, read_measured, read_rgb, size_of
-from common.metrics import LPIPS_NOT_COMPUTED, Convention
+from common.metrics import LPIPS_NOT_COMPUTED, PROTOCOLS
 from common.runtime import run_main, start_log
 
 DESCRIPTION = """PSNR, SSIM, LR-PSNR and LPIPS of SR against HR: two images, or two folders paired by name.
@@ -21,13 +21,13 @@ DESCRIPTION = """PSNR, SSIM, LR-PSNR and LPIPS of SR against HR: two images, or 
     python -m common.metrics runs/WDSR/eval_Set5_x2/Set5/SR DATA/Set5/HR --scale 2
     python -m common.metrics SR HR --lr DATA/Set5/LR_bicubic/X4 --protocol srflow --lpips_weights FOLDER --csv table.csv
 """
-# Name -> the conventions of its columns for a crop of N pixels.
-PROTOCOLS = {
-    "benchmark-y": lambda crop: [Convention("y", crop)],
-    "irn": lambda crop: [Convention("y", crop), Convention("rgb", crop)],
-    "srflow": lambda crop: [Convention("rgb", 0, ssim_window="uniform7"), Convention("y", crop)],
-    "srdiff": lambda crop: [Convention("rgb", 0, ssim_window="uniform7"), Convention("y", crop)],
-    "rgb": lambda crop: [Convention("rgb", crop)],
+# Name -> the conventions of its columns, see `common.metrics.PROTOCOLS`; the crop stands for the scale there.
+TABLES = {
+    "benchmark-y": ("benchmark-y",),
+    "irn": ("benchmark-y", "irn-rgb"),
+    "srflow": ("srflow", "benchmark-y"),
+    "srdiff": ("srdiff", "benchmark-y"),
+    "rgb": ("irn-rgb",),
 }
 PROTOCOL_HELP = """benchmark-y: Y, as published for Set5 to Urban100; irn: Y and RGB;
 srflow, srdiff: RGB without a crop and SSIM of a 7x7 window, and Y; rgb [%(default)s]"""
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError("how many pixels to crop is not known: type --crop N, or --scale N (benchmarks crop the scale)")
 
     columns = ("bicubic", "SR") if lr_of else ("SR",)
-    conventions = PROTOCOLS[options.protocol](crop)
+    conventions = [PROTOCOLS[name](crop) for name in TABLES[options.protocol]]
     figures = [make(one) for one in conventions for make in (psnr_figure, ssim_figure)]
     if lr_of:
         rounding = "half_even" if options.protocol in ("srflow", "srdiff") else "half_up"
@@ -66,8 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.csv:
         table.write(options.csv.parent, options.csv.stem)
     if options.report:
-        report = Report(options.report.parent, "SR images", str(options.sr), scale or 1, EvalOptions(report=True))
-        report.path = options.report
+        report = Report(options.report, "SR images", str(options.sr), scale or 1)
         read = ((pair, *_read(pair, lr_of.get(pair.name), scale)) for pair in pairs)
         report.add(options.hr.name, table, (Shown(p.name, hr, lr, [p.lr]) for p, _, hr, lr in read))
     return 0
@@ -119,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("sr", type=Path, metavar="SR", help="image or folder of images to measure")
     add("hr", type=Path, metavar="HR", help="image or folder of images: ground truth")
-    add("--protocol", choices=tuple(PROTOCOLS), default="benchmark-y", help=" ".join(PROTOCOL_HELP.split()))
+    add("--protocol", choices=tuple(TABLES), default="benchmark-y", help=" ".join(PROTOCOL_HELP.split()))
     add("--crop", type=int, metavar="N", help="pixels cut from each side [the scale]")
     add("--scale", type=int, metavar="N", help="HR over LR [with --lr from the sizes]")
     add("--lr", type=Path, help="LR image or folder; adds bicubic and LR-PSNR")

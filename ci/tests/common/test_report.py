@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,7 +22,6 @@ from common.images.pairs import find_pairs
 from common.images.resize import imresize
 from common.metrics.fidelity import Convention
 
-ON = SimpleNamespace(report=True)
 EVIL = "<img src=x onerror=alert(1)>\"'&amp;</script><script>alert(2)</script>$title"
 RED, GREEN, BLUE, WHITE = (200, 30, 30), (30, 160, 30), (30, 30, 200), (255, 255, 255)
 PSNR, LPIPS = "PSNR-Y (crop 2)", "LPIPS (AlexNet v0.1)"
@@ -50,7 +48,7 @@ def shown(tmp_path, name, seed=1, ways=1):
 
 
 def write(folder, rows, *rest, columns=("bicubic", "SR"), **more):
-    Report(folder, "WDSR", "demo.ckpt", 2, ON).add("Set5", table_of(rows, columns), *rest, **more)
+    Report(folder / "report.html", "WDSR", "demo.ckpt", 2).add("Set5", table_of(rows, columns), *rest, **more)
     return Page(folder)
 
 
@@ -101,7 +99,7 @@ def test_the_table_and_its_mean(tmp_path):
 
 
 def test_the_head_says_what_was_measured_and_how(tmp_path):
-    page_of = Report(tmp_path, "WDSR", "/w/demo.ckpt", 2, ON)
+    page_of = Report(tmp_path / "report.html", "WDSR", "/w/demo.ckpt", 2)
     for name in ("Set5", "Set14"):
         page_of.add(name, table_of({"a": (1.0, 2.0)}))
     page = Page(tmp_path)
@@ -137,7 +135,7 @@ def test_names_are_text_whatever_they_hold(tmp_path):
     for name in ("plain", EVIL):
         folder = tmp_path / str(len(pages))
         table = table_of({name: (1.0, 2.0)}, ("bicubic", name), title=name)
-        Report(folder, name, name, 2, ON).add(name, table, [shown(tmp_path, name)[0]])
+        Report(folder / "report.html", name, name, 2).add(name, table, [shown(tmp_path, name)[0]])
         pages.append(Page(folder))
     plain, evil = ([(tag, sorted(attributes)) for tag, attributes in page.tags] for page in pages)
     assert plain == evil
@@ -166,7 +164,7 @@ def test_what_evaluate_wrote_is_what_is_shown(tmp_path):
     pairs, out = find_pairs(tmp_path / "HR", None, 2), tmp_path / "out"
     figures = [psnr_figure(Convention("rgb", 0))]
     table = evaluate("Set5 x2", pairs, lambda lr: 255 - imresize(lr, 2), figures, 2, out / "Set5")
-    Report(out, "WDSR", "demo.ckpt", 2, ON).add("Set5", table, report.of_pairs(pairs, 2, out / "Set5"))
+    Report(out / "report.html", "WDSR", "demo.ckpt", 2).add("Set5", table, report.of_pairs(pairs, 2, out / "Set5"))
     found = Page(out).pictures()
     assert np.array_equal(found["a, HR"], noisy(3, 41, 50)[:40])
     assert np.array_equal(found["a, SR"], 255 - found["a, bicubic"])

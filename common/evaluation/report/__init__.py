@@ -15,7 +15,6 @@ import numpy as np
 
 from common import UserError
 from common.atomic import replacing
-from common.config import EvalOptions
 from common.evaluation.report import page
 from common.evaluation.table import Table
 from common.images import Pair, imresize, read_pair
@@ -66,15 +65,15 @@ def of_pairs(pairs: Iterable[Pair], scale: int, folder: Path) -> Iterator[Shown]
 
 
 class Report:
-    """The page of one evaluation; without `options.report` nothing is done.
+    """The page of one evaluation.
 
     Args:
-        folder: of the evaluation.
+        path: of the page; None: nothing is done.
         model, checkpoint, scale: what is evaluated.
     """
 
-    def __init__(self, folder: Path, model: str, checkpoint: str, scale: int, options: EvalOptions) -> None:
-        self.path = folder / "report.html" if options.report else None
+    def __init__(self, path: Path | None, model: str, checkpoint: str, scale: int) -> None:
+        self.path = path
         self.title = f"{model} x{scale}"
         self.facts = {"Model": model, "Checkpoint": checkpoint, "Data": "", "Scale": f"x{scale}"}
         self.facts["Evaluated"] = time.strftime("%Y-%m-%d %H:%M %Z")
