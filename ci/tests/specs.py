@@ -169,11 +169,6 @@ def psnr(a: np.ndarray, b: np.ndarray, crop: int = 0, *, on_y: bool = False) -> 
     return 10 * np.log10(255**2 / np.mean((a - b) ** 2))
 
 
-def words(settings: dict[str, Any]) -> list[str]:
-    """Settings as a command line has them."""
-    return [word for key, value in settings.items() for word in (f"--{key}", str(value))]
-
-
 def names(specs: Sequence[Spec]) -> list[str]:
     """For pytest's ids."""
     return [spec.name for spec in specs]
