@@ -20,21 +20,17 @@ def load(weights: str = "", **options: Any) -> "Rescaler":
         downscale: (sH, sW, 3) RGB, uint8 or uint16 -> (H, W, 3) uint8; upscale: the other way, with a random z;
         network: the `nn.Cell`.
     """
-    from common import config, runtime
     from IRN.src import pictures
     from IRN.src.options.options import UpscaleConfig
-    from IRN.src.utils import util
+    from IRN.src.utils.util import WEIGHTS
 
-    options = config.merge(UpscaleConfig(), {"checkpoint": str(weights), **options}, "load()")
-    runtime.start(options.device_target)
-    return pictures.make_rescaler(*util.load_network(options), options)
+    options = WEIGHTS.asked(UpscaleConfig, weights, options)
+    return pictures.make_rescaler(*WEIGHTS.load_network(options), options)
 
 
 def build(**options: Any) -> "InvRescaleNet":
     """Build the network with initial weights; `options` are train.py's: scale, model, block_num, seed ..."""
-    from common import config
-    from IRN.src.network.Invnet import InvRescaleNet
     from IRN.src.options.options import TrainConfig
+    from IRN.src.utils.util import WEIGHTS
 
-    options = config.merge(TrainConfig(), options, "build()")
-    return InvRescaleNet(options.hyper(), options.seed)
+    return WEIGHTS.initial(TrainConfig, options)

@@ -18,7 +18,7 @@ def load(weights: str = "", **options: Any) -> "Upscale":
 
     Returns:
         `upscale(rgb, sampler="dpm", steps=10, seed=1)`: (H, W, 3) RGB, uint8 or uint16 -> (scale H, scale W, 3) of the
-        same type; its `network` is the `nn.Cell`.
+        same type; its `network` is the `nn.Cell`, in its inference form.
     """
     from SRDiff.src.model_utils.pictures import load
 
@@ -27,6 +27,7 @@ def load(weights: str = "", **options: Any) -> "Upscale":
 
 def build(**options: Any) -> "SRDiffNet":
     """Build the network with initial weights; `options` are train.py's: scale, model, seed ..."""
-    from SRDiff.src.model_utils.pictures import build
+    from SRDiff.src.model_utils.options import TrainConfig
+    from SRDiff.src.model_utils.util import WEIGHTS
 
-    return build(**options)
+    return WEIGHTS.initial(TrainConfig, options)

@@ -27,6 +27,7 @@ def load(weights: str = "", **options: Any) -> "Upscale":
 
 def build(**options: Any) -> "SRFlowNet":
     """Build the network with initial weights; `options` are train.py's: scale, model, seed ..."""
-    from SRFlow.src.model_utils.pictures import build
+    from SRFlow.src.model_utils.options import TrainConfig
+    from SRFlow.src.model_utils.util import WEIGHTS
 
-    return build(**options)
+    return WEIGHTS.initial(TrainConfig, options)

@@ -21,20 +21,17 @@ def load(weights: str = "", **options: Any) -> "Upscale":
         A function: (H, W, 3) RGB, uint8 or uint16 -> (scale H, scale W, 3) of the same type; its `network` is the
         `nn.Cell`.
     """
-    from common import config, runtime
-    from WDSR.src import pictures, utils
+    from WDSR.src import pictures
     from WDSR.src.args import InferConfig
+    from WDSR.src.utils import WEIGHTS
 
-    options = config.merge(InferConfig(), {"checkpoint": str(weights), **options}, "load()")
-    runtime.start(options.device_target)
-    return pictures.make_upscaler(*utils.load_network(options), options)
+    options = WEIGHTS.asked(InferConfig, weights, options)
+    return pictures.make_upscaler(*WEIGHTS.load_network(options), options)
 
 
 def build(**options: Any) -> "nn.Cell":
     """Build the network with initial weights; `options` are train.py's: scale, model, n_feats, seed ..."""
-    from common import config
     from WDSR.src.args import TrainConfig
-    from WDSR.src.model import WDSR
+    from WDSR.src.utils import WEIGHTS
 
-    options = config.merge(TrainConfig(), options, "build()")
-    return WDSR(options.hyper(), options.seed)
+    return WEIGHTS.initial(TrainConfig, options)

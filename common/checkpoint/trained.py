@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common import UserError, config
+from common import UserError, config, runtime
 from common.checkpoint import files as checkpoint
 from common.checkpoint.files import Checkpoint
 from common.config import hyper_options
@@ -41,7 +41,7 @@ class ModelWeights:
 
     Attributes:
         model: its name, and that of its folder, whose weights/ holds the demo weights.
-        build: hyper-parameters -> network.
+        build: (hyper-parameters, random seed or none) -> network.
         read: path -> checkpoint by our names; refuses what is no network of this model.
         hyper_of: (checkpoint, path, options) -> the hyper-parameters that the file says, or that its shapes tell.
         untrained: what the images of random weights are, for the log.
@@ -53,7 +53,7 @@ class ModelWeights:
     """
 
     model: str
-    build: Callable[[Any], Any]
+    build: Callable[..., Any]
     read: Callable[[str], Checkpoint]
     hyper_of: Callable[[Checkpoint, str, Any], Any]
     untrained: str
@@ -102,6 +102,17 @@ class ModelWeights:
         if not outscale or not scales:
             return self.demo_scale
         return next((scale for scale in scales if scale >= outscale), scales[-1])
+
+    def asked(self, cls: type, weights: str, options: Mapping[str, Any]) -> Any:
+        """Return infer.py's options (a `cls`) as Python gives them to `load`, and start MindSpore on their device."""
+        found = config.merge(cls(), {"checkpoint": str(weights), **options}, "load()")
+        runtime.start(found.device_target)
+        return found
+
+    def initial(self, cls: type, options: Mapping[str, Any]) -> Any:
+        """Build the network with initial weights that train.py's options (a `cls`) describe."""
+        found = config.merge(cls(), options, "build()")
+        return self.build(found.hyper(), found.seed)
 
     def load_network(self, options: Any) -> tuple[Any, Checkpoint, str]:
         """Rebuild the network that a checkpoint holds, see `find`; or one as it begins, for --random_weights.

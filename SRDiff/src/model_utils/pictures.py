@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from common import UserError, config, export, images, runtime
+from common import UserError, config, export, images
 from common.checkpoint import cache_of, digest_of
 from common.config import TrainedOptions
 from common.evaluation import Job, Results, log_result, progress_of, resized, result_names
@@ -26,8 +26,8 @@ from ..model.sampling import Draw, Way, blend, sample, to_image
 from ..model.srdiff import Hyper, SRDiffNet
 from ..model.unet import COLORS
 from .graphs import graph_of, lr_multiple, prepare
-from .options import InferConfig, TrainConfig
-from .util import load_network
+from .options import InferConfig
+from .util import WEIGHTS, load_network
 
 OVERLAP = 64  # HR pixels at the inner edges of a tile, beyond which its neighbour counts for more
 COPIES = {"onnxruntime": 8, "mindspore": 68}  # of the first level's features that it takes, measured
@@ -249,23 +249,15 @@ def default_tile(hyper: Hyper, size: tuple[int, int], engine: Engine) -> int:
 
 def load(weights: str, **options: Any) -> Upscale:
     """Load a network for inference, see `SRDiff.load`."""
-    options = config.merge(InferConfig(), {"checkpoint": str(weights), **options}, "load()")
-    runtime.start(options.device_target)
-    network, saved, source = load_network(options)
-    sampler = Sampler(Trained(prepare(network), source, digest_of(network.hyper, saved)), options.engine, options.tile)
+    options = WEIGHTS.asked(InferConfig, weights, options)
+    sampler = Sampler(load_trained(options), options.engine, options.tile)
 
     def run(lr: np.ndarray, progress: Progress | None = None, seed: int = options.seed, **way: str | int) -> np.ndarray:
         chosen = config.merge(options, way, "upscale()").way(sampler.hyper.timesteps)
         look = sampler.look_at(lr)
         return look.picture(look.draw(look.noise(seed, "", 0), chosen, progress))
 
-    return Upscale(run, network, sampler.hyper.scale, sampler.engine("predictor").name)
-
-
-def build(**options: Any) -> SRDiffNet:
-    """Build a network with initial weights, see `SRDiff.build`."""
-    options = config.merge(TrainConfig(), options, "build()")
-    return SRDiffNet(options.hyper(), options.seed)
+    return Upscale(run, sampler.trained.network, sampler.hyper.scale, sampler.engine("predictor").name)
 
 
 def work(job: Job, results: Results, sampler: Sampler, options: InferConfig) -> None:

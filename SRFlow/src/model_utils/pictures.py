@@ -15,17 +15,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from common import UserError, config, export, images, runtime
+from common import UserError, export, images
 from common.atomic import replacing
 from common.evaluation import Job, Results, log_result, progress_of, resized, result_names
 from common.export import Engine, Progress, Span, Upscale, fill_tiles, make_engine, pad_to_multiple
 from common.images import grid, imresize, to_float
 
 from ..model.FlowUpsamplerNet import COLORS
-from ..model.SRFlowNet import Hyper, SRFlowNet, draw_latents
+from ..model.SRFlowNet import Hyper, draw_latents
 from .graphs import TOGETHER, TOLERANCE, graph_of
-from .options import HEAT, DecodeConfig, EncodeConfig, EnlargeConfig, InterpolateConfig, TrainConfig
-from .util import Trained, load_trained
+from .options import HEAT, DecodeConfig, EncodeConfig, EnlargeConfig, InterpolateConfig
+from .util import WEIGHTS, Trained, load_trained
 
 COPIES = {"onnxruntime": 3.5, "mindspore": 15}  # of the values counted in `default_tile`, measured
 # LR pixels at the inner edges of a tile that are not trusted. The network sees further, the authors' several hundred
@@ -267,8 +267,7 @@ def read_latents(path: Path, hyper: Hyper) -> Latents:
 
 def load(weights: str, **options: Any) -> Upscale:
     """Load a network for inference, see `SRFlow.load`."""
-    options = config.merge(EnlargeConfig(), {"checkpoint": str(weights), **options}, "load()")
-    runtime.start(options.device_target)
+    options = WEIGHTS.asked(EnlargeConfig, weights, options)
     sampler = Sampler(load_trained(options), options.engine, options.tile)
 
     def run(
@@ -277,12 +276,6 @@ def load(weights: str, **options: Any) -> Upscale:
         return sampler.decode(lr, sampler.draw(lr, sampler.heat(heat), seed, "", 0), progress)
 
     return Upscale(run, sampler.trained.network, sampler.hyper.scale, sampler.engine("decode").name)
-
-
-def build(**options: Any) -> SRFlowNet:
-    """Build a network with initial weights, see `SRFlow.build`."""
-    options = config.merge(TrainConfig(), options, "build()")
-    return SRFlowNet(options.hyper(), options.seed)
 
 
 def enlarge(job: Job, results: Results, sampler: Sampler, options: EnlargeConfig) -> None:
