@@ -168,7 +168,7 @@ def test_hanging_worker_and_request_to_stop(trial):
         job.process.terminate()
         code, said = job.end()
     assert code == 143, said
-    stopped = re.search(rf"stopped at step (\d+); go on with: --resume {trial.folder}\n", said)
+    stopped = re.search(rf"stopped at step (\d+); resume with: --resume {trial.folder}\n", said)
     step = read(trial.folder).meta["step"]
     assert HALT < step == int(stopped[1]) < STEPS
     assert [(told["step"], told["code"]) for told in trial.told()] == [(step, 143)] * 2

@@ -89,7 +89,7 @@ def test_resumed_run_with_other_options(spec, trained, begun, tmp_path, caplog):
     """The last run of the name goes on where it was, and it is said what differs."""
     caplog.set_level("INFO")
     assert begun(spec.name, resume="auto").step == 0
-    assert "--resume auto: nothing to go on with, a new run" in caplog.text
+    assert "--resume auto: nothing to resume, a new run" in caplog.text
     shutil.rmtree(tmp_path / "runs")
     whole = trained(spec.name)
     shutil.copytree(whole, tmp_path / "runs" / whole.name)

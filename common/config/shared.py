@@ -72,7 +72,7 @@ class TrainOptions:
         aliases=("checkpoint", "pre_trained", "pretrain_model_G"),
     )
     resume: str = option(
-        "", "go on with a run: its folder, or its last.ckpt; auto: the last one of this name", aliases=("resume_state",)
+        "", "run to resume: its folder, or its last.ckpt; auto: the last one of this name", aliases=("resume_state",)
     )
     seed: int = option(
         1,
@@ -204,7 +204,7 @@ class TrainedOptions:
         ),
     )
     random_weights: bool = option(
-        False, "go on without trained weights (to try the machinery)", instead_of=("ckpt_path", "ckpt_file")
+        False, "use initial weights (to try the machinery)", instead_of=("ckpt_path", "ckpt_file")
     )
     device_target: str = DEVICE_TARGET
 

@@ -175,7 +175,7 @@ def as_arrays(output: Any) -> Arrays:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message: MindSpore's go on with a C++ call stack."""
+    """The first line of an error's message: MindSpore's have a C++ call stack behind it."""
     lines = [line.strip() for line in str(error).splitlines()]
     return next((line for line in lines if line), type(error).__name__)
 

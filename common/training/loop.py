@@ -256,7 +256,7 @@ class Trainer:
                 code = 2 if ops.AllReduce()(Tensor(bool(self.damage), ms.float32)).asnumpy() else code
         if self.damage:
             run = self.folder if self.here.is_main else "RUN"  # the main worker alone knows when it was made
-            raise UserError(f"{self.damage}; step {self.step} is saved, go on with: --resume {run}")
+            raise UserError(f"{self.damage}; step {self.step} is saved, resume with: --resume {run}")
         if self.here.is_main and not code:
             self.files.tell(self.best, self.meta)
         return code
@@ -310,7 +310,7 @@ class Trainer:
     def _stop(self) -> int:
         if self.here.is_main:
             self.files.save("last.ckpt", self._content(self._state()))
-        log.info("stopped at step %d; go on with: --resume %s", self.step, self.folder)
+        log.info("stopped at step %d; resume with: --resume %s", self.step, self.folder)
         return 128 + (self.stop.number or signal.SIGTERM)
 
     def _log(self, record: Record | None, values: list[float], norm: float, seconds: float) -> None:

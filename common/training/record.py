@@ -136,7 +136,7 @@ class Record:
 
     def _unwritten(self, error: OSError) -> UserError:
         return UserError(
-            f"cannot write {self.path}: {error.strerror}; the checkpoints are whole, go on with --resume {self.folder}"
+            f"cannot write {self.path}: {error.strerror}; the checkpoints are whole, resume with --resume {self.folder}"
         )
 
 

@@ -208,7 +208,7 @@ def resumed(
     kept = {name: value for name, value in kept.items() if hyper.get(own.get(name), value) == value}
     base = config.merge(cls(), kept, str(file))
     options = config.parse(cls, argv, description=description, base=base)
-    # Not kept: a new run with `--config RUN/config.yaml` must not go on with an old one.
+    # Not kept: a new run with `--config RUN/config.yaml` must not resume an old one.
     return config.merge(options, {"resume": ""}, path), saved, _folder_of(file, saved)
 
 
@@ -258,7 +258,7 @@ def latest(parent: str, name: str) -> str:
     made = re.compile(re.escape(name) + r"-\d{8}-\d{6}(-\d+)?")  # as `make_run_folder` does
     found = [file for file in Path(parent).glob("*/ckpt/last.ckpt") if made.fullmatch(file.parent.parent.name)]
     found.sort(key=lambda path: (path.stat().st_mtime_ns, path))
-    log.info("--resume auto: %s", found[-1].parent.parent if found else "nothing to go on with, a new run")
+    log.info("--resume auto: %s", found[-1].parent.parent if found else "nothing to resume, a new run")
     return str(found[-1].parent.parent) if found else ""
 
 

@@ -115,7 +115,7 @@ class TrainConfig(NetworkOptions, StepOptions):
         choices=STAGES,
     )
     fix_rrdb: bool = option(True, "leave the encoder as it is; false: train it as well, with its own L1 distance added")
-    random_rrdb: bool = option(False, "go on with an encoder that is neither trained nor to be (to try the machinery)")
+    random_rrdb: bool = option(False, "use an encoder that is neither trained nor to be (to try the machinery)")
     loss_type: str = option("l1", "distance of the noise from its prediction, or the mean square", choices=("l1", "l2"))
     rrdb_path: str = option(
         "",
