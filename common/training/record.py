@@ -4,6 +4,7 @@ import csv
 import logging
 import math
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -56,7 +57,8 @@ class Record:
                 raise self._unwritten(error) from None
         if self._events is not None:
             for key, value in values.items():
-                self._events.add_scalar(key, float(value), step)
+                tag = re.sub(r"[^-/\w.]", "_", key)  # what tensorboardX makes of it, and says, for each
+                self._events.add_scalar(tag, float(value), step)
 
     @property
     def columns(self) -> list[str]:
