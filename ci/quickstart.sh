@@ -55,6 +55,6 @@ Done. Everything is in $run:
 
 Next, with your own images and with DIV2K (DATA holds DIV2K/DIV2K_train_HR ...):
   source .venv/bin/activate
-  python WDSR/infer.py --input YOUR_PICTURES --output results     # better weights come with the repository
+  python WDSR/infer.py --input YOUR_IMAGES --output results     # better weights come with the repository
   bash WDSR/script/run_ascend_standalone.sh DATA                  # or run_gpu_standalone.sh; CPU where there is neither
 TEXT
