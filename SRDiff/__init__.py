@@ -10,15 +10,11 @@ if TYPE_CHECKING:
 
 
 def load(weights: str = "", **options: Any) -> "Upscale":
-    """Load a trained network: `upscale = SRDiff.load(scale=4)`, `sr = upscale(rgb)`.
+    """Load a trained network from .ckpt, .safetensors or the authors' .pth; "" takes the demo weights.
 
-    Args:
-        weights: .ckpt, .safetensors or the authors' .pth; "" takes the demo weights.
-        options: those of infer.py: scale, sampler, steps, seed, tile, engine, device_target ...
-
-    Returns:
-        `upscale(rgb, sampler="dpm", steps=10, seed=1)`: (H, W, 3) RGB, uint8 or uint16 -> (scale H, scale W, 3) of the
-        same type; its `network` is the `nn.Cell`, in its inference form.
+    `options` are infer.py's: scale, sampler, steps, seed, tile, engine, device_target ... The result is called as
+    `upscale(rgb, sampler="dpm", steps=10, seed=1)`: (H, W, 3) RGB, uint8 or uint16 -> (scale H, scale W, 3) of the same
+    type; its `network` is the `nn.Cell`, in its inference form.
     """
     from SRDiff.src.model_utils.pictures import load
 

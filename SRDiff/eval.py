@@ -26,12 +26,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from common.evaluation import EvaluationRun
     from common.metrics import LPIPS_NOT_COMPUTED
+    from SRDiff.src.dataset.patches import evaluation_sets
     from SRDiff.src.model_utils import measuring
     from SRDiff.src.model_utils.pictures import Sampler, load_trained
 
     trained = load_trained(options)
     scale, ways = trained.hyper.scale, options.ways(trained.hyper.timesteps)
-    sets = measuring.evaluation_sets(options, scale)
+    sets = evaluation_sets(options, scale)
     columns = measuring.figures(options, scale, ways)
     with EvaluationRun("SRDiff", trained.source, scale, sets, options, here, options.name) as run:
         sampler = Sampler(trained, options.engine, options.tile)

@@ -22,7 +22,6 @@ log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Upscale, interpolate or fuse; returns the exit code: 0, or 2 when an image could not be worked on."""
     runtime.start_log()
     inputs, options = parse(list(sys.argv[1:] if argv is None else argv))
     jobs = find_jobs(inputs, options.output)
@@ -41,7 +40,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse(words: list[str]) -> tuple[list[str], InferConfig]:
-    """(what to work on, options) of a command line."""
     inputs, options = config.parse_inputs(InferConfig, words, description=__doc__, usage="IMAGES ...")
     if not inputs:
         raise UserError("which images? type infer.py FILE, or infer.py FOLDER")

@@ -10,15 +10,11 @@ if TYPE_CHECKING:
 
 
 def load(weights: str = "", **options: Any) -> "Upscale":
-    """Load a trained network: `upscale = SRFlow.load(scale=4)`, `sr = upscale(rgb)`.
+    """Load a trained network from .ckpt, .safetensors or the authors' .pth; "" takes the demo weights.
 
-    Args:
-        weights: .ckpt, .safetensors or the authors' .pth; "" takes the demo weights.
-        options: those of infer.py: scale, heat, seed, tile, engine, device_target ...
-
-    Returns:
-        `upscale(rgb, heat=0.8, seed=1)`: (H, W, 3) RGB, uint8 or uint16 -> (scale H, scale W, 3) of the same type; its
-        `network` is the `nn.Cell`.
+    `options` are infer.py's: scale, heat, seed, tile, engine, device_target ... The result is called as
+    `upscale(rgb, heat=0.8, seed=1)`: (H, W, 3) RGB, uint8 or uint16 -> (scale H, scale W, 3) of the same type; its
+    `network` is the `nn.Cell`.
     """
     from SRFlow.src.model_utils.pictures import load
 

@@ -26,13 +26,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     from common.data import pictures_of
     from common.evaluation import EvaluationRun
     from common.metrics import LPIPS_NOT_COMPUTED
+    from common.mindrecord import PatchRecords
+    from SRFlow.src.dataloader.init import evaluation_sets
     from SRFlow.src.model_utils import measuring
     from SRFlow.src.model_utils.pictures import Sampler
     from SRFlow.src.model_utils.util import load_trained
 
     trained = load_trained(options)
     scale = trained.hyper.scale
-    sets = measuring.evaluation_sets(options, scale)
+    sets = evaluation_sets(options, scale)
     columns = measuring.figures(options, scale)
     with EvaluationRun("SRFlow", trained.source, scale, sets, options, here, options.name) as run:
         sampler = Sampler(trained, options.engine, options.tile)
@@ -41,12 +43,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name, pairs in sets.items():
             title = f"{name} x{scale}, SRFlow {trained.source}, {runner}, {options.samples} sample(s)"
             own, folder = [name, pairs, scale, options.limit], run.folder / name
-            if measuring.by_patches(options, pairs):
+            packed = isinstance(pairs, PatchRecords)
+            if options.protocol == "patches" or (options.protocol == "auto" and packed):
                 for heat in heats:
                     pictures = pictures_of(*own, run.share)
                     say = run.say if here.world_size == 1 else log.info
                     table = run.whole(measuring.evaluate_patches(title, pictures, sampler, heat, options, say))
-                    lines = measuring.patch_lines(table) if here.world_size > 1 else []
+                    rows = table.rows.values() if here.world_size > 1 else ()
+                    lines = [measuring.patch_line(number, row) for number, row in enumerate(rows, 1)]
                     run.say("\n".join([*lines, *measuring.mean_lines(table)]))
                     run.add(name, table, stem=name if len(heats) == 1 else f"{name}_heat_{heat:g}")
                 continue

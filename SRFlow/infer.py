@@ -19,7 +19,7 @@ from pathlib import Path
 from common import UserError, config, runtime
 from common.config import InferOptions, did_you_mean
 from common.evaluation import Job, Results, do_all, find_jobs
-from SRFlow.src.model_utils.options import DecodeConfig, EncodeConfig, EnlargeConfig, InterpolateConfig
+from SRFlow.src.model_utils.options import DecodeConfig, EncodeConfig, InterpolateConfig, UpscaleConfig
 
 COMMANDS = {"encode": EncodeConfig, "decode": DecodeConfig, "interpolate": InterpolateConfig}
 USAGE = "type infer.py IMAGES, infer.py encode HR, infer.py decode LATENTS or infer.py interpolate LATENTS LATENTS"
@@ -28,7 +28,6 @@ log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Do what is asked for; returns the exit code: 0, or 2 when an image could not be read."""
     runtime.start_log()
     command, inputs, options = parse(list(sys.argv[1:] if argv is None else argv))
     if command in ("", "encode"):
@@ -49,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         pictures.interpolate(*jobs, results, sampler, options)
         return 0
     work, done = {
-        "": (pictures.enlarge, "upscaled"),
+        "": (pictures.upscale, "upscaled"),
         "encode": (pictures.encode, "encoded"),
         "decode": (pictures.decode, "decoded"),
     }[command]
@@ -58,11 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse(words: list[str]) -> tuple[str, list[str], InferOptions]:
-    """(command, what to work on, options) of a command line."""
     command = words.pop(0) if words and words[0] in COMMANDS else ""
     usages = {name: f"{name} {inputs}" for name, inputs in INPUTS.items()}
     usage = usages.get(command) or "\n".join(["IMAGES ...", *usages.values()])
-    inputs, options = config.parse_inputs(COMMANDS.get(command, EnlargeConfig), words, description=__doc__, usage=usage)
+    inputs, options = config.parse_inputs(COMMANDS.get(command, UpscaleConfig), words, description=__doc__, usage=usage)
     if not inputs:
         raise UserError(f"on what? {USAGE}")
     if not command and not Path(inputs[0]).exists() and (hint := did_you_mean(inputs[0], COMMANDS)):
@@ -71,7 +69,6 @@ def parse(words: list[str]) -> tuple[str, list[str], InferOptions]:
 
 
 def files_of_latents(path: Path) -> list[Path]:
-    """The file, or those of a folder."""
     if not path.is_dir():
         return [path]
     if not (found := sorted(path.glob("*.npz"))):

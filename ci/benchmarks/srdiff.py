@@ -10,7 +10,7 @@ from SRDiff.src.model.objective import NoiseLoss
 from SRDiff.src.model.srdiff import PRESETS, SRDiffNet, count_parameters
 from SRDiff.src.model_utils.graphs import prepare
 from SRDiff.src.model_utils.options import TrainConfig
-from SRDiff.src.model_utils.pictures import Sampler, Trained, Way
+from SRDiff.src.model_utils.pictures import Chain, Sampler, Trained, Way
 from SRDiff.src.model_utils.recipe import halvings, trained_part
 
 HYPER = PRESETS["diffsr_df2k4x"]
@@ -36,8 +36,8 @@ def build(what: str, engine: str) -> tuple[Callable[[], float], dict]:
         about |= {"size": size, "batch": 1, "gflop": 2 * (encoder + STEPS * predictor)}
 
         def enlarge() -> float:
-            look = sampler.look_at(lr)
-            return float(look.picture(look.draw(look.noise(0, "an image", 0), Way("ddpm", STEPS))).mean())
+            chain = Chain(lr, sampler)
+            return float(chain.image(chain.sample(chain.noise(0, "an image", 0), Way("ddpm", STEPS))).mean())
 
         return enlarge, about
 

@@ -19,7 +19,7 @@ from common.mindrecord import __main__ as mindrecord
 
 MODELS = ("WDSR", "IRN", "SRFlow", "SRDiff", "CSNLN")
 # What infer.py takes where no command is typed, or the one that upscales.
-INFER = {"IRN": "UpscaleConfig", "SRFlow": "EnlargeConfig"}
+INFER = {"IRN": "UpscaleConfig", "SRFlow": "UpscaleConfig"}
 ENTRIES = ("train", "eval", "infer", "export")
 TEXTS = {metrics: [metrics.DESCRIPTION], mindrecord: [mindrecord.DESCRIPTION, mindrecord.PACKING]}
 COMMANDS = re.compile(r"^ *python (?:-m )?((?:\w+/)*\w+\.py|common\.\w+) (.*)$", re.MULTILINE)

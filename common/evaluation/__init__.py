@@ -20,6 +20,7 @@ from common.evaluation.table import (
     diversity,
     evaluate,
     lr_psnr_figure,
+    measure_samples,
     measured_apart,
     psnr_figure,
     ssim_figure,

@@ -82,6 +82,26 @@ def diversity(samples: Sequence[np.ndarray]) -> float:
     return float(np.std(np.stack(samples).astype(np.float64), 0).mean())
 
 
+def measure_samples(
+    figures: Sequence[Figure], samples: Iterable[Sequence[np.ndarray]], bicubic: np.ndarray, *of: np.ndarray
+) -> tuple[dict[str, tuple[float, ...]], dict[str, tuple[float, ...]]]:
+    """Measure several samples of each column but bicubic's, without the figures that are `measured_apart`.
+
+    Args:
+        samples, bicubic, of: (sH, sW, 3) of each column; (sH, sW, 3); HR and LR.
+
+    Returns:
+        (a row of the table, the means over the samples; their standard deviations for each column but bicubic's).
+    """
+    row, spreads, samples = {}, {}, list(samples)
+    for figure in (figure for figure in figures if figure.measure is not measured_apart):
+        scores = [[figure.measure(sr, *of) for sr in found] for found in samples]
+        row[figure.name] = (figure.measure(bicubic, *of), *(float(np.mean(values)) for values in scores))
+        # Equal values may be infinite.
+        spreads[figure.name] = tuple(float(np.std(values)) if len(set(values)) > 1 else 0.0 for values in scores)
+    return row, spreads
+
+
 @dataclass
 class Table:
     """Figures of all images of one set: `rows[name][figure]` has a value for each column of the figure.

@@ -62,14 +62,9 @@ class PreprocessOptions:
 
 
 class Job(NamedTuple):
-    """One image to cut.
+    """One image to cut: HR of `size`, a multiple of the scale, into crops of side `crop`, 0 for the whole image.
 
-    Attributes:
-        pair: its files.
-        size: (height, width) of HR, cut to a multiple of the scale.
-        folder: for X1/ and X4/.
-        first: number of its first crop.
-        crop: side of the HR crops; 0 keeps it whole.
+    `first` is its first crop's number; X1/ and X4/ are made in `folder`.
     """
 
     pair: Pair
@@ -86,12 +81,10 @@ class Job(NamedTuple):
         yield from ((number, *place) for number, place in enumerate(places, self.first))
 
     def crop_shape(self) -> tuple[int, int]:
-        """(height, width) of its HR crops."""
         height, width = (min(length, self.crop or length) for length in self.size)
         return height, width
 
     def files(self, number: int) -> tuple[Path, Path]:
-        """Where the HR and LR crop go."""
         hr, lr = (self.folder / f"X{factor}" / f"image_{number:04d}.png" for factor in (1, self.scale))
         return hr, lr
 
@@ -115,7 +108,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def source_folders(options: PreprocessOptions) -> dict[str, Path]:
-    """The folder of HR images of each split that is there."""
     root, found = Path(options.root), {}
     if not root.is_dir():
         raise UserError(f"--root is not a folder: {root}")
@@ -133,12 +125,10 @@ def source_folders(options: PreprocessOptions) -> dict[str, Path]:
 
 
 def has_pictures(folder: Path) -> bool:
-    """Return whether images lie in it, not below it."""
     return folder.is_dir() and any(path.suffix.lower() in SUFFIXES for path in folder.iterdir())
 
 
 def plan(options: PreprocessOptions, folder: Path, split: str) -> list[Job]:
-    """What is to be done for each image; the headers tell how many crops there are."""
     jobs, first = [], 0
     for pair in pairs_of(folder, None, options.scale):
         size = size_of(pair.hr)
@@ -152,7 +142,7 @@ def plan(options: PreprocessOptions, folder: Path, split: str) -> list[Job]:
 
 
 def keep_settings(output: Path, options: PreprocessOptions, splits: dict[str, list[Job]]) -> None:
-    """Write down what the output is made of, or see that it was begun in the same way."""
+    """Write down what the output is made of, or refuse an output that was begun in another way."""
     settings = {"dataset": options.dataset, "scale": options.scale, "crop_size": options.crop_size}
     for split, jobs in splits.items():
         sources = "".join(f"{job.pair.name} {job.size} {job.pair.lr is None}\n" for job in jobs)
@@ -178,14 +168,13 @@ def keep_settings(output: Path, options: PreprocessOptions, splits: dict[str, li
 
 
 def starts(length: int, crop: int) -> list[int]:
-    """Where the crops of one axis begin: side by side, the last one moved inwards; one for 0 or what is shorter."""
+    """Return where the crops of an axis begin: side by side, the last moved inwards; one for 0 or what is shorter."""
     if not 0 < crop < length:
         return [0]
     return [*range(0, length - crop, crop), length - crop]
 
 
 def remove_remains(folder: Path) -> None:
-    """Remove the unfinished files of a run that was killed."""
     for path in folder.glob("X*/.image_*.tmp.png"):
         path.unlink(missing_ok=True)
 
@@ -210,7 +199,7 @@ def run(jobs: Sequence[Job], title: str, workers: int) -> int:
 
 
 def ignore_interrupts() -> None:
-    """Ctrl-C is the first process's affair; the others finish the image that they are at."""
+    """Leave Ctrl-C to the first process; the others finish the image that they are at."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -233,7 +222,6 @@ def cut(job: Job) -> int:
 
 
 def is_whole(path: Path, shape: tuple[int, int]) -> bool:
-    """Return whether a PNG file of this (height, width) is there, to its end."""
     try:
         if not path.exists() or size_of(path) != shape:
             return False

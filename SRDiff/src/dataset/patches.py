@@ -9,13 +9,23 @@ from pathlib import Path
 import numpy as np
 
 from common import UserError
-from common.data import BatchStream, Patch, lr_folder, random_patch, training_pictures
+from common.data import (
+    BatchStream,
+    Patch,
+    lr_folder,
+    named_sets,
+    packed_set,
+    random_patch,
+    stem_of,
+    training_pictures,
+)
 from common.data import sets as picture_sets
 from common.images import Pair, folder_like, imresize, pairs_of, to_float
+from common.mindrecord import PatchRecords
 from common.runtime import Runtime
 
 from ..model.srdiff import Hyper
-from ..model_utils.options import TrainConfig
+from ..model_utils.options import EvalConfig, TrainConfig
 
 OF_SPLIT = {"train": ("train/X1", "DIV2K_train_HR", "Flickr2K_HR"), "test": ("val/X1", "DIV2K_valid_HR")}
 OF_ANY = ("X1", "HR")
@@ -23,13 +33,10 @@ Sample = tuple[np.ndarray, ...]
 
 
 def find_hr_folders(path: str, split: str) -> list[Path]:
-    """The folders of HR images that `path` means, one or several with commas between them.
+    """Return the folders of HR images that `path` means, one or several with commas between them.
 
     Each may hold the folders of a data set, or data sets that hold them: train/X1 or val/X1 (what div2k_preprocess.py
     makes), DIV2K_train_HR, DIV2K_valid_HR, Flickr2K_HR. If it does not, its X1/ or HR/ is taken, or its own images.
-
-    Args:
-        split: "train" or "test".
     """
     return [folder for word in path.split(",") if word for folder in _hr_folders(Path(word), split)]
 
@@ -45,7 +52,6 @@ def _hr_folders(root: Path, split: str) -> list[Path]:
 
 
 def named_folders(root: Path, split: str) -> list[Path]:
-    """The folders of this split in a data set, or in the data sets of a folder."""
     if not root.is_dir():
         return []
     sets = [root, *sorted(child for child in root.iterdir() if child.is_dir() and not child.name.startswith("."))]
@@ -53,11 +59,7 @@ def named_folders(root: Path, split: str) -> list[Path]:
 
 
 def find_pictures(hr_path: str, lr_path: str, scale: int, split: str) -> list[Pair]:
-    """The images of a data set, in sub-folders as well; `lr` is None where the LR image is to be made.
-
-    Args:
-        lr_path: LR images, instead of those that lie beside HR; "" for none.
-    """
+    """Return the images of a data set, in sub-folders as well; `lr` is None where it is to be made."""
     folders = find_hr_folders(hr_path, split)
     beside = lr_folder(lr_path)
     if beside and len(folders) > 1:
@@ -66,7 +68,7 @@ def find_pictures(hr_path: str, lr_path: str, scale: int, split: str) -> list[Pa
 
 
 def what_belongs_to(training: str) -> str:
-    """The validation images in or beside training images (val/X1, DIV2K_valid_HR); "" for none."""
+    """Return the validation images in or beside training images (val/X1, DIV2K_valid_HR); "" for none."""
     for path in map(Path, training.split(",")):
         beside = [path.parent / name for name in OF_SPLIT["test"] if (path.parent / name).is_dir()]
         if found := named_folders(path, "test") + beside:
@@ -78,29 +80,16 @@ def what_belongs_to(training: str) -> str:
 
 
 def to_network(image: np.ndarray) -> np.ndarray:
-    """An image as the networks take it: HR for the loss, LR for the encoder.
-
-    Args:
-        image: (H, W, 3), uint8, uint16, or float in [0, 1].
-
-    Returns:
-        (3, H, W) float32 in [-1, 1]; black is -1, white is 1.
-    """
+    """(H, W, 3), uint8, uint16 or float in [0, 1] -> (3, H, W) float32 in [-1, 1], what the networks take."""
     return to_chw((image if image.dtype.kind == "f" else to_float(image)) * 2 - 1)
 
 
 def enlarged(lr_image: np.ndarray, scale: int) -> np.ndarray:
-    """The LR image upscaled by MATLAB's bicubic, which the residual is taken from and added to.
+    """Upscale (h, w, 3), uint8, uint16 or float in [0, 1], by MATLAB's bicubic to (3, scale h, scale w) float32.
 
     The authors divide its 8-bit values by 256, where HR and the encoder's LR image are divided by 255, and their
     released weights know it that way. So white comes out at 2 * 255/256 - 1, not at 1. The sums are made in float64 and
-    rounded once.
-
-    Args:
-        lr_image: (h, w, 3), uint8, uint16, or float in [0, 1].
-
-    Returns:
-        (3, scale * h, scale * w) float32, about -1 ... 1: bicubic overshoots at edges, and nothing is clipped.
+    rounded once. The values are about -1 ... 1: bicubic overshoots at edges, and nothing is clipped.
     """
     white = 1 if lr_image.dtype.kind == "f" else np.iinfo(lr_image.dtype).max
     return to_chw((imresize(lr_image.astype(np.float64) / (white * 256 / 255), scale) - 0.5) / 0.5)
@@ -112,7 +101,6 @@ def from_network(image: np.ndarray) -> np.ndarray:
 
 
 def to_chw(image: np.ndarray) -> np.ndarray:
-    """(H, W, 3) -> (3, H, W) float32."""
     return np.ascontiguousarray(image.transpose(2, 0, 1), np.float32)
 
 
@@ -120,14 +108,7 @@ def to_chw(image: np.ndarray) -> np.ndarray:
 
 
 class PatchMaker:
-    """Makes one training sample from an image. All chance comes from the sample's own generator.
-
-    Args:
-        scale: HR over LR.
-        lr_patch: side of the LR patch.
-        mirror, turn: whether patches are mirrored; whether they are turned upside down and transposed.
-        timesteps: of the chain; 0 when the encoder alone is trained.
-    """
+    """Makes one training sample of an image, by the sample's own generator; `timesteps` 0 trains the encoder alone."""
 
     def __init__(
         self, scale: int, lr_patch: int, *, mirror: bool = False, turn: bool = False, timesteps: int = 0
@@ -150,7 +131,6 @@ def collate(samples: Sequence[Sample]) -> Sample:
 
 
 def training_stream(options: TrainConfig, hyper: Hyper, here: Runtime) -> BatchStream:
-    """The batches of this worker, for the stage that is trained."""
     lr_patch = options.lr_patch(hyper)
 
     def pairs() -> list[Pair]:
@@ -166,3 +146,17 @@ def patches_to_look_at(options: TrainConfig, hyper: Hyper) -> list[Patch]:
     """(hr, lr) uint8 HWC, see `common.data.patches_to_look_at`."""
     side = options.lr_patch(hyper)
     return picture_sets.patches_to_look_at(options, find_pictures, what_belongs_to, hyper.scale, side)
+
+
+# ---------------------------------------------------------------------------------------------------------- evaluation
+
+
+def evaluation_sets(options: EvalConfig, scale: int) -> dict[str, Sequence[Pair] | PatchRecords]:
+    """Return the images of each set to measure, or a packed set, by what its results are called."""
+    path, lr_path = options.dataset_GT_path, options.dataset_LQ_path
+    if packed := packed_set(path, options.data_name, scale):
+        return packed
+    if not options.data_test:
+        return {stem_of(options.data_name or Path(path).resolve()): find_pictures(path, lr_path, scale, "test")}
+    sets = named_sets(options.data_test, Path(path), lr_path)
+    return {name: find_pictures(str(place), lr, scale, "test") for name, place, lr in sets}

@@ -40,13 +40,7 @@ class RRDB(nn.Cell):
 
 
 class RRDBNet(nn.Cell):
-    """The encoder; images in [-1, 1].
-
-    Args:
-        num_features, num_blocks: channels, of which a dense layer adds half as many; number of blocks.
-        scale: 4 or 8; the head has an `upconv` for each factor of two.
-        rng: source of the initial weights.
-    """
+    """The encoder; images in [-1, 1]. A dense layer adds num_features / 2 channels; each doubling has an `upconv`."""
 
     def __init__(self, num_features: int, num_blocks: int, scale: int, rng: np.random.Generator) -> None:
         super().__init__()
@@ -76,12 +70,10 @@ class RRDBNet(nn.Cell):
         return picture.clamp(0, 1) * 2 - 1
 
     def construct(self, lr_image: Tensor) -> Tensor:
-        """(N, 3, h, w) -> (N, 3, sh, sw), both in [-1, 1]."""
         return self.head(self.features(lr_image)[-1])
 
 
 def conv3x3(in_channels: int, out_channels: int, rng: np.random.Generator) -> nn.Conv2d:
-    """3x3 convolution with `same` zero padding."""
     return conv(in_channels, out_channels, 3, rng, padding=1)
 
 

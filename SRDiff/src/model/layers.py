@@ -32,7 +32,6 @@ class Mish(nn.Cell):
 
 
 def bounded_exp(x: Tensor) -> Tensor:
-    """e^x in float32, of which the square is finite."""
     return ops.exp(ops.minimum(x.astype(ms.float32), LARGEST_EXPONENT))
 
 
@@ -45,7 +44,7 @@ def conv(
 
 
 def conv_transpose(in_channels: int, out_channels: int, scale: int, rng: np.random.Generator) -> nn.Conv2dTranspose:
-    """Transposed convolution that upscales `scale` times, with filters of twice the scale."""
+    """Build a transposed convolution that upscales `scale` times, with filters of twice the scale."""
     kernel = 2 * scale
     bound = 1 / math.sqrt(out_channels * kernel**2)  # PyTorch takes the outputs for the inputs here
     return nn.Conv2dTranspose(

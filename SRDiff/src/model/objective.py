@@ -7,14 +7,11 @@ from .srdiff import SRDiffNet, read_features
 
 
 class NoiseLoss(nn.Cell):
-    """(hr, lr, lr_up, t, eps) -> (loss, q, aux): the distance between eps and what the U-Net makes of x_t.
+    """(hr, lr, lr_up, t, eps) -> (loss, q, aux): the distance q between eps and what the U-Net makes of x_t.
 
-    Images in [-1, 1], hr and lr_up and eps (N, 3, sh, sw), lr (N, 3, h, w), t (N,) integers.
-
-    Args:
-        network: what is trained.
-        squared: mean of the squared distance instead of the absolute one.
-        joint: train the encoder as well; its head's L1 distance from HR (`aux`) is then added.
+    Images in [-1, 1], hr and lr_up and eps (N, 3, sh, sw), lr (N, 3, h, w), t (N,) integers. q is the mean absolute
+    error, or if `squared` the mean square; if `joint` the encoder is trained as well, and its head's L1 distance from
+    HR, aux, is added.
     """
 
     def __init__(self, network: SRDiffNet, *, squared: bool = False, joint: bool = False) -> None:

@@ -43,19 +43,15 @@ def sample(
     first: int | None = None,
     seen: Callable[[int, np.ndarray, np.ndarray], None] | None = None,
 ) -> np.ndarray:
-    """Run the chain backwards.
+    """Run the chain backwards from x, which is standard normal noise at step T - 1; returns x_0, not clipped.
 
     Args:
-        x: what it begins with, standard normal noise when it begins at step T - 1.
-        draw: the noise of the paper's chain; the other ways add none.
+        draw: the noise of the paper's chain; the other samplers add none.
         sampler: "ddpm", the paper's chain; "ddim" (arXiv:2010.02502, eta 0); "dpm", of second order (DPM-Solver++(2M),
             arXiv:2211.01095, algorithm 2).
-        steps: how many to make, evenly spaced; 0 makes all.
-        first: step that x stands for; default T - 1.
-        seen: is told t, the x that follows and the guess of x_0.
-
-    Returns:
-        x_0, not clipped.
+        steps: how many to run, evenly spaced; 0 runs all.
+        first: step of x; default T - 1.
+        seen: is told t, the x that follows and the estimate of x_0.
     """
     times = time_steps(len(schedule) if first is None else first + 1, steps)
     chain = schedule.respaced(times)

@@ -29,17 +29,14 @@ def linear_betas(timesteps: int, end: float = 0.02) -> np.ndarray:
 
 
 class Schedule:
-    """The constants of every step.
-
-    Args:
-        betas: (T,), the variance of the noise that each step adds.
+    """The constants (T,) of every step, by `betas` (T,), the variance of the noise that each step adds.
 
     Attributes:
-        alphas_cumprod, alphas_cumprod_prev: (T,), the share of x_0's variance that is left in x_t and in x_{t-1}.
-        posterior_variance: (T,), of x_{t-1} given x_t and x_0 (eq. 7).
-        posterior_mean_coef1, posterior_mean_coef2: (T,), weights of x_0 and of x_t in its mean.
-        sqrt_alphas_cumprod, sqrt_one_minus_alphas_cumprod: (T,), factors of x_0 and of eps in x_t.
-        sqrt_recip_alphas_cumprod, sqrt_recipm1_alphas_cumprod: (T,), x_0 is the one times x_t less the other times eps.
+        alphas_cumprod, alphas_cumprod_prev: the share of x_0's variance that is left in x_t and in x_{t-1}.
+        posterior_variance: of x_{t-1} given x_t and x_0 (eq. 7).
+        posterior_mean_coef1, posterior_mean_coef2: weights of x_0 and of x_t in its mean.
+        sqrt_alphas_cumprod, sqrt_one_minus_alphas_cumprod: factors of x_0 and of eps in x_t.
+        sqrt_recip_alphas_cumprod, sqrt_recipm1_alphas_cumprod: x_0 is the one times x_t less the other times eps.
     """
 
     def __init__(self, betas: np.ndarray) -> None:
@@ -72,11 +69,10 @@ class Schedule:
         return weighted(self.sqrt_alphas_cumprod[t], x0, self.sqrt_one_minus_alphas_cumprod[t], eps)
 
     def predict_start(self, xt: np.ndarray, t: int, eps: np.ndarray) -> np.ndarray:
-        """x_0 of x_t, should eps be its noise; not clipped."""
+        """Return x_0 of x_t with noise eps; not clipped."""
         return weighted(self.sqrt_recip_alphas_cumprod[t], xt, -self.sqrt_recipm1_alphas_cumprod[t], eps)
 
     def predict_noise(self, xt: np.ndarray, t: int, x0: np.ndarray) -> np.ndarray:
-        """eps of x_t, should x_0 be its beginning."""
         return weighted(
             self.sqrt_recip_alphas_cumprod[t] / self.sqrt_recipm1_alphas_cumprod[t],
             xt,
@@ -85,7 +81,6 @@ class Schedule:
         )
 
     def posterior_mean(self, x0: np.ndarray, xt: np.ndarray, t: int) -> np.ndarray:
-        """Mean of x_{t-1} given x_t and x_0."""
         return weighted(self.posterior_mean_coef1[t], x0, self.posterior_mean_coef2[t], xt)
 
     def posterior_deviation(self, t: int) -> float:

@@ -24,12 +24,8 @@ EVERY = 3  # of the encoder's features, the U-Net reads the third, the sixth ...
 class Hyper:
     """Hyper-parameters of the network and its chain; saved in every checkpoint.
 
-    Attributes:
-        scale: 4 or 8.
-        hidden_size, dim_mults: channels of the U-Net's first level, and their multiples in each level.
-        rrdb_num_feat, rrdb_num_block: channels and blocks of the encoder.
-        timesteps, beta_schedule, beta_s, beta_end: of the chain, see `schedule`.
-        res_rescale: the residual is multiplied by it before it is clipped to [-1, 1].
+    `hidden_size` are the channels of the U-Net's first level, `dim_mults` their multiples in each level. For `beta_*`
+    see `schedule`. The residual is multiplied by `res_rescale` before it is clipped to [-1, 1].
     """
 
     scale: int = 4
@@ -59,12 +55,11 @@ class Hyper:
 
     @property
     def condition(self) -> int:
-        """Channels of the features that the U-Net reads."""
         return self.rrdb_num_feat * ((self.rrdb_num_block + 1) // EVERY)
 
     @property
     def hr_multiple(self) -> int:
-        """Sides of HR images must be multiples of it."""
+        """Return what the sides of HR images must be multiples of."""
         return 2 ** (len(self.dim_mults) - 1)
 
     def schedule(self) -> Schedule:
@@ -79,12 +74,7 @@ PRESETS: Mapping[str, Hyper] = {
 
 
 class SRDiffNet(nn.Cell):
-    """Encoder and noise predictor.
-
-    Args:
-        hyper: their shape.
-        seed: of the initial weights.
-    """
+    """Encoder and noise predictor."""
 
     def __init__(self, hyper: Hyper, seed: int = 0) -> None:
         super().__init__()
@@ -102,7 +92,7 @@ class SRDiffNet(nn.Cell):
 
 
 def read_features(features: tuple[Tensor, ...]) -> Tensor:
-    """Of all the encoder's features those that the U-Net reads, one below the other."""
+    """Concatenate the features that the U-Net reads."""
     return ops.concat(features[EVERY - 1 :: EVERY], 1)
 
 

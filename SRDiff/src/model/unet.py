@@ -14,7 +14,7 @@ COLORS = 3
 
 
 class Block(nn.Cell):
-    """3x3 convolution with reflected borders, and Mish."""
+    """3x3 convolution with reflection padding, and Mish."""
 
     def __init__(self, in_channels: int, out_channels: int, rng: np.random.Generator) -> None:
         super().__init__()
@@ -36,14 +36,11 @@ class ResnetBlock(nn.Cell):
         self.res_conv = nn.Identity() if same else conv(in_channels, out_channels, 1, rng)
 
     def construct(self, x: Tensor, time: Tensor) -> Tensor:
-        """x (N, in, H, W) and the embedded step (N, time_channels) -> (N, out, H, W)."""
         shift = self.mlp(time)
         return self.block2(self.block1(x) + shift.reshape((-1, shift.shape[1], 1, 1))) + self.res_conv(x)
 
 
 class Downsample(nn.Cell):
-    """Half the size, by a convolution of stride 2 with reflected borders."""
-
     def __init__(self, channels: int, rng: np.random.Generator) -> None:
         super().__init__()
         self.conv = nn.SequentialCell(nn.ReflectionPad2d(1), conv(channels, channels, 3, rng, stride=2))
@@ -53,8 +50,6 @@ class Downsample(nn.Cell):
 
 
 class Upsample(nn.Cell):
-    """Twice the size, by a transposed convolution."""
-
     def __init__(self, channels: int, rng: np.random.Generator) -> None:
         super().__init__()
         self.conv = nn.SequentialCell(conv_transpose(channels, channels, 2, rng))
@@ -66,15 +61,9 @@ class Upsample(nn.Cell):
 class Unet(nn.Cell):
     """eps of x_t.
 
-    Levels downwards: two residual blocks, then half the size, but for the last level. The features are added behind
-    the blocks of the first level. Upwards as many less one; what the first level has found is not brought there again.
-
-    Args:
-        channels: of the first level, and of the step's embedding.
-        multiples: of the channels, one for each level.
-        condition: channels of the encoder's features.
-        scale: of the super-resolution.
-        rng: source of the initial weights.
+    Levels downwards: two residual blocks, then half the size, but for the last level. The features (`condition`
+    channels) are added behind the blocks of the first level. Upwards as many less one; the first level has no skip
+    connection. The step's embedding has as many `channels` as the first level.
     """
 
     def __init__(
@@ -108,7 +97,7 @@ class Unet(nn.Cell):
         self.rates = Tensor(rates[None], ms.float32)
 
     def project(self, features: Tensor) -> Tensor:
-        """The encoder's features (N, condition, h, w) -> what is added to the first level (N, channels, sh, sw)."""
+        """Upscale features (N, condition, h, w) to what is added to the first level, (N, channels, sh, sw)."""
         return self.cond_proj(features)
 
     def embed(self, t: Tensor) -> Tensor:
@@ -117,10 +106,7 @@ class Unet(nn.Cell):
         return ops.concat((ops.sin(angles), ops.cos(angles)), 1)
 
     def construct(self, x: Tensor, t: Tensor, projected: Tensor) -> Tensor:
-        """x_t (N, 3, H, W), steps (N,) and projected features (N, channels, H, W) -> eps (N, 3, H, W).
-
-        H and W must be multiples of 2^(levels - 1).
-        """
+        """x_t (N, 3, H, W), steps (N,), `project`'s result -> eps (N, 3, H, W); H, W multiples of 2^(levels - 1)."""
         time, skips = self.mlp(self.embed(t)), ()
         for level, (first, second, down) in enumerate(self.downs):
             x = second(first(x, time), time)

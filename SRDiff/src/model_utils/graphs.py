@@ -31,14 +31,11 @@ class Reflect(nn.Cell):
 
 
 class CornerConv(nn.Cell):
-    """A transposed convolution that upscales `scale` times with filters of twice the scale, by another road.
+    """A transposed convolution that upscales `scale` times with filters of twice the scale, as a convolution.
 
     The scale x scale results around a corner of the input's pixels depend on the four pixels that meet there, so they
     are the channels of a 2x2 convolution, brought into their places by `DepthToSpace`. Half of those around the
     outermost corners lie outside.
-
-    Args:
-        transposed: what is computed, padded by half the scale.
     """
 
     def __init__(self, transposed: nn.Conv2dTranspose) -> None:
@@ -59,11 +56,7 @@ class CornerConv(nn.Cell):
 
 
 class Encoder(nn.Cell):
-    """LR image (N, 3, h, w) in [-1, 1] -> features as the U-Net adds them, (N, hidden_size, sh, sw).
-
-    Args:
-        unit: the image is in [0, 1].
-    """
+    """LR image (N, 3, h, w) in [-1, 1], or if `unit` in [0, 1] -> features for the U-Net (N, hidden_size, sh, sw)."""
 
     def __init__(self, network: SRDiffNet, unit: bool = False) -> None:
         super().__init__(auto_prefix=False)
@@ -87,7 +80,7 @@ class Predictor(nn.Cell):
 
 
 def prepare(network: SRDiffNet) -> SRDiffNet:
-    """The network with the cells replaced that ONNX lacks; it is no longer one to be trained or saved."""
+    """Replace the cells that ONNX lacks; the network can no longer be trained or saved."""
     for _, cell in list(network.cells_and_names()):
         if isinstance(cell, Block):
             cell.block[0] = Reflect()
@@ -100,7 +93,7 @@ def prepare(network: SRDiffNet) -> SRDiffNet:
 
 
 def graph_of(network: SRDiffNet, which: str, batch_size: int | str = 1, unit: bool = False) -> Graph:
-    """ "encoder" (lr_image -> cond) or "predictor" (x, t, cond -> eps) of a prepared network, free in height and width.
+    """Return the graph "encoder" (lr_image -> cond) or "predictor" (x, t, cond -> eps), free in height and width.
 
     The sides of lr_image must be multiples of `lr_multiple`, and twice that at least; its values are in [-1, 1], or
     with `unit` in [0, 1].
@@ -119,5 +112,5 @@ def graph_of(network: SRDiffNet, which: str, batch_size: int | str = 1, unit: bo
 
 
 def lr_multiple(hyper: Hyper) -> int:
-    """What the sides of LR images must be multiples of, so that HR's can be halved at every level."""
+    """Return what the sides of LR images must be multiples of, so that HR's can be halved at every level."""
     return max(1, hyper.hr_multiple // hyper.scale)

@@ -25,11 +25,11 @@ UNSEEN = ("timesteps", "beta_schedule", "beta_s", "beta_end", "res_rescale")  # 
 
 
 def hyper_of(weights: Mapping[str, np.ndarray], source: str, asked: Mapping[str, Any] | None = None) -> Hyper:
-    """The network that a file without metadata describes, read off its names, shapes and constants.
+    """Return the network that a file without metadata describes, read off its names, shapes and constants.
 
     Args:
-        asked: hyper-parameters that the user names; of them those count that the file cannot tell: `res_rescale`, what
-            shapes the schedule, and the number of steps where there are no constants.
+        asked: hyper-parameters that the user names; those count that the file cannot tell: `res_rescale`, what shapes
+            the schedule, and the number of steps where there are no constants.
 
     Raises:
         CheckpointError: no SRDiff, or one half of it.
@@ -54,7 +54,7 @@ def hyper_of(weights: Mapping[str, np.ndarray], source: str, asked: Mapping[str,
 
 
 def network_weights(weights: Mapping[str, np.ndarray], hyper: Hyper, source: str) -> dict[str, np.ndarray]:
-    """The weights without the constants of the chain; those that are there must be the network's.
+    """Return the weights without the constants of the chain; those that are there must be the network's.
 
     Raises:
         CheckpointError: they are not, or the file is no SRDiff, or one half of it.
@@ -71,17 +71,13 @@ def network_weights(weights: Mapping[str, np.ndarray], hyper: Hyper, source: str
 
 
 def to_official(network: SRDiffNet) -> dict[str, np.ndarray]:
-    """Return all arrays of the authors' files by their names: the constants of the chain and the weights."""
+    """Return all arrays of the authors' files: the constants of the chain and the weights."""
     made = network.hyper.schedule()
     return {name: getattr(made, name) for name in CONSTANTS} | weights_of(network)
 
 
 def encoder_weights(weights: Mapping[str, np.ndarray], source: str) -> dict[str, np.ndarray]:
-    """The encoder's weights by their names in a whole network, out of one or of a file that holds it alone.
-
-    Raises:
-        CheckpointError: there is none in it.
-    """
+    """Return the encoder's weights by their names in a whole network, out of one or of a file of the encoder alone."""
     inside = {name: array for name, array in weights.items() if name.startswith(ENCODER)}
     if not inside and "conv_first.weight" in weights:
         inside = {ENCODER + name: array for name, array in weights.items()}
@@ -93,11 +89,7 @@ def encoder_weights(weights: Mapping[str, np.ndarray], source: str) -> dict[str,
 
 
 def refuse_half(weights: Mapping[str, np.ndarray], source: str) -> None:
-    """A whole network has both parts: the noise predictor with an encoder that was not loaded draws noise images.
-
-    Raises:
-        CheckpointError: one or both are missing.
-    """
+    """Refuse a file without encoder or noise predictor: an encoder that was not loaded would give noise."""
     encoder, predictor = (any(name.startswith(part) for name in weights) for part in (ENCODER, PREDICTOR))
     if encoder and predictor:
         return
@@ -114,7 +106,7 @@ def refuse_half(weights: Mapping[str, np.ndarray], source: str) -> None:
 
 
 def kind_of(betas: np.ndarray, given: Mapping[str, Any]) -> str:
-    """The schedule that gives these; cosine if none does, which `network_weights` will then refuse."""
+    """Return the schedule that gives these; cosine if none does, which `network_weights` will then refuse."""
     settings = {name: given[name] for name in ("beta_s", "beta_end") if name in given}
     kinds = ("cosine", "linear")
     return next((kind for kind in kinds if same(betas, make_schedule(kind, betas.size, **settings).betas)), kinds[0])
@@ -125,11 +117,6 @@ def same(found: np.ndarray, wanted: np.ndarray) -> bool:
 
 
 def side(weights: Mapping[str, np.ndarray], name: str, axis: int, source: str) -> int:
-    """One size of an array that every SRDiff has.
-
-    Raises:
-        CheckpointError: it is not there, or has too few axes.
-    """
     if name not in weights or weights[name].ndim <= axis:
         raise CheckpointError(f"{source} is no SRDiff: its {name} is missing or misshapen")
     return weights[name].shape[axis]

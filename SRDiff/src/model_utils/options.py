@@ -51,8 +51,6 @@ HR_FOLDER = option(
 
 @configuration
 class NetworkOptions:
-    """The network: a named one, and its changes."""
-
     scale: int = option(0, "super resolution scale; default: the model's", aliases=("sr_scale",), choices=(0, 2, 4, 8))
     model: str = option(
         "", "a named network; default: the authors' of the scale, x4", choices=("", *PRESETS), presets=PRESETS
@@ -87,7 +85,7 @@ class NetworkOptions:
         return replace(PRESETS[self.model or OF_SCALE[self.scale]], **asked(self))
 
     def named(self, scale: int) -> dict[str, Any]:
-        """Those that --model alone gives; the authors' are of one scale each."""
+        """Return those that --model alone gives; the authors' are of one scale each."""
         return (
             {} if not self.model else asdict(PRESETS[self.model]) | ({} if self.model in AUTHORS else {"scale": scale})
         )
@@ -95,8 +93,6 @@ class NetworkOptions:
 
 @configuration
 class TrainConfig(NetworkOptions, StepOptions):
-    """Options of train.py: the authors' values on DF2K."""
-
     epsilon: ClassVar[float] = 1e-8
     weight_decay: ClassVar[float] = 0.0
     amp_level: ClassVar[str] = "O0"
@@ -151,7 +147,6 @@ class TrainConfig(NetworkOptions, StepOptions):
 
     @property
     def updates(self) -> int:
-        """Steps of the whole run, as the recipe is written."""
         return self.max_updates or UPDATES[self.stage]
 
     def run_name(self) -> str:
@@ -159,7 +154,6 @@ class TrainConfig(NetworkOptions, StepOptions):
         return self.name or f"{self.model or 'srdiff'}_x{self.hyper().scale}{stage}"
 
     def lr_patch(self, hyper: Hyper) -> int:
-        """Return the side of the LR patch; the U-Net halves the HR patch between its levels."""
         return self.lr_side(hyper.scale, math.lcm(hyper.scale, hyper.hr_multiple))
 
 
@@ -187,7 +181,6 @@ class EvalConfig(EvalOptions, NetworkOptions):
     name: str = RESULTS_NAME
 
     def __post_init__(self) -> None:
-        """Refuse what is no way through the chain."""
         super().__post_init__()
         for sampler in self.sampler:
             if sampler not in SAMPLERS:
@@ -248,7 +241,6 @@ class InferConfig(InferOptions, NetworkOptions):
         return step
 
     def check(self) -> None:
-        """Return whether the options go together."""
         if self.fuse and self.interpolate:
             raise UserError("--fuse and --interpolate are two different things: type one of them")
         if bool(self.fuse) != bool(self.box or self.mask) or (self.box and self.mask):

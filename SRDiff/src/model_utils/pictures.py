@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from common import UserError, config, export, images
+from common import UserError, config, images
 from common.checkpoint import cache_of, digest_of
 from common.config import TrainedOptions
 from common.evaluation import Job, Results, log_result, progress_of, resized, result_names
-from common.export import Engine, Progress, Upscale, make_engine, pad_to_multiple, plan_axis
+from common.export import Engine, Progress, Upscale, default_tile, make_engine, pad_to_multiple, plan_axis
 from common.images import grid, imresize, to_uint8, to_uint16
 
 from ..dataset.patches import enlarged, from_network, to_network
@@ -33,17 +33,11 @@ OVERLAP = 64  # HR pixels at the inner edges of a tile, beyond which its neighbo
 COPIES = {"onnxruntime": 8, "mindspore": 68}  # of the first level's features that it takes, measured
 ARRAYS = 7  # images of HR size, float32, that a step of the chain holds at once
 PROCESS = 2**29  # bytes of a process that has loaded the network
-KEPT = 2**30  # bytes of the encoder's features that are kept; those of further tiles are found anew at each step
+CACHED = 2**30  # bytes of the encoder's features that are cached; those of further tiles are computed at each step
 
 
 class Trained(NamedTuple):
-    """A trained network, ready for inference.
-
-    Attributes:
-        network: with its weights, in the form of `graphs.prepare`.
-        source: name of the file.
-        digest: tells the function of these weights from all others.
-    """
+    """A trained network in the form of `graphs.prepare`, the file it is of, and a digest of its weights."""
 
     network: SRDiffNet
     source: str
@@ -59,18 +53,12 @@ class Trained(NamedTuple):
 
 
 def load_trained(options: TrainedOptions) -> Trained:
-    """Load a checkpoint; without one, the demo weights."""
     network, saved, source = load_network(options)
     return Trained(prepare(network), source, digest_of(network.hyper, saved))
 
 
 class Piece(NamedTuple):
-    """A tile on one axis.
-
-    Attributes:
-        lr, hr: what it covers.
-        weight: share of the tile in each HR pixel.
-    """
+    """A tile on one axis: what it covers of LR and HR, and its share in each HR pixel."""
 
     lr: slice
     hr: slice
@@ -80,10 +68,8 @@ class Piece(NamedTuple):
 class Sampler:
     """Both graphs for 8- and 16-bit images of any size, in tiles where they are large.
 
-    Args:
-        trained: the network.
-        engine: what runs it, see `common.export.make_engine`; a graph is prepared when it is first asked for.
-        tile: side of the tiles in LR pixels; 0 takes the whole image as long as the process takes less than 2.5 GiB.
+    An engine is made when it is first asked for. `tile` is the tiles' side in LR pixels; 0 takes the whole image up to
+    2.5 GiB.
     """
 
     def __init__(self, trained: Trained, engine: str = "auto", tile: int = 0) -> None:
@@ -96,71 +82,64 @@ class Sampler:
         self._engines: dict[str, Engine] = {}
 
     def engine(self, which: str) -> Engine:
-        """The engine of "encoder" or "predictor"; the export is kept beside the file of the weights."""
         if which not in self._engines:
             form, inputs, outputs, sizes = graph_of(self.trained.network, which)
             digest = hashlib.sha256(f"{self.trained.digest} {which}".encode()).hexdigest()
-            self._engines[which] = make_engine(
-                self.kind, form, inputs, outputs, sizes=sizes, cache=self.trained.cache, digest=digest
-            )
+            cached = {"cache": self.trained.cache, "digest": digest}
+            self._engines[which] = make_engine(self.kind, form, inputs, outputs, sizes=sizes, **cached)
         return self._engines[which]
 
-    def look_at(self, lr: np.ndarray) -> "Look":
-        """The noise predictor for an LR image (H, W, 3), uint8 or uint16."""
-        return Look(lr, self)
 
+class Chain:
+    """The diffusion chain of one LR image (H, W, 3), uint8 or uint16, whose features the encoder has computed.
 
-class Look:
-    """The noise predictor for one LR image, which the encoder has looked at.
-
-    What is missing to a size that the networks take is padded by reflection, and cut off the results. The noise is
-    that of the whole image. In tiles, the guesses of all tiles are blended at every step, so the chain goes on with
-    one image and has no seams; the tiles overlap, and the weight of each falls to nothing where it ends.
-
-    Attributes:
-        shape: of x_t, (1, 3, sh, sw).
-        tiles: rows and columns of each.
+    Sides are padded by reflection to sizes that the networks take, and the results cut. The noise is that of the whole
+    image. In tiles, the eps of all tiles are blended at every step, so the chain goes on with one image and has no
+    seams; the tiles overlap, and the weight of each falls to 0 where it ends. `shape` is x_t's, (1, 3, sh, sw).
     """
 
     def __init__(self, lr: np.ndarray, sampler: Sampler) -> None:
         self.hyper, self.lr = sampler.hyper, lr
         self.encoder, self.predictor = sampler.engine("encoder"), sampler.engine("predictor")
         scale, multiple = self.hyper.scale, sampler.multiple
-        # Reflected borders need two pixels at the lowest level.
+        # Reflection padding needs two pixels at the lowest level.
         height, width = (max(2 * multiple, math.ceil(side / multiple) * multiple) for side in lr.shape[:2])
         self.input = to_network(fill_up(lr, height, width))[None]
         self.shape = (1, 3, height * scale, width * scale)
-        tile = sampler.tile or default_tile(self.hyper, (height, width), self.predictor)
+        tile = sampler.tile or self._default_tile(height, width)
         axes = (pieces(side, tile or side, sampler.overlap, multiple, scale) for side in (height, width))
         self.tiles = list(product(*axes))
-        self._kept: dict[int, np.ndarray] = {}
+        self._cached: dict[int, np.ndarray] = {}
         for number in range(len(self.tiles)):
             found = self.condition(number)
-            if sum(kept.nbytes for kept in self._kept.values()) + found.nbytes > KEPT:
+            if sum(cached.nbytes for cached in self._cached.values()) + found.nbytes > CACHED:
                 break
-            self._kept[number] = found
+            self._cached[number] = found
+
+    def _default_tile(self, height: int, width: int) -> int:
+        """Return the tiles' side, 0 for none; what the whole image takes is not left for tiles."""
+        hyper, value = self.hyper, self.hyper.scale**2  # numbers of a channel for each LR pixel
+        channel = 4 * height * width * value  # bytes
+        taken = PROCESS + channel * ARRAYS * COLORS + min(CACHED, channel * hyper.hidden_size)
+        values, least = hyper.hidden_size * value, 4 * OVERLAP // hyper.scale
+        return default_tile((height, width), self.predictor, values, COPIES, least, taken)
 
     def condition(self, number: int) -> np.ndarray:
-        """What the U-Net is told of a tile, (1, C, h, w)."""
-        if number in self._kept:
-            return self._kept[number]
+        """Return what the U-Net is told of a tile, (1, C, h, w)."""
+        if number in self._cached:
+            return self._cached[number]
         rows, columns = self.tiles[number]
         return self.encoder.run(self.input[:, :, rows.lr, columns.lr])
 
     def noise(self, seed: int, name: str, number: int) -> Draw:
-        """The noise of one sample of an image, told by its name: the same in tiles and whole, alone or not."""
+        """Return the noise of one sample of an image, told by its name: the same in tiles and whole, alone or not."""
         rng = np.random.default_rng([seed, zlib.crc32(name.encode(errors="surrogateescape")), number])
         return lambda: rng.standard_normal(self.shape, np.float32)
 
-    def chain(
-        self,
-        x: np.ndarray,
-        draw: Draw,
-        way: Way,
-        first: int | None = None,
-        progress: Progress | None = None,
+    def run(
+        self, x: np.ndarray, draw: Draw, way: Way, first: int | None = None, progress: Progress | None = None
     ) -> np.ndarray:
-        """x_0 (1, 3, sh, sw) of x at step `first`, default T - 1."""
+        """Return x_0 (1, 3, sh, sw) of x at step `first`, default T - 1."""
         count = self.hyper.timesteps if first is None else first + 1
         steps = min(way.steps, count)
         with progress(steps * len(self.tiles)) if progress else nullcontext() as bar:
@@ -172,7 +151,7 @@ class Look:
             return sample(predict, schedule, x, draw, sampler=way.sampler, steps=steps, first=count - 1)
 
     def predict(self, x: np.ndarray, t: int, bar: Any = None) -> np.ndarray:
-        """eps (1, 3, sh, sw) of x_t, of all tiles."""
+        """Return eps (1, 3, sh, sw) of x_t, of all tiles."""
         eps, step = np.zeros_like(x), np.full(1, t, np.float32)
         for number, (rows, columns) in enumerate(self.tiles):
             place = np.s_[:, :, rows.hr, columns.hr]
@@ -184,32 +163,31 @@ class Look:
             raise UserError(f"the noise predictor gives NaN or Inf, at step {t} of the chain")
         return eps
 
-    def draw(self, draw: Draw, way: Way, progress: Progress | None = None) -> np.ndarray:
-        """One sample: x_0 of the first noise."""
-        return self.chain(draw(), draw, way, progress=progress)
+    def sample(self, draw: Draw, way: Way, progress: Progress | None = None) -> np.ndarray:
+        return self.run(draw(), draw, way, progress=progress)
 
     def residual(self, hr: np.ndarray) -> np.ndarray:
-        """x_0 of an HR image (sH, sW, 3): its difference from the upscaled LR image, as in training."""
+        """Return x_0 of an HR image (sH, sW, 3): its difference from the upscaled LR image, as in training."""
         difference = to_network(hr) - enlarged(self.lr, self.hyper.scale)
         found = (difference * np.float32(self.hyper.res_rescale)).clip(-1, 1)
         return fill_up(found.transpose(1, 2, 0), *self.shape[2:]).transpose(2, 0, 1)[None]
 
-    def picture(self, residual: np.ndarray) -> np.ndarray:
-        """(sH, sW, 3) in the LR image's type, of x_0."""
+    def image(self, residual: np.ndarray) -> np.ndarray:
+        """Return (sH, sW, 3) in the LR image's type, of x_0."""
         up = enlarged(self.lr, self.hyper.scale)
         residual = residual[0, :, : up.shape[1], : up.shape[2]]
         convert = to_uint8 if self.lr.dtype == np.uint8 else to_uint16
         return convert(from_network(to_image(residual, up, self.hyper.res_rescale)))
 
 
-def fill_up(picture: np.ndarray, height: int, width: int) -> np.ndarray:
+def fill_up(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """(H, W, ...) padded by reflection to the right and below."""
-    missing = [(0, wanted - found) for wanted, found in zip((height, width), picture.shape, strict=False)]
-    return np.pad(picture, missing + [(0, 0)] * (picture.ndim - 2), mode="reflect")
+    missing = [(0, wanted - found) for wanted, found in zip((height, width), image.shape, strict=False)]
+    return np.pad(image, missing + [(0, 0)] * (image.ndim - 2), mode="reflect")
 
 
 def pieces(length: int, tile: int, overlap: int, multiple: int, scale: int) -> Sequence[Piece]:
-    """Tiles on an axis of LR pixels; at each HR pixel their weights add up to 1.
+    """Return the tiles on an axis of LR pixels; at each HR pixel their weights add up to 1.
 
     Where two overlap, the weight of the one falls and of the other rises as the square of a sine.
     """
@@ -233,29 +211,17 @@ def pieces(length: int, tile: int, overlap: int, multiple: int, scale: int) -> S
     ]
 
 
-def default_tile(hyper: Hyper, size: tuple[int, int], engine: Engine) -> int:
-    """Side of the tiles for an image of `size` LR pixels; 0: the image as a whole, which is less work.
-
-    The arrays of the whole image and the features that are kept take their part of the memory, tiles get the rest.
-    """
-    value = hyper.scale**2  # numbers of a channel for each LR pixel
-    channel = 4 * size[0] * size[1] * value  # bytes
-    taken = PROCESS + channel * ARRAYS * COLORS + min(KEPT, channel * hyper.hidden_size)
-    return export.default_tile(size, engine, hyper.hidden_size * value, COPIES, 4 * OVERLAP // hyper.scale, taken)
-
-
-# --------------------------------------------------------------------------------------------------- what infer.py does
+# --------------------------------------------------------------------------------------------- the commands of infer.py
 
 
 def load(weights: str, **options: Any) -> Upscale:
-    """Load a network for inference, see `SRDiff.load`."""
     options = WEIGHTS.asked(InferConfig, weights, options)
     sampler = Sampler(load_trained(options), options.engine, options.tile)
 
     def run(lr: np.ndarray, progress: Progress | None = None, seed: int = options.seed, **way: str | int) -> np.ndarray:
         chosen = config.merge(options, way, "upscale()").way(sampler.hyper.timesteps)
-        look = sampler.look_at(lr)
-        return look.picture(look.draw(look.noise(seed, "", 0), chosen, progress))
+        chain = Chain(lr, sampler)
+        return chain.image(chain.sample(chain.noise(seed, "", 0), chosen, progress))
 
     return Upscale(run, sampler.trained.network, sampler.hyper.scale, sampler.engine("predictor").name)
 
@@ -272,49 +238,49 @@ def work(job: Job, results: Results, sampler: Sampler, options: InferConfig) -> 
     several = "row" if options.interpolate else "samples"
     (sheet_name,) = result_names(job.source, f"{suffix}_{several}", "png", shown_scale)
     sheet = results.reserve(job, sheet_name) if count > 1 else None
-    rgb, alpha, notes, icc, _ = picture = images.read_picture(job.source)
+    rgb, alpha, notes, icc, _ = image = images.read_picture(job.source)
     images.check_writable(targets[0], *(side * (1 if options.fuse else scale) for side in rgb.shape[:2]))
     if alpha is not None and not options.fuse:
         notes = (*notes, "alpha upscaled by bicubic")
     name = (job.inside / job.source.name).as_posix()
-    make = fuse if options.fuse else interpolate if options.interpolate else enlarge
-    shown = []
+    make = fuse if options.fuse else interpolate if options.interpolate else upscale
+    samples = []
     for target, hr in zip(targets, make(rgb, name, sampler, options), strict=True):
-        hr = hr if options.fuse else picture.colored_alike(resized(hr, rgb, options.outscale))
+        hr = hr if options.fuse else image.colored_alike(resized(hr, rgb, options.outscale))
         images.write_picture(target, hr, None if alpha is None else imresize(alpha, size=hr.shape[:2]), icc)
         log_result(job.source, rgb, target, hr, notes)
-        shown += [hr] if sheet else []
+        samples += [hr] if sheet else []
     if sheet:
-        images.write_picture(sheet, grid(shown, columns=count if options.interpolate else 0))
+        images.write_picture(sheet, grid(samples, columns=count if options.interpolate else 0))
 
 
-def enlarge(lr: np.ndarray, name: str, sampler: Sampler, options: InferConfig) -> Iterator[np.ndarray]:
-    look, way = sampler.look_at(lr), options.way(sampler.hyper.timesteps)
+def upscale(lr: np.ndarray, name: str, sampler: Sampler, options: InferConfig) -> Iterator[np.ndarray]:
+    chain, way = Chain(lr, sampler), options.way(sampler.hyper.timesteps)
     for number in range(options.samples):
-        draw = look.noise(options.seed, name, number)
-        yield look.picture(look.draw(draw, way, progress_of(name, "step")))
+        draw = chain.noise(options.seed, name, number)
+        yield chain.image(chain.sample(draw, way, progress_of(name, "step")))
 
 
 def interpolate(lr: np.ndarray, name: str, sampler: Sampler, options: InferConfig) -> Iterator[np.ndarray]:
-    """Images between the first two samples of an LR image (the paper: "latent space interpolation").
+    """Yield images between the first two samples of an LR image (the paper: "latent space interpolation").
 
-    Both samples' residuals are brought to step t and mixed there, and the chain is run from there. The noise is the
-    same for all weights, so that nothing else makes the images differ.
+    Both samples' residuals are brought to step t and mixed there, and the chain is run from there, with the same noise
+    for all weights.
     """
-    look, t, way = sampler.look_at(lr), options.step(sampler.hyper.timesteps), options.way(sampler.hyper.timesteps)
+    chain, t, way = Chain(lr, sampler), options.step(sampler.hyper.timesteps), options.way(sampler.hyper.timesteps)
     schedule, progress = sampler.hyper.schedule(), progress_of(name, "step")
-    ends = [look.draw(look.noise(options.seed, name, number), way, progress).clip(-1, 1) for number in (0, 1)]
+    ends = [chain.sample(chain.noise(options.seed, name, number), way, progress).clip(-1, 1) for number in (0, 1)]
     for weight in options.weight:
-        draw = look.noise(options.seed, name, 2)
+        draw = chain.noise(options.seed, name, 2)
         x = blend(schedule, ends, (1 - weight, weight), t, draw)
-        yield look.picture(look.chain(x, draw, way, t, progress))
+        yield chain.image(chain.run(x, draw, way, t, progress))
 
 
 def fuse(hr: np.ndarray, name: str, sampler: Sampler, options: InferConfig) -> Iterator[np.ndarray]:
-    """An HR image with a part of another in it (the paper: "content fusion").
+    """Yield an HR image with a part of another in it (the paper: "content fusion").
 
-    The part is put in its place, the residual of the result is brought to step t, and the chain is run from there under
-    the LR image that bicubic makes of the given one.
+    The residual of the composite is brought to step t, and the chain is run from there under the given image's bicubic
+    LR image.
     """
     height, width = hr.shape[:2]
     part, share = images.read_picture(options.fuse).rgb, share_of(options, height, width)
@@ -323,14 +289,13 @@ def fuse(hr: np.ndarray, name: str, sampler: Sampler, options: InferConfig) -> I
     scale, t = sampler.hyper.scale, options.step(sampler.hyper.timesteps)
     way = options.way(sampler.hyper.timesteps)
     mixed = (1 - share) * images.to_float(hr) + share * images.to_float(part)
-    hr, mixed = (pad_to_multiple(picture, scale * sampler.multiple) for picture in (hr, mixed))
-    lr = imresize(hr, 1 / scale)
-    look, progress = sampler.look_at(lr), progress_of(name, "step")
-    residual = look.residual(mixed)
+    hr, mixed = (pad_to_multiple(image, scale * sampler.multiple) for image in (hr, mixed))
+    chain, progress = Chain(imresize(hr, 1 / scale), sampler), progress_of(name, "step")
+    residual = chain.residual(mixed)
     for number in range(options.samples):
-        draw = look.noise(options.seed, name, number)
+        draw = chain.noise(options.seed, name, number)
         x = sampler.hyper.schedule().q_sample(residual, t, draw())
-        result = look.picture(look.chain(x, draw, way, t, progress))[:height, :width]
+        result = chain.image(chain.run(x, draw, way, t, progress))[:height, :width]
         yield images.Picture(mixed, None, ()).colored_alike(result)
 
 
@@ -349,6 +314,5 @@ def share_of(options: InferConfig, height: int, width: int) -> np.ndarray:
     return share
 
 
-def size_of(picture: np.ndarray) -> str:
-    """`640x480`."""
-    return f"{picture.shape[1]}x{picture.shape[0]}"
+def size_of(image: np.ndarray) -> str:
+    return f"{image.shape[1]}x{image.shape[0]}"

@@ -30,11 +30,7 @@ log = logging.getLogger(__name__)
 
 
 def make_network(options: TrainConfig, hyper: Hyper, *, from_start: bool) -> SRDiffNet:
-    """The whole network, with the weights that the options name.
-
-    Args:
-        from_start: no run goes on, so that those weights are read.
-    """
+    """Build the whole network, `from_start` of a run with the weights that the options name."""
     network = SRDiffNet(hyper, options.seed)
     if not from_start:
         return network
@@ -54,7 +50,7 @@ def make_network(options: TrainConfig, hyper: Hyper, *, from_start: bool) -> SRD
 
 
 def trained_part(network: SRDiffNet, options: TrainConfig) -> nn.Cell:
-    """What a run saves: at stage rrdb the encoder, else all; a fixed encoder's parameters are not trained.
+    """Return what a run saves: at stage rrdb the encoder, else all; a fixed encoder's parameters are not trained.
 
     The authors' code has the test of `fix_rrdb` upside down where it hands parameters to the optimizer: an encoder that
     is not fixed stays as it is, and a fixed one is handed over. Here the option means what it says.
@@ -67,11 +63,6 @@ def trained_part(network: SRDiffNet, options: TrainConfig) -> nn.Cell:
 
 
 def make_trainer(network: SRDiffNet, options: TrainConfig, *run: Any, **settings: Any) -> Trainer:
-    """The trainer of the stage.
-
-    Args:
-        run, settings: what `common.training.Trainer` takes after the loss.
-    """
     trained = trained_part(network, options)
     optimizer = Adam(trained.trainable_params(), (options.beta1, options.beta2))
     if options.stage == "rrdb":
@@ -97,7 +88,7 @@ def step_work(network: SRDiffNet, options: TrainConfig) -> memory.Work:
 
 
 def halvings(name: str, hyper: Hyper) -> int:
-    """How often HR has been halved where a convolution of the U-Net has its results, of a transposed one its input."""
+    """Return how often HR has been halved at a convolution of the U-Net (its results; a transposed one's input)."""
     words, last = name.split("."), len(hyper.dim_mults) - 1
     if words[1] == "downs":
         return int(words[2]) + (words[3] == "2")
@@ -107,11 +98,7 @@ def halvings(name: str, hyper: Hyper) -> int:
 
 
 def plan(options: TrainConfig, world_size: int, pictures: int) -> Plan:
-    """Steps, rate and intervals of a run, see `common.training.step_counts`.
-
-    Args:
-        pictures: images in the data set, for --epochs.
-    """
+    """Return steps, rate and intervals of a run."""
     steps, scaled = recipe.step_counts(options.updates, options, world_size, pictures)
     return recipe.plan(
         options,
@@ -126,7 +113,7 @@ def plan(options: TrainConfig, world_size: int, pictures: int) -> Plan:
 
 
 def make_validation(patches: Sequence[Patch], options: TrainConfig, hyper: Hyper) -> Validation | None:
-    """Network -> scores over (hr, lr) uint8 patches; None where there are none. The first chooses the best checkpoint.
+    """Return network -> scores over (hr, lr) uint8 patches, the first of which chooses best.ckpt; None without patches.
 
     Of the noise predictor: its loss, negated, at `val_noises` steps evenly spread over the chain, and PSNR and LR-PSNR
     of images that are sampled in a few steps. Of the encoder: PSNR of its image. All noise is the same each time.
@@ -138,7 +125,7 @@ def make_validation(patches: Sequence[Patch], options: TrainConfig, hyper: Hyper
     shares = (np.arange(options.val_noises) + 0.5) / options.val_noises
 
     def psnr(found: Sequence[np.ndarray]) -> dict[str, float]:
-        """Means of PSNR and LR-PSNR of images (3, sh, sw) in [-1, 1], by the authors' protocol."""
+        """Return mean PSNR and LR-PSNR of images (3, sh, sw) in [-1, 1], by the authors' protocol."""
         scores = []
         for picture, (hr, lr) in zip(found, patches, strict=True):
             sr = to_uint8(from_network(picture))

@@ -12,19 +12,18 @@ MODEL = "SRDiff"
 
 
 def load_weights(network: SRDiffNet, path: str) -> None:
-    """Put the weights of a checkpoint, ours or the authors', into a network, see `trained.start_from`."""
+    """Load a checkpoint, ours or the authors', into a network to be trained."""
     saved = read(path)
     weights = official.network_weights(saved.weights, network.hyper, path)
     trained.start_from(network, Checkpoint(weights, saved.meta), path)
 
 
 def put_weights(network: SRDiffNet, saved: Checkpoint, source: str) -> None:
-    """Put what a file holds into the network that it describes."""
     load_into(network, official.network_weights(saved.weights, network.hyper, source), source=source)
 
 
 def load_encoder(network: SRDiffNet, path: str) -> None:
-    """Put the encoder's weights, of a file that holds it alone or in a whole network, into a network."""
+    """Load the encoder from a file of it alone, or of a whole network."""
     weights = trained.read(path, MODEL, official.ROOTS).weights
     load_into(network.rrdb, official.encoder_weights(weights, path), source=path)
 

@@ -3,6 +3,7 @@
 A training sample is an HR patch, its LR patch, and the noise that the HR patch is dequantised with.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,25 +15,27 @@ from common.data import (
     div2k,
     hr_inside,
     lr_folder,
+    named_sets,
+    packed_set,
     random_patch,
     stack_nchw,
+    stem_of,
     to_nchw,
     training_pictures,
 )
 from common.data import sets as picture_sets
 from common.images import Pair, pairs_of, to_float
-from common.mindrecord import set_exists
+from common.mindrecord import PatchRecords, set_exists
 from common.runtime import Runtime
 
 from ..model.SRFlowNet import Hyper
-from ..model_utils.options import TrainConfig
+from ..model_utils.options import EvalConfig, TrainConfig
 
 FLICKR2K = ("Flickr2K/Flickr2K_HR", "Flickr2K_HR", "Flickr2K")
 Sample = tuple[np.ndarray, ...]
 
 
 def require_packed(path: str) -> None:
-    """Refuse a packed set that does not exist, and say how it is made."""
     if path.endswith(RECORDS) and not set_exists(path):
         raise UserError(
             f"{path} is not there: python SRFlow/src/dataset/prepare.py --root FOLDER makes it of DIV2K and Flickr2K, "
@@ -41,11 +44,7 @@ def require_packed(path: str) -> None:
 
 
 def find_hr_folders(path: str, split: str) -> list[Path]:
-    """The folders of HR images that `path` means: DF2K's (DIV2K's and Flickr2K's) in it, its HR/, or itself.
-
-    Args:
-        split: "train" or "test"; Flickr2K is for training alone.
-    """
+    """Return the folders that `path` means: DF2K's (DIV2K's and, to train, Flickr2K's) in it, its HR/, or itself."""
     root = Path(path)
     if not root.exists():
         raise UserError(f"--dataset_GT_path is not there: {path} (folder of HR images, or .mindrecord)")
@@ -56,20 +55,13 @@ def find_hr_folders(path: str, split: str) -> list[Path]:
 
 
 def find_pictures(hr_path: str, lr_path: str, scale: int, split: str) -> list[Pair]:
-    """The images of a data set, in sub-folders as well; `lr` is None where the LR image is to be made."""
+    """Return the images of a data set, in sub-folders as well; `lr` is None where it is to be made."""
     beside = lr_folder(lr_path)
     return [pair for folder in find_hr_folders(hr_path, split) for pair in pairs_of(folder, beside, scale)]
 
 
 class PatchMaker:
-    """Makes one training sample from an image: the same crop and mirroring of HR and LR, and noise of its own.
-
-    Args:
-        scale: HR over LR.
-        lr_patch: side of the LR patch.
-        mirror: half of the patches are mirrored; the authors turn none.
-        noise: whether the flow is trained with noise; the encoder is not.
-    """
+    """The same crop and mirroring of HR and LR, and noise for HR if `noise`; the authors turn no patches."""
 
     def __init__(self, scale: int, lr_patch: int, mirror: bool = True, noise: bool = True) -> None:
         self.scale, self.lr_patch, self.mirror, self.noise = scale, lr_patch, mirror, noise
@@ -82,7 +74,7 @@ class PatchMaker:
 
 
 def training_stream(options: TrainConfig, hyper: Hyper, here: Runtime) -> BatchStream:
-    """Batches of (hr_image, lr_image), NCHW float32, with noise when the flow is trained with it, for this worker."""
+    """Batches of (hr_image, lr_image) and, with --quant, noise, NCHW float32, for this worker."""
     lr_patch = options.lr_patch(hyper)
     require_packed(options.dataset_GT_path)
 
@@ -96,7 +88,7 @@ def training_stream(options: TrainConfig, hyper: Hyper, here: Runtime) -> BatchS
 
 
 def first_batch(stream: BatchStream) -> Sample:
-    """What all workers together begin with, from which each of them sets the ActNorms alike."""
+    """Return the first batch of all workers together, from which each of them sets the ActNorms alike."""
     whole = BatchStream(stream.pictures, stream.prepare, stream.collate, stream.global_batch_size, stream.seed)
     return next(whole.batches(0, 1))
 
@@ -112,7 +104,6 @@ def patches_to_look_at(options: TrainConfig, hyper: Hyper) -> tuple[np.ndarray, 
 
 
 def beside(training: str) -> str:
-    """What belongs to the training images: ../valid/DIV2K_X4_valid.mindrecord, or DIV2K_valid_HR; "" for nothing."""
     path = Path(training)
     if training.endswith(RECORDS):
         found = path.parent.parent / "valid" / path.name.replace("_train", "_valid")
@@ -120,3 +111,30 @@ def beside(training: str) -> str:
     places = (path.parent, path) if path.name == div2k.HR["train"] else (path,)
     folders = [folder for place in places for folder in find_hr_folders(str(place), "test")]
     return next((str(folder) for folder in folders if folder.name == div2k.HR["test"]), "")
+
+
+# ---------------------------------------------------------------------------------------------------------- evaluation
+
+
+def evaluation_sets(options: EvalConfig, scale: int) -> dict[str, Sequence[Pair] | PatchRecords]:
+    """Return the images of each set to measure, or a packed set, by what its results are called."""
+    path, lr_path = options.dataset_GT_path, options.dataset_LQ_path
+    if not path:
+        path, lr_path = options.val_GT_path, options.val_LQ_path
+    require_packed(path)
+    if packed := packed_set(path, options.data_name, scale):
+        return packed
+    if not options.data_test:
+        folder = hr_folder(Path(path))
+        name = stem_of(options.data_name or (folder.parent if folder.name == "HR" else folder).resolve())
+        return {name: find_pictures(str(folder), lr_path, scale, "test")}
+    sets = named_sets(options.data_test, Path(path), lr_path)
+    return {name: find_pictures(str(hr_folder(place)), lr, scale, "test") for name, place, lr in sets}
+
+
+def hr_folder(root: Path) -> Path:
+    (folder,) = find_hr_folders(str(root), "test")
+    training = root / div2k.HR["train"]
+    if folder == root and training.is_dir():
+        raise UserError(f"{root} has no {div2k.HR['test']}; for the training images type --dataset_GT_path {training}")
+    return folder

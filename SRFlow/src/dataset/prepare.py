@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def folders_of(options: PrepareOptions, name: str) -> list[Path] | None:
-    """Return where the images of a set are; None and a warning where "all" finds no validation images."""
+    """Return a set's folders; None and a warning where "all" finds no validation images."""
     folders = find_hr_folders(options.root, SPLITS[name])
     if name == "valid" and options.split == "all" and folders[0].name != "DIV2K_valid_HR":
         log.warning("%s has no DIV2K_valid_HR: no validation set is made", options.root)
@@ -71,7 +71,6 @@ def folders_of(options: PrepareOptions, name: str) -> list[Path] | None:
 
 
 def make(options: PrepareOptions, folders: Sequence[Path], path: Path) -> Manifest:
-    """Pack one set, unless it is there."""
     wanted = {"scale": options.scale, "patch": options.patch_size, "crops": options.crops, "seed": options.seed}
     if manifest_path(path).exists() and not options.overwrite:
         manifest = read_manifest(path)
@@ -93,7 +92,6 @@ def make(options: PrepareOptions, folders: Sequence[Path], path: Path) -> Manife
 
 
 def link_all(folders: Sequence[Path], together: Path) -> int:
-    """Links to the images of several folders in one; returns their number."""
     pictures = [picture for folder in folders for picture in find_pictures(folder)]
     for picture in pictures:
         link = together / picture.name

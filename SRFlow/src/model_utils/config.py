@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class By(NamedTuple):
-    """A key that means another option to train.py than to the programs that use a trained network."""
+    """A key that means one option to train.py and another to the programs that use a trained network."""
 
     train: str = ""
     trained: str = ""
@@ -112,10 +112,7 @@ PATHS = ("dataset_GT_path", "dataset_LQ_path", "val_GT_path", "val_LQ_path", "ck
 
 
 def read(path: str, program: type) -> dict[str, Any]:
-    """The options of `program`, a configuration class, that a file gives, by our names, see `read_sections`.
-
-    Relative paths count from the current folder, or from the file's where there is nothing.
-    """
+    """Return the options of `program` that a file gives. Relative paths are the current folder's, else the file's."""
     file = find_config(path)
     options = read_sections(file, {key: of_program(meaning, program) for key, meaning in KEYS.items()}, SECTIONS)
     if not isinstance(options, Translated):
@@ -133,18 +130,16 @@ def read(path: str, program: type) -> dict[str, Any]:
 
 
 def of_program(meaning: Meaning | By, program: type) -> Meaning:
-    """What a key means to this program; None when it concerns another one."""
     meaning = getattr(meaning, program.CONFIG_PART) if isinstance(meaning, By) else meaning
     return None if isinstance(meaning, str) and meaning not in program.__dataclass_fields__ else meaning
 
 
 def located(value: Any, file: Path) -> Any:
-    """A relative path from where it leads somewhere: the current folder, or that of the configuration."""
     beside = file.parent / str(value)
     return str(beside) if not Path(str(value)).exists() and beside.exists() else value
 
 
 def find_config(path: str) -> Path:
-    """The file itself, or the model folder's of that name: `SRFlow_DF2K_4X.yml` does from everywhere."""
+    """Return the file, or the model folder's of that name: `SRFlow_DF2K_4X.yml` does from everywhere."""
     beside, ours = Path(path), MODEL_FOLDER / path
     return ours if not beside.exists() and ours.is_file() else beside

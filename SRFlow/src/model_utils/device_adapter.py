@@ -17,11 +17,10 @@ __all__ = ["get_device_id", "workplace"]
 
 @contextlib.contextmanager
 def workplace(options: TrainConfig) -> Iterator[TrainConfig]:
-    """The options with paths of this machine.
+    """Yield the options with paths of this machine.
 
-    As a ModelArts job the data set is copied to `data_path` first, where relative paths in the options then lie, or the
-    data set itself when none is named. Run folders are made in `output_path`, which is copied to `train_url` in the
-    end, also after a failure, so that what was reached is not lost.
+    As a ModelArts job the data set is copied to `data_path`, where relative paths in the options then lie, and the run
+    folders from `output_path` to `train_url` in the end, also after a failure.
     """
     if not options.enable_modelarts:
         yield options

@@ -41,7 +41,7 @@ MEANING = {
 
 
 def fold(weights: Mapping[str, np.ndarray], hyper: Hyper) -> Arrays:
-    """The weights of SRFlowNet by the authors' names -> float32 arrays: the encoder's, and those of each level.
+    """Convert the weights of SRFlowNet to float32 arrays: the encoder's, and those of each level.
 
     Names and shapes in `levels.N.`, with K steps, C channels, h hidden channels and F channels of features:
 
@@ -79,7 +79,7 @@ def is_read(name: str, hyper: Hyper) -> bool:
 
 
 def fold_maps(weights: Mapping[str, np.ndarray], numbers: Sequence[int]) -> Arrays:
-    """The affine maps of a level's layers; those of the transition steps, which come first, go into the next one."""
+    """Fold ActNorm and 1x1 convolution of each layer; the first layers, transition steps, go into the next one."""
     matrices, shifts = [], []
     for number in numbers:
         layer = f"{FLOW}.{number}"
@@ -128,13 +128,12 @@ def fold_coupling(weights: Mapping[str, np.ndarray], name: str) -> Arrays:
 
 
 def with_actnorm(weights: Mapping[str, np.ndarray], name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Filters and biases of a convolution and its ActNorm."""
     scale = np.exp(weights[f"{name}.actnorm.logs"].reshape(-1))
     return weights[f"{name}.weight"] * scale[:, None, None, None], weights[f"{name}.actnorm.bias"].reshape(-1) * scale
 
 
 def from_zeros(weights: Mapping[str, np.ndarray], name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Filters and biases of a Conv2dZeros; of its outputs 0, 2, 4 ... come first, then 1, 3, 5 ..."""
+    """Return filters and biases of a Conv2dZeros; of its outputs 0, 2, 4 ... come first, then 1, 3, 5 ..."""
     scale = np.exp(LOGS_FACTOR * weights[f"{name}.logs"].reshape(-1))
     filters, biases = weights[f"{name}.weight"] * scale[:, None, None, None], weights[f"{name}.bias"] * scale
     return np.concatenate((filters[0::2], filters[1::2])), np.concatenate((biases[0::2], biases[1::2]))
@@ -186,7 +185,6 @@ class Encode(nn.Cell):
 
 
 def make_encoder(arrays: Mapping[str, np.ndarray], hyper: Hyper) -> RRDBNet:
-    """Build the encoder from its arrays; its head, which the flow does not read, is left as it is."""
     encoder = RRDBNet(hyper.num_features, hyper.num_blocks, hyper.growth, hyper.scale, np.random.default_rng(0))
     for parameter in encoder.get_parameters():
         if (name := f"RRDB.{parameter.name}") in arrays:
@@ -195,11 +193,7 @@ def make_encoder(arrays: Mapping[str, np.ndarray], hyper: Hyper) -> RRDBNet:
 
 
 class Level(nn.Cell):
-    """One level in one direction: squeeze, all affine maps and couplings, split.
-
-    Args:
-        number: of the level, 0 for the largest.
-    """
+    """One level (0 is the largest) in one direction: squeeze, all affine maps and couplings, split."""
 
     def __init__(self, arrays: Mapping[str, np.ndarray], hyper: Hyper, number: int, forwards: bool) -> None:
         super().__init__()
@@ -219,7 +213,7 @@ class Level(nn.Cell):
         self.sum_of_split = convolution(-np.ones((1, channels // 2, 1, 1)))
 
     def advance(self, x: Tensor, condition: Condition) -> tuple[Tensor, Tensor, Tensor]:
-        """x (N, C/4, 2h', 2w') -> what goes on, the latent (nothing of worth where there is no split), the map."""
+        """x (N, C/4, 2h', 2w') -> z for the next level, latent (unused where there is no split), log-determinants."""
         z, logdet, features = x, 0.0, self.features(condition)
         for number, group in enumerate(self.groups):
             hidden = self.read(features, number)
@@ -246,23 +240,20 @@ class Level(nn.Cell):
         return self.unsqueeze(z)
 
     def features(self, condition: Condition) -> tuple[Tensor, ...]:
-        """What the readers take: `Flow.joined` without looking at sizes, which are free here."""
+        """Return what the readers take: `Flow.joined` without looking at sizes, which are free here."""
         return condition if self.enlarged else (ops.concat(condition, 1),)
 
     def read(self, features: tuple[Tensor, ...], group: int) -> tuple[Tensor, ...]:
-        """For each step of a group what fFeatures and what fAffine makes of the features (N, hidden, h', w')."""
+        """Return for each step of a group fFeatures' and fAffine's first layer of the features (N, hidden, h', w')."""
         return ops.chunk(self.readers[group](*features), 2 * len(self.groups[group]), 1)
 
 
 class ReadEnlarged(nn.Cell):
-    """A 3x3 convolution of the features beside stacked ones of half the size, each of whose pixels stands for four.
+    """A 3x3 convolution of `own` channels of features beside stacked ones of half the size, each pixel counting as 2x2.
 
     A result sees 2x2 of these pixels, by 4 sums of the filter's 9 taps. The 2x2 results around a corner of four pixels
     are the channels of one 2x2 convolution, brought into their places by DepthToSpace: 16 products instead of 36. Half
     of those around the outermost corners lie outside.
-
-    Args:
-        own: how many of the filters' channels are the features'.
     """
 
     def __init__(self, filters: np.ndarray, biases: np.ndarray, own: int) -> None:
@@ -304,11 +295,7 @@ class Step(nn.Cell):
             self.map = convolution(matrix[order][:, :, None, None], shift[order])
 
     def advance(self, z: Tensor, features: Tensor, affine: Tensor) -> tuple[Tensor, Tensor]:
-        """Forwards; also both couplings' scales (N, C + C/2, h', w').
-
-        Args:
-            features, affine: what the conditioners' first layers make of the features (N, hidden, h', w').
-        """
+        """Forwards, by the conditioners' first layers of the features (N, hidden, h', w'); scales (N, 3C/2, h', w')."""
         z = self.map(z)
         shift, scale = self.first(features)
         z1, z2 = ops.chunk((z + shift) * scale, 2, 1)
@@ -324,13 +311,11 @@ class Step(nn.Cell):
         return self.map(ops.clamp(z, -self.bound, self.bound))
 
     def first(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Shift and scale of the first map."""
         hidden = ops.relu(self.features_middle(ops.relu(features)))
         shift, quarter = ops.chunk(self.features_last(hidden), 2, 1)
         return shift, self.scale_of(quarter)
 
     def second(self, z1: Tensor, affine: Tensor) -> tuple[Tensor, Tensor]:
-        """Shift and scale of the second map."""
         hidden = ops.relu(self.affine_middle(ops.relu(self.read_z(z1) + affine)))
         shift, quarter = ops.chunk(self.affine_last(hidden), 2, 1)
         return shift, self.scale_of(quarter)
@@ -343,14 +328,15 @@ class Step(nn.Cell):
 
 
 def of_level(arrays: Mapping[str, np.ndarray], number: int) -> dict[str, np.ndarray]:
-    """The arrays of one level by their names in it."""
     prefix = f"levels.{number}."
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def graph_of(arrays: Arrays, hyper: Hyper, direction: str, batch_size: int | str = 1) -> Graph:
-    """The graph "decode" (lr_image, latent_0 ... -> hr_image) or "encode" (hr_image, lr_image -> latent_0 ..., logdet_0
-    ...), free in height and width. The sides of lr_image must be multiples of `Hyper.lr_multiple`.
+    """Return the graph "decode" or "encode", free in height and width.
+
+    "decode" is lr_image, latent_0 ... -> hr_image; "encode" hr_image, lr_image -> latent_0 ..., logdet_0 ...; sides of
+    lr_image are multiples of `Hyper.lr_multiple`.
     """
     shapes = [hyper.latent_shapes(*(side * hyper.lr_multiple for side in cells)) for cells in CHECK_CELLS]
     lr_image = Port("lr_image", (batch_size, COLORS, "height", "width"))

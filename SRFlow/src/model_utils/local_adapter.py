@@ -7,17 +7,15 @@ from common.config import counting_number
 
 
 def get_device_id() -> int:
-    """Number of the device; 0 when nobody chose one."""
     return number("DEVICE_ID")
 
 
 def get_rank_id() -> int:
-    """Number of this worker in its job; 0 when it is alone."""
     return number("RANK_ID")
 
 
 def number(name: str) -> int:
-    """A variable of the environment; 0 when it is not set."""
+    """Read a variable of the environment; 0 when it is not set."""
     text = os.environ.get(name) or "0"
     found = counting_number(text)
     if found is None:

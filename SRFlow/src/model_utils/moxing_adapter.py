@@ -36,7 +36,6 @@ def sync_data(source: str, target: str) -> None:
 
 
 def send_results(source: str, target: str) -> None:
-    """Copy a folder of this machine to OBS, where there is one yet; the job's first worker does it."""
     if get_rank_id() == 0 and Path(source).is_dir():
         copy(moxing_file(), source, target)
 

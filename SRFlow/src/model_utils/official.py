@@ -20,12 +20,10 @@ DEFAULT_EPS = 1e-4
 
 
 def hyper_of(weights: Mapping[str, np.ndarray], source: str, stack: tuple[int, ...] = (), eps: float = 0.0) -> Hyper:
-    """The network that a file without metadata describes, read off its names and shapes.
+    """Return the network that a file without metadata describes, read off its names and shapes.
 
-    Args:
-        stack: which blocks the flow reads, which shapes do not tell; by default those of the named network that has as
-            many of everything.
-        eps: smallest scale of a coupling, which shapes do not tell either; 0 takes the authors'.
+    Shapes tell neither which blocks the flow reads (`stack`; by default the named network's that has as many of
+    everything) nor the smallest scale of a coupling (`eps`; 0 takes the authors').
 
     Raises:
         CheckpointError: not an SRFlow, or none of the named ones and no `stack` given.
@@ -58,6 +56,5 @@ def hyper_of(weights: Mapping[str, np.ndarray], source: str, stack: tuple[int, .
 
 
 def resembles(hyper: Hyper, found: Mapping[str, object], stacked: int) -> bool:
-    """Return whether a named network has the same encoder and as many stacked blocks."""
     same = all(getattr(hyper, name) == found[name] for name in ("scale", "num_features", "num_blocks", "growth"))
     return same and len(hyper.stack) == stacked

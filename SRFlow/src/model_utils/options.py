@@ -51,8 +51,6 @@ HR_ALIASES = ("dir_data", "dataroot_GT", "dataroot")  # data_path is ModelArts'
 
 @configuration
 class NetworkOptions:
-    """The network: a named one, and its changes."""
-
     CONFIG_PART: ClassVar[str] = "trained"  # what concerns this program in an authors' file: see config.py
 
     scale: int = option(0, "super resolution scale; default: the model's", aliases=("sr_scale",), choices=(0, 2, 4, 8))
@@ -92,7 +90,7 @@ class NetworkOptions:
         return replace(rescaled(self.model or OF_SCALE[self.scale], self.scale), **asked(self))
 
     def named(self, scale: int) -> dict[str, Any]:
-        """Those that --model alone gives; the authors' are of one scale each. The bound may be another each time."""
+        """Return those that --model alone gives; the authors' are of one scale each, and the bound is free."""
         if not self.model:
             return {}
         named = asdict(rescaled(self.model, scale if self.model in SMALL else 0))
@@ -104,7 +102,7 @@ class NetworkOptions:
 
 
 def rescaled(name: str, scale: int) -> Hyper:
-    """A named network at another scale, with a level more for each factor of two; 0 leaves it as it is."""
+    """Return a named network at another scale, with a level more for each factor of two; 0 leaves it as it is."""
     hyper = NAMED[name]
     doublings = round(math.log2((scale or hyper.scale) / hyper.scale))
     return replace(hyper, scale=hyper.scale * 2**doublings, levels=hyper.levels + doublings)
@@ -183,7 +181,6 @@ class TrainConfig(NetworkOptions, StepOptions):
         return self.name or f"{(self.model or 'srflow').lower()}_x{self.hyper().scale}{stage}"
 
     def lr_patch(self, hyper: Hyper) -> int:
-        """Return the side of the LR patch; the flow halves the HR patch at each of its levels."""
         return self.lr_side(hyper.scale, hyper.scale * hyper.lr_multiple)
 
 
@@ -217,7 +214,6 @@ class EvalConfig(EvalOptions, NetworkOptions):
     name: str = RESULTS_NAME
 
     def all_heats(self) -> tuple[float, ...]:
-        """The heats to measure, each once."""
         heats = tuple(dict.fromkeys(self.heats or (self.heat,)))
         if min(heats) < 0:
             raise UserError(f"--heats are standard deviations, 0 or more, not {min(heats):g}")
@@ -225,9 +221,7 @@ class EvalConfig(EvalOptions, NetworkOptions):
 
 
 @configuration
-class EnlargeConfig(InferOptions, NetworkOptions):
-    """Options of infer.py without a command: images are upscaled."""
-
+class UpscaleConfig(InferOptions, NetworkOptions):
     heat: float | None = option(
         None,
         "standard deviation of the latents; 0: no chance, and a smoother image; default: the checkpoint's, else "

@@ -9,25 +9,25 @@ import json
 import logging
 import math
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from common import UserError, export, images
+from common import UserError, images
 from common.atomic import replacing
 from common.evaluation import Job, Results, log_result, progress_of, resized, result_names
-from common.export import Engine, Progress, Span, Upscale, fill_tiles, make_engine, pad_to_multiple
+from common.export import Engine, Progress, Span, Upscale, default_tile, fill_tiles, make_engine, pad_to_multiple
 from common.images import grid, imresize, to_float
 
 from ..model.FlowUpsamplerNet import COLORS
 from ..model.SRFlowNet import Hyper, draw_latents
 from .graphs import TOGETHER, TOLERANCE, graph_of
-from .options import HEAT, DecodeConfig, EncodeConfig, EnlargeConfig, InterpolateConfig
+from .options import HEAT, DecodeConfig, EncodeConfig, InterpolateConfig, UpscaleConfig
 from .util import WEIGHTS, Trained, load_trained
 
-COPIES = {"onnxruntime": 3.5, "mindspore": 15}  # of the values counted in `default_tile`, measured
+COPIES = {"onnxruntime": 3.5, "mindspore": 15}  # of the values counted in `Sampler._tiles`, measured
 # LR pixels at the inner edges of a tile that are not trusted. The network sees further, the authors' several hundred
 # pixels, but what is far away hardly counts.
 OVERLAP = 24
@@ -36,12 +36,7 @@ log = logging.getLogger(__name__)
 
 
 class Encoded(NamedTuple):
-    """What an image is to the flow.
-
-    Attributes:
-        latents: each (1, C, h, w), see `Hyper.latent_shapes`.
-        nll: negative log-likelihood in bits per HR pixel, of the image as it is, without noise.
-    """
+    """Latents (1, C, h, w), see `Hyper.latent_shapes`, and the image's NLL in bits per HR pixel, without noise."""
 
     latents: list[np.ndarray]
     nll: float
@@ -50,12 +45,8 @@ class Encoded(NamedTuple):
 class Sampler:
     """Both directions for 8- and 16-bit images of any size, in tiles where they are large.
 
-    What is missing to a multiple of `Hyper.lr_multiple` is padded by reflection and cut off afterwards.
-
-    Args:
-        trained: the network.
-        engine: what runs it, see `common.export.make_engine`; a direction is prepared when it is first asked for.
-        tile: side of the tiles in LR pixels; 0 takes the whole image as long as that takes less than 2.5 GiB.
+    Sides are padded by reflection to multiples of `Hyper.lr_multiple`, and the results cut. An engine is made when it
+    is first asked for. `tile` is the tiles' side in LR pixels; 0 takes the whole image up to 2.5 GiB.
     """
 
     def __init__(self, trained: Trained, engine: str = "auto", tile: int = 0) -> None:
@@ -67,27 +58,32 @@ class Sampler:
         self._engines: dict[str, Engine] = {}
 
     def engine(self, direction: str) -> Engine:
-        """The engine of "decode" or "encode"; the export is kept beside the file of the weights."""
         if direction not in self._engines:
             form, inputs, outputs, sizes = graph_of(self.trained.arrays, self.hyper, direction)
             digest = hashlib.sha256(f"{self.trained.digest} {direction} {self.hyper.bound}".encode()).hexdigest()
+            cached = {"cache": self.trained.cache, "digest": digest}
             self._engines[direction] = make_engine(
-                self.kind, form, inputs, outputs,
-                sizes=sizes, cache=self.trained.cache, digest=digest, tolerance=TOLERANCE,
-            )  # fmt: skip
+                self.kind, form, inputs, outputs, sizes=sizes, tolerance=TOLERANCE, **cached
+            )
         return self._engines[direction]
 
     def heat(self, asked: float | None) -> float:
-        """Return the heat that is asked for, else the checkpoint's own, else the default."""
         return next(given for given in (asked, self.trained.heat, HEAT) if given is not None)
+
+    def draw(self, lr: np.ndarray, heat: float, seed: int, name: str, number: int) -> list[np.ndarray]:
+        """Return the latents of one sample of an image, told by its name: the same in tiles and whole, alone and among
+        others; at all heats the same but for their size.
+        """
+        sides = (-(-length // self.hyper.lr_multiple) * self.hyper.lr_multiple for length in lr.shape[:2])
+        rng = np.random.default_rng([seed, zlib.crc32(name.encode(errors="surrogateescape")), number])
+        return draw_latents(self.hyper, (1, *sides), heat, rng)
 
     def decode(
         self, lr: np.ndarray, latents: Sequence[np.ndarray], progress: Progress | None = None, out_dtype: Any = None
     ) -> np.ndarray:
-        """(H, W, 3) uint8 or uint16 and its latents -> (sH, sW, 3), clipped and rounded to lr's type.
+        """(H, W, 3) uint8 or uint16 and the latents of `draw` -> (sH, sW, 3), clipped and rounded to lr's type.
 
         Args:
-            latents: as `draw` gives them.
             out_dtype: np.float32 leaves the values as the network gives them, about 0 ... 1.
         """
         engine, side = self.engine("decode"), self.hyper.lr_multiple
@@ -95,13 +91,15 @@ class Sampler:
         cells = padded.shape[0] // side, padded.shape[1] // side
 
         def run(row: Span, column: Span) -> np.ndarray:
-            pieces = [cut(latent, row, column, latent.shape[2] // cells[0]) for latent in latents]
-            (found,) = finite(engine.run(as_input(padded, row, column, side), *pieces))
+            factors = [latent.shape[2] // cells[0] for latent in latents]
+            parts = [z[:, :, inside(row, n), inside(column, n)] for z, n in zip(latents, factors, strict=True)]
+            (found,) = finite(engine.run(as_input(padded, row, column, side), *parts))
             return found[0].transpose(1, 2, 0)
 
         height, width = lr.shape[0] * self.hyper.scale, lr.shape[1] * self.hyper.scale
         result = np.empty((height, width, COLORS), out_dtype or lr.dtype)
-        return self._fill(run, engine, cells, result, side * self.hyper.scale, progress)
+        scale = side * self.hyper.scale
+        return fill_tiles(run, cells, result, scale=scale, progress=progress, **self._tiles(cells, engine))
 
     def encode(self, hr: np.ndarray, lr: np.ndarray, progress: Progress | None = None) -> Encoded:
         """(sH, sW, 3) and (H, W, 3), uint8 or uint16, -> latents for `decode`, and the likelihood."""
@@ -119,61 +117,49 @@ class Sampler:
 
         channels = [shape[0] for shape in shapes] + [1] * self.hyper.levels
         widths = [count * factor**2 for count, factor in zip(channels, factors, strict=True)]
-        packed = self._fill(run, engine, cells, np.empty((*cells, sum(widths)), np.float32), 1, progress)
+        packed = np.empty((*cells, sum(widths)), np.float32)
+        fill_tiles(run, cells, packed, scale=1, progress=progress, **self._tiles(cells, engine))
         parts = np.split(packed, np.cumsum(widths)[:-1], 2)
         latents = [from_cells(part, factor) for part, factor in zip(parts, factors, strict=False)][: len(shapes)]
         log_density = sum(part.sum(dtype=np.float64) for part in parts[len(shapes) :])
         log_density -= sum(0.5 * np.sum(np.square(z, dtype=np.float64) + math.log(2 * math.pi)) for z in latents)
         return Encoded(latents, -log_density / (math.log(2) * hr.shape[0] * hr.shape[1]))
 
-    def draw(self, lr: np.ndarray, heat: float, seed: int, name: str, number: int) -> list[np.ndarray]:
-        """The latents of one sample of one image, told by its name: the same in tiles and whole, alone and among
-        others. Those of another heat are the same but for their size.
-        """
-        sides = (-(-length // self.hyper.lr_multiple) * self.hyper.lr_multiple for length in lr.shape[:2])
-        rng = np.random.default_rng([seed, zlib.crc32(name.encode(errors="surrogateescape")), number])
-        return draw_latents(self.hyper, (1, *sides), heat, rng)
-
-    def _fill(
-        self,
-        run: Callable[[Span, Span], np.ndarray],
-        engine: Engine,
-        cells: tuple[int, int],
-        result: np.ndarray,
-        scale: int,
-        progress: Progress | None,
-    ) -> np.ndarray:
-        side = self.hyper.lr_multiple
-        tile = (self.tile or default_tile(self.hyper, (cells[0] * side, cells[1] * side), engine)) // side
-        return fill_tiles(run, cells, result, scale=scale, tile=tile, overlap=self.overlap, progress=progress)
+    def _tiles(self, cells: tuple[int, int], engine: Engine) -> dict[str, int]:
+        """Return the tiles' side and overlap in cells, for an image of so many cells."""
+        hyper, side = self.hyper, self.hyper.lr_multiple
+        level = hyper.scale**2 / 4  # pixels of the first level for each of LR
+        # Most of the memory: hidden layers of some steps at the first level, and what they read of the features there.
+        values = 2 * TOGETHER * hyper.hidden_channels * level + 4 * hyper.condition * level
+        size = cells[0] * side, cells[1] * side
+        tile = self.tile or default_tile(size, engine, values, COPIES, 4 * OVERLAP)
+        return {"tile": tile // side, "overlap": self.overlap}
 
 
-def cut(picture: np.ndarray, row: Span, column: Span, side: int) -> np.ndarray:
-    """The part (N, C, h, w) of an image whose cells are squares of `side` pixels."""
-    return picture[:, :, row.start * side : row.stop * side, column.start * side : column.stop * side]
+def inside(span: Span, side: int) -> slice:
+    """Return the pixels of a span of cells, which are squares of `side` pixels."""
+    return slice(span.start * side, span.stop * side)
 
 
-def as_input(picture: np.ndarray, row: Span, column: Span, side: int) -> np.ndarray:
-    """The same part of (H, W, 3) as (1, 3, h, w) float32 in [0, 1]."""
-    piece = picture[row.start * side : row.stop * side, column.start * side : column.stop * side]
-    return to_float(piece).transpose(2, 0, 1)[None]
+def as_input(image: np.ndarray, row: Span, column: Span, side: int) -> np.ndarray:
+    """Cut (H, W, 3) to these cells: (1, 3, h, w) float32 in [0, 1]."""
+    return to_float(image[inside(row, side), inside(column, side)]).transpose(2, 0, 1)[None]
 
 
-def to_cells(picture: np.ndarray, side: int) -> np.ndarray:
+def to_cells(image: np.ndarray, side: int) -> np.ndarray:
     """(1, C, H * side, W * side) -> (H, W, C * side^2)."""
-    _, channels, height, width = picture.shape
-    cells = picture.reshape(channels, height // side, side, width // side, side).transpose(1, 3, 0, 2, 4)
+    _, channels, height, width = image.shape
+    cells = image.reshape(channels, height // side, side, width // side, side).transpose(1, 3, 0, 2, 4)
     return cells.reshape(height // side, width // side, -1)
 
 
 def from_cells(cells: np.ndarray, side: int) -> np.ndarray:
     height, width, _ = cells.shape
-    picture = cells.reshape(height, width, -1, side, side).transpose(2, 0, 3, 1, 4)
-    return picture.reshape(1, -1, height * side, width * side)
+    image = cells.reshape(height, width, -1, side, side).transpose(2, 0, 3, 1, 4)
+    return image.reshape(1, -1, height * side, width * side)
 
 
 def finite(*arrays: np.ndarray) -> Sequence[np.ndarray]:
-    """The arrays, unless there is NaN or Inf in them."""
     if not all(np.isfinite(array).all() for array in arrays):
         raise UserError(
             "these weights give NaN or Inf, or too large for one: take another checkpoint, or a smaller --heat"
@@ -181,21 +167,10 @@ def finite(*arrays: np.ndarray) -> Sequence[np.ndarray]:
     return arrays
 
 
-def default_tile(hyper: Hyper, size: tuple[int, int], engine: Engine) -> int:
-    """Side of the tiles for an image of `size` LR pixels; 0: the image as a whole, which is less work.
-
-    What takes most of the memory, for each LR pixel: the hidden layers of some steps at the first level, and what they
-    read of the features there.
-    """
-    level = hyper.scale**2 / 4  # pixels of the first level for each of LR
-    values = 2 * TOGETHER * hyper.hidden_channels * level + 4 * hyper.condition * level
-    return export.default_tile(size, engine, values, COPIES, 4 * OVERLAP)
-
-
 def slerp(one: Sequence[np.ndarray], other: Sequence[np.ndarray], share: float) -> list[np.ndarray]:
-    """The latents a `share` of the way from one sample to another, on the arc between them.
+    """Interpolate between two samples on the arc between them; `share` 0 is the one, 1 the other.
 
-    Normal latents of many dimensions have all about the same length, which the straight way between them would leave.
+    Normal latents of many dimensions have all about the same length, which a straight line between them would leave.
     """
     a, b = (np.concatenate([part.ravel() for part in parts]).astype(np.float64) for parts in (one, other))
     lengths = np.linalg.norm(a) * np.linalg.norm(b)
@@ -215,7 +190,7 @@ class Latents(NamedTuple):
     Attributes:
         parts: see `Hyper.latent_shapes`, each (1, C, h, w) float32.
         lr: (H, W, 3) uint8 or uint16.
-        height, width: of the image; of what the latents give, the rest is cut off.
+        height, width: of the image; the rest of what the latents give is cut off.
         digest: of the network, see `util.Trained`.
     """
 
@@ -224,6 +199,11 @@ class Latents(NamedTuple):
     height: int
     width: int
     digest: str
+
+    def image(self, parts: Sequence[np.ndarray], sampler: Sampler, progress: Progress) -> np.ndarray:
+        """Decode these or other latents of the same LR image, to the original size."""
+        result = sampler.decode(self.lr, parts, progress)[: self.height, : self.width]
+        return images.Picture(self.lr, None, ()).colored_alike(result)
 
 
 def write_latents(path: Path, latents: Latents) -> None:
@@ -237,8 +217,9 @@ def write_latents(path: Path, latents: Latents) -> None:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
 
 
-def read_latents(path: Path, hyper: Hyper) -> Latents:
-    """Read what `write_latents` wrote, for this network."""
+def read_latents(path: Path, sampler: Sampler) -> Latents:
+    """Read what `write_latents` wrote, for this network; warn when other weights made it."""
+    hyper = sampler.hyper
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file.items())
@@ -259,6 +240,8 @@ def read_latents(path: Path, hyper: Hyper) -> Latents:
         raise UserError(f"{path} holds latents {[part.shape for part in found]}, this network takes {wanted}")
     if not (0 < latents.height <= sides[0] * hyper.scale and 0 < latents.width <= sides[1] * hyper.scale):
         raise UserError(f"{path} is of an image of {latents.width}x{latents.height}, larger than its latents give")
+    if latents.digest != sampler.trained.digest:
+        log.warning("%s was made by other weights: these make another image of it", path)
     return latents
 
 
@@ -266,8 +249,7 @@ def read_latents(path: Path, hyper: Hyper) -> Latents:
 
 
 def load(weights: str, **options: Any) -> Upscale:
-    """Load a network for inference, see `SRFlow.load`."""
-    options = WEIGHTS.asked(EnlargeConfig, weights, options)
+    options = WEIGHTS.asked(UpscaleConfig, weights, options)
     sampler = Sampler(load_trained(options), options.engine, options.tile)
 
     def run(
@@ -278,15 +260,16 @@ def load(weights: str, **options: Any) -> Upscale:
     return Upscale(run, sampler.trained.network, sampler.hyper.scale, sampler.engine("decode").name)
 
 
-def enlarge(job: Job, results: Results, sampler: Sampler, options: EnlargeConfig) -> None:
-    """LR file -> HR files, one for each sample, and a grid of several; alpha is upscaled by bicubic."""
+def upscale(job: Job, results: Results, sampler: Sampler, options: UpscaleConfig) -> None:
+    """LR file -> HR files, one for each sample, and a sheet of several; alpha is upscaled by bicubic."""
     scale, count = sampler.hyper.scale, options.samples
-    names = result_names(job.source, options.suffix, options.format, options.outscale or scale, count)
+    shown_scale = options.outscale or scale
+    names = result_names(job.source, options.suffix, options.format, shown_scale, count)
     targets = [results.reserve(job, name) for name in names]
-    (grid_name,) = result_names(job.source, f"{options.suffix}_samples", "png", options.outscale or scale)
-    grid_target = results.reserve(job, grid_name) if count > 1 else None
+    (sheet_name,) = result_names(job.source, f"{options.suffix}_samples", "png", shown_scale)
+    sheet = results.reserve(job, sheet_name) if count > 1 else None
     latent_targets = [results.reserve(job, f"{Path(name).stem}.npz") for name in names if options.save_latents]
-    lr, alpha, notes, icc, _ = picture = images.read_picture(job.source)
+    lr, alpha, notes, icc, _ = image = images.read_picture(job.source)
     images.check_writable(targets[0], *(scale * side for side in lr.shape[:2]))
     heat = sampler.heat(options.heat)
     said = [*notes, f"heat {heat:g}", *(["alpha upscaled by bicubic"] if alpha is not None else [])]
@@ -296,104 +279,74 @@ def enlarge(job: Job, results: Results, sampler: Sampler, options: EnlargeConfig
         hr = sampler.decode(lr, latents, progress_of(job.source))
         if options.save_latents:
             write_latents(latent_targets[number], Latents(latents, lr, *hr.shape[:2], sampler.trained.digest))
-        hr = picture.colored_alike(resized(hr, lr, options.outscale))
+        hr = image.colored_alike(resized(hr, lr, options.outscale))
         images.write_picture(target, hr, None if alpha is None else imresize(alpha, size=hr.shape[:2]), icc)
         log_result(job.source, lr, target, hr, said)
-        samples += [hr] if grid_target else []
-    if grid_target:
-        images.write_picture(grid_target, grid(samples))
+        samples += [hr] if sheet else []
+    if sheet:
+        images.write_picture(sheet, grid(samples))
 
 
 def encode(job: Job, results: Results, sampler: Sampler, options: EncodeConfig) -> None:
     """HR file -> latents and, in the log, the likelihood. Transparency is not kept."""
-    target = results.reserve(job, f"{job.source.stem}.npz")
-    picture, alpha, notes, icc, _ = images.read_picture(job.source)
+    target, hyper = results.reserve(job, f"{job.source.stem}.npz"), sampler.hyper
+    image, alpha, notes, icc, _ = images.read_picture(job.source)
     said = [*notes, *(["transparency is not kept"] if alpha is not None else [])]
     said += ["ICC profile is not kept"] if icc else []
     if options.lr:
-        hr, lr = with_lr(job.source, picture, find_lr(options.lr, job, sampler.hyper.scale), sampler.hyper)
-        said += ["cut to the LR image"] if hr.shape[:2] < picture.shape[:2] else []
+        hr, lr = with_lr(job, image, Path(options.lr), hyper)
+        said += ["cut to the LR image"] if hr.shape[:2] < image.shape[:2] else []
     else:
-        hr, lr = with_bicubic(picture, sampler.hyper)
+        hr = pad_to_multiple(image, hyper.scale * hyper.lr_multiple)
+        lr = imresize(hr, 1 / hyper.scale)
         said += ["LR image made by bicubic"]
     found = sampler.encode(hr, lr, progress_of(job.source))
-    height, width = (min(sides) for sides in zip(hr.shape[:2], picture.shape[:2], strict=True))
+    height, width = (min(sides) for sides in zip(hr.shape[:2], image.shape[:2], strict=True))
     write_latents(target, Latents(found.latents, lr, height, width, sampler.trained.digest))
     deviation = np.concatenate([part.ravel() for part in found.latents]).std(dtype=np.float64)
     said += [f"NLL {found.nll:.3f} bits per pixel", f"latents of deviation {deviation:.3f}"]
-    log.info("%s %dx%d -> %s (%s)", job.source, *picture.shape[1::-1], target, "; ".join(said))
+    log.info("%s %dx%d -> %s (%s)", job.source, *image.shape[1::-1], target, "; ".join(said))
 
 
-def decode(job: Job, results: Results, sampler: Sampler, options: DecodeConfig) -> None:
-    target = results.reserve(job, result_name(job.source.stem, options, sampler.hyper))
-    latents = latents_of(job.source, sampler)
-    picture = picture_of(latents, latents.parts, sampler, progress_of(job.source))
-    images.write_picture(target, picture)
-    log.info("%s -> %s %dx%d", job.source, target, *picture.shape[1::-1])
-
-
-def interpolate(one: Job, other: Job, results: Results, sampler: Sampler, options: InterpolateConfig) -> None:
-    """Two files of latents -> images from the one to the other, and a row of them."""
-    stem = f"{one.source.stem}_to_{other.source.stem}"
-    names = [result_name(stem, options, sampler.hyper, f"_{number}") for number in range(1, options.steps + 1)]
-    targets = [results.reserve(one, name) for name in names]
-    row_target = results.reserve(one, f"{stem}_row.png")
-    a, b = (latents_of(job.source, sampler) for job in (one, other))
-    if not np.array_equal(a.lr, b.lr) or (a.height, a.width) != (b.height, b.width):
-        raise UserError(f"{one.source} and {other.source} are not of the same LR image: nothing lies between them")
-    pictures = []
-    for number, target in enumerate(targets):
-        parts = slerp(a.parts, b.parts, number / (options.steps - 1))
-        pictures.append(picture_of(a, parts, sampler, progress_of(target)))
-        images.write_picture(target, pictures[-1])
-        log.info("%s %dx%d", target, *pictures[-1].shape[1::-1])
-    images.write_picture(row_target, grid(pictures, columns=len(pictures)))
-
-
-def latents_of(path: Path, sampler: Sampler) -> Latents:
-    """Read a file; a line of the log when other weights made it."""
-    latents = read_latents(path, sampler.hyper)
-    if latents.digest != sampler.trained.digest:
-        log.warning("%s was made by other weights: these make another image of it", path)
-    return latents
-
-
-def picture_of(latents: Latents, parts: list[np.ndarray], sampler: Sampler, progress: Progress) -> np.ndarray:
-    """What other latents of the same LR image give, of the original size."""
-    result = sampler.decode(latents.lr, parts, progress)[: latents.height, : latents.width]
-    return images.Picture(latents.lr, None, ()).colored_alike(result)
-
-
-def with_bicubic(hr: np.ndarray, hyper: Hyper) -> tuple[np.ndarray, np.ndarray]:
-    """HR, padded by reflection as far as the network needs, and its bicubic LR image."""
-    hr = pad_to_multiple(hr, hyper.scale * hyper.lr_multiple)
-    return hr, imresize(hr, 1 / hyper.scale)
-
-
-def with_lr(path: Path, hr: np.ndarray, lr_path: Path, hyper: Hyper) -> tuple[np.ndarray, np.ndarray]:
-    """HR, cut or padded by reflection to the size of its LR image times the scale, and that LR image."""
-    lr = images.read_picture(lr_path).rgb
+def with_lr(job: Job, hr: np.ndarray, path: Path, hyper: Hyper) -> tuple[np.ndarray, np.ndarray]:
+    """Return HR, cut or padded by reflection to fit its LR image, and that: a file, or HR's namesake in a folder."""
+    if path.is_dir():
+        names = {job.source.stem, f"{job.source.stem}x{hyper.scale}"}
+        found = [file for file in images.find_pictures(path) if file.stem in names]
+        if len(found) != 1:
+            raise UserError(f"{path} holds {len(found)} images named {' or '.join(sorted(names))}: expected one")
+        path = found[0]
+    lr = images.read_picture(path).rgb
     height, width = (side * hyper.scale for side in lr.shape[:2])
     if not all(abs(found - wanted) < hyper.scale for found, wanted in zip(hr.shape[:2], (height, width), strict=True)):
         raise UserError(
-            f"{lr_path} is {lr.shape[1]}x{lr.shape[0]}: x{hyper.scale} of it is {width}x{height}, but {path} is "
+            f"{path} is {lr.shape[1]}x{lr.shape[0]}: x{hyper.scale} of it is {width}x{height}, but {job.source} is "
             f"{hr.shape[1]}x{hr.shape[0]}"
         )
     return pad_to_multiple(hr[:height, :width], hyper.scale)[:height, :width], lr
 
 
-def find_lr(given: str, job: Job, scale: int) -> Path:
-    """The LR image of an HR image: the file itself, or that of the same name in a folder, with x4 behind or not."""
-    root = Path(given)
-    if not root.is_dir():
-        return root
-    names = {job.source.stem, f"{job.source.stem}x{scale}"}
-    found = [path for path in images.find_pictures(root) if path.stem in names]
-    if len(found) != 1:
-        raise UserError(f"{root} holds {len(found)} images named {' or '.join(sorted(names))}: expected one")
-    return found[0]
+def decode(job: Job, results: Results, sampler: Sampler, options: DecodeConfig) -> None:
+    (name,) = result_names(job.source, options.suffix, options.format, sampler.hyper.scale)
+    target, latents = results.reserve(job, name), read_latents(job.source, sampler)
+    image = latents.image(latents.parts, sampler, progress_of(job.source))
+    images.write_picture(target, image)
+    log.info("%s -> %s %dx%d", job.source, target, *image.shape[1::-1])
 
 
-def result_name(stem: str, options: DecodeConfig | InterpolateConfig, hyper: Hyper, number: str = "") -> str:
-    """`baby` -> `baby_x4.png`."""
-    return f"{stem}{options.suffix.replace('{scale}', str(hyper.scale))}{number}.{options.format}"
+def interpolate(one: Job, other: Job, results: Results, sampler: Sampler, options: InterpolateConfig) -> None:
+    """Two files of latents -> images from the one to the other, and a row of them."""
+    stem = f"{one.source.stem}_to_{other.source.stem}"
+    names = result_names(Path(f"{stem}.npz"), options.suffix, options.format, sampler.hyper.scale, options.steps)
+    targets = [results.reserve(one, name) for name in names]
+    row_target = results.reserve(one, f"{stem}_row.png")
+    a, b = (read_latents(job.source, sampler) for job in (one, other))
+    if not np.array_equal(a.lr, b.lr) or (a.height, a.width) != (b.height, b.width):
+        raise UserError(f"{one.source} and {other.source} are not of the same LR image: nothing lies between them")
+    row = []
+    for number, target in enumerate(targets):
+        parts = slerp(a.parts, b.parts, number / (options.steps - 1))
+        row.append(a.image(parts, sampler, progress_of(target)))
+        images.write_picture(target, row[-1])
+        log.info("%s %dx%d", target, *row[-1].shape[1::-1])
+    images.write_picture(row_target, grid(row, columns=len(row)))

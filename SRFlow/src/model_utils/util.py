@@ -54,15 +54,14 @@ def read(path: str) -> Checkpoint:
 
 
 def read_encoder(path: str) -> dict[str, np.ndarray]:
-    """The encoder's weights, by their names in `RRDBNet`: of a file that holds it alone, or in a whole network."""
+    """Read the encoder's weights by their names in `RRDBNet`, from a file of it alone or of a whole network."""
     weights = trained.read(path, MODEL, official.ROOTS).weights
     inside = {name.removeprefix(ENCODER): array for name, array in weights.items() if name.startswith(ENCODER)}
     return inside or dict(weights)
 
 
 def put_trained(network: SRFlowNet, saved: Checkpoint, source: str) -> None:
-    """Put what a file holds into the network that it describes; the inference form has not all of it."""
-    if saved.meta.get(FORM) == INFERENCE:
+    if saved.meta.get(FORM) == INFERENCE:  # which has not all of the weights
         raise UserError(f"{source} is in the inference form: take the checkpoint that it was converted from")
     put_weights(network, saved.weights, source)
 
@@ -87,11 +86,9 @@ class Trained(NamedTuple):
     """A trained network, ready for inference.
 
     Attributes:
-        hyper: its shape.
-        arrays: its weights as `graphs.fold` leaves them.
-        source: name of the file.
-        digest: tells the function of these weights from all others; that of a converted checkpoint is its original's.
-        heat: what its file recommends for samples of it, if it does.
+        arrays: see `graphs.fold`.
+        digest: identifies these weights; that of a converted checkpoint is its original's.
+        heat: what its file recommends, if it does.
         network: None where the file holds the inference form alone.
     """
 
@@ -108,7 +105,6 @@ class Trained(NamedTuple):
 
 
 def load_trained(options: TrainedOptions) -> Trained:
-    """Load a checkpoint of either kind; without one, the demo weights."""
     if options.random_weights and not options.ckpt_path:
         return from_network(*load_network(options))
     saved, hyper, source = find(options)
@@ -120,7 +116,6 @@ def load_trained(options: TrainedOptions) -> Trained:
 
 
 def from_network(network: SRFlowNet, saved: Checkpoint, source: str) -> Trained:
-    """What is folded of a network whose weights are those of `saved`."""
     hyper = network.hyper
     try:
         arrays = fold(weights_of(network), hyper)
@@ -129,15 +124,8 @@ def from_network(network: SRFlowNet, saved: Checkpoint, source: str) -> Trained:
     return Trained(hyper, arrays, source, digest_of(hyper, saved), saved.meta.get("heat"), network)
 
 
-def to_checkpoint(trained: Trained, saved: Checkpoint) -> Checkpoint:
-    """The inference form of the checkpoint that `trained` came from."""
-    kept = {key: saved.meta[key] for key in ("step", "epoch", "heat", "config") if key in saved.meta}
-    meta = {**kept, **describe(trained.hyper, saved.meta.get("config", {}))}
-    return Checkpoint(trained.arrays, {**meta, FORM: INFERENCE, "digest": trained.digest})
-
-
 def convert(source: str, target: str) -> Iterator[str]:
-    """Write `target` from `source`; yields what was found, a line each."""
+    """Write `target` from `source`, and yield lines that tell of it."""
     if trained.read(source, MODEL).meta.get(FORM) == INFERENCE:
         raise UserError(f"{source} is in the inference form already")
     (network, saved, _), training_load = timed(lambda: load_network(ExportConfig(ckpt_path=source)))
@@ -148,7 +136,9 @@ def convert(source: str, target: str) -> Iterator[str]:
             f"{source} is not converted: the two forms differ by {difference:.1e} of the largest value, and "
             f"{TOLERANCE:.0e} is allowed"
         )
-    checkpoint.save(target, to_checkpoint(inference, saved))
+    kept = {key: saved.meta[key] for key in ("step", "epoch", "heat", "config") if key in saved.meta}
+    meta = {**kept, **describe(inference.hyper, saved.meta.get("config", {}))}
+    checkpoint.save(target, Checkpoint(inference.arrays, {**meta, FORM: INFERENCE, "digest": inference.digest}))
     _, inference_load = timed(lambda: load_trained(ExportConfig(ckpt_path=target)))
     values = [sum(array.size for array in arrays.values()) for arrays in (saved.weights, inference.arrays)]
     yield f"converted {checkpoint.describe(source, saved.meta)}: both directions differ by {difference:.1e} at most"
@@ -159,38 +149,33 @@ def convert(source: str, target: str) -> Iterator[str]:
 
 
 def compare(network: SRFlowNet, arrays: Arrays) -> tuple[float, float, float]:
-    """Both directions of both forms on one image; a smooth one: on noise a trained flow multiplies rounding errors.
+    """Run both directions of both forms on one image; a smooth one: on noise a trained flow multiplies rounding errors.
 
     Returns:
         (largest difference over the largest value, seconds of a sample in the form of training, and in the other).
     """
     hyper, rng = network.hyper, np.random.default_rng(0)
     height, width = (cells * hyper.lr_multiple for cells in CHECK_CELLS)
-    picture = imresize(rng.random((3, 3, 3)), size=(height * hyper.scale, width * hyper.scale)).clip(0, 1)
-    hr, lr = (Tensor(one.transpose(2, 0, 1)[None], ms.float32) for one in (picture, imresize(picture, 1 / hyper.scale)))
+    image = imresize(rng.random((3, 3, 3)), size=(height * hyper.scale, width * hyper.scale)).clip(0, 1)
+    hr, lr = (Tensor(one.transpose(2, 0, 1)[None], ms.float32) for one in (image, imresize(image, 1 / hyper.scale)))
     latents = [Tensor(part) for part in draw_latents(hyper, (1, height, width), HEAT, rng)]
     decode, encode = Decode(arrays, hyper), Encode(arrays, hyper)
     with graph_mode(False):
         wanted, training_run = timed(lambda: network.sample(latents, lr).asnumpy(), repeat=2)
         found, inference_run = timed(lambda: decode(lr, *latents).asnumpy(), repeat=2)
         wanted_latents, wanted_logdet = network.forward(hr, lr)
-        parts = encode(hr, lr)
-    count = len(latents)
-    logdet = sum(part.asnumpy().sum(dtype=np.float64) for part in parts[count:])
-    pairs = [(one.asnumpy(), other.asnumpy()) for one, other in zip(parts[:count], wanted_latents, strict=True)]
+        parts = [part.asnumpy() for part in encode(hr, lr)]
+    logdet = sum(part.sum(dtype=np.float64) for part in parts[len(latents) :])
+    pairs = list(zip(parts, (latent.asnumpy() for latent in wanted_latents), strict=False))
     pairs += [(found, wanted), (np.array([logdet]), wanted_logdet.asnumpy())]
-    differences = [relative(*pair) for pair in pairs]
+    differences = [
+        np.abs(one.astype(np.float64) - other).max() / max(np.abs(other).max(), 1e-30) for one, other in pairs
+    ]
     return float(np.max(differences)), training_run, inference_run
 
 
-def relative(found: np.ndarray, wanted: np.ndarray) -> float:
-    """Largest difference over the largest value; NaN where one is no number."""
-    return float(np.abs(found.astype(np.float64) - wanted).max() / max(np.abs(wanted).max(), 1e-30))
-
-
 def timed(work: Callable[[], Any], repeat: int = 1) -> tuple[Any, float]:
-    """What the work gives, and the seconds of its last repetition."""
-    seconds = 0.0
+    """Return what the work gives, and the seconds of its last repetition."""
     for _ in range(repeat):
         start = time.perf_counter()
         result = work()

@@ -11,6 +11,7 @@ from ci.tests.SRDiff.nets import Chain, promised_noise, upscale
 from common import UserError, config
 from common.images import imresize, read_picture, read_rgb, write_picture
 from SRDiff import infer
+from SRDiff.src.model_utils import pictures
 from SRDiff.src.model_utils.options import EvalConfig, InferConfig
 from SRDiff.src.model_utils.pictures import Sampler, Way, load_trained
 
@@ -70,24 +71,24 @@ def test_the_second_sample(run, tmp_path):
 def test_no_seam_even_where_tiles_disagree(sampler):
     """Tiles that say 0 and 1: between them there is a slope, as wide as what they share. Where they agree, no trace."""
     sampler.tile = 40
-    look = sampler.look_at(noise(40, 48))
-    assert len(look.tiles) == 2
+    chain = pictures.Chain(noise(40, 48), sampler)
+    assert len(chain.tiles) == 2
     answers = iter([0.0, 1.0])
-    look.predictor = SimpleNamespace(run=lambda x, t, cond: np.full_like(x, next(answers)))
-    line, shared = look.predict(np.zeros(look.shape, np.float32), 3)[0, 0, 0], (40 + 40 - 48) * 4
+    chain.predictor = SimpleNamespace(run=lambda x, t, cond: np.full_like(x, next(answers)))
+    line, shared = chain.predict(np.zeros(chain.shape, np.float32), 3)[0, 0, 0], (40 + 40 - 48) * 4
     assert (line[: 8 * 4] == 0).all()
     np.testing.assert_array_equal(line[40 * 4 :], 1)
     assert 0 <= np.diff(line).min() <= np.diff(line).max() <= np.pi / 2 / shared
-    look.predictor = SimpleNamespace(run=lambda x, t, cond: x)
-    x = np.random.default_rng(0).standard_normal(look.shape, np.float32)
-    np.testing.assert_allclose(look.predict(x, 3), x, atol=1e-6)
+    chain.predictor = SimpleNamespace(run=lambda x, t, cond: x)
+    x = np.random.default_rng(0).standard_normal(chain.shape, np.float32)
+    np.testing.assert_allclose(chain.predict(x, 3), x, atol=1e-6)
 
 
 def test_a_sample_that_runs_to_nan(sampler):
-    look = sampler.look_at(noise(4, 4))
-    look.predictor = SimpleNamespace(run=lambda x, t, cond: np.full_like(x, np.inf if t == 3 else 0))
+    chain = pictures.Chain(noise(4, 4), sampler)
+    chain.predictor = SimpleNamespace(run=lambda x, t, cond: np.full_like(x, np.inf if t == 3 else 0))
     with pytest.raises(UserError, match="at step 3 of the chain"):
-        look.draw(look.noise(1, "a", 0), Way("ddpm", 10))
+        chain.sample(chain.noise(1, "a", 0), Way("ddpm", 10))
 
 
 def test_between_two_samples(run, tmp_path):
