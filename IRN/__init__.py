@@ -10,22 +10,15 @@ if TYPE_CHECKING:
 
 
 def load(weights: str = "", **options: Any) -> "Rescaler":
-    """Load a trained network: `irn = IRN.load(scale=2)`, `lr = irn.downscale(rgb)`, `hr = irn.upscale(lr)`.
+    """Load a trained network from .ckpt, .safetensors or the authors' .pth; "" takes the demo weights.
 
-    Args:
-        weights: .ckpt, .safetensors or the authors' .pth; "" takes the demo weights.
-        options: those of infer.py: scale, engine, tile, device_target ...
-
-    Returns:
-        downscale: (sH, sW, 3) RGB, uint8 or uint16 -> (H, W, 3) uint8; upscale: the other way, with a random z;
-        network: the `nn.Cell`.
+    `options` are infer.py's: scale, seed, gaussian_scale, tile, engine, device_target ... The result's `downscale(rgb)`
+    is (sH, sW, 3) RGB, uint8 or uint16 -> (H, W, 3) uint8, its `upscale(lr, seed=1)` the other way with a random z; its
+    `network` is the `nn.Cell`.
     """
-    from IRN.src import pictures
-    from IRN.src.options.options import UpscaleConfig
-    from IRN.src.utils.util import WEIGHTS
+    from IRN.src.pictures import load
 
-    options = WEIGHTS.asked(UpscaleConfig, weights, options)
-    return pictures.make_rescaler(*WEIGHTS.load_network(options), options)
+    return load(weights, **options)
 
 
 def build(**options: Any) -> "InvRescaleNet":

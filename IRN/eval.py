@@ -15,7 +15,6 @@ from IRN.src.options.options import EvalConfig
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Evaluate; returns the exit code."""
     runtime.start_log()
     options = config.parse(EvalConfig, argv, description=__doc__)
     if not options.dataset_GT_path:

@@ -22,7 +22,6 @@ log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Rescale; returns the exit code: 0, or 2 when an image could not be read."""
     runtime.start_log()
     command, inputs, options = parse(list(sys.argv[1:] if argv is None else argv))
     jobs = find_jobs(inputs, options.output)
@@ -40,7 +39,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse(words: list[str]) -> tuple[str, list[str], DownscaleConfig | UpscaleConfig]:
-    """(command, images, options) of a command line."""
     command = words.pop(0) if words else ""
     if command in ("-h", "--help"):
         lines = [f"infer.py {name} IMAGES ... [--option VALUE ...]" for name in COMMANDS]

@@ -23,7 +23,7 @@ MEANING = {"z": "standard normal times the scale of the latent; all zeros for th
 
 
 def graph_of(network: InvRescaleNet, direction: str, batch_size: int | str = 1) -> Graph:
-    """The graph "downscale" (hr_image -> lr_image) or "upscale" (lr_image, z -> hr_image), free in height and width.
+    """Return "downscale" (hr_image -> lr_image) or "upscale" (lr_image, z -> hr_image), free in height and width.
 
     The height and width of hr_image must be multiples of the scale.
     """
@@ -40,12 +40,7 @@ def graph_of(network: InvRescaleNet, direction: str, batch_size: int | str = 1) 
 
 
 def engine_of(network: InvRescaleNet, direction: str, kind: str, cache: Path | None = None, digest: str = "") -> Engine:
-    """Choose what runs a direction.
-
-    Args:
-        kind, cache: as for `common.export.make_engine`.
-        digest: of the weights; each direction's export is cached under one of its own.
-    """
+    """Make the engine of a direction; its export is cached by the direction and the weights' digest."""
     form, inputs, outputs, sizes = graph_of(network, direction)
     own = hashlib.sha256(f"{digest} {direction}".encode()).hexdigest()
     return make_engine(kind, form, inputs, outputs, sizes=sizes, cache=cache, digest=own, tolerance=TOLERANCE)
@@ -105,7 +100,6 @@ class Level(nn.Cell):
         return low, high
 
     def inverse(self, low: Tensor, high: Tensor) -> Tensor:
-        """The inverse of `forward`."""
         for place in range(len(self.blocks) - 1, -1, -1):
             low, high = self.blocks[place].inverse(low, high)
         return self.shuffle(self.to_pixels(ops.concat((low, high), 1)))
@@ -119,12 +113,10 @@ class Coupling(nn.Cell):
         self.F, self.G, self.H, self.clamp = DenseSum(block.F), DenseSum(block.G), DenseSum(block.H), block.clamp
 
     def forward(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-        """Same shapes."""
         low = low + self.F(high)
         return low, high * ops.exp(self.clamp * ops.tanh(0.5 * self.H(low))) + self.G(low)
 
     def inverse(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-        """Same shapes."""
         high = (high - self.G(low)) * ops.exp(-self.clamp * ops.tanh(0.5 * self.H(low)))
         return low - self.F(high), high
 
@@ -161,7 +153,7 @@ class DenseSum(nn.Cell):
 
 
 def levels_of(network: InvRescaleNet) -> list[tuple[nn.Cell, list[InvBlockExp]]]:
-    """(transform, couplings) of each level, from the HR side."""
+    """Return (transform, couplings) of each level, from the HR side."""
     levels: list[tuple[nn.Cell, list[InvBlockExp]]] = []
     for operation in network.operations:
         if isinstance(operation, InvBlockExp):

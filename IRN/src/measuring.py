@@ -7,11 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from mindspore import Tensor, ops
 
 from common import UserError
-from common.evaluation import Figure, Shown, Table, captioned_strip, psnr_figure, ssim_figure, with_lpips
+from common.evaluation import (
+    Figure,
+    Shown,
+    Table,
+    captioned_strip,
+    measure_samples,
+    psnr_figure,
+    ssim_figure,
+    with_lpips,
+)
 from common.images import Pair, imresize, to_float, to_uint8, told_apart, write_picture
 from common.metrics import Convention
 from common.training import Validation, digest_of, mean_psnr
@@ -26,24 +34,14 @@ LOGGED = {"PSNR": 2, "SSIM": 3, "PSNR_Y": 0, "SSIM_Y": 1}  # the authors' words,
 
 
 class Figures(NamedTuple):
-    """The columns of the table: PSNR-Y, SSIM-Y, PSNR-RGB and SSIM-RGB of both, and LPIPS.
-
-    Attributes:
-        restored: of bicubic down and up and of IRN, against HR.
-        lr: of the LR image against the bicubic LR image.
-    """
+    """The columns of the table: the restored image (bicubic's and IRN's) against HR, and LR against bicubic's."""
 
     restored: list[Figure]
     lr: list[Figure]
 
 
 def figures(scale: int, crop: int, lpips_weights: str) -> Figures:
-    """What is measured.
-
-    Args:
-        crop: border left out, of HR and of LR images; -1 takes the scale.
-        lpips_weights: "" leaves LPIPS out.
-    """
+    """Return PSNR-Y, SSIM-Y, PSNR-RGB, SSIM-RGB of both, and LPIPS; `crop` -1 crops the scale."""
     conventions = [Convention(channels, scale if crop < 0 else crop) for channels in ("y", "rgb")]
     made = [make(convention) for convention in conventions for make in (psnr_figure, ssim_figure)]
     lr = [replace(figure, name=f"LR {figure.name}", columns=("IRN",)) for figure in made]
@@ -63,9 +61,6 @@ def evaluate(
     """Measure every image of a set; write what the options ask for into `folder`.
 
     The LR image is rounded to 8 bits between the directions. Seconds are those of down-scaling and one up-scaling.
-
-    Args:
-        share: picks the pairs that this worker measures; all by default.
     """
     table = Table(title, [*columns.restored, *columns.lr], {}, {})
     scale = rescaler.hyper.scale
@@ -82,13 +77,13 @@ def evaluate(
         ]
         table.seconds[pair.name] = between - start + (time.perf_counter() - between) / options.draws
         try:
-            scores = {f.name: [f.measure(sr, hr, lr) for sr in restored] for f in columns.restored}
-            row = {f.name: (f.measure(bicubic, hr, lr), float(np.mean(scores[f.name]))) for f in columns.restored}
+            row, spreads = measure_samples(columns.restored, [restored], bicubic, hr, lr)
             row |= {f.name: (f.measure(lr, reference, lr),) for f in columns.lr}
         except UserError as error:
             raise UserError(f"{pair.hr}: {error}") from error
         table.rows[pair.name] = row
-        table.spreads[pair.name] = {name: spread(values) for name, values in scores.items() if options.draws > 1}
+        if options.draws > 1:
+            table.spreads[pair.name] = {name: values[-1] for name, values in spreads.items()}
         say(table, pair.name, columns)
         name = f"{pair.name}{options.suffix}.png"
         if options.save_lr:
@@ -97,21 +92,20 @@ def evaluate(
             write_picture(folder / "SR" / name, restored[0])
             strip = {"LR": lr, "bicubic": bicubic, "IRN": restored[0], "HR": hr}
             first = columns.restored[0]
-            write_picture(
-                folder / "strips" / name, captioned_strip(strip, first, row[first.name][0], scores[first.name][0])
-            )
+            values = row[first.name][0], first.measure(restored[0], hr, lr)
+            write_picture(folder / "strips" / name, captioned_strip(strip, first, *values))
     return table
 
 
 def shown(pairs: Sequence[Pair], scale: int, options: EvalConfig, folder: Path) -> Iterator[Shown]:
-    """Each image for the report: HR, the bicubic LR image, and what `evaluate` restored and wrote to `folder`."""
+    """Yield each image for the report: HR, the bicubic LR image, and what `evaluate` restored."""
     for pair in pairs:
         hr, reference = read_with_reference(pair, scale)
         yield Shown(pair.name, hr, to_uint8(reference), [folder / "SR" / f"{pair.name}{options.suffix}.png"])
 
 
 def say(table: Table, name: str, columns: Figures) -> None:
-    """Two lines of the log, as the authors': an image's figures and the means so far."""
+    """Log two lines as the authors do: an image's figures and the means so far."""
 
     def line(values: Mapping[str, tuple[float, ...]]) -> str:
         groups = {"": columns.restored, "LR ": columns.lr}
@@ -122,15 +116,10 @@ def say(table: Table, name: str, columns: Figures) -> None:
     log.info("mean of %d: %s", len(table.rows), line({f.name: table.mean(f.name) for f in table.figures}))
 
 
-def spread(values: Sequence[float]) -> float:
-    """Standard deviation; 0 for equal values, be they infinite."""
-    return 0.0 if len(set(values)) == 1 else float(np.std(values))
-
-
 def make_validation(pairs: list[Pair], hyper: Hyper, seed: int) -> Validation | None:
-    """Mean PSNR of the restored image (on Y and, as the authors log it, on RGB) and of the LR image, with one z.
+    """Return network -> mean PSNR of the restored image (Y, and as the authors log it RGB) and of LR, with one z.
 
-    None when there are no images. The images are decoded once.
+    None without images, which are decoded once.
     """
     if not pairs:
         return None

@@ -14,11 +14,7 @@ LAYER = re.compile(r"operations\.(\d+)\.(haar_weights|conv_weights|F\.conv1\.wei
 
 
 def hyper_of(weights: Mapping[str, np.ndarray], source: str, clamp: float) -> Hyper:
-    """The network that a file without metadata describes, read off its names and shapes.
-
-    Args:
-        clamp: what shapes do not tell.
-    """
+    """Return the network that a file without metadata describes, read off its names and shapes, but for `clamp`."""
     layers = sorted((int(match[1]), match[2], name) for name in weights if (match := LAYER.fullmatch(name)))
     transforms = [place for place, (_, kind, _) in enumerate(layers) if not kind.startswith("F")]
     blocks = np.diff([*transforms, len(layers)]) - 1  # couplings from each transform to the next
@@ -32,14 +28,13 @@ def hyper_of(weights: Mapping[str, np.ndarray], source: str, clamp: float) -> Hy
 
 
 def refuse_other_transforms(weights: Mapping[str, np.ndarray], source: str) -> None:
-    """The Haar transform is computed, not read: a file's must be the same."""
+    """Refuse other than Haar transforms: ours is computed, not read."""
     for name, array in weights.items():
         if name.endswith(".haar_weights") and not np.array_equal(array, np.resize(HAAR, array.shape)):
             raise CheckpointError(f"{source}: {name} is not the Haar transform, which is the only one here")
 
 
 def read(path: str) -> Checkpoint:
-    """A file with an IRN in it."""
     saved = trained.read(path, "IRN", ROOTS)
     refuse_other_transforms(saved.weights, path)
     return saved

@@ -5,7 +5,7 @@ import logging
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, PngImagePlugin
@@ -21,6 +21,7 @@ from common.images import check_writable, imresize, read_picture, reduce_to_8_bi
 from .graphs import DIRECTIONS, engine_of
 from .network.Invnet import COLORS, Hyper, InvRescaleNet
 from .options.options import DownscaleConfig, UpscaleConfig, parse_size
+from .utils.util import WEIGHTS as NETWORKS
 
 COPIES = {"onnxruntime": 5, "mindspore": 30}  # of all channels of a dense block that are in memory at a time, measured
 SIZE, SCALE, WEIGHTS, GRAY = "irn_original_size", "irn_scale", "irn_weights", "irn_gray"  # keys of a PNG's text
@@ -29,33 +30,27 @@ log = logging.getLogger(__name__)
 
 
 def digest_of(hyper: Hyper, saved: Checkpoint) -> str:
-    """Tells the function of these weights from all others: what one direction made, only the same can undo."""
+    """Identify the function of these weights: what one direction made, only the same can undo."""
     return hashlib.sha256(f"{checkpoint.digest(saved.weights)} {hyper.scale} {hyper.clamp}".encode()).hexdigest()
 
 
 class Rescaler:
     """Both directions for 8- and 16-bit images of any size, in tiles where they are large.
 
-    Args:
-        network: what the engines run.
-        engines: what runs "downscale", "upscale" or both.
-        tile: side of the tiles in LR pixels; 0 takes the whole image as long as that takes less than 2.5 GiB.
-        digest: see `digest_of`.
+    `tile` is the tiles' side in LR pixels; 0 takes the whole image up to 2.5 GiB.
     """
 
     def __init__(self, network: InvRescaleNet, engines: Mapping[str, Engine], tile: int, digest: str) -> None:
         self.network, self.hyper, self.engines, self.tile, self.digest = network, network.hyper, engines, tile, digest
+        self.seed, self.gaussian_scale = 10, 1.0  # of `upscale`, unless it is told
 
     @property
     def name(self) -> str:
-        """The engine of it, for reports."""
+        """Return the engine, for reports."""
         return next(iter(self.engines.values())).name
 
     def downscale(self, hr: np.ndarray, progress: Progress | None = None) -> np.ndarray:
-        """(sH, sW, 3) uint8 or uint16 -> (H, W, 3), clipped and rounded to 8 bits.
-
-        Other sizes are first brought to a multiple of the scale, by reflection padding.
-        """
+        """(sH, sW, 3) uint8 or uint16, padded by reflection to multiples of s -> (H, W, 3) uint8, clipped."""
         engine, scale = self.engines["downscale"], self.hyper.scale
         hr = pad_to_multiple(hr, scale)
 
@@ -67,15 +62,21 @@ class Rescaler:
         return self._fill(run, engine, size, np.empty((*size, COLORS), np.uint8), scale=1, progress=progress)
 
     def upscale(
-        self, lr: np.ndarray, z: np.ndarray | None = None, progress: Progress | None = None, seed: int = 10
+        self,
+        lr: np.ndarray,
+        z: np.ndarray | None = None,
+        progress: Progress | None = None,
+        seed: int | None = None,
+        gaussian_scale: float | None = None,
     ) -> np.ndarray:
         """(H, W, 3) uint8 or uint16 and z (1, 3 s^2 - 3, H, W) -> (sH, sW, 3), clipped and rounded to lr's type.
 
-        Args:
-            z: None draws one from the seed.
+        Without z one of deviation `gaussian_scale` is drawn by the seed.
         """
         engine, scale = self.engines["upscale"], self.hyper.scale
-        z = draw_z([seed], self.hyper, lr.shape) if z is None else z
+        if z is None:
+            z = draw_z([self.seed if seed is None else seed], self.hyper, lr.shape)
+            z = z * np.float32(self.gaussian_scale if gaussian_scale is None else gaussian_scale)
 
         def run(row: Span, column: Span) -> np.ndarray:
             rows, columns = slice(row.start, row.stop), slice(column.start, column.stop)
@@ -95,7 +96,6 @@ class Rescaler:
 
 
 def run_once(engine: Engine, *arrays: np.ndarray) -> np.ndarray:
-    """One image through a graph, as (H, W, 3)."""
     output = engine.run(*arrays)
     if np.isnan(output).any():
         raise UserError("these weights give NaN or Inf: take another checkpoint")
@@ -109,7 +109,6 @@ def make_rescaler(
     options: EvalOptions | InferOptions,
     directions: Sequence[str] = DIRECTIONS,
 ) -> Rescaler:
-    """Make the network of `load_network` ready for images."""
     refuse_small(options.tile, network.hyper.receptive_radius)
     cache, digest = cache_of(source), digest_of(network.hyper, saved)
     engines = {direction: engine_of(network, direction, options.engine, cache, digest) for direction in directions}
@@ -117,25 +116,29 @@ def make_rescaler(
 
 
 def latent(seed: int, name: str, draw: int, hyper: Hyper, lr: np.ndarray, gaussian_scale: float) -> np.ndarray:
-    """The z of one draw for one image, told by its name: the same in tiles and whole, alone and among others.
-
-    Returns:
-        (1, 3 s^2 - 3, H, W) float32, normal with this standard deviation.
-    """
+    """Return z (1, 3 s^2 - 3, H, W) of a draw for an image, told by its name, in tiles and whole the same."""
     own = zlib.crc32(name.encode(errors="surrogateescape"))
     return draw_z([seed, own, draw], hyper, lr.shape) * np.float32(gaussian_scale)
 
 
 def draw_z(seed: list[int], hyper: Hyper, lr_shape: tuple[int, ...]) -> np.ndarray:
-    """A standard normal z (1, 3 s^2 - 3, H, W) for an LR image (H, W, 3); the seed decides it, not the device."""
+    """Draw a standard normal z (1, 3 s^2 - 3, H, W) for an LR image (H, W, 3); the seed decides it, not the device."""
     return np.random.default_rng(seed).standard_normal((1, hyper.z_channels, *lr_shape[:2]), np.float32)
 
 
-# ------------------------------------------------------------------------------------------- files
+# --------------------------------------------------------------------------------------------- the commands of infer.py
+
+
+def load(weights: str, **options: Any) -> Rescaler:
+    """Load a network for both directions, see `IRN.load`."""
+    options = NETWORKS.asked(UpscaleConfig, weights, options)
+    rescaler = make_rescaler(*NETWORKS.load_network(options), options)
+    rescaler.seed, rescaler.gaussian_scale = options.seed, options.gaussian_scale
+    return rescaler
 
 
 def downscale(job: Job, results: Results, rescaler: Rescaler, options: DownscaleConfig) -> None:
-    """HR file -> LR file; alpha is reduced by bicubic; sides that are no multiples of the scale are continued."""
+    """HR file -> LR file; alpha is downscaled by bicubic; sides are padded by reflection to multiples of the scale."""
     scale = rescaler.hyper.scale
     (name,) = result_names(job.source, options.suffix, options.format, scale)
     target = results.reserve(job, name)
@@ -188,13 +191,9 @@ def upscale(job: Job, results: Results, rescaler: Rescaler, options: UpscaleConf
 
 
 class Origin(NamedTuple):
-    """Where an LR image comes from.
+    """What a PNG says of an LR image: the HR image's size, the scale, the weights' digest (its first 16 digits).
 
-    Attributes:
-        height, width: of the HR image, before it was continued to multiples of the scale.
-        scale: HR over LR.
-        weights: digest of the network, see `digest_of`; its first 16 digits are kept.
-        gray: whether the HR image has no colour, while the LR image's colours hold its detail.
+    `gray`: the HR image has no colour, while the LR image's colours hold its detail.
     """
 
     height: int
@@ -205,11 +204,7 @@ class Origin(NamedTuple):
 
 
 def write_lr(path: Path, lr: np.ndarray, alpha: np.ndarray | None, origin: Origin, icc: bytes | None = None) -> None:
-    """Write an LR image (H, W, 3) uint8 and its transparency (H, W); a PNG says where it comes from.
-
-    Args:
-        icc: ICC profile of the colours.
-    """
+    """Write an LR image (H, W, 3) uint8, with alpha (H, W) and an ICC profile; a PNG says where it comes from."""
     if path.suffix.lower() != ".png":
         write_picture(path, lr, alpha, icc)
         return
@@ -228,7 +223,7 @@ def write_lr(path: Path, lr: np.ndarray, alpha: np.ndarray | None, origin: Origi
 
 
 def read_origin(text: Mapping[str, str]) -> Origin | None:
-    """What the texts of an image say of its origin; None when they say nothing."""
+    """Return what an image's texts say of its origin; None when they say nothing."""
     try:
         width, height = parse_size(text[SIZE])
         return Origin(height, width, int(text[SCALE]), text[WEIGHTS], GRAY in text)
@@ -239,12 +234,7 @@ def read_origin(text: Mapping[str, str]) -> Origin | None:
 def original_size(
     path: Path, lr_size: tuple[int, int], scale: int, origin: Origin | None, asked: str
 ) -> tuple[int, int]:
-    """(height, width) of the HR image: what was asked for, else what the file says, else all of it.
-
-    Args:
-        lr_size: (height, width).
-        asked: `511x333`; "" when nothing is asked for.
-    """
+    """Return (height, width) of HR: as asked for (`511x333` or ""), else as the file says, else all of it."""
     height, width = lr_size[0] * scale, lr_size[1] * scale
     if asked:
         wanted = parse_size(asked)[::-1]
@@ -258,7 +248,7 @@ def original_size(
 
 
 def doubt(origin: Origin | None, lr_size: tuple[int, int], scale: int, weights: str) -> str:
-    """Why up-scaling by these weights may not bring back what the LR image was made of; "" when it should."""
+    """Return why up-scaling by these weights may not bring back what the LR image was made of; "" when it should."""
     if origin is None:
         return (
             "does not say that IRN's downscale made it: rescaling is not super-resolution, so an LR image made in "

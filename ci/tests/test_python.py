@@ -49,6 +49,15 @@ def test_irn_there_and_back():
     assert irn.downscale(RGB[:19]).shape == (10, 12, 3)
 
 
+def test_irn_draws_z_as_load_says():
+    irn, seeded = package("IRN").load(scale=2), package("IRN").load(scale=2, seed=3)
+    mean, drawn = package("IRN").load(scale=2, gaussian_scale=0).upscale(RGB), irn.upscale(RGB, seed=3)
+    np.testing.assert_array_equal(seeded.upscale(RGB), drawn)
+    np.testing.assert_array_equal(irn.upscale(RGB, gaussian_scale=0), mean)
+    assert (drawn != irn.upscale(RGB)).any()
+    assert (drawn != mean).any()
+
+
 @pytest.mark.parametrize("model", ["WDSR", "CSNLN"])
 def test_infer_writes_what_load_gives(model, tmp_path):
     Image.fromarray(RGB).save(tmp_path / "a.png")

@@ -14,14 +14,7 @@ Sample = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class LQGTDataset:
-    """Makes one training sample from an image: the same crop and flip of HR and LR, and a z of its own.
-
-    Args:
-        hyper: what the network takes.
-        lr_patch: side of the LR patch.
-        mirror, turn: which flips are made, as `common.data.random_flip`.
-        gaussian_scale: standard deviation of z.
-    """
+    """The same crop and flips (see `random_patch`) of HR and LR, and a z of deviation `gaussian_scale`."""
 
     def __init__(
         self, hyper: Hyper, lr_patch: int, mirror: bool = True, turn: bool = True, gaussian_scale: float = 1.0

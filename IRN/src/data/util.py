@@ -12,11 +12,7 @@ from ..options.options import EvalConfig, TrainConfig
 
 
 def find_hr_folder(path: str, split: str) -> Path:
-    """The folder of HR images that `path` means: itself, or the DIV2K split or benchmark HR folder in it.
-
-    Args:
-        split: "train" or "test".
-    """
+    """Return the folder that `path` means: the DIV2K split ("train" or "test") or HR/ in it, or itself."""
     if Path(path).is_file():
         return Path(path)
     root = existing_folder(path, "--dataset_GT_path")
@@ -24,12 +20,11 @@ def find_hr_folder(path: str, split: str) -> Path:
 
 
 def find_pictures(hr_path: str, lr_path: str, scale: int, split: str) -> list[Pair]:
-    """The images of a data set, in sub-folders as well; `lr` is None where the LR image is to be made."""
+    """Return the images of a data set, in sub-folders as well; `lr` is None where it is to be made."""
     return pairs_of(find_hr_folder(hr_path, split), lr_folder(lr_path), scale)
 
 
 def validation_pictures(options: TrainConfig) -> list[Pair]:
-    """Return the first --test_pictures of the validation images; none where there are none."""
     path, lr_path = validation_folders(options, beside)
     return find_pictures(path, lr_path, options.scale, "test")[: options.test_pictures or None] if path else []
 
@@ -44,7 +39,7 @@ def beside(training: str) -> str:
 
 
 def evaluation_sets(options: EvalConfig, scale: int) -> dict[str, list[Pair]]:
-    """The images of each set of --data_test, or all of --dataset_GT_path, by the name of the set."""
+    """Return the images of each set to measure, by what its results are called."""
     root, lr_path = Path(options.dataset_GT_path), options.dataset_LQ_path
     if not options.data_test:
         folder = hr_folder(root).resolve()
@@ -58,7 +53,6 @@ def evaluation_sets(options: EvalConfig, scale: int) -> dict[str, list[Pair]]:
 
 
 def hr_folder(root: Path) -> Path:
-    """The HR images of one set; in a DIV2K root its validation images."""
     folder, training = find_hr_folder(str(root), "test"), div2k.find_split(root, "train")
     if folder == root and training:
         raise UserError(f"{root} has no DIV2K_valid_HR; for the training images type --dataset_GT_path {training}")

@@ -12,5 +12,4 @@ from ..options.options import TrainConfig
 
 
 def adam(network: nn.Cell, options: TrainConfig) -> Adam:
-    """The optimizer that the options describe."""
     return recipe.adam(options, network.trainable_params())

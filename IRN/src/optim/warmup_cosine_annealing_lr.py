@@ -17,8 +17,8 @@ def cosine_rate(
 ) -> Callable[[int], float]:
     """Step (from 0) -> rate: from `base` to `minimum` along half a cosine of periods[0] steps.
 
-    Restart i begins at base times its weight and takes periods[i + 1] steps. What goes on beyond its period rises
-    again, to base. Warm-up as in `multistep_rate`; the cosine then goes on from where the warm-up ended.
+    Restart i begins at base times its weight and takes periods[i + 1] steps. Beyond its period the rate rises again, to
+    base. Warm-up as in `multistep_rate`; the cosine then continues from where the warm-up ended.
     """
     begins, weights = ordered(restarts, restart_weights)
 
@@ -37,5 +37,4 @@ def cosine_rate(
 
 
 def half_cosine(share: float) -> float:
-    """1 at 0, 0 at 1."""
     return (1 + math.cos(math.pi * share)) / 2

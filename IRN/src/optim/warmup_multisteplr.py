@@ -33,6 +33,6 @@ def multistep_rate(
 
 
 def ordered(restarts: Sequence[int], weights: Sequence[float]) -> tuple[list[int], list[float]]:
-    """Restarts by their step, each with its weight; 1 where none is given."""
+    """Sort restarts by their step, each with its weight, 1 where none is given."""
     pairs = sorted(zip(restarts, weights or [1.0] * len(restarts), strict=True))
     return [step for step, _ in pairs], [weight for _, weight in pairs]

@@ -48,8 +48,6 @@ GAUSSIAN_SCALE = option(1.0, "standard deviation of z; 0: the mean image of all 
 
 @configuration
 class NetworkOptions:
-    """The network."""
-
     scale: int = option(4, "super resolution scale", aliases=("sr_scale",), choices=SCALES)
     model: str = option(
         "IRN",
@@ -73,13 +71,12 @@ class NetworkOptions:
     init: str = option("xavier", "distribution of the initial weights", choices=("xavier", "kaiming"))
 
     def hyper(self) -> Hyper:
-        """The hyper-parameters that the options describe."""
         scale = self.scale or DEMO_SCALE
         sizes = {"scale": scale, "block_num": BLOCKS_PER_LEVEL[scale], "init": self.init}
         return Hyper(**sizes | self.named(scale) | asked(self))
 
     def named(self, scale: int) -> dict[str, Any]:
-        """Those that --model alone gives: IRN is of any size."""
+        """Return those that --model alone gives: IRN is of any size."""
         if self.model not in PRESETS:
             return {}
         blocks, growth, clamp = PRESETS[self.model]
@@ -87,14 +84,11 @@ class NetworkOptions:
 
     @staticmethod
     def read_config(path: str) -> dict[str, Any]:
-        """A file's options by their own names."""
         return yml.read(path)
 
 
 @configuration
 class TrainConfig(NetworkOptions, StepOptions):
-    """Options of train.py: the authors' values."""
-
     dataset_GT_path: str = HR_FOLDER  # noqa: N815
     dataset_LQ_path: str = LR_FOLDER  # noqa: N815
     patch_size: int = 144
@@ -126,14 +120,11 @@ class TrainConfig(NetworkOptions, StepOptions):
     save_dir: str = "runs/IRN"
 
     def lr_patch(self, scale: int) -> int:
-        """Return the side of the LR patch."""
         return self.lr_side(scale)
 
 
 @configuration
 class EvalConfig(EvalOptions, NetworkOptions):
-    """Options of eval.py."""
-
     dataset_GT_path: str = HR_FOLDER  # noqa: N815
     dataset_LQ_path: str = LR_FOLDER  # noqa: N815
     data_name: str = DATA_NAME
@@ -150,22 +141,17 @@ class EvalConfig(EvalOptions, NetworkOptions):
 
 @configuration
 class ExportConfig(ExportOptions, NetworkOptions):
-    """Options of export.py."""
-
     graph: str = option("both", "which graph to write", choices=("both", "downscale", "upscale"))
     file_name: str = option("irn", "name of the files to write; _downscale or _upscale and the ending are added")
 
 
 @configuration
 class DownscaleConfig(InferOptions, NetworkOptions):
-    """Options of infer.py downscale."""
-
     outscale: ClassVar[float] = 0.0
     suffix: str = "_lr_x{scale}"
     format: str = option("png", "of the LR images: png, or bmp, which cannot hold the original size", choices=())
 
     def __post_init__(self) -> None:
-        """Refuse formats that change values, and unknown ones."""
         word = self.format.lower().lstrip(".")
         if word in ("jpg", "jpeg"):
             raise UserError(
@@ -177,8 +163,6 @@ class DownscaleConfig(InferOptions, NetworkOptions):
 
 @configuration
 class UpscaleConfig(InferOptions, NetworkOptions):
-    """Options of infer.py upscale."""
-
     outscale: ClassVar[float] = 0.0
     gaussian_scale: float = GAUSSIAN_SCALE
     seed: int = RESULTS_SEED
@@ -188,7 +172,6 @@ class UpscaleConfig(InferOptions, NetworkOptions):
     format: str = ANY_FORMAT
 
     def __post_init__(self) -> None:
-        """Refuse a --size that is none."""
         if self.size:
             parse_size(self.size)
 

@@ -67,7 +67,6 @@ SECTIONS = ("datasets", "network_G", "path", "train", "logger", "test")
 
 
 def read(path: str) -> dict[str, Any]:
-    """The options that a file gives, by our names, see `read_sections`."""
     options = read_sections(path, KEYS, SECTIONS)
     learned = dict(leaves(read_yaml(path))).get(CONV_DOWN)
     if learned and str(options.get("scale", 3)) != "3":

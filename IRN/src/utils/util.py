@@ -8,7 +8,6 @@ from ..official import hyper_of, read
 
 
 def hyper_of_file(saved: Checkpoint, path: str, options: TrainedOptions) -> Hyper:
-    """Return what a checkpoint says of its network, or what its names and shapes tell."""
     meta = saved.meta.get("hyper")
     return Hyper(**meta) if meta else hyper_of(saved.weights, path, options.hyper().clamp)
 
