@@ -14,7 +14,6 @@ from CSNLN.src.config import EvalConfig, parse
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Evaluate; returns the exit code."""
     runtime.start_log()
     options = parse(EvalConfig, argv, __doc__)
     here = runtime.start(options.device_target, distribute=options.run_distribute)

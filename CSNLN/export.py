@@ -18,7 +18,6 @@ from CSNLN.src.config import ExportConfig, parse
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Export; returns the exit code."""
     runtime.start_log()
     options = parse(ExportConfig, argv, __doc__)
     runtime.start(options.device_target)

@@ -16,7 +16,6 @@ log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Upscale, or draw the attention; returns the exit code: 0, or 2 when an image could not be read."""
     runtime.start_log()
     inputs, options = parse_inputs(InferConfig, argv, __doc__, "IMAGES ...")
     if not inputs:
@@ -39,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def attention_work(network: object, query: tuple[int, int], time: int, results: Results) -> Callable[[Job], None]:
-    """What draws an image's attention, and says its weights."""
+    """Return what draws an image's attention and logs its weights."""
     from CSNLN.src.pictures import answers, draw
 
     def work(job: Job) -> None:

@@ -80,19 +80,15 @@ SELF_ENSEMBLE = option(False, "average over the eight flips and turns (x8)")
 
 @configuration
 class NetworkOptions:
-    """The network."""
-
     scale: int = option(2, "super resolution scale", aliases=("sr_scale",), choices=(2, 3, 4))
     model: str = option("CSNLN", "a named network", choices=tuple(MODELS), presets=MODELS)
     n_feats: int = option(0, "number of feature maps; 0: the model's", at_least=0, hyper="n_feats")
     depth: int = option(0, "how often the cell is applied; 0: the model's", at_least=0, hyper="depth")
 
     def hyper(self) -> Hyper:
-        """The hyper-parameters that the options describe."""
         return Hyper(**self.named(self.scale) | asked(self))
 
     def named(self, scale: int) -> dict[str, Any]:
-        """Those that --model alone gives."""
         return {"n_feats": MODELS[self.model].n_feats, "depth": MODELS[self.model].depth}
 
     @classmethod
@@ -115,8 +111,6 @@ class NetworkOptions:
 
 @configuration
 class TrainConfig(NetworkOptions, TrainOptions):
-    """Options of train.py."""
-
     data_path: str = DATA_PATH
     data_test: str = DATA_TEST
     data_range: str = DATA_RANGE
@@ -153,7 +147,6 @@ class TrainConfig(NetworkOptions, TrainOptions):
     )
 
     def lr_patch(self) -> int:
-        """Return the side of the LR patch, which the attention compares with itself at a smaller size."""
         hyper = self.hyper()
         smaller = hyper.attention_scale
         why = f" at x{hyper.scale}: the attention compares the LR patch with itself made {smaller} times smaller"
@@ -162,8 +155,6 @@ class TrainConfig(NetworkOptions, TrainOptions):
 
 @configuration
 class EvalConfig(EvalOptions, NetworkOptions):
-    """Options of eval.py."""
-
     ckpt_path: ClassVar[property] = property(lambda options: options.ckpt_file)
     ckpt_file: str = CKPT_FILE
     data_path: str = DATA_PATH
@@ -178,8 +169,6 @@ class EvalConfig(EvalOptions, NetworkOptions):
 
 @configuration
 class InferConfig(InferOptions, NetworkOptions):
-    """Options of infer.py."""
-
     ckpt_path: ClassVar[property] = property(lambda options: options.ckpt_file)
     ckpt_file: str = CKPT_FILE
     tile: ClassVar[int] = 0
@@ -197,7 +186,6 @@ class InferConfig(InferOptions, NetworkOptions):
     )
 
     def query(self) -> tuple[int, int]:
-        """The pixel of --attention."""
         place = [counting_number(word) for word in self.attention.split(",")]
         if len(place) != 2 or place[0] is None or place[1] is None:
             raise UserError(f"--attention must be ROW,COLUMN of a pixel of the LR image, not {self.attention!r}")
@@ -206,8 +194,6 @@ class InferConfig(InferOptions, NetworkOptions):
 
 @configuration
 class ExportConfig(ExportOptions, NetworkOptions):
-    """Options of export.py."""
-
     ckpt_path: ClassVar[property] = property(lambda options: options.ckpt_file)
     ckpt_file: str = CKPT_FILE
     attention_memory: int = ATTENTION_MEMORY
@@ -225,11 +211,11 @@ PROGRAMS = (TrainConfig, EvalConfig, InferConfig, ExportConfig)
 
 
 def parse(cls: type[T], argv: Sequence[str] | None, description: str) -> T:
-    """The options of a program: default_config.yaml, under the file of `--config`, under the command line."""
+    """Parse default_config.yaml, under the file of `--config`, under the command line."""
     return config.parse(cls, argv, description=description, base=config.load(cls, DEFAULT_CONFIG))
 
 
 def parse_inputs(cls: type[T], argv: Sequence[str] | None, description: str, usage: str) -> tuple[list[str], T]:
-    """(inputs, options) in the same way, where inputs may be typed without `--input`."""
+    """Parse in the same way (inputs, options), where inputs may be typed without `--input`."""
     base = config.load(cls, DEFAULT_CONFIG)
     return config.parse_inputs(cls, argv, description=description, usage=usage, base=base)

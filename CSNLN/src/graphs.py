@@ -36,7 +36,6 @@ Symbol = Any  # of common.export.onnx_writer, which needs the package onnx; or a
 
 
 def ports(batch_size: int | str = 1, height: int | str = "height", width: int | str = "width") -> list[Port]:
-    """Return the input of the graph."""
     return [Port("lr_image", (batch_size, COLORS, height, width))]
 
 
@@ -45,8 +44,6 @@ def write(network: CSNLN, saved: Checkpoint, source: str, options: ExportConfig)
 
     Raises:
         ExportError: the file does not answer as the network does.
-        UserError: sides that the attention cannot divide, AIR without Ascend, a package is missing, or a place that
-            cannot be written.
     """
     hyper, height, width = network.hyper, options.lr_height or LR_PATCH, options.lr_width or LR_PATCH
     said = {"model": "CSNLN", "scale": str(hyper.scale), "hyper": json.dumps(asdict(hyper)), "source": source}
@@ -71,12 +68,7 @@ def write(network: CSNLN, saved: Checkpoint, source: str, options: ExportConfig)
 
 
 def make_engine(kind: str, network: CSNLN, attention_memory: int) -> Engine:
-    """Choose what runs the network.
-
-    Args:
-        kind: "mindspore", "onnxruntime", or "auto": ONNX Runtime where MindSpore runs on CPU and it is installed.
-        attention_memory: bytes that an attention may take for its table of weights.
-    """
+    """Choose what runs the network; `attention_memory` are the bytes for an attention's table of weights."""
     packages = "onnx", "onnxruntime"
     on_cpu = ms.get_context("device_target") == "CPU"
     if kind == "mindspore" or (kind == "auto" and not (on_cpu and all(map(onnx_file.optional, packages)))):
@@ -87,11 +79,7 @@ def make_engine(kind: str, network: CSNLN, attention_memory: int) -> Engine:
 
 
 class Eager(Engine):
-    """The network in MindSpore, operator by operator, since every piece of every image has a size of its own.
-
-    Args:
-        attention_memory: bytes that an attention may take for its table of weights.
-    """
+    """The network in MindSpore, operator by operator, since every piece of every image has a size of its own."""
 
     def __init__(self, network: CSNLN, attention_memory: int) -> None:
         super().__init__(ports())
@@ -104,7 +92,7 @@ class Eager(Engine):
 
 
 def set_rows(network: CSNLN, height: int, width: int, memory: int) -> None:
-    """Make the attentions take as many rows of queries at a time as fit into the memory (bytes), at least one."""
+    """Set how many rows of queries the attentions take at a time: as many as fit into `memory` bytes, at least one."""
     for name, cell in network.cells_and_names():
         times = 2 if "multi_source_projection_2" in name else 1  # the second step of x4
         row, keys = times * width, times**2 * height * width
@@ -119,7 +107,7 @@ def set_rows(network: CSNLN, height: int, width: int, memory: int) -> None:
 
 
 def onnx_bytes(network: CSNLN, attention_memory: int, batch_size: int = 1, *sides: int) -> bytes:
-    """Return the network as an ONNX file, see `records`, for LR images of these sides or any; onnx is there."""
+    """Return the network as an ONNX file for LR images of these sides or any; requires onnx."""
     from common.export import onnx_writer
 
     model = onnx_writer.write(network.set_train(False), ports(batch_size, *sides), OUTPUTS, records(attention_memory))
@@ -127,11 +115,7 @@ def onnx_bytes(network: CSNLN, attention_memory: int, batch_size: int = 1, *side
 
 
 def records(attention_memory: int) -> Mapping[type, Callable]:
-    """Return how the network's cells are recorded, see `onnx_writer.write`.
-
-    Args:
-        attention_memory: bytes that an attention may take for its table of weights.
-    """
+    """Return how the network's cells are recorded, see `onnx_writer.write`."""
     return {
         CSNLN: any_size,
         MeanShift: lambda cell, x: node("Conv", x, cell.weight, cell.bias, shape=x.shape),
@@ -168,7 +152,6 @@ def any_size(network: CSNLN, lr_image: Symbol) -> Symbol:
 
 
 def transposed(cell: nn.Conv2dTranspose, x: Symbol) -> Symbol:
-    """Transposed convolution, of one of `RESIZING`."""
     _, stride, padding = RESIZING[cell.stride[0]]
     shape = (*x.shape[:2], *(side * stride for side in x.shape[2:]))
     return node("ConvTranspose", x, cell.weight, cell.bias, shape=shape, pads=[padding] * 4, strides=[stride] * 2)
@@ -219,18 +202,13 @@ def cross_scale(memory: int, cell: CrossScaleAttention, x: Symbol) -> Symbol:
 
 
 def rows_of(height: Symbol, width: Symbol, keys: Symbol, held: int, halo: int = 0) -> Symbol:
-    """Return how many rows of queries a block has: as many as fit, at least one.
-
-    Args:
-        held: weights that fit into the memory.
-        halo: rows that a block reads beyond its own.
-    """
+    """Return how many rows of queries a block has, `halo` not counted: as many as `held` weights allow."""
     fitting = node("Sub", node("Div", held, node("Mul", width, keys)), halo)
     return node("Max", 1, node("Min", height, fitting))
 
 
 def in_blocks(block: Callable, rows: Symbol, height: Symbol, width: Symbol, shape: Sequence) -> Symbol:
-    """(N, C, H, W) of block(first, stop), which gives (N, rows * W, C). The last block ends with the image."""
+    """Join block(first, stop), each (N, rows * W, C), to (N, C, H, W). The last one ends with the image."""
     if isinstance(rows, int):
         parts = [block(first, min(first + rows, height)) for first in range(0, height, rows)]
         return squared(node("Concat", *parts, axis=1), height, width, shape)
@@ -256,14 +234,13 @@ def squared(rows: Symbol, height: Symbol, width: Symbol, shape: Sequence) -> Sym
 
 
 def neighbourhoods(x: Symbol) -> Symbol:
-    """`attention.neighbourhoods`."""
     wide = node("Pad", x, x.graph.ints((0, 0, 1, 1, 0, 0, 1, 1)), shape=(*x.shape[:2], *(n + 2 for n in x.shape[2:])))
     stops = (-2, -1, None)
     return node("Concat", *(wide[:, :, i : stops[i], j : stops[j]] for i in range(3) for j in range(3)), axis=1)
 
 
 def diagonal_sum(table: Symbol, *axes: int) -> Symbol:
-    """Sum of the table and of itself moved by one and back along both axes, which become two shorter."""
+    """Sum the table and itself moved by one and back along both axes, which become two shorter."""
     bounds = [table.graph.ints([at] * 2) for at in (0, -2, 1, -1, 2, END)]
     moved = [node("Slice", table, *bounds[place : place + 2], table.graph.ints(axes)) for place in (0, 2, 4)]
     return node("Add", node("Add", moved[0], moved[1]), moved[2])
@@ -280,7 +257,7 @@ def rows_first(x: Symbol) -> Symbol:
 
 
 def length(x: Symbol, axis: int) -> Symbol:
-    """Return the length of an axis: a number, or a list of one."""
+    """Return the length of an axis: a number, or a symbol."""
     if len(x.shape) > axis and isinstance(x.shape[axis], int):
         return x.shape[axis]
     return node("Shape", x, start=axis, end=axis + 1)

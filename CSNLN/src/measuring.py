@@ -16,19 +16,14 @@ from .pictures import chopped
 
 
 def figures(scale: int, crop: int, lpips_weights: str) -> list[Figure]:
-    """Figures of eval.py: on Y as the paper, then on RGB.
-
-    Args:
-        crop: border left out of PSNR-Y and SSIM-Y; -1 takes the scale.
-        lpips_weights: "" leaves LPIPS out.
-    """
+    """Return the figures on Y as the paper, then on RGB; `crop` -1 crops the scale."""
     paper, colours = Convention("y", scale if crop < 0 else crop), Convention("rgb", scale if crop < 0 else crop)
     found = [psnr_figure(paper), ssim_figure(paper), psnr_figure(colours), lr_psnr_figure(scale)]
     return with_lpips(found, lpips_weights)
 
 
 def make_validation(pairs: list[Pair], hyper: Hyper) -> Validation | None:
-    """Return network -> its mean PSNR-Y, eager, of images chopped as the authors do; None without pairs."""
+    """Return network -> mean PSNR-Y, eager, of images chopped as the authors do; None without pairs."""
 
     def upscaler(network: CSNLN) -> Callable[[np.ndarray], np.ndarray]:
         return chopped(Upscaler(lambda batch: network(Tensor(batch)).asnumpy(), hyper), hyper.scale)

@@ -15,26 +15,25 @@ NO_WEIGHT = re.compile(r"(.*\.)?escape_NaN")  # a buffer of the cross-scale atte
 
 
 def official_name(name: str) -> str | None:
-    """Name in the file -> name in the network; None for what is no weight."""
+    """Return the name in the network; None for what is no weight."""
     return None if NO_WEIGHT.fullmatch(name) else name
 
 
 def read(path: str) -> Checkpoint:
-    """Read a file with a CSNLN in it, without what is no weight."""
     saved = trained.read(path, "CSNLN", ROOTS)
     weights = {name: array for name, array in saved.weights.items() if official_name(name)}
     return Checkpoint(weights, saved.meta, saved.state)
 
 
 def to_official(network: CSNLN) -> dict[str, np.ndarray]:
-    """Return all arrays of the authors' files by their names, with the buffer that is no weight."""
+    """Return all arrays of the authors' files, with the buffer that is no weight."""
     cells = network.cells_and_names()
     buffers = [f"{name}.escape_NaN" for name, cell in cells if isinstance(cell, CrossScaleAttention)]
     return trained.weights_of(network) | dict.fromkeys(buffers, np.full(1, LEAST_NORM, np.float32))
 
 
 def hyper_of(weights: Mapping[str, np.ndarray], source: str) -> Hyper:
-    """The network that a file without metadata describes, read off its names and shapes.
+    """Return the network that a file without metadata describes, read off its names and shapes.
 
     Raises:
         CheckpointError: not a CSNLN.

@@ -58,7 +58,7 @@ def make_upscaler(network: CSNLN, options: EvalConfig | InferConfig) -> Upscale:
 
 
 def number_of_runs(shape: tuple[int, ...], scale: int, options: EvalConfig | InferConfig) -> int:
-    """How often the network is run for an image."""
+    """Count how often the network is run for an image."""
     runs = 0
 
     def counted(piece: np.ndarray) -> np.ndarray:
@@ -86,13 +86,10 @@ class Quarter(NamedTuple):
 def chopped(
     function: Callable[[np.ndarray], np.ndarray], scale: int, shave: int = SHAVE, least: int = LEAST
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """A function that quarters its image until the pieces are small, and joins what `function` makes of them.
+    """Return a function that quarters its image until the pieces are small, and joins what `function` makes of them.
 
-    A piece reads at least `shave` pixels beyond its quarter, and its sides are multiples of the scale. Images that
-    such a piece would not fit into go through `function` whole.
-
-    Args:
-        function: (h, w, C) -> (h * scale, w * scale, C).
+    `function` is (h, w, C) -> (h * scale, w * scale, C). A piece reads at least `shave` pixels beyond its quarter, and
+    its sides are multiples of the scale. Images that such a piece would not fit into go through `function` whole.
     """
 
     def enlarge(picture: np.ndarray) -> np.ndarray:
@@ -113,12 +110,12 @@ def chopped(
 
 
 def rounded(length: int, scale: int) -> int:
-    """The next multiple of the scale; of a multiple the next, too."""
+    """Return the next multiple of the scale, also of a multiple."""
     return length + scale - length % scale
 
 
 def quarters(length: int, half: int, piece: int, scale: int) -> tuple[Quarter, Quarter]:
-    """The first and the second piece on an axis of the image, of which the first is for `half` pixels."""
+    """Return both pieces on an axis of the image, of which the first is for `half` pixels."""
     seam, stop, rest = half * scale, length * scale, (length - half) * scale
     first = Quarter(slice(0, piece), slice(0, seam), slice(0, seam))
     return first, Quarter(slice(length - piece, length), slice(piece * scale - rest, None), slice(seam, stop))
@@ -128,20 +125,14 @@ def quarters(length: int, half: int, piece: int, scale: int) -> tuple[Quarter, Q
 
 
 class Answers(NamedTuple):
-    """Weights of the cross-scale attention for one pixel of the LR image.
-
-    Attributes:
-        weights: (h, w) of all patches, their sum is 1; patch (k, l) lies around the s x s pixels (k s, l s).
-        scale: s.
-        query: (row, column).
-    """
+    """Weights (h, w) of the cross-scale attention for a query pixel; patch (k, l) is around pixels (k s, l s)."""
 
     weights: np.ndarray
     scale: int
     query: tuple[int, int]
 
     def strongest(self) -> list[tuple[float, Frame]]:
-        """(weight, frame of the patch of 3s x 3s pixels), the strongest first; of those that overlap only the first."""
+        """Return (weight, frame of the patch of 3s x 3s pixels), strongest first; of overlapping ones the first."""
         left, found = self.weights.copy(), []
         while len(found) < STRONGEST and left.max() > 0:
             row, column = np.unravel_index(left.argmax(), left.shape)
@@ -151,18 +142,14 @@ class Answers(NamedTuple):
         return found
 
     def query_frame(self) -> Frame:
-        """The 3x3 pixels that are compared."""
         row, column = self.query
         return row - 1, column - 1, row + 2, column + 2
 
 
 def answers(network: CSNLN, picture: np.ndarray, query: tuple[int, int], time: int) -> Answers:
-    """Run the network until a cell is applied for the `time`-th time (0: the last), and look at its attention.
+    """Return the attention of the `time`-th time that the cell is applied (0: the last) on an image (H, W, 3).
 
     At x4 it is the attention of the cell's first step, on LR pixels.
-
-    Args:
-        picture: (H, W, 3) uint8 or uint16.
     """
     hyper = network.hyper
     (height, width), (row, column) = picture.shape[:2], query
@@ -183,14 +170,7 @@ def answers(network: CSNLN, picture: np.ndarray, query: tuple[int, int], time: i
 
 
 def draw(picture: np.ndarray, found: Answers) -> np.ndarray:
-    """The image with the frames of the query and of the strongest patches; all weights; and the framed patches.
-
-    Args:
-        picture: (H, W, 3) uint8.
-
-    Returns:
-        (height, width, 3) uint8.
-    """
+    """Draw an image (H, W, 3) uint8 with frames of query and strongest patches, all weights, and the patches."""
     strongest, zoom = found.strongest(), max(1, WIDTH // picture.shape[1])
     framed, weights = larger(picture, zoom), larger(weight_map(picture, found), zoom)
     for weight, frame in reversed(strongest):
@@ -205,25 +185,24 @@ def draw(picture: np.ndarray, found: Answers) -> np.ndarray:
 
 
 def weight_map(picture: np.ndarray, found: Answers) -> np.ndarray:
-    """The image in dark gray, coloured by the square root of the weights, so that small ones show."""
+    """Return the image in dark gray, coloured by the square root of the weights, so that small ones show."""
     light = larger(np.sqrt(found.weights / found.weights.max()), found.scale)[: picture.shape[0], : picture.shape[1]]
     gray = 0.5 * picture.mean(2, keepdims=True)
     return (gray + light[..., None] * (np.array(ANSWER) - gray)).astype(np.uint8)
 
 
 def larger(picture: np.ndarray, times: int) -> np.ndarray:
-    """Each pixel becomes a square."""
+    """Repeat each pixel to a square."""
     return picture.repeat(times, 0).repeat(times, 1)
 
 
 def outline(picture: np.ndarray, frame: Frame, zoom: int, colour: tuple[int, int, int], thickness: int) -> None:
-    """Draw the frame into an upscaled image."""
     top, left, bottom, right = (at * zoom for at in frame)
     cv2.rectangle(picture, (left, top), (right - 1, bottom - 1), colour, thickness)
 
 
 def detail(picture: np.ndarray, frame: Frame, colour: tuple[int, int, int]) -> np.ndarray:
-    """What is in the frame, upscaled, in a border; black beyond the image, as the attention pads with zeros."""
+    """Cut out and upscale a frame, in a border; black beyond the image, as the attention pads with zeros."""
     top, left, bottom, right = frame
     margin = max(bottom - top, right - left)
     wide = np.pad(picture, ((margin, margin), (margin, margin), (0, 0)))
@@ -233,7 +212,6 @@ def detail(picture: np.ndarray, frame: Frame, colour: tuple[int, int, int]) -> n
 
 
 def captioned(picture: np.ndarray, text: str) -> np.ndarray:
-    """The image with a line of text below."""
     panel = Image.new("RGB", (picture.shape[1], 24), "white")
     font = ImageFont.load_default(16)
     ImageDraw.Draw(panel).text((picture.shape[1] / 2, 3), text, fill=(32, 32, 32), font=font, anchor="ma")
@@ -241,11 +219,10 @@ def captioned(picture: np.ndarray, text: str) -> np.ndarray:
 
 
 def beside(pictures: list[np.ndarray]) -> np.ndarray:
-    """Images of one height, with white around and between them."""
+    """Join images of one height, with white around and between them."""
     edged = [np.pad(picture, ((GAP, 0), (GAP, 0), (0, 0)), constant_values=255) for picture in pictures]
     return widened(np.concatenate(edged, axis=1), sum(picture.shape[1] for picture in edged) + GAP)
 
 
 def widened(picture: np.ndarray, width: int) -> np.ndarray:
-    """White to the right, up to a width."""
     return np.pad(picture, ((0, 0), (0, width - picture.shape[1]), (0, 0)), constant_values=255)

@@ -14,7 +14,7 @@ RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K, in [0, 1]
 
 
 class Resizing(NamedTuple):
-    """What a convolution needs to make an image s times smaller, or a transposed one to make it s times larger."""
+    """A convolution that downscales s times, or a transposed one that upscales s times."""
 
     kernel: int
     stride: int
@@ -68,14 +68,12 @@ def conv(
     stride: int = 1,
     padding: int | None = None,
 ) -> nn.Conv2d:
-    """Convolution; see `common.checkpoint.convolution` for stride and padding."""
     bound = 1 / math.sqrt(in_channels * kernel**2)
     filters = rng.uniform(-bound, bound, (out_channels, in_channels, kernel, kernel))
     return convolution(filters, rng.uniform(-bound, bound, out_channels), stride, padding)
 
 
 def conv_prelu(in_channels: int, out_channels: int, kernel: int, rng: np.random.Generator) -> nn.SequentialCell:
-    """Convolution that leaves the size as it is, and PReLU."""
     return nn.SequentialCell(conv(in_channels, out_channels, kernel, rng), PReLU())
 
 
@@ -104,5 +102,4 @@ def enlarge(channels: int, scale: int, rng: np.random.Generator) -> nn.Sequentia
 
 
 def uniform(shape: tuple[int, ...], bound: float, rng: np.random.Generator) -> Tensor:
-    """Values in -bound ... bound."""
     return Tensor(rng.uniform(-bound, bound, shape), ms.float32)

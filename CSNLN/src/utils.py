@@ -9,7 +9,6 @@ from .official import hyper_of, read, to_official
 
 
 def hyper_of_file(saved: Checkpoint, path: str, options: Any) -> Hyper:
-    """Return what a checkpoint says of its network, or what its names and shapes tell."""
     return Hyper(**saved.meta["hyper"]) if "hyper" in saved.meta else hyper_of(saved.weights, path)
 
 

@@ -11,5 +11,4 @@ from common.images import Pair
 
 
 def find_benchmark(data_path: Path, name: str, scale: int) -> list[Pair]:
-    """Return the pairs of a set by its name, see `common.data.find_place`."""
     return benchmark_pairs(find_place(name, data_path), scale)

@@ -11,13 +11,7 @@ from ..CSNLN import Hyper
 
 
 class PatchMaker:
-    """One training sample from a pair of images: the same random crop and flip of both.
-
-    Args:
-        scale: HR over LR.
-        lr_patch: side of the LR patch.
-        augment: flip and turn.
-    """
+    """The same random crop and, if `augment`, flip of a pair of images."""
 
     def __init__(self, scale: int, lr_patch: int, augment: bool) -> None:
         self.scale, self.lr_patch, self.augment = scale, lr_patch, augment
@@ -35,13 +29,9 @@ def collate(samples: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, n
 
 
 class Upscaler:
-    """Images of any size through a network whose sides must be multiples of the attention's scale.
+    """Images of any size through a network (1, 3, h, w) -> (1, 3, sh, sw), whose sides the attention must divide.
 
-    What is missing is padded by reflection to the right and below, and cut off the result.
-
-    Args:
-        run: the network, (1, 3, h, w) -> (1, 3, h * scale, w * scale).
-        hyper: its shape.
+    Sides are padded by reflection to the right and below, and the result is cut.
     """
 
     def __init__(self, run: Callable[[np.ndarray], np.ndarray], hyper: Hyper) -> None:

@@ -24,7 +24,6 @@ def training_set(options: TrainConfig, scale: int) -> PictureSet:
 
 
 def training_stream(options: TrainConfig, hyper: Hyper, here: Runtime) -> BatchStream:
-    """Batches of (lr_image, hr_image) for this worker."""
     pictures = training_set(options, hyper.scale)
     patches = PatchMaker(hyper.scale, options.lr_patch(), not options.no_augment)
     return BatchStream(pictures, patches, collate, options.batch_size, options.seed, here.rank, here.world_size)

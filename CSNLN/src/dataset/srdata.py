@@ -13,7 +13,7 @@ from .div2k import find_div2k, find_root, parse_ranges
 
 
 def evaluation_sets(options: EvalConfig | TrainConfig, scale: int) -> dict[str, list[Pair]]:
-    """Return the pairs of each set in `Set5+Set14+DIV2K` of --data_test, by what its results are called."""
+    """Return the pairs of each set in --data_test, by what its results are called."""
     root, numbers = data_folder(options.data_path), parse_ranges(options.data_range)[1]
     return {stem: find_set(root, name, numbers, scale) for stem, name in split_names(options.data_test, root).items()}
 
@@ -28,12 +28,11 @@ def evaluation_pairs(options: TrainConfig, hyper: Hyper) -> list[Pair]:
 
 
 def find_set(root: Path, name: str, numbers: range, scale: int) -> list[Pair]:
-    """The pairs of one set; the numbers are of DIV2K's images."""
+    """Return the pairs of one set; the numbers are of DIV2K's images."""
     if name == "DIV2K" and (find_root(root) or not (root / "HR").is_dir()):
         return find_div2k(root, numbers, scale)
     return find_benchmark(root, name, scale)
 
 
 def data_folder(path: str) -> Path:
-    """Refuse a --data_path that is no folder."""
     return existing_folder(path, "data_path", " (set it in default_config.yaml, or type --data_path FOLDER)")
