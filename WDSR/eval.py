@@ -14,13 +14,11 @@ from WDSR.src.args import EvalConfig
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Evaluate; returns the exit code."""
     runtime.start_log()
     return run(config.parse(EvalConfig, argv, description=__doc__))
 
 
 def run(options: EvalConfig) -> int:
-    """Evaluate with parsed options."""
     here = runtime.start(options.device_target, distribute=options.run_distribute)
 
     from common.evaluation import EvaluationRun, evaluate, of_pairs

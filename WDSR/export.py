@@ -14,7 +14,6 @@ from WDSR.src.args import ExportConfig
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Export; returns the exit code."""
     runtime.start_log()
     options = config.parse(ExportConfig, argv, description=__doc__)
     runtime.start(options.device_target)

@@ -15,7 +15,6 @@ log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Upscale; returns the exit code: 0, or 2 when an image could not be read."""
     runtime.start_log()
     inputs, options = config.parse_inputs(InferConfig, argv, description=__doc__, usage="IMAGES ...")
     if not inputs:

@@ -27,8 +27,6 @@ SELF_ENSEMBLE = option(False, "average over the eight flips and turns (x8)")
 
 @configuration
 class NetworkOptions:
-    """The network."""
-
     scale: str = option(
         "2",
         "super resolution scale: 2, 3 or 4; or several as 2+3+4, of which --task_id takes one",
@@ -66,18 +64,17 @@ class NetworkOptions:
     )
 
     def hyper(self) -> Hyper:
-        """The hyper-parameters that the flags describe."""
         named = self.named(self.chosen_scale())
         return Hyper(**{"expand": EXPANSION[named["variant"]]} | named | asked(self))
 
     def named(self, scale: int) -> dict[str, Any]:
-        """Those that --model alone gives: WDSR, WDSR-A and WDSR-B are kinds of blocks, of any number and width."""
+        """Return those that --model alone gives: WDSR, -A and -B are kinds of blocks, of any number and width."""
         if self.model in PRESETS:
             return {key: getattr(PRESETS[self.model], key) for key in SIZES}
         return {"variant": self.model.removeprefix("WDSR").removeprefix("-") or "B"}
 
     def chosen_scale(self) -> int:
-        """The one scale that --task_id takes from --scale; 0 when none is given."""
+        """Return the one scale that --task_id takes from --scale; 0 when none is given."""
         words = str(self.scale).split("+")
         if not 0 <= self.task_id < len(words):
             raise UserError(f"--task_id {self.task_id} is beyond the {len(words)} scale(s) of --scale {self.scale}")
@@ -88,8 +85,6 @@ class NetworkOptions:
 
 @configuration
 class TrainConfig(NetworkOptions, TrainOptions):
-    """Options of train.py."""
-
     dir_data: str = DIR_DATA
     data_test: str = DATA_TEST
     data_range: str = DATA_RANGE
@@ -119,14 +114,11 @@ class TrainConfig(NetworkOptions, TrainOptions):
     )
 
     def lr_patch(self) -> int:
-        """Return the side of the LR patch."""
         return self.lr_side(self.chosen_scale()) or 48
 
 
 @configuration
 class EvalConfig(EvalOptions, NetworkOptions):
-    """Options of eval.py."""
-
     scale: str = ""
     dir_data: str = DIR_DATA
     data_test: str = DATA_TEST
@@ -138,8 +130,6 @@ class EvalConfig(EvalOptions, NetworkOptions):
 
 @configuration
 class InferConfig(InferOptions, NetworkOptions):
-    """Options of infer.py."""
-
     scale: str = ""
     compare: bool = option(False, "also write a strip LR | bicubic | SR")
     self_ensemble: bool = SELF_ENSEMBLE
@@ -147,7 +137,5 @@ class InferConfig(InferOptions, NetworkOptions):
 
 @configuration
 class ExportConfig(ExportOptions, NetworkOptions):
-    """Options of export.py."""
-
     scale: str = ""
     file_name: str = "wdsr"

@@ -15,18 +15,14 @@ CHECK_SIZES = [{"height": 24, "width": 32}, {"height": 37, "width": 29}]  # an e
 
 
 def ports(hyper: Hyper, batch_size: int | str = 1, white: float = 0) -> list[Port]:
-    """The input of the graph; `white` as for `WDSRInference`."""
     return [Port("lr_image", (batch_size, hyper.num_colors, "height", "width"), high=white or hyper.rgb_range)]
 
 
 class WDSRInference(nn.Cell):
-    """WDSR with folded weights, for eval, infer and export. Same input and output as `WDSR`.
+    """WDSR with folded weights. Same input and output, or 0..`white` where one is given.
 
-    `ops.DepthToSpace` is used because it keeps height and width free in ONNX. It counts channels block first where the
-    pixel shuffle of the training form counts colour first, so the last filters are stored in its order.
-
-    Args:
-        white: value of white in input and output; 0: the network's rgb_range.
+    `ops.DepthToSpace` keeps height and width free in ONNX. It counts channels block first where the pixel shuffle of
+    the training form counts colour first, so the last filters are stored in its order.
     """
 
     def __init__(self, network: WDSR, white: float = 0) -> None:
@@ -73,16 +69,16 @@ class InferenceBlock(nn.Cell):
 
 
 def folded_filters(layer: WeightNormConv2d) -> tuple[np.ndarray, np.ndarray]:
-    """The effective filters (out, in, k, k) of `layer`, and its bias (out)."""
+    """Return the effective filters (out, in, k, k) and biases (out,)."""
     return layer.effective_weight().asnumpy(), layer.bias.asnumpy()
 
 
 def fold(layer: WeightNormConv2d, order: np.ndarray | slice = slice(None)) -> nn.Conv2d:
-    """A plain convolution with the effective filters of `layer`, its outputs put in `order`."""
+    """Return a convolution with the effective filters, its outputs put in `order`."""
     weight, bias = folded_filters(layer)
     return convolution(weight[order], bias[order])
 
 
 def depth_to_space_order(colors: int, scale: int) -> np.ndarray:
-    """Where DepthToSpace's channels (row, column, colour) stand in pixel shuffle's order (colour, row, column)."""
+    """Return where DepthToSpace's channels (row, column, colour) are in pixel shuffle's (colour, row, column)."""
     return np.arange(colors * scale**2).reshape(colors, scale, scale).transpose(1, 2, 0).ravel()

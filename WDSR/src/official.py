@@ -25,7 +25,6 @@ NAMES = (
 
 
 def read(path: str) -> Checkpoint:
-    """Read a file with a WDSR in it; one with another program's names by ours."""
     saved = trained.read(path, "WDSR", ROOTS)
     if "hyper" not in saved.meta:
         return to_ours(saved.weights)
@@ -71,12 +70,9 @@ def to_ours(weights: Mapping[str, np.ndarray]) -> Checkpoint:
 
 
 def hyper_of(saved: Checkpoint, source: str, asked: Hyper) -> Hyper:
-    """The network that a file without hyper-parameters describes, read off its shapes.
+    """Return the network that a file without hyper-parameters describes, read off its shapes in `to_ours`' form.
 
     What shapes do not tell (res_scale, rgb_range, rgb_mean, and normalization where no names do) is taken from `asked`.
-
-    Args:
-        saved: of `to_ours`.
 
     Raises:
         CheckpointError: not a WDSR.
@@ -112,6 +108,6 @@ def hyper_of(saved: Checkpoint, source: str, asked: Hyper) -> Hyper:
 
 
 def _ratio(channels: int, features: int, usual: float) -> float:
-    """What `int(features * ratio)` gives `channels` back for; the quotient itself may be truncated to one less."""
+    """Return what `int(features * ratio)` gives `channels` for; the quotient itself may be truncated to one less."""
     candidates = (usual, channels / features, (channels + 0.5) / features)
     return next(ratio for ratio in candidates if int(features * ratio) == channels)

@@ -14,11 +14,7 @@ WHOLE, TILE = 512, 256  # LR pixels
 
 
 def make_upscaler(network: WDSR, saved: Checkpoint, source: str, options: EvalOptions | InferOptions) -> Upscale:
-    """Prepare a network, its weight normalisation folded, for images of 8 or 16 bit.
-
-    Args:
-        source: file of the weights, by which the ONNX export is cached.
-    """
+    """Prepare a network, its weight normalisation folded, for images of 8 or 16 bit."""
     hyper, radius = network.hyper, network.hyper.receptive_radius
     refuse_small(options.tile, radius)
     form, cached = WDSRInference(network), {"cache": cache_of(source), "digest": digest_of(hyper, saved)}

@@ -8,7 +8,6 @@ from .official import hyper_of, read, to_official
 
 
 def hyper_of_file(saved: Checkpoint, path: str, options: TrainedOptions) -> Hyper:
-    """Return what a checkpoint says of its network, or what its shapes tell."""
     return Hyper(**saved.meta["hyper"]) if "hyper" in saved.meta else hyper_of(saved, path, options.hyper())
 
 

@@ -19,13 +19,7 @@ def to_network(picture: np.ndarray, hyper: Hyper) -> np.ndarray:
 
 
 class PatchMaker:
-    """One training sample from a pair of images: the same random crop and flip of both.
-
-    Args:
-        hyper: what the network expects.
-        lr_patch: side of the LR patch.
-        augment: flip and turn.
-    """
+    """The same random crop and, if `augment`, flip of a pair of images."""
 
     def __init__(self, hyper: Hyper, lr_patch: int, augment: bool) -> None:
         self.hyper, self.lr_patch, self.augment = hyper, lr_patch, augment
@@ -38,12 +32,7 @@ class PatchMaker:
 
 
 class Upscaler:
-    """Images in [0, 1] through a network that takes (1, colors, h, w) in 0..rgb_range.
-
-    Args:
-        run: the network, arrays in and out.
-        hyper: what it expects.
-    """
+    """Images in [0, 1] through a network that takes (1, colors, h, w) in 0..rgb_range."""
 
     def __init__(self, run: Callable[[np.ndarray], np.ndarray], hyper: Hyper) -> None:
         self.run, self.hyper = run, hyper

@@ -29,7 +29,7 @@ from .div2k import find_div2k, find_root, parse_ranges
 
 
 def evaluation_sets(options: EvalConfig | TrainConfig, scale: int) -> dict[str, list[Pair]]:
-    """Return the pairs of each set in `Set5+Set14+DIV2K` of --data_test, by what its results are called."""
+    """Return the pairs of each set in --data_test, by what its results are called."""
     root, numbers = existing_folder(options.dir_data, "--dir_data"), parse_ranges(options.data_range)[1]
     names = split_names(options.data_test, root)
     return {stem: find_set(root, name, numbers, scale, options.track) for stem, name in names.items()}
@@ -58,7 +58,6 @@ def training_set(options: TrainConfig, scale: int) -> PictureSet:
 
 
 def training_stream(options: TrainConfig, hyper: Hyper, here: Runtime) -> BatchStream:
-    """Batches of (lr_image, hr_image) for this worker."""
     pictures = training_set(options, hyper.scale)
     patches = PatchMaker(hyper, options.lr_patch(), not options.no_augment)
     return BatchStream(pictures, patches, stack_nchw, options.batch_size, options.seed, here.rank, here.world_size)
