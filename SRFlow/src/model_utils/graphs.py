@@ -143,10 +143,11 @@ class Direction(nn.Cell):
         super().__init__()
         self.hyper, self.splits = hyper, max(hyper.levels - 2, 0)
         shape = hyper.num_features, hyper.num_blocks, hyper.growth, hyper.scale
-        self.encoder = RRDBNet(*shape, np.random.default_rng(0))
-        for parameter in self.encoder.get_parameters():
+        encoder = RRDBNet(*shape, np.random.default_rng(0))
+        for parameter in encoder.get_parameters():
             if (name := f"RRDB.{parameter.name}") in arrays:
                 parameter.set_data(Tensor(arrays[name]))
+        self.encoder = encoder  # which renames its parameters
         self.levels = nn.CellList([Level(arrays, hyper, number, self.forwards) for number in range(hyper.levels)])
 
 
