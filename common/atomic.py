@@ -24,9 +24,6 @@ def replacing(path: str | Path) -> Iterator[Path]:
     The file and then its folder are synced to the disk; a symbolic link keeps pointing where it does; missing
     parent folders are made. When the block raises, the temporary file is removed and `path` is what it was. A new file
     has the rights that the umask leaves, one that is replaced keeps its own.
-
-    Raises:
-        OSError: the disk is full, the folder cannot be written, `path` is a folder.
     """
     path = Path(os.path.realpath(path))
     try:
@@ -64,11 +61,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Hexadecimal digest of a file's bytes.
-
-    Raises:
-        OSError: it cannot be read.
-    """
+    """Return the hexadecimal digest of a file's bytes."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while piece := file.read(1 << 20):
@@ -77,7 +70,7 @@ def sha256(path: Path) -> str:
 
 
 def sync(path: Path) -> None:
-    """Waits until a file, or the renames and removals in a folder, are on the disk."""
+    """Wait until a file, or the renames and removals in a folder, are on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -87,10 +80,11 @@ def sync(path: Path) -> None:
 
 def make_writable(folder: Path) -> None:
     """Make sure that the folder can be made and written; what had to be made for that is removed again."""
-    if file := next((place for place in (folder, *folder.parents) if place.is_file()), None):
+    places = (folder, *folder.parents)
+    if file := next(filter(Path.is_file, places), None):
         which = "it" if file == folder else file
         raise UserError(f"cannot write to {folder}: {which} is a file, where a folder is needed")
-    new = [place for place in (folder, *folder.parents) if not place.exists()]
+    new = [place for place in places if not place.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for place in new:

@@ -10,37 +10,29 @@ from typing import BinaryIO
 
 import numpy as np
 
-# MindSpore's name of each type, and NumPy's. BFloat16 is read too (as float32).
-_NUMPY_NAMES = {"Bool": "bool"} | {
-    f"{kind}{bits}": f"{kind.lower()}{bits}"
-    for kind, widths in {"Int": (8, 16, 32, 64), "UInt": (8, 16, 32, 64), "Float": (16, 32, 64)}.items()
-    for bits in widths
-}
-_MINDSPORE_NAMES = {numpy_name: name for name, numpy_name in _NUMPY_NAMES.items()}
-DTYPES = frozenset(_MINDSPORE_NAMES)
+_TYPES = "Bool Int8 Int16 Int32 Int64 UInt8 UInt16 UInt32 UInt64 Float16 Float32 Float64"
+TYPES = {name.lower(): name for name in _TYPES.split()}
+"""NumPy's name of each type that is written -> MindSpore's. BFloat16 is read too, as float32."""
 
 _SLICE = 512 * 1024 * 1024  # bytes of one array in one message; MindSpore cuts at the same place
 _CRC_MARK = b"crc_num"  # written by save_checkpoint(crc_check=True): the mark and 10 bytes
 
 
 def plain(name: str, array: np.ndarray) -> np.ndarray:
-    """Return the array as files hold it: C order, little-endian, of a type in `DTYPES`; bfloat16 becomes float32.
+    """Return the array as files hold it: C order, little-endian, of a type in `TYPES`; bfloat16 becomes float32.
 
     Raises:
-        TypeError: it is no array.
-        ValueError: its type is not in `DTYPES`.
+        ValueError: its type is not in `TYPES`.
     """
-    if not isinstance(array, np.ndarray | np.generic):
-        raise TypeError(f"{name!r} is {type(array).__name__}, not an array (a Tensor's array is tensor.asnumpy())")
     if array.dtype.name == "bfloat16":  # ml_dtypes' or MindSpore's; every bfloat16 is a float32
         array = array.astype(np.float32)
-    if array.dtype.name not in DTYPES:
+    if array.dtype.name not in TYPES:
         raise ValueError(f"{name!r} is of type {array.dtype}, where files hold floats, integers and bools only")
     return np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
 
 
 def write_arrays(file: BinaryIO, arrays: Iterable[tuple[str, np.ndarray]]) -> None:
-    """Write named arrays, C-contiguous, little-endian and of a type in `DTYPES`, as MindSpore writes them."""
+    """Write named arrays, each as `plain` returns it, as MindSpore writes them."""
     from mindspore.train.checkpoint_pb2 import Checkpoint
 
     for name, array in arrays:
@@ -49,7 +41,7 @@ def write_arrays(file: BinaryIO, arrays: Iterable[tuple[str, np.ndarray]]) -> No
             message = Checkpoint()
             tensor = message.value.add(tag=name).tensor
             tensor.dims.extend(array.shape)
-            tensor.tensor_type = _MINDSPORE_NAMES[array.dtype.name]
+            tensor.tensor_type = TYPES[array.dtype.name]
             tensor.tensor_content = content[start : start + _SLICE]
             file.write(message.SerializeToString())
 
@@ -63,27 +55,20 @@ def parse_arrays(data: bytes) -> dict[str, np.ndarray | str]:
     from google.protobuf.message import DecodeError
     from mindspore.train.checkpoint_pb2 import Checkpoint
 
+    if data[-17:-10] == _CRC_MARK:
+        data, crc = data[:-17], int.from_bytes(data[-10:], "big")
+        if zlib.crc32(data) != crc:
+            raise ValueError("its CRC does not match")
     try:
-        entries = Checkpoint.FromString(_without_crc(data)).value
+        entries = Checkpoint.FromString(data).value
     except DecodeError:
         raise ValueError("it is cut off or no protobuf message") from None
-    pieces: dict[str, list] = {}
+    slices: dict[str, list] = {}
     for entry in entries:
-        if entry.HasField("maptensor"):
-            raise ValueError(f"{entry.tag!r} is a MapParameter, which no network here has")
-        pieces.setdefault(entry.tag, []).append(entry.tensor)
-    if not pieces:
+        slices.setdefault(entry.tag, []).append(entry.tensor)
+    if not slices:
         raise ValueError("it holds no arrays")
-    return {name: _join(name, tensors) for name, tensors in pieces.items()}
-
-
-def _without_crc(data: bytes) -> bytes:
-    """Return the messages alone; the CRC-32 that `crc_check=True` appends is verified when it is there."""
-    if data[-17:-10] != _CRC_MARK:
-        return data
-    if zlib.crc32(data[:-17]) != int.from_bytes(data[-10:], "big"):
-        raise ValueError("its CRC does not match")
-    return data[:-17]
+    return {name: _join(name, tensors) for name, tensors in slices.items()}
 
 
 def _join(name: str, tensors: list) -> np.ndarray | str:
@@ -92,17 +77,16 @@ def _join(name: str, tensors: list) -> np.ndarray | str:
     content = b"".join(tensor.tensor_content for tensor in tensors)
     if kind == "str":
         return content.decode("utf-32-le").rstrip("\0")
-    if kind not in (*_NUMPY_NAMES, "BFloat16"):
+    if kind not in (*TYPES.values(), "BFloat16"):
         raise ValueError(f"{name!r} is of the unknown type {kind!r}")
+    dtype = np.dtype("uint16" if kind == "BFloat16" else kind.lower())
     try:
-        if min(shape, default=0) < 0:  # NumPy would work the length out
-            raise ValueError
-        array = np.frombuffer(content, np.dtype(_NUMPY_NAMES.get(kind, "uint16")).newbyteorder("<")).reshape(shape)
+        array = np.frombuffer(content, dtype.newbyteorder("<")).reshape(shape)
     except ValueError:
         raise ValueError(
             f"{name!r} is in it twice, or its {len(content)} bytes are no {kind} of shape {shape}"
         ) from None
-    return widen_bfloat16(array) if kind == "BFloat16" else array.astype(array.dtype.newbyteorder("="))
+    return widen_bfloat16(array) if kind == "BFloat16" else array.astype(dtype)
 
 
 def widen_bfloat16(bits: np.ndarray) -> np.ndarray:

@@ -19,11 +19,8 @@ import numpy as np
 from common.atomic import replacing
 from common.checkpoint import ckpt as ckpt_format
 from common.checkpoint.ckpt import plain
-from common.checkpoint.fitting import CheckpointError, describe, load_into
-from common.checkpoint.pth import PthError, read_weights
-
-__all__ = ["Checkpoint", "CheckpointError", "describe", "digest", "load_into", "read", "save"]
-
+from common.checkpoint.fitting import CheckpointError
+from common.checkpoint.pth import read_weights
 
 _META, _STATE, _DIGEST = "__meta__", "__state__/", "__digest__"
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"  # PyTorch's files; a MindSpore file starts with 0x0a
@@ -56,6 +53,10 @@ def digest(weights: Mapping[str, np.ndarray]) -> str:
     return result.hexdigest()
 
 
+def _content_digest(arrays: Mapping[str, np.ndarray], meta: str) -> str:
+    return hashlib.sha256((digest(arrays) + meta).encode()).hexdigest()
+
+
 # ---------------------------------------------------------------------------------------------------------- writing
 
 
@@ -63,62 +64,36 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
     """Write a .ckpt or .safetensors file so that a killed run leaves either the old file or the new one, whole.
 
     Raises:
-        CheckpointError: another suffix, a type that the format lacks, a full disk, a folder that cannot be written.
-        TypeError: a value in `meta` that JSON cannot hold, or an array that is none.
+        CheckpointError: another suffix, a full disk, a folder that cannot be written.
     """
     path = Path(path)
     write = {".ckpt": _write_ckpt, ".safetensors": _write_safetensors}.get(path.suffix.lower())
     if write is None:
         raise CheckpointError(f"{path}: weights are written as .ckpt or .safetensors, not as {path.suffix!r}")
-    _check_json(checkpoint.meta, "meta")
-    text = json.dumps(checkpoint.meta)
-    reserved = [name for name in checkpoint.weights if name in (_META, _DIGEST) or name.startswith(_STATE)]
-    if reserved:
-        raise ValueError(f"{reserved[0]!r} is a reserved name, no parameter may have it")
+    meta = json.dumps(checkpoint.meta)
     arrays = checkpoint.weights | {_STATE + name: array for name, array in checkpoint.state.items()}
-    try:
-        arrays = {name: plain(name, array) for name, array in arrays.items()}
-    except ValueError as error:
-        raise CheckpointError(f"{path} is not written: {error}") from error
+    arrays = {name: plain(name, array) for name, array in arrays.items()}
     try:
         with replacing(path) as temporary:
-            write(temporary, arrays, text, _content_digest(arrays, text))
+            write(temporary, arrays, meta, _content_digest(arrays, meta))
     except OSError as error:
         raise CheckpointError(f"{path} could not be written ({error.strerror or error}); "
                               "what was there before is untouched") from error  # fmt: skip
 
 
-def _content_digest(arrays: Mapping[str, np.ndarray], meta_text: str) -> str:
-    return hashlib.sha256((digest(arrays) + meta_text).encode()).hexdigest()
-
-
-def _check_json(value: Any, where: str) -> None:
-    """Refuse what JSON would change without a word (integer keys) or cannot hold."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if not isinstance(key, str):
-                raise TypeError(f"{where} has the key {key!r}: metadata keys are strings")
-            _check_json(item, f"{where}.{key}")
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            _check_json(item, f"{where}[{index}]")
-    elif value is not None and not isinstance(value, str | bool | int | float):
-        raise TypeError(f"{where} is {type(value).__name__}: metadata holds dict, list, str, bool, int, float, None")
-
-
-def _write_ckpt(path: Path, arrays: Mapping[str, np.ndarray], meta_text: str, content_digest: str) -> None:
-    first = (_META, np.frombuffer(meta_text.encode(), np.uint8))
+def _write_ckpt(path: Path, arrays: Mapping[str, np.ndarray], meta: str, content_digest: str) -> None:
+    first = (_META, np.frombuffer(meta.encode(), np.uint8))
     last = (_DIGEST, np.frombuffer(bytes.fromhex(content_digest), np.uint8))
     with path.open("wb") as file:
         ckpt_format.write_arrays(file, [first, *arrays.items(), last])
 
 
-def _write_safetensors(path: Path, arrays: Mapping[str, np.ndarray], meta_text: str, content_digest: str) -> None:
+def _write_safetensors(path: Path, arrays: dict[str, np.ndarray], meta: str, content_digest: str) -> None:
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     try:
-        save_file(dict(arrays), path, metadata={"format": "np", _META: meta_text, _DIGEST: content_digest})
+        save_file(arrays, path, metadata={"format": "np", _META: meta, _DIGEST: content_digest})
     except SafetensorError as error:
         raise OSError(str(error)) from error  # its only causes here: the disk
 
@@ -176,16 +151,18 @@ def _something_else(start: bytes) -> str:
     return f"{kind} that begins with {text[:30]!a}, not weights: expected a .ckpt, .safetensors or .pth file"
 
 
+def _read_pytorch(path: Path) -> Checkpoint:
+    return Checkpoint(read_weights(path), {"format": "pth"})
+
+
 def _read_ckpt(path: Path) -> Checkpoint:
     try:
-        entries = ckpt_format.parse_arrays(path.read_bytes())
+        arrays = ckpt_format.parse_arrays(path.read_bytes())
     except ValueError as error:
         raise CheckpointError(f"{path} is damaged or no MindSpore checkpoint: {error}") from error
-    texts = {name: entry for name, entry in entries.items() if isinstance(entry, str)}
-    arrays = {name: entry for name, entry in entries.items() if not isinstance(entry, str)}
-    meta, stored = arrays.pop(_META, None), arrays.pop(_DIGEST, None)
-    meta_text = None if meta is None else meta.tobytes()
-    return _assemble(path, arrays, meta_text, None if stored is None else stored.tobytes().hex(), texts)
+    texts = {name: arrays.pop(name) for name in [name for name, entry in arrays.items() if isinstance(entry, str)]}
+    meta, stored = (arrays.pop(name).tobytes() if name in arrays else None for name in (_META, _DIGEST))
+    return _assemble(path, arrays, meta, stored and stored.hex(), texts)
 
 
 def _read_safetensors(path: Path) -> Checkpoint:
@@ -199,8 +176,8 @@ def _read_safetensors(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path} is damaged or no safetensors file: {error}") from error
     except (AttributeError, TypeError, ImportError) as error:  # 8-bit and 4-bit floats; bfloat16 needs ml_dtypes
         raise CheckpointError(f"{path} is damaged or holds numbers of a type that NumPy lacks: {error}") from error
-    meta_text = header[_META].encode() if _META in header else None
-    return _assemble(path, arrays, meta_text, header.get(_DIGEST), {})
+    meta = header[_META].encode() if _META in header else None
+    return _assemble(path, arrays, meta, header.get(_DIGEST), {})
 
 
 def _assemble(
@@ -210,20 +187,12 @@ def _assemble(
     state = {name.removeprefix(_STATE): array for name, array in arrays.items() if name.startswith(_STATE)}
     try:
         if meta_text is None and stored is None and not state:
-            return Checkpoint({name: plain(name, array) for name, array in arrays.items()}, dict(texts))
+            return Checkpoint({name: plain(name, array) for name, array in arrays.items()}, texts)
         intact = meta_text is not None and not texts and _content_digest(arrays, meta_text.decode()) == stored
         meta = json.loads(meta_text) if intact else None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise CheckpointError(f"{path} is damaged or no checkpoint: {error}") from error
     if not isinstance(meta, dict):
         raise CheckpointError(f"{path} is damaged: its content does not match the digest that was saved with it; "
                               "use another copy")  # fmt: skip
-    weights = {name: array for name, array in arrays.items() if not name.startswith(_STATE)}
-    return Checkpoint(weights, meta, state)
-
-
-def _read_pytorch(path: Path) -> Checkpoint:
-    try:
-        return Checkpoint(read_weights(path), {"format": "pth"})
-    except PthError as error:
-        raise CheckpointError(str(error)) from error
+    return Checkpoint({name: array for name, array in arrays.items() if not name.startswith(_STATE)}, meta, state)

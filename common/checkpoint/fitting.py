@@ -1,7 +1,7 @@
 """Setting all parameters of a network, or saying exactly why the arrays do not fit.
 
 `mindspore.load_param_into_net` (2.10) returns what it could not load and raises nothing: with another prefix no
-parameter is set at all. So every load goes through `load_into`, which `common.checkpoint.files` hands on.
+parameter is set at all. So every load goes through `load_into`.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +15,6 @@ from common import UserError
 if TYPE_CHECKING:
     import mindspore
 
-
 # Kind of a NumPy type -> MindSpore's name without the width. Casting within a kind is fine, from one to another is not.
 _KINDS = {"f": ("Float", "BFloat"), "i": ("Int",), "u": ("UInt",), "b": ("Bool",)}
 
@@ -26,11 +25,9 @@ class CheckpointError(UserError):
 
 def describe(path: str | Path, meta: Mapping[str, Any]) -> str:
     """`x2.ckpt (WDSR x2, step 300)`: the file, and what it says it is."""
-    said = [str(meta["model"])] if meta.get("model") else []
-    said += [f"x{meta['scale']}"] if meta.get("scale") else []
-    said = [" ".join(said)] if said else []
-    said += [f"step {meta['step']}"] if meta.get("step") is not None else []
-    return f"{path} ({', '.join(said)})" if said else str(path)
+    network = " ".join(f"{sign}{meta[key]}" for key, sign in (("model", ""), ("scale", "x")) if meta.get(key))
+    said = [network, "" if meta.get("step") is None else f"step {meta['step']}"]
+    return f"{path} ({', '.join(filter(None, said))})" if any(said) else str(path)
 
 
 def convolution(
@@ -68,8 +65,7 @@ def load_into(
     """Set every parameter of the network, or raise before any is touched.
 
     Args:
-        network: all its parameters must be in `weights`, and nothing else may be.
-        weights: arrays by their name in the file; floats are cast to the float type of their parameter.
+        weights: those of the network and no others, by their name in the file; floats are cast to their parameter's.
         source: what the message calls the file, see `describe`.
         names: name in the file -> name in the network; None leaves an array out on purpose. A mapping may be partial.
 
@@ -78,7 +74,14 @@ def load_into(
     """
     import mindspore
 
-    arrays = _rename(weights, names, source)
+    arrays: dict[str, np.ndarray] = {}
+    for name, array in weights.items():
+        new = name if names is None else names(name) if callable(names) else names.get(name, name)
+        if new in arrays:
+            raise CheckpointError(f"{source} does not fit this network: two of its arrays would both be {new}")
+        if new is not None:
+            arrays[new] = array
+
     parameters = network.parameters_dict()
     missing = [name for name in parameters if name not in arrays]
     unknown = [name for name in arrays if name not in parameters]
@@ -88,28 +91,21 @@ def load_into(
         if name in parameters and not _fits(array, parameters[name])
     ]
     problems = [
-        _list(missing, f"of the network's {len(parameters)} parameters are missing in it"),
-        _list(unknown, f"of its {len(arrays)} arrays have no place in the network"),
-        _list(differing, "shapes or types differ"),
+        f"{len(found)} {what} ({', '.join(found[:5])}{', ...' if len(found) > 5 else ''})"
+        for found, what in (
+            (missing, f"of the network's {len(parameters)} parameters are missing in it"),
+            (unknown, f"of its {len(arrays)} arrays have no place in the network"),
+            (differing, "shapes or types differ"),
+        )
+        if found
     ]
-    if any(problems):
+    if problems:
         raise CheckpointError(
-            f"{source} does not fit this network: {'; '.join(filter(None, problems))}; "
+            f"{source} does not fit this network: {'; '.join(problems)}; "
             "use the model, scale and options that it was saved with, or another file"
         )
     for name, parameter in parameters.items():
         parameter.set_data(mindspore.Tensor(arrays[name], dtype=parameter.dtype))
-
-
-def _rename(weights: Mapping[str, np.ndarray], names: Any, source: str | Path) -> dict[str, np.ndarray]:
-    result: dict[str, np.ndarray] = {}
-    for name, array in weights.items():
-        new = name if names is None else names(name) if callable(names) else names.get(name, name)
-        if new in result:
-            raise CheckpointError(f"{source} does not fit this network: two of its arrays would both be {new}")
-        if new is not None:
-            result[new] = array
-    return result
 
 
 def _fits(array: np.ndarray, parameter: "mindspore.Parameter") -> bool:
@@ -119,8 +115,3 @@ def _fits(array: np.ndarray, parameter: "mindspore.Parameter") -> bool:
 
 def _shape(array: "np.ndarray | mindspore.Parameter") -> str:
     return f"{tuple(array.shape)} {str(array.dtype).lower()}"
-
-
-def _list(items: list[str], what: str) -> str:
-    """`7 of ... are missing in it (a, b, c, d, e, ...)`, or nothing."""
-    return f"{len(items)} {what} ({', '.join(items[:5])}{', ...' if len(items) > 5 else ''})" if items else ""

@@ -1,8 +1,8 @@
 """The authors' PyTorch files (.pth, .pt) without PyTorch: the zip format (1.6 and later) and the older stream.
 
 Both are a pickle that says which piece of which storage each tensor is, and the raw bytes of the storages. The pickle
-is read by the standard library under a list of admitted names (`ADMITTED`): nothing else is looked up or called. It is
-read twice, since the older format has the bytes behind the pickle: once to find the storages, once to make the arrays.
+is read by the standard library under a list of admitted names (`ADMITTED`): nothing else is looked up or called. The
+older format has the bytes behind the pickle, so arrays are made empty, and filled when the storages are there.
 """
 
 import argparse
@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from common import UserError
 from common.checkpoint.ckpt import widen_bfloat16
+from common.checkpoint.fitting import CheckpointError
 
 _LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 _CONTAINERS = ("params_ema", "model_ema", "ema", "params", "state_dict", "model_state_dict", "model")  # in this order
@@ -36,29 +36,20 @@ _CODES = {f"torch.{name}": code for name, code in {
 _log = logging.getLogger(__name__)
 
 
-class PthError(UserError):
-    """A PyTorch file is missing or damaged, or holds something else than tensors and plain containers."""
-
-
 def read_pth(path: str | Path) -> Any:
     """Return everything in a PyTorch file: dict, list, tuple, array (bfloat16 as float32), number, text, None.
 
     Raises:
-        PthError: missing, damaged, or it refers to anything but tensors and plain containers; nothing is ever run.
+        CheckpointError: damaged, or it refers to anything but tensors and plain containers; nothing is ever run.
     """
-    path = Path(path)
+    data = Path(path).read_bytes()
     try:
-        data = path.read_bytes()
         return _read_zip(data) if data.startswith(b"PK\x03\x04") else _read_legacy(data)
-    except FileNotFoundError:
-        raise PthError(f"PyTorch file not found: {path}") from None
-    except OSError as error:
-        raise PthError(f"{path} could not be read: {error.strerror or error}") from error
     except MemoryError:
-        raise PthError(f"{path} holds more than fits into the memory") from None
+        raise CheckpointError(f"{path} holds more than fits into the memory") from None
     except Exception as error:  # pickle, zipfile and NumPy raise nearly everything when bytes are damaged
-        reason = " ".join(str(error).split()).encode("ascii", "backslashreplace").decode()
-        raise PthError(f"{path} cannot be read as PyTorch weights: {reason or type(error).__name__:.250}") from error
+        reason = " ".join(str(error).split()).encode("ascii", "backslashreplace").decode() or type(error).__name__
+        raise CheckpointError(f"{path} cannot be read as PyTorch weights: {reason:.250}") from error
 
 
 def read_weights(path: str | Path) -> dict[str, np.ndarray]:
@@ -68,7 +59,7 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
     weights, one of `_CONTAINERS` or the only one that has arrays. What is no array (an epoch, say) is left out.
 
     Raises:
-        PthError: see `read_pth`; or no arrays by name are found.
+        CheckpointError: see `read_pth`; or no arrays by name are found.
     """
     found = read_pth(path)
     while isinstance(found, dict) and (inner := _container(found)) is not None:
@@ -78,7 +69,7 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
     weights = {str(name): value for name, value in entries.items() if isinstance(value, np.ndarray)}
     if not weights:
         what = f"a dictionary with {list(entries)[:5]!a:.200}" if isinstance(found, dict) else type(found).__name__
-        raise PthError(f"{path} has no weights by name: expected a state_dict, found {what}")
+        raise CheckpointError(f"{path} has no weights by name: expected a state_dict, found {what}")
     if all(name.startswith("module.") for name in weights):
         weights = {name.removeprefix("module."): value for name, value in weights.items()}
     return {name: a.astype(np.float32, copy=False) if a.dtype.kind == "f" else a for name, a in weights.items()}
@@ -114,29 +105,33 @@ def _read_zip(data: bytes) -> Any:
         if folder + "constants.pkl" in names:
             raise ValueError("it is a TorchScript program; save the state_dict() of the network instead")
         order = archive.read(folder + "byteorder") if folder + "byteorder" in names else b"little"
-        description = archive.read(folder + "data.pkl")
-        storages = _Finder(io.BytesIO(description)).find()
-        blocks = {key: archive.read(f"{folder}data/{key}") for key in storages}
-    return _Maker(io.BytesIO(description), blocks, ">" if order == b"big" else "<", 16 * len(data) + 2**24).load()
+        pickled = _Unpickler(io.BytesIO(archive.read(folder + "data.pkl")), len(data), ">" if order == b"big" else "<")
+        found = pickled.load()
+        pickled.fill({key: archive.read(f"{folder}data/{key}") for key in pickled.storages})
+    return found
 
 
 def _read_legacy(data: bytes) -> Any:
     """Pickles of magic number, version, machine, object and storage keys; then each storage: its count and bytes."""
     stream = io.BytesIO(data)
-    magic = _Unpickler(stream).load() if data[:1] == b"\x80" else None
-    if magic != _LEGACY_MAGIC or _Unpickler(stream).load() != _LEGACY_PROTOCOL:
+
+    def pickled() -> _Unpickler:
+        return _Unpickler(stream, len(data))
+
+    magic = pickled().load() if data[:1] == b"\x80" else None
+    if magic != _LEGACY_MAGIC or pickled().load() != _LEGACY_PROTOCOL:
         raise ValueError("it is no file of torch.save")
-    if _Unpickler(stream).load().get("little_endian") is not True:
+    if pickled().load().get("little_endian") is not True:
         raise ValueError("its byte order is unknown")
-    start = stream.tell()
-    storages, blocks = _Finder(stream).find(), {}
-    for key in _Unpickler(stream).load():
-        count = int.from_bytes(stream.read(8), "little")
-        blocks[key] = stream.read(count * _size(storages[key]))
-        if len(blocks[key]) != count * _size(storages[key]):
+    tensors, blocks = pickled(), {}
+    found = tensors.load()
+    for key in pickled().load():
+        size = int.from_bytes(stream.read(8), "little") * _dtype(tensors.storages[key]).itemsize
+        blocks[key] = stream.read(size)
+        if len(blocks[key]) != size:
             raise ValueError("it is truncated")
-    stream.seek(start)
-    return _Maker(stream, blocks, "<", 16 * len(data) + 2**24).load()
+    tensors.fill(blocks)
+    return found
 
 
 # ------------------------------------------------------------------------------------------------------- their pickles
@@ -175,6 +170,8 @@ ADMITTED = {
     "collections.Counter": dict,
     "torch.Size": tuple,
     "torch.device": lambda kind, *_: kind,
+    "torch._utils._rebuild_parameter": lambda tensor, *_: tensor,
+    "torch._utils._rebuild_parameter_with_state": lambda tensor, *_: tensor,
     "_codecs.encode": lambda text, _: text.encode("latin-1"),  # how protocol 2 spells bytes
     "numpy.dtype": _NumpyType,
     "numpy.core.multiarray.scalar": _scalar,
@@ -184,16 +181,29 @@ ADMITTED = {
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, stream: io.BytesIO) -> None:
+    """Reads a pickle; the arrays in it are empty until `fill`.
+
+    Args:
+        length: bytes of the file, which limits what its tensors may take.
+        order: byte order of the storages, "<" or ">".
+
+    Attributes:
+        storages: those that are mentioned -> their type.
+    """
+
+    def __init__(self, stream: io.BytesIO, length: int, order: str = "<") -> None:
         super().__init__(stream, encoding="latin-1")  # the byte texts of Python 2
+        self.storages: dict[str, str] = {}
+        self._order, self._left = order, 16 * length + 2**24  # views overlap, so it is more than the file has
+        self._views: list[tuple] = []
 
     def find_class(self, module: str, name: str) -> Any:
         """Return what stands for an admitted name, and refuse all others."""
         known = f"{module}.{name}"
-        rebuild = {"_rebuild_tensor": self.tensor, "_rebuild_tensor_v2": self.tensor, "_rebuild_tensor_v3": self.typed}
-        rebuild |= dict.fromkeys(("_rebuild_parameter", "_rebuild_parameter_with_state"), lambda tensor, *_: tensor)
-        if module == "torch._utils" and name in rebuild:
-            return rebuild[name]
+        if known in ("torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2"):
+            return self._tensor
+        if known == "torch._utils._rebuild_tensor_v3":
+            return lambda storage, *view: self._tensor(storage._replace(code=view[5]), *view[:3])
         if known not in ADMITTED:
             raise ValueError(
                 f"it holds {known!a:.100}, and only tensors, numbers, texts and plain containers are read; "
@@ -201,70 +211,44 @@ class _Unpickler(pickle.Unpickler):
             )
         return ADMITTED[known]
 
-    def typed(self, storage: _Storage, offset: int, size: tuple, stride: tuple, *more: Any) -> Any:
-        return self.tensor(storage._replace(code=more[2]), offset, size, stride)
-
-    def tensor(self, storage: _Storage, offset: int, size: tuple, stride: tuple, *_: Any) -> Any:
-        """Return the tensor; requires_grad and hooks are left out."""
-
-    def persistent_load(self, identifier: Any) -> Any:
+    def persistent_load(self, identifier: Any) -> _Storage:
         match identifier:
             case ("storage", str(code), str(key), _, int(count), *more) if more in ([], [None]):
-                return _Storage(key, code, 0, count)
+                storage = _Storage(key, code, 0, count)
             case ("storage", str(code), str(key), _, _, (_, int(start), int(count))):  # a piece, before PyTorch 0.4
-                return _Storage(key, code, start, count)
-        raise ValueError("it holds something else than tensors, perhaps a whole network")
-
-
-class _Finder(_Unpickler):
-    """Finds the storages that a pickle mentions."""
-
-    def find(self) -> dict[str, str]:
-        """Return the type of each storage."""
-        self.storages: dict[str, str] = {}
-        self.load()
-        return self.storages
-
-    def persistent_load(self, identifier: Any) -> Any:
-        storage = super().persistent_load(identifier)
+                storage = _Storage(key, code, start, count)
+            case _:
+                raise ValueError("it holds something else than tensors, perhaps a whole network")
         if self.storages.setdefault(storage.key, storage.code) != storage.code:
             raise ValueError("one of its storages is described in two ways")
         return storage
 
-
-class _Maker(_Unpickler):
-    """Makes the arrays.
-
-    Args:
-        blocks: storage key -> its bytes.
-        order: their byte order, "<" or ">".
-        limit: bytes that all arrays together may take; views overlap, so it is more than the file has.
-    """
-
-    def __init__(self, stream: io.BytesIO, blocks: Mapping[str, bytes], order: str, limit: int) -> None:
-        super().__init__(stream)
-        self.blocks, self.order, self.left = blocks, order, limit
-
-    def tensor(self, storage: _Storage, offset: int, size: tuple, stride: tuple, *_: Any) -> np.ndarray:
-        """Return a C-contiguous copy, so transposed, sliced, expanded and tied views are what they were."""
+    def _tensor(self, storage: _Storage, offset: int, size: tuple, stride: tuple, *_: Any) -> np.ndarray:
+        """Return an empty C-contiguous array of its own; requires_grad and hooks are left out."""
         if not all(isinstance(n, int) and n >= 0 for n in (offset, storage.start, storage.count, *size, *stride)):
             raise ValueError("a tensor in it has a negative size, or one that is no number")
-        code, count = storage.code, math.prod(size)
-        dtype = np.dtype({"bf16": "u2", "b1": "u1"}.get(code, code)).newbyteorder(self.order)
-        self.left -= count * dtype.itemsize
-        if self.left < 0:
+        self._left -= math.prod(size) * _dtype(storage.code).itemsize
+        if self._left < 0:
             raise ValueError("its tensors claim absurdly more numbers than it has")
-        view = np.empty(size, dtype)
-        if count:
-            block = memoryview(self.blocks[storage.key])[storage.start * _size(code) :]
-            flat = np.frombuffer(block, dtype, len(block) // dtype.itemsize)[: storage.count]
-            if offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True)) >= len(flat):
+        array = np.empty(size, {"bf16": "f4", "b1": "?"}.get(storage.code, storage.code))
+        self._views.append((array, storage, offset, stride))
+        return array
+
+    def fill(self, blocks: Mapping[str, bytes]) -> None:
+        """Copy the numbers of the storages, so transposed, sliced, expanded and tied views are what they were."""
+        for array, storage, offset, stride in self._views:
+            dtype = _dtype(storage.code)
+            dims = list(zip(array.shape, stride, strict=True))
+            if not array.size:
+                continue
+            block = memoryview(blocks[storage.key])[storage.start * dtype.itemsize :]
+            flat = np.frombuffer(block, dtype.newbyteorder(self._order), len(block) // dtype.itemsize)[: storage.count]
+            if offset + sum((n - 1) * step for n, step in dims) >= len(flat):
                 raise ValueError("a tensor in it reaches outside its storage")
-            strides = [step * dtype.itemsize if n > 1 else 0 for n, step in zip(size, stride, strict=True)]
-            view = np.lib.stride_tricks.as_strided(flat[offset:], size, strides)
-        array = view.astype(dtype.newbyteorder("="), order="C")
-        return widen_bfloat16(array) if code == "bf16" else np.asarray(array != 0) if code == "b1" else array
+            strides = [step * dtype.itemsize if n > 1 else 0 for n, step in dims]
+            view = np.lib.stride_tricks.as_strided(flat[offset:], array.shape, strides)
+            array[...] = widen_bfloat16(view) if storage.code == "bf16" else view != 0 if array.dtype == bool else view
 
 
-def _size(code: str) -> int:
-    return 2 if code == "bf16" else np.dtype(code).itemsize
+def _dtype(code: str) -> np.dtype:
+    return np.dtype({"bf16": "u2", "b1": "u1"}.get(code, code))

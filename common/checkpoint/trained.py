@@ -16,7 +16,7 @@ import numpy as np
 from common import UserError, config, runtime
 from common.checkpoint import files as checkpoint
 from common.checkpoint.files import Checkpoint
-from common.config import hyper_options
+from common.checkpoint.fitting import CheckpointError, load_into
 
 if TYPE_CHECKING:
     from mindspore import nn
@@ -26,12 +26,8 @@ log = logging.getLogger(__name__)
 OPTIMIZER = re.compile("moment|adam|accum|mean_|exp_avg|vhat|optim")  # in the prefixes of what an optimizer keeps
 
 
-def _put(network: "nn.Cell", saved: Checkpoint, path: str) -> None:
-    checkpoint.load_into(network, saved.weights, source=path)
-
-
 def weights_of(network: "nn.Cell") -> dict[str, np.ndarray]:
-    """All parameters by their names."""
+    """Return all parameters by their names."""
     return {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
 
 
@@ -57,51 +53,39 @@ class ModelWeights:
     read: Callable[[str], Checkpoint]
     hyper_of: Callable[[Checkpoint, str, Any], Any]
     untrained: str
-    put: Callable[[Any, Checkpoint, str], None] = _put
+    put: Callable[[Any, Checkpoint, str], None] = lambda network, saved, path: load_into(
+        network, saved.weights, source=path
+    )
     stage: str = ""
     demo_scale: int = 2
     flag: str = "--ckpt_path"
     to_official: Callable[[Any], dict[str, np.ndarray]] = weights_of
 
-    @property
-    def folder(self) -> Path:
-        """The demo weights' folder."""
-        return Path(__file__).resolve().parents[2] / self.model / "weights"
-
     def describe(self, hyper: Any, config: Mapping[str, Any], stage: str = "") -> dict[str, Any]:
-        """Return what a checkpoint says of itself.
-
-        Args:
-            hyper: a dataclass, from which the network can be built again; it has a scale.
-            config: the options of the run.
-        """
+        """Return what a checkpoint says of itself: by `hyper`, a dataclass, its network can be built again."""
         stages = {"stage": stage or self.stage} if self.stage else {}
         return {"model": self.model, "scale": hyper.scale, **stages, "hyper": asdict(hyper), "config": dict(config)}
 
     def load_weights(self, network: "nn.Cell", path: str, options: Any = None) -> None:
-        """Put the weights of a checkpoint, ours or another program's, into a network, see `start_from`.
-
-        Args:
-            options: that describe the network; named in the error where they ask for another one than the file's.
-        """
-        with starting_from(path, options, network) if options else contextlib.nullcontext():
+        """Start a network from a checkpoint, see `start_from` and, where options describe it, `starting_from`."""
+        with starting_from(path, options, network):
             start_from(network, self.read(path), path)
 
     def find(self, options: Any) -> tuple[Checkpoint, Any, str]:
-        """(checkpoint, its hyper-parameters, path): the one that the options name, or the demo weights."""
-        scale = config.asked(options).get("scale") or self.scale_for(getattr(options, "outscale", 0.0))
-        path = options.ckpt_path or str(demo_weights(self.folder, scale, self.flag))
+        """Return (checkpoint, its hyper-parameters, path): the one that the options name, or the demo weights."""
+        path = options.ckpt_path
+        if not path:
+            folder = Path(__file__).resolve().parents[2] / self.model / "weights"
+            scale, outscale = config.asked(options).get("scale"), getattr(options, "outscale", 0.0)
+            if not scale:
+                scales = sorted(int(path.stem.rpartition("_x")[2]) for path in folder.glob("*_x*.ckpt"))
+                larger = [scale for scale in scales if scale >= outscale] or scales[-1:]
+                scale = larger[0] if outscale and larger else self.demo_scale
+            path = str(demo_weights(folder, scale, self.flag))
         saved = self.read(path)
         hyper = self.hyper_of(saved, path, options)
         refuse_contradiction(options, hyper, path)
         return saved, hyper, path
-
-    def scale_for(self, outscale: float) -> int:
-        """Return the scale of the demo weights to take for results of this size; 0: the model's default."""
-        scales = sorted(int(path.stem.rpartition("_x")[2]) for path in self.folder.glob("*_x*.ckpt"))
-        if not outscale or not scales:
-            return self.demo_scale
-        return next((scale for scale in scales if scale >= outscale), scales[-1])
 
     def asked(self, cls: type, weights: str, options: Mapping[str, Any]) -> Any:
         """Return infer.py's options (a `cls`) as Python gives them to `load`, and start MindSpore on their device."""
@@ -115,11 +99,7 @@ class ModelWeights:
         return self.build(found.hyper(), found.seed)
 
     def load_network(self, options: Any) -> tuple[Any, Checkpoint, str]:
-        """Rebuild the network that a checkpoint holds, see `find`; or one as it begins, for --random_weights.
-
-        Returns:
-            (network, checkpoint, path, or what stands for it).
-        """
+        """Return (network, checkpoint, path): see `find`; with --random_weights the network as it begins."""
         if options.random_weights and not options.ckpt_path:
             log.warning("random weights: %s", self.untrained)
             network = self.build(options.hyper())
@@ -131,12 +111,7 @@ class ModelWeights:
 
 
 def demo_weights(folder: Path, scale: int, flag: str = "--ckpt_path") -> Path:
-    """The weights that come with the repository.
-
-    Args:
-        folder: the model's.
-        flag: names other weights.
-    """
+    """Return the weights that come with the repository in a model's folder; `flag` names others."""
     found = sorted(folder.glob(f"*_x{scale}.ckpt"))
     if not found:
         model, zoo = folder.parent.name, folder.parent.parent
@@ -173,7 +148,11 @@ def own_names(weights: Mapping[str, np.ndarray], roots: Collection[str], source:
     behind another prefix, and single numbers (epoch_num, global_step, learning_rate).
     """
     plain = {name.replace("_orig_mod.", ""): array for name, array in weights.items()}
-    prefixes = {name: _prefix(name, roots) for name in plain}
+    prefixes: dict[str, str | None] = {}  # what comes before the network's own name; None where there is no such name
+    for name in plain:
+        parts = name.split(".")
+        place = next((place for place, part in enumerate(parts) if part in roots), None)
+        prefixes[name] = None if place is None else "".join(part + "." for part in parts[:place])
     count = Counter(prefix for prefix in prefixes.values() if prefix is not None)
     if not count:
         return dict(weights)
@@ -192,13 +171,6 @@ def own_names(weights: Mapping[str, np.ndarray], roots: Collection[str], source:
     return found
 
 
-def _prefix(name: str, roots: Collection[str]) -> str | None:
-    """What comes before the network's own name, with its dot; None where there is no such name."""
-    parts = name.split(".")
-    place = next((place for place, part in enumerate(parts) if part in roots), None)
-    return None if place is None else "".join(part + "." for part in parts[:place])
-
-
 def start_from(network: "nn.Cell", saved: Checkpoint, source: str) -> None:
     """Set a new network's parameters from a checkpoint; from one of another scale, those whose names and shapes fit.
 
@@ -211,28 +183,24 @@ def start_from(network: "nn.Cell", saved: Checkpoint, source: str) -> None:
     own, scale = weights_of(network), saved.meta.get("scale", network.hyper.scale)
     fitting = {name: array for name, array in saved.weights.items() if name in own and own[name].shape == array.shape}
     if scale == network.hyper.scale or not fitting:
-        return checkpoint.load_into(network, saved.weights, source=source)
+        return load_into(network, saved.weights, source=source)
     parts = dict.fromkeys(".".join(name.split(".")[:2]) for name in own if name not in fitting)
     log.info(
         "%s is of x%s: %d of the %d parameters are taken from it; with initial weights begin %s",
         *(source, scale, len(fitting), len(own), ", ".join(parts)),
     )
-    return checkpoint.load_into(network, own | fitting, source=source)
+    return load_into(network, own | fitting, source=source)
 
 
-def cache_of(source: str) -> Path | None:
-    """Return the file of the weights, by which exports are cached; None where they are of no file."""
-    return Path(source) if Path(source).is_file() else None
-
-
-def digest_of(hyper: Any, saved: Checkpoint) -> str:
-    """What tells the function of these weights, in a network of this shape, from all others.
-
-    Args:
-        hyper: a dataclass.
-    """
-    said = f"{checkpoint.digest(saved.weights)} {json.dumps(asdict(hyper))}"
-    return hashlib.sha256(said.encode()).hexdigest()
+@contextlib.contextmanager
+def starting_from(path: str, options: Any, network: "nn.Cell") -> Iterator[None]:
+    """Say of the weights of a file that do not fit which of the options, by which the network is made, contradicts."""
+    try:
+        yield
+    except CheckpointError:
+        if options and (hyper := checkpoint.read(path).meta.get("hyper")):
+            refuse_contradiction(options, type(network.hyper)(**hyper), path, rebuilt=False)
+        raise
 
 
 def refuse_contradiction(options: Any, hyper: Any, source: str, *, rebuilt: bool = True) -> None:
@@ -241,39 +209,31 @@ def refuse_contradiction(options: Any, hyper: Any, source: str, *, rebuilt: bool
     Args:
         options: as for `config.asked`.
         hyper: what the checkpoint says of its network, a dataclass.
-        source: what the messages call the checkpoint.
         rebuilt: the network is made from the checkpoint, which counts more than a configuration file; else its weights
             must fit the one that the options describe.
     """
-    found, asked, own = asdict(hyper), config.asked(options), {"scale": "scale", **hyper_options(options)}
+    found, asked, own = asdict(hyper), config.asked(options), {"scale": "scale", **config.hyper_options(options)}
     for key, value in (options.named(hyper.scale) | asked).items():
         name = own[key] if key in asked else "model"
         said = config.origin(options, name)
         if said is None or found.get(key, value) == value:
             continue
+        has = f"{source} has {key} {found[key]}"
         if said.source == config.COMMAND_LINE:
             whose = "" if key in asked else f" of --{name} {options.model}"
-            raise UserError(
-                f"{source} has {key} {found[key]}, not {value}{whose}: leave the flag out, or give another checkpoint"
-            )
-        stands = (
-            f"{source} has {key} {found[key]}; the file {said.source} says {said.spelled}: {getattr(options, name)}"
-        )
+            raise UserError(f"{has}, not {value}{whose}: leave the flag out, or give another checkpoint")
+        stands = f"{has}; the file {said.source} says {said.spelled}: {getattr(options, name)}"
         if not rebuilt:
             raise UserError(f"{stands}: change one of the two")
         log.info("%s; the checkpoint counts", stands)
 
 
-@contextlib.contextmanager
-def starting_from(path: str, options: Any, network: "nn.Cell") -> Iterator[None]:
-    """Say of the weights of a file that do not fit the network which option asks for another one.
+def cache_of(source: str) -> Path | None:
+    """Return the file of the weights, by which exports are cached; None where they are of no file."""
+    return Path(source) if Path(source).is_file() else None
 
-    Args:
-        network: as the options describe it; has a `hyper`.
-    """
-    try:
-        yield
-    except checkpoint.CheckpointError:
-        if hyper := checkpoint.read(path).meta.get("hyper"):
-            refuse_contradiction(options, type(network.hyper)(**hyper), path, rebuilt=False)
-        raise
+
+def digest_of(hyper: Any, saved: Checkpoint) -> str:
+    """Return what tells the function of these weights, in a network of this shape (a dataclass), from all others."""
+    said = f"{checkpoint.digest(saved.weights)} {json.dumps(asdict(hyper))}"
+    return hashlib.sha256(said.encode()).hexdigest()

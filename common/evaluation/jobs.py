@@ -19,34 +19,26 @@ NAME_BYTES = 255  # of a file, on nearly all file systems
 
 
 class Job(NamedTuple):
-    """One image to work on.
-
-    Attributes:
-        source: the file.
-        inside: its folder below the folder that was given, which its results keep.
-    """
+    """One image to work on, and its folder below the folder that was given, which its results keep."""
 
     source: Path
     inside: Path
 
 
 def find_jobs(inputs: Sequence[str], output: str) -> list[Job]:
-    """The images of files and folders, without those of an earlier input and of an output folder below an input."""
+    """Find the images of files and folders, but those of an earlier input and of an output folder below an input."""
     jobs: list[Job] = []
+    results = Path(output).resolve()
     for root in map(Path, inputs):
-        found = [path for path in find_pictures(root) if not _is_result(path, root, Path(output))]
+        below = root.resolve() in results.parents
+        found = [path for path in find_pictures(root) if not (below and results in path.resolve().parents)]
         if not found:
-            raise UserError(f"{root} holds nothing but results of {Path(output).resolve()}")
+            raise UserError(f"{root} holds nothing but results of {results}")
         before = {job.source.resolve() for job in jobs}
         for path in found:
             inside = path.relative_to(root).parent if root.is_dir() else Path()
             jobs += [Job(path, inside)] if path.resolve() not in before else []
     return jobs
-
-
-def _is_result(path: Path, root: Path, output: Path) -> bool:
-    root, results = root.resolve(), output.resolve()
-    return results != root and root in results.parents and results in path.resolve().parents
 
 
 class Results:
@@ -63,7 +55,7 @@ class Results:
         make_writable(self.folder)
 
     def reserve(self, job: Job, name: str) -> Path:
-        """Where a result of `job` goes."""
+        """Return where a result of `job` goes."""
         if len(os.fsencode(name)) > NAME_BYTES:
             raise UserError(f"the name {name} has more than {NAME_BYTES} bytes: shorten {job.source}, or --suffix")
         refuse_path(name, "a result's name with its --suffix")
@@ -86,8 +78,7 @@ def result_names(source: Path, suffix: str, ending: str, scale: float, count: in
     stem = source.stem + suffix.replace("{scale}", f"{scale:g}")
     own = source.suffix if source.suffix.lower() in images.WRITTEN else ".png"
     ending = f".{ending.lstrip('.')}" if ending else own
-    numbers = [f"_{number}" for number in range(1, count + 1)] if count > 1 else [""]
-    return [f"{stem}{number}{ending}" for number in numbers]
+    return [f"{stem}_{number}{ending}" for number in range(1, count + 1)] if count > 1 else [stem + ending]
 
 
 def resized(result: np.ndarray, image: np.ndarray, outscale: float) -> np.ndarray:
@@ -98,7 +89,7 @@ def resized(result: np.ndarray, image: np.ndarray, outscale: float) -> np.ndarra
 
 
 def log_result(source: Path, picture: np.ndarray, target: Path, result: np.ndarray, said: Sequence[str] = ()) -> None:
-    """One line of the log for an image that is done, with what there is to say."""
+    """Log a line for an image that is done, with what there is to say."""
     notes = f" ({'; '.join(said)})" if said else ""
     log.info("%s %dx%d -> %s %dx%d%s", source, *picture.shape[1::-1], target, *result.shape[1::-1], notes)
 
@@ -109,11 +100,7 @@ def progress_of(source: Path | str, unit: str = "tile") -> Progress:
 
 
 def do_all(jobs: Sequence[Job], work: Callable[[Job], None], output: str, done: str) -> None:
-    """Work on every image; one that cannot be worked on is named, and the others are done.
-
-    Args:
-        done: what the work is called, "upscaled".
-    """
+    """Work on every image; one that cannot be worked on (`done`: "upscaled") is named, and the others are done."""
     failed = 0
     for job in jobs:
         try:
@@ -152,9 +139,7 @@ def enlarge_all(jobs: Sequence[Job], results: Results, upscale: Upscale, options
         if compared:
             in_color = np.broadcast_to(np.atleast_3d(result), (*result.shape[:2], 3))
             small, large = (images.to_uint8(images.to_float(rgb)) for rgb in (picture.rgb, in_color))
-            strip = images.comparison_strip(
-                [("LR", small), ("bicubic", imresize(small, size=large.shape[:2])), ("SR", large)]
-            )
-            images.write_picture(compared, strip)
+            layers = [("LR", small), ("bicubic", imresize(small, size=large.shape[:2])), ("SR", large)]
+            images.write_picture(compared, images.comparison_strip(layers))
 
     do_all(jobs, work, options.output, "upscaled")

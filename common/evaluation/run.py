@@ -2,9 +2,10 @@
 
 import contextlib
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections import ChainMap
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TypeVar
 
 from common import UserError, runtime
@@ -13,7 +14,6 @@ from common.config import EvalOptions
 from common.evaluation.report import Report, Shown
 from common.evaluation.table import Table
 from common.images import Pair
-from common.runtime import make_run_folder
 
 T = TypeVar("T")
 
@@ -50,14 +50,14 @@ class EvaluationRun:
             make_writable(Path(folder))
         elif here.is_main:
             name = name or f"eval_{'+'.join(sets)}_x{scale}"
-            folder, self._made = str(make_run_folder(Path("runs") / model, name)), True
+            folder, self._made = str(runtime.make_run_folder(Path("runs") / model, name)), True
         self.folder = Path(self.gather(folder)[0])
         self._report = Report(self.folder / "report.html" if options.report else None, model, source, scale)
 
     def __enter__(self) -> "EvaluationRun":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: Any, trace: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
         if kind is None:
             self.gather(None)  # a worker that leaves while rank 0 writes would end the job
         elif self._made:
@@ -65,7 +65,7 @@ class EvaluationRun:
                 self.folder.rmdir()
 
     def share(self, items: Sequence[T]) -> list[T]:
-        """This worker's part: of n workers, the r-th from 0 has the items r, r + n, r + 2 n ..."""
+        """Return this worker's part: of n workers, the r-th from 0 has the items r, r + n, r + 2 n ..."""
         for path in (path for item in items if isinstance(item, Pair) for path in (item.hr, item.lr) if path):
             if self.folder.resolve() in path.resolve().parents:
                 raise UserError(f"{path} is in {self.folder}, where the results go: give another --output")
@@ -76,28 +76,30 @@ class EvaluationRun:
         return runtime.gather(value, self._here)
 
     def whole(self, table: Table) -> Table:
-        """The table of all workers' images, in the order that one worker has, from that of this worker's `share`."""
-        names, rows, seconds, spreads = zip(
-            *self.gather([list(table.rows), table.rows, table.seconds, table.spreads]), strict=True
-        )
-        order = in_turn(names)
-        measured = {name: {figure: tuple(row[figure]) for figure in row} for name, row in _joined(rows, order).items()}
-        return Table(table.title, table.figures, measured, _joined(seconds, order), _joined(spreads, order))
+        """Join the tables of all workers' shares; the images are in the order that one worker has."""
+        parts = self.gather([list(table.rows), table.rows, table.seconds, table.spreads])
+        names, rows, seconds, spreads = zip(*parts, strict=True)
+        order = [name for turn in zip_longest(*names) for name in turn if name is not None]
+
+        def joined(parts: Iterable[Mapping[str, T]]) -> dict[str, T]:
+            found = ChainMap(*parts)
+            return {name: found[name] for name in order if name in found}
+
+        measured = {name: {figure: tuple(row[figure]) for figure in row} for name, row in joined(rows).items()}
+        return Table(table.title, table.figures, measured, joined(seconds), joined(spreads))
 
     def add(self, name: str, table: Table, pictures: Iterable[Shown] = (), samples: int = 1, *, stem: str = "") -> None:
-        """Rank 0 writes a whole table, and puts it into the report.
+        """As rank 0, write a set's whole table to files called `stem`, or as the set, and put it into the report.
 
         Args:
-            name: of the set.
             pictures, samples: as `Report.add` takes them.
-            stem: of the table's files; the name if none is given.
         """
         if self._here.is_main:
             table.write(self.folder, stem or name)
             self._report.add(name, table, pictures, samples)
 
     def say(self, text: str) -> None:
-        """Rank 0 prints at once."""
+        """Print at once, as rank 0."""
         if self._here.is_main:
             print(text, flush=True)  # noqa: T201
 
@@ -106,14 +108,3 @@ def refuse_results(folder: Path, sets: Iterable[str]) -> None:
     """Refuse a folder with results of another evaluation, which would stay between the new ones."""
     if folder.is_dir() and (old := [*folder.glob("*.csv"), *filter(os.path.lexists, (folder / one for one in sets))]):
         raise UserError(f"--output {folder} has {old[0].name} already: type a new folder")
-
-
-def in_turn(parts: Sequence[Sequence[T]]) -> list[T]:
-    """The first of each part, the second of each part ...: the order before `share`."""
-    longest = max(map(len, parts))
-    return [part[place] for place in range(longest) for part in parts if place < len(part)]
-
-
-def _joined(parts: Iterable[dict[str, T]], order: Sequence[str]) -> dict[str, T]:
-    joined = {name: value for part in parts for name, value in part.items()}
-    return {name: joined[name] for name in order if name in joined}

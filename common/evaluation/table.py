@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,11 +19,9 @@ from common.images import Pair, comparison_strip, imresize, read_pair, told_apar
 from common.metrics import Convention
 
 log = logging.getLogger(__name__)
-Compare = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
 
 
-@dataclass(frozen=True)
-class Figure:
+class Figure(NamedTuple):
     """One figure of the table, in one column or several.
 
     Attributes:
@@ -33,37 +32,27 @@ class Figure:
     """
 
     name: str
-    measure: Compare
+    measure: Callable[[np.ndarray, np.ndarray, np.ndarray], float]
     digits: int = 2
     columns: tuple[str, ...] = ("bicubic", "SR")
 
 
 def psnr_figure(convention: Convention) -> Figure:
-    """PSNR in dB."""
     return Figure(convention.label("PSNR"), lambda sr, hr, lr: convention.psnr(sr, hr))
 
 
 def ssim_figure(convention: Convention) -> Figure:
-    """SSIM."""
     return Figure(convention.label("SSIM"), lambda sr, hr, lr: convention.ssim(sr, hr), 4)
 
 
 def lr_psnr_figure(scale: int, rounding: str = "half_up") -> Figure:
-    """PSNR between the SR image downscaled by bicubic and the LR image: does SR agree with its input?
-
-    Args:
-        rounding: of the small image's values, see `common.metrics.lr_psnr`.
-    """
+    """PSNR between the SR image downscaled by bicubic, rounded as `common.metrics.lr_psnr` says, and the LR image."""
     name = Convention("rgb", 0).label("LR-PSNR")
     return Figure(name, lambda sr, hr, lr: metrics.lr_psnr(sr, lr, scale, channels="rgb", crop=0, rounding=rounding))
 
 
 def with_lpips(figures: Sequence[Figure], weights: str) -> list[Figure]:
-    """The figures, and LPIPS (smaller is better) behind them.
-
-    Args:
-        weights: folder of AlexNet's and LPIPS's weights; "" leaves it out.
-    """
+    """Return the figures, and LPIPS behind them: by the weights (AlexNet's and LPIPS's) in a folder; not by ""."""
     if not weights:
         return list(figures)
     from common.metrics.lpips import Lpips
@@ -73,7 +62,7 @@ def with_lpips(figures: Sequence[Figure], weights: str) -> list[Figure]:
 
 
 def measured_apart(sr: np.ndarray, hr: np.ndarray, lr: np.ndarray) -> float:
-    """In the place of `Figure.measure`, of figures that take more than one image."""
+    """Stand in the place of `Figure.measure` where a figure takes more than one image."""
     raise NotImplementedError("this figure is not one of a single image")
 
 
@@ -118,24 +107,25 @@ class Table:
     spreads: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def mean(self, figure: str) -> tuple[float, ...]:
-        """Mean over the images, of each column."""
+        """Return the mean over the images, of each column."""
         return tuple(np.mean([row[figure] for row in self.rows.values()], axis=0).tolist())
 
     def lines(self, figures: Sequence[Figure] | None = None) -> list[list[str]]:
-        """The table, or some of its figures, as text: headings, images, mean."""
+        """Return the table, or some of its figures, as text: headings, images, mean."""
         figures = self.figures if figures is None else figures
-        means = {figure.name: self.mean(figure.name) for figure in figures}
+
+        def line(name: str, row: Mapping[str, tuple[float, ...]], seconds: float) -> list[str]:
+            cells = [f"{value:.{figure.digits}f}" for figure in figures for value in row[figure.name]]
+            return [name, *cells, *([f"{seconds:.2f}"] if self.seconds else [])]
+
         heads = [f"{figure.name}: {column}" for figure in figures for column in figure.columns]
-        body = [[name, *_texts(row, figures)] for name, row in self.rows.items()]
-        rows = [["picture", *heads], *body, ["mean", *_texts(means, figures)]]
-        if self.seconds:
-            times = [self.seconds[name] for name in self.rows]
-            column = ["seconds", *(f"{time:.2f}" for time in [*times, np.mean(times)])]
-            rows = [[*row, cell] for row, cell in zip(rows, column, strict=True)]
-        return rows
+        body = [line(name, row, self.seconds.get(name, 0)) for name, row in self.rows.items()]
+        means = {figure.name: self.mean(figure.name) for figure in figures}
+        last = line("mean", means, np.mean([self.seconds.get(name, 0) for name in self.rows]))
+        return [["picture", *heads, *(["seconds"] if self.seconds else [])], *body, last]
 
     def console(self, figures: Sequence[Figure] | None = None, title: str = "") -> str:
-        """Aligned columns of all figures or of some, the name of a figure above its own."""
+        """Return aligned columns of all figures or of some, the name of a figure above its own."""
         figures = self.figures if figures is None else figures
         columns = [column for figure in figures for column in figure.columns]
         head, *body = self.lines(figures)
@@ -157,32 +147,23 @@ class Table:
         named = ", ".join(exact[:5]) + (" ..." if len(exact) > 5 else "")
         return f"inf: reproduced exactly ({named}); one such image makes the mean inf" if exact else ""
 
-    def markdown(self) -> str:
-        """A Markdown table below the title."""
-        head, *body = self.lines()
-        rows = [head, ["---", *["---:"] * (len(head) - 1)], *body]
-        remark = f"\n{self.remark()}\n" if self.remark() else ""
-        return f"## {self.title}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows) + remark
-
     def write(self, folder: Path, stem: str) -> None:
-        """`stem.csv` (full precision) and `stem.md`."""
+        """Write `stem.csv` (full precision) and, as a Markdown table below the title, `stem.md`."""
         spread = [figure for figure in self.figures if any(figure.name in row for row in self.spreads.values())]
-        heads = [f"{figure.name}: {figure.columns[-1]}, std over draws" for figure in spread]
+        heads, *body = self.lines()
         escaped = {"encoding": "utf-8", "errors": "backslashreplace"}  # a name need not be UTF-8
         with replacing(folder / f"{stem}.csv") as temporary, open(temporary, "w", newline="", **escaped) as file:
             writer = csv.writer(file)
-            writer.writerow([*self.lines()[0], *heads])
+            writer.writerow([*heads, *(f"{figure.name}: {figure.columns[-1]}, std over draws" for figure in spread)])
             for name, row in self.rows.items():
                 values = [value for figure in self.figures for value in row[figure.name]]
-                spreads = [self.spreads[name][figure.name] for figure in spread]
                 seconds = [self.seconds[name]] if self.seconds else []
-                writer.writerow([name, *values, *seconds, *spreads])
+                writer.writerow([name, *values, *seconds, *(self.spreads[name][figure.name] for figure in spread)])
+        rows = [heads, ["---", *["---:"] * (len(heads) - 1)], *body]
+        remark = f"\n{self.remark()}\n" if self.remark() else ""
         with replacing(folder / f"{stem}.md") as temporary:
-            temporary.write_text(self.markdown(), **escaped)
-
-
-def _texts(row: Mapping[str, tuple[float, ...]], figures: Sequence[Figure]) -> list[str]:
-    return [f"{value:.{figure.digits}f}" for figure in figures for value in row[figure.name]]
+            lines = "".join(f"| {' | '.join(row)} |\n" for row in rows)
+            temporary.write_text(f"## {self.title}\n\n{lines}{remark}", **escaped)
 
 
 def evaluate(
@@ -198,7 +179,6 @@ def evaluate(
 
     Args:
         title: names the set, the scale and what ran it.
-        pairs: the images.
         upscale: (h, w, 3) uint8 -> (h * scale, w * scale, 3) uint8.
         figures: columns of the table; the first is written under the images of a strip.
         pictures: folder for SR/name.png and strips/name.png; None writes none.
@@ -222,7 +202,7 @@ def evaluate(
 
 
 def captioned_strip(pictures: Mapping[str, np.ndarray], figure: Figure, *values: float) -> np.ndarray:
-    """LR | bicubic | SR ... | HR by their captions; those between with their values, the last with their name."""
+    """Lay LR | bicubic | SR ... | HR side by side, captioned; those between with values, the last with their name."""
     lines = "", *(f"\n{value:.2f}" for value in values), f"\n{figure.name}"
     captions = [caption + line for caption, line in zip(pictures, lines, strict=True)]
     return comparison_strip(list(zip(captions, pictures.values(), strict=True)))

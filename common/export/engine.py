@@ -15,21 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common import UserError, __version__
+from common import __version__
 from common.atomic import replacing
-from common.config import ENGINES
 from common.export import onnx_file
 from common.export.export import (
     TOLERANCE,
+    Arrays,
     ExportError,
+    Graph,
     Port,
-    Proof,
     Sizes,
     as_arrays,
     draft,
     first_line,
     free_tensor,
-    wrapped,
 )
 from common.runtime import keep_interrupts
 
@@ -42,7 +41,7 @@ log = logging.getLogger(__name__)
 
 
 class Engine(ABC):
-    """A network with named float32 inputs of known shapes.
+    """A network with named float32 inputs.
 
     Attributes:
         name: what runs it, for reports: "ONNX Runtime 1.31.1 (CPU)", "MindSpore 2.10.0 (CPU, graph)".
@@ -55,32 +54,13 @@ class Engine(ABC):
         keep_interrupts()  # which the compilation of an export has turned
 
     def run(self, *arrays: np.ndarray) -> np.ndarray | tuple[np.ndarray, ...]:
-        """Run the network on one array per input, converted to float32 where needed.
-
-        Returns:
-            The output, or a tuple when the network has several.
-
-        Raises:
-            ValueError: another number of arrays or another shape than the inputs have.
-        """
-        self._check(arrays)
+        """Run the network on one array per input, converted to float32; return the output, or a tuple of several."""
         outputs = tuple(self._run([np.ascontiguousarray(array, dtype=np.float32) for array in arrays]))
         keep_interrupts()
         return outputs[0] if len(outputs) == 1 else outputs
 
     @abstractmethod
-    def _run(self, arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray]: ...
-
-    def _check(self, arrays: Sequence[np.ndarray]) -> None:
-        size: dict[str, int] = {}
-        fits = len(arrays) == len(self.inputs)
-        for port, array in zip(self.inputs, arrays, strict=False):
-            fits = fits and len(port.shape) == array.ndim
-            for wanted, found in zip(port.shape, array.shape, strict=False):
-                fits = fits and found == (size.setdefault(wanted, found) if isinstance(wanted, str) else wanted)
-        if not fits:
-            wanted = ", ".join(f"{port.name} {port.shape}" for port in self.inputs)
-            raise ValueError(f"the network takes {wanted}, found the shapes {[array.shape for array in arrays]}")
+    def _run(self, arrays: Arrays) -> Arrays: ...
 
 
 class OnnxEngine(Engine):
@@ -88,11 +68,10 @@ class OnnxEngine(Engine):
 
     def __init__(self, data: bytes, inputs: Sequence[Port], outputs: Sequence[str]) -> None:
         super().__init__(inputs)
-        self._session = onnx_file.open_session(data)
-        self._outputs = list(outputs)
+        self._session, self._outputs = onnx_file.open_session(data), list(outputs)
         self.name = f"ONNX Runtime {onnx_file.require('onnxruntime', 'this engine').__version__} (CPU)"
 
-    def _run(self, arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+    def _run(self, arrays: Arrays) -> Arrays:
         names = (port.name for port in self.inputs)
         return self._session.run(self._outputs, dict(zip(names, arrays, strict=True)))
 
@@ -108,11 +87,11 @@ class MindSporeEngine(Engine):
         super().__init__(inputs)
         network.set_train(False)
         self._forms: list[tuple[str, Callable[..., Any]]] = [
-            ("graph per size", wrapped(network).compile_and_run),
+            ("graph per size", _wrapped(network).compile_and_run),
             ("eager", network),
         ]
         if any(isinstance(length, str) for port in inputs for length in port.shape):
-            cell = wrapped(network)
+            cell = _wrapped(network)
             cell.set_inputs(*map(free_tensor, inputs))
             self._forms.insert(0, ("graph", cell.compile_and_run))
 
@@ -122,21 +101,35 @@ class MindSporeEngine(Engine):
 
         return f"MindSpore {ms.__version__} ({ms.get_context('device_target')}, {self._forms[0][0]})"
 
-    def _run(self, arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+    def _run(self, arrays: Arrays) -> Arrays:
         from mindspore import Tensor
 
-        for index, (form, cell) in enumerate(self._forms):
+        while True:
+            form, cell = self._forms[0]
             try:
-                outputs = as_arrays(cell(*map(Tensor, arrays)))
+                return as_arrays(cell(*map(Tensor, arrays)))
             except Exception as error:
-                if index == len(self._forms) - 1:  # a fault of the network itself: eager says best where it is
+                if len(self._forms) == 1:  # a fault of the network itself: eager says best where it is
                     raise
-                following = self._forms[index + 1][0]
-                log.warning("MindSpore cannot run this as %s, trying %s: %s", form, following, first_line(error))
-            else:
-                del self._forms[:index]
-                return outputs
-        raise AssertionError("the last form returns or raises")
+                del self._forms[0]
+                log.warning(
+                    "MindSpore cannot run this as %s, trying %s: %s", form, self._forms[0][0], first_line(error)
+                )
+
+
+def _wrapped(network: "nn.Cell") -> "nn.Cell":
+    """Return a cell around the network, with the same parameters under the same names and its own compiled graphs."""
+    from mindspore import nn
+
+    class Wrapped(nn.Cell):
+        def __init__(self) -> None:
+            super().__init__(auto_prefix=False)
+            self.network = network
+
+        def construct(self, *inputs):
+            return self.network(*inputs)
+
+    return Wrapped().set_train(False)
 
 
 def make_engine(
@@ -163,19 +156,24 @@ def make_engine(
         ExportError: "onnxruntime" was asked for and the network cannot be exported.
         UserError: "onnxruntime" was asked for and a package is missing.
     """
-    if kind not in ENGINES:
-        raise UserError(f"the engine is one of {', '.join(ENGINES)}, not {kind!r}")
-    if cache is not None and not digest:
-        raise ValueError("an export is kept under a digest: give one, or cache=None")
-    if kind == "mindspore" or (kind == "auto" and not _prefers_onnx()):
+    from mindspore import get_context
+
+    packages = "onnx", "onnxruntime"
+    if kind == "auto" and not (get_context("device_target") == "CPU" and all(map(onnx_file.optional, packages))):
+        kind = "mindspore"
+    if kind == "mindspore":
         return MindSporeEngine(network, inputs)
-    for package in ("onnx", "onnxruntime"):
+    for package in packages:
         onnx_file.require(package, "--engine onnxruntime")
-    proof = Proof(network, inputs, outputs, sizes[:1], tolerance)  # once at the first size; export.py tries all
+    graph = Graph(network, inputs, outputs, sizes[:1])  # compared once, at the first size; export.py tries all
     ports = " ".join(f"{port.name}{port.shape}" for port in inputs)
     stamp = {"digest": digest, "zoo": __version__, "ports": f"{ports} -> {' '.join(outputs)}"}
+    personal = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+    place = None
+    if cache is not None and personal.is_absolute():  # not absolute: a user without a home
+        place = personal / "mindspore-sr-zoo" / f"{Path(cache).name}.{digest[:12]}.onnx"
     try:
-        return _onnx_engine(proof, _place(cache, digest), stamp)
+        return (place and _cached(place, graph, stamp)) or _exported(place, graph, stamp, tolerance)
     except ExportError as error:
         if kind == "onnxruntime":
             raise
@@ -183,25 +181,9 @@ def make_engine(
         return MindSporeEngine(network, inputs)
 
 
-def _prefers_onnx() -> bool:
-    from mindspore import get_context
-
-    packages = map(onnx_file.optional, ("onnx", "onnxruntime"))
-    return get_context("device_target") == "CPU" and all(package is not None for package in packages)
-
-
-def _place(cache: str | Path | None, digest: str) -> Path | None:
-    """Return where an export is cached; None for nowhere."""
-    personal = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
-    if cache is None or not personal.is_absolute():  # not absolute: a user without a home
-        return None
-    return personal / "mindspore-sr-zoo" / f"{Path(cache).name}.{digest[:12]}.onnx"
-
-
-def _onnx_engine(proof: Proof, place: Path | None, stamp: Mapping[str, str]) -> OnnxEngine:
-    if place is not None and (engine := _kept(place, proof, stamp)):
-        return engine
-    data, report = draft(proof, "ONNX", stamp)
+def _exported(place: Path | None, graph: Graph, stamp: Mapping[str, str], tolerance: float) -> OnnxEngine:
+    """Export the network, to `place` if there is one, where the `CACHED` that were used last stay."""
+    data, report = draft(graph, "ONNX", stamp, tolerance)
     if place is not None:
         try:
             with replacing(place) as temporary:
@@ -211,11 +193,11 @@ def _onnx_engine(proof: Proof, place: Path | None, stamp: Mapping[str, str]) -> 
                 old.unlink()
         except OSError as error:
             log.debug("%s: %s", place, error)
-    return OnnxEngine(data, proof.inputs, proof.outputs)
+    return OnnxEngine(data, graph.inputs, graph.outputs)
 
 
-def _kept(place: Path, proof: Proof, stamp: Mapping[str, str]) -> OnnxEngine | None:
-    """The engine of a kept export, or None when there is none, or it is damaged, or made for something else."""
+def _cached(place: Path, graph: Graph, stamp: Mapping[str, str]) -> OnnxEngine | None:
+    """Return the engine of a cached export; None when there is none, or it is damaged, or made for something else."""
     import onnx
 
     try:
@@ -223,12 +205,10 @@ def _kept(place: Path, proof: Proof, stamp: Mapping[str, str]) -> OnnxEngine | N
     except OSError:
         return None
     try:
-        model = onnx.load_model_from_string(data)
-        found = onnx_file.read_stamp(model) or {}
-        if found.items() >= stamp.items():
+        if onnx_file.read_stamp(onnx.load_model_from_string(data)).items() >= stamp.items():
             with contextlib.suppress(OSError):
                 os.utime(place)  # the last used are those that stay
-            return OnnxEngine(data, proof.inputs, proof.outputs)
+            return OnnxEngine(data, graph.inputs, graph.outputs)
     except Exception as error:  # protobuf and ONNX Runtime have exceptions of their own
         log.debug("%s: %s", place, error)
     log.info("%s is damaged or of another version: exporting again", place)

@@ -10,7 +10,6 @@ import logging
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,13 +23,13 @@ from common.export import onnx_file
 if TYPE_CHECKING:
     from mindspore import nn
 
-
 # Relative to the largest absolute output. Measured: below 1e-6 for convolutions, 2e-5 for a bilinear resize by matmul.
 TOLERANCE = 5e-5
+log = logging.getLogger(__name__)
 
 Arrays = Sequence[np.ndarray]
 Sizes = Sequence[Mapping[str, int]]
-Run = Callable[[Arrays], Arrays]
+Load = Callable[[], Callable[[Arrays], Arrays]]  # of a file: () -> (inputs -> outputs)
 
 
 class ExportError(UserError):
@@ -50,138 +49,20 @@ class Port(NamedTuple):
     shape: tuple[int | str, ...]
     high: float = 1.0
 
-    def at(self, size: Mapping[str, int]) -> tuple[int, ...]:
-        """The shape with the free sizes filled in."""
-        return tuple(size[length] if isinstance(length, str) else length for length in self.shape)
 
+class Graph(NamedTuple):
+    """A network, or one of its graphs, as it is exported or run by an engine.
 
-class Trial(NamedTuple):
-    """One random input and the network's own answer to it."""
-
-    size: Mapping[str, int]
-    arrays: Arrays
-    expected: Arrays
-
-
-@dataclass(frozen=True)
-class Proof:
-    """The network to be exported, and the comparison that its file has to pass.
-
-    Raises:
-        ValueError: `sizes` do not name the free sizes, or do not vary them.
+    Attributes:
+        form: takes the inputs in order and returns a tensor, or a flat tuple of as many as `outputs`.
+        outputs: their names (MINDIR and AIR do not keep them).
+        sizes: sets of free sizes to check with; `[{}]` when nothing is free.
     """
 
-    network: "nn.Cell"
+    form: "nn.Cell"
     inputs: Sequence[Port]
     outputs: Sequence[str]
     sizes: Sizes
-    tolerance: float = TOLERANCE
-    cells: Mapping[type, Callable] | None = None  # see `onnx_writer.write`
-
-    def __post_init__(self) -> None:
-        free = {length for port in self.inputs for length in port.shape if isinstance(length, str)}
-        given = [dict(size) for size in self.sizes]
-        if not given or any(set(size) != free for size in given):
-            raise ValueError(f"each of `sizes` must give the free sizes {sorted(free)}, found {given}")
-        stuck = sorted(name for name in free if len({size[name] for size in given}) == 1)
-        if len(given) > 1 and stuck:
-            raise ValueError(f"`sizes` must hold two different values of {', '.join(stuck)}, found {given}")
-
-    def random_inputs(self, number: int) -> Arrays:
-        """The float32 inputs of trial `number`, the same in every run."""
-        rng = np.random.default_rng(number)
-        size = self.sizes[number]
-        return [rng.random(port.at(size), dtype=np.float32) * np.float32(port.high) for port in self.inputs]
-
-    def trials(self) -> list[Trial]:
-        """The network's own answers, computed eagerly, that is by another road than the exported graph."""
-        from mindspore import Tensor
-
-        trials = []
-        for number, size in enumerate(self.sizes):
-            arrays = self.random_inputs(number)
-            expected = as_arrays(self.network(*map(Tensor, arrays)))
-            if len(expected) != len(self.outputs):
-                raise ValueError(f"the network returns {len(expected)} outputs, named are {tuple(self.outputs)}")
-            trials.append(Trial(size, arrays, expected))
-        return trials
-
-    def compare(self, load: Callable[[], Run], trials: Sequence[Trial]) -> str:
-        """Load the file and run it on each trial.
-
-        Returns:
-            A phrase with the sizes and the largest error.
-
-        Raises:
-            ExportError: the file does not load, does not run, or gives other shapes or values.
-        """
-        try:
-            run = load()
-        except Exception as error:  # each runtime has exceptions of its own
-            raise ExportError(f"the exported file does not load: {first_line(error)}; nothing was written") from error
-        worst = max(self._error(run, trial) for trial in trials)
-        shown = " and ".join("x".join(map(str, size.values())) for size in self.sizes if size) or "its one size"
-        return f"loaded again and compared at {shown}, largest error {worst:.1e} of the largest value"
-
-    def _error(self, run: Run, trial: Trial) -> float:
-        where = ", ".join(f"{name} {length}" for name, length in trial.size.items()) or "its one size"
-        try:
-            found = run(trial.arrays)
-        except Exception as error:
-            message = f"the exported file does not run at {where}: {first_line(error)}; nothing was written"
-            raise ExportError(message) from error
-        pairs = zip(self.outputs, found, trial.expected, strict=True)
-        return max(self._difference(f"{name} at {where}", got, want) for name, got, want in pairs)
-
-    def _difference(self, what: str, got: np.ndarray, want: np.ndarray) -> float:
-        """The largest error over the largest value."""
-        if got.shape != want.shape:
-            raise ExportError(f"{what}: the file gives {got.shape}, the network {want.shape}; nothing was written")
-        peak, error = float(np.abs(want).max()), float(np.abs(got.astype(np.float64) - want).max())
-        if not error <= self.tolerance * peak:  # `not <=` so that NaN on either side is caught too
-            raise ExportError(
-                f"{what}: the file differs from the network by up to {error:.3g} where values reach {peak:.3g} "
-                f"and {self.tolerance * peak:.3g} is allowed; nothing was written"
-            )
-        return error / peak if peak else 0.0
-
-
-def free_tensor(port: Port) -> Any:
-    """A MindSpore placeholder of the port's shape, its free sizes unknown."""
-    import mindspore as ms
-
-    shape = [None if isinstance(length, str) else length for length in port.shape]
-    return ms.Tensor(shape=shape, dtype=ms.float32)
-
-
-def wrapped(network: "nn.Cell") -> "nn.Cell":
-    """A new cell around the network, with the same parameters under the same names and its own compiled graphs."""
-    from mindspore import nn
-
-    class Wrapped(nn.Cell):
-        def __init__(self) -> None:
-            super().__init__(auto_prefix=False)
-            self.network = network
-
-        def construct(self, *inputs):
-            return self.network(*inputs)
-
-    return Wrapped().set_train(False)
-
-
-def as_arrays(output: Any) -> Arrays:
-    """What a cell returned, a tensor or a tuple of tensors, as a tuple of arrays."""
-    return tuple(tensor.asnumpy() for tensor in (output if isinstance(output, tuple | list) else (output,)))
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message: MindSpore's have a C++ call stack behind it."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    return next((line for line in lines if line), type(error).__name__)
-
-
-FORMATS = ("MINDIR", "ONNX", "AIR")
-log = logging.getLogger(__name__)
 
 
 def export(
@@ -200,49 +81,59 @@ def export(
     """Write the network and prove the file; log what was written and how well it agrees.
 
     Args:
-        network: takes the inputs in order and returns a tensor, or a flat tuple of as many as `outputs`.
-        outputs: names of the outputs (MINDIR and AIR do not keep them).
+        network, inputs, outputs, sizes: see `Graph`; batch sizes 1, 2 ... are added where the length "batch" is free.
         path: the suffix of the format is appended when it is missing.
         file_format: MINDIR, ONNX or AIR, in either case.
-        sizes: sets of free sizes to check with, none of which is the same in all sets. `[{}]` when nothing is free.
-            Batch sizes 1, 2 ... are added where the length "batch" is free.
         tolerance: largest error allowed, relative to the largest absolute value of the output.
         metadata: text kept in the file (ONNX metadata_props, MINDIR user_info), such as model, scale, digest.
-        meaning: of inputs and outputs that are no images, for an ONNX file; see `described`.
+        meaning: of inputs and outputs that are no images, for an ONNX file, by their names without numbers: that of
+            "latent" is the meaning of latent_0, latent_1 ...
         cells: how an ONNX file records cells of these types, see `onnx_writer.write`.
-
-    Returns:
-        The path that was written.
 
     Raises:
         ExportError: an operator cannot be exported, or the file does not answer as the network does.
-        UserError: unknown format, a missing package, AIR without Ascend, a place that cannot be written.
+        UserError: a missing package, AIR without Ascend, a place that cannot be written.
     """
-    if file_format.upper() not in FORMATS:
-        raise UserError(f"the file format is one of {', '.join(FORMATS)}, not {file_format!r}")
-    target, metadata = place_for(path, file_format), dict(metadata or {})
-    if file_format.upper() == "ONNX":
-        metadata |= described(inputs, outputs, meaning or {})
+    file_format, metadata = file_format.upper(), dict(metadata or {})
+    target = _place_for(path, file_format)
+    if file_format == "ONNX":
+        image = {"layout": "NCHW", "colour": "Y" if inputs[0].shape[1] == 1 else "RGB", "range": [0, 1]}
+
+        def said(name: str) -> dict[str, Any]:
+            told = (
+                image if name.endswith("_image") else {"meaning": (meaning or {}).get(re.sub(r"_\d+$", "", name), "")}
+            )
+            return {"name": name, **told}
+
+        metadata["inputs"] = json.dumps([said(port.name) for port in inputs])
+        metadata["outputs"] = json.dumps([said(name) for name in outputs])
     if "batch" in inputs[0].shape:
         sizes = [{"batch": count, **size} for count, size in enumerate(sizes, 1)]
-    proof = Proof(network, inputs, outputs, sizes, tolerance, cells)
-    return write(target, *draft(proof, file_format.upper(), metadata))
+    graph = Graph(network, inputs, outputs, sizes)
+    return _write(target, *draft(graph, file_format, metadata, tolerance, cells))
 
 
-def described(inputs: Sequence[Port], outputs: Sequence[str], meaning: Mapping[str, str]) -> dict[str, str]:
-    """Describe inputs and outputs as JSON: layout, colour and range of images; of others the meaning.
+def export_graphs(
+    graphs: Iterable[tuple[str, Graph]],
+    file_name: str,
+    file_format: str,
+    metadata: Mapping[str, str],
+    tolerance: float = TOLERANCE,
+    meaning: Mapping[str, str] | None = None,
+) -> Iterator[Path]:
+    """Export each of a network's graphs to a file of its own, `irn_x4_upscale.onnx`; yield the paths.
 
     Args:
-        meaning: by names without their numbers: that of "latent" is the meaning of latent_0, latent_1 ...
+        graphs: with their names, which go into the file's name and, as "graph", into the metadata.
+        file_name: with the ending of the format, or without.
+        metadata: model, scale, digest ...
     """
-    image = {"layout": "NCHW", "colour": "Y" if inputs[0].shape[1] == 1 else "RGB", "range": [0, 1]}
-
-    def say(name: str) -> dict[str, Any]:
-        is_image = name.endswith("_image")
-        return {"name": name, **(image if is_image else {"meaning": meaning.get(re.sub(r"_\d+$", "", name), "")})}
-
-    names = {"inputs": [port.name for port in inputs], "outputs": outputs}
-    return {kind: json.dumps([say(name) for name in found]) for kind, found in names.items()}
+    ending = f".{file_format.lower()}"
+    stem = file_name[: -len(ending)] if file_name.lower().endswith(ending) else file_name
+    for name, (form, inputs, outputs, sizes) in graphs:
+        said = {"model": metadata["model"], "graph": name, **metadata}
+        kept = {"sizes": sizes, "tolerance": tolerance, "metadata": said, "meaning": meaning}
+        yield export(form, inputs, outputs, f"{stem}_{name}", file_format, **kept)
 
 
 def export_weights(weights: ModelWeights, options: Any) -> Path:
@@ -251,14 +142,12 @@ def export_weights(weights: ModelWeights, options: Any) -> Path:
     The file is read back into a new network, which must have the same parameters bit for bit.
 
     Args:
-        weights: of the model.
-        options: of its export.py.
+        options: of export.py.
 
     Raises:
         ExportError: the file does not give the network back.
-        UserError: as `ModelWeights.load_network`, or a place that cannot be written.
     """
-    target = place_for(options.file_name, "SAFETENSORS")
+    target = _place_for(options.file_name, "SAFETENSORS")
     network, saved, source = weights.load_network(options)
     arrays = {name: array.astype(np.float32) for name, array in weights.to_official(network).items()}
     meta = {**saved.meta, **weights.describe(network.hyper, {}), "source": source, "names": "official"}
@@ -270,63 +159,21 @@ def export_weights(weights: ModelWeights, options: Any) -> Path:
         weights.put(built, again, str(file))
         if built.hyper != network.hyper or digest(weights_of(built)) != digest(weights_of(network)):
             raise ExportError(f"{target}: read back, the weights are not the network's; nothing was written")
-        return write(target, file.read_bytes(), f"{len(arrays)} arrays, read back and compared bit for bit")
+        return _write(target, file.read_bytes(), f"{len(arrays)} arrays, read back and compared bit for bit")
 
 
-class Graph(NamedTuple):
-    """One of a network's graphs, as `export` and `common.export.make_engine` take it."""
-
-    form: "nn.Cell"
-    inputs: list[Port]
-    outputs: list[str]
-    sizes: list[dict[str, int]]
-
-
-def export_graphs(
-    graphs: Iterable[tuple[str, Graph]],
-    file_name: str,
-    file_format: str,
-    metadata: Mapping[str, str],
-    tolerance: float = TOLERANCE,
-    meaning: Mapping[str, str] | None = None,
-) -> Iterator[Path]:
-    """Export each of a network's graphs to a file of its own, `irn_x4_upscale.onnx`; the paths that were written.
-
-    Args:
-        graphs: with their names, which go into the file's name and, as "graph", into the metadata.
-        file_name: with the ending of the format, or without.
-        metadata: model, scale, digest ...
-        meaning: see `described`.
-
-    Raises:
-        ExportError, UserError: as `export`.
-    """
-    ending = f".{file_format.lower()}"
-    stem = file_name[: -len(ending)] if file_name.lower().endswith(ending) else file_name
-    for name, (form, inputs, outputs, sizes) in graphs:
-        said = {"model": metadata["model"], "graph": name, **metadata}
-        path = f"{stem}_{name}"
-        kept = {"sizes": sizes, "tolerance": tolerance, "metadata": said, "meaning": meaning}
-        yield export(form, inputs, outputs, path, file_format, **kept)
-
-
-def with_suffix(path: str | Path, file_format: str) -> Path:
-    """`wdsr` becomes `wdsr.mindir`, `wdsr_v1.5` becomes `wdsr_v1.5.mindir`, `wdsr.mindir` stays."""
-    path, suffix = Path(path), f".{file_format.lower()}"
-    return path if path.suffix.lower() == suffix else path.with_name(path.name + suffix)
-
-
-def place_for(path: str | Path, file_format: str) -> Path:
-    """Where the file goes, tried before anything is computed."""
-    target = with_suffix(path, file_format)
+def _place_for(path: str | Path, file_format: str) -> Path:
+    """Return where the file goes, tried before anything is computed: `wdsr_v1.5` becomes `wdsr_v1.5.mindir`."""
+    target, suffix = Path(path), f".{file_format.lower()}"
+    if target.suffix.lower() != suffix:
+        target = target.with_name(target.name + suffix)
     if target.is_dir():
         raise UserError(f"cannot write {target}: it is a folder, a file name was expected")
     make_writable(target.parent)
     return target
 
 
-def write(target: Path, data: bytes, report: str) -> Path:
-    """Put a proven file in its place; log the phrase that says what was compared."""
+def _write(target: Path, data: bytes, report: str) -> Path:
     try:
         with replacing(target) as temporary:
             temporary.write_bytes(data)
@@ -336,17 +183,30 @@ def write(target: Path, data: bytes, report: str) -> Path:
     return target
 
 
-def draft(proof: Proof, file_format: str, metadata: Mapping[str, str]) -> tuple[bytes, str]:
-    """The proven file's content and a phrase that says what was compared.
+# ------------------------------------------------------------------------------------------------- a file and its proof
+
+
+def draft(
+    graph: Graph,
+    file_format: str,
+    metadata: Mapping[str, str],
+    tolerance: float = TOLERANCE,
+    cells: Mapping[type, Callable] | None = None,
+) -> tuple[bytes, str]:
+    """Write a graph, load the file again, and compare.
+
+    Returns:
+        The file's content, and a phrase that says what was compared.
 
     Raises:
-        ExportError: it cannot be made, or the temporary folder not be written.
+        ExportError: it cannot be made, does not answer as the network does, or the temporary folder is full.
     """
-    drafted = {"MINDIR": _draft_mindir, "ONNX": _draft_onnx, "AIR": _draft_air}[file_format]
+    write = {"MINDIR": _write_mindir, "ONNX": _write_onnx, "AIR": _write_air}[file_format]
     try:
-        with tempfile.TemporaryDirectory(prefix="export-") as folder, _as_inference(proof.network):
+        with tempfile.TemporaryDirectory(prefix="export-") as folder, _as_inference(graph.form):
             file = Path(folder) / f"network.{file_format.lower()}"
-            report = drafted(proof, file, metadata)
+            load = write(graph, file, metadata, cells)
+            report = load if isinstance(load, str) else _compare(graph, load, tolerance)
             return file.read_bytes(), report
     except OSError as error:  # MindSpore writes nothing, and says nothing, on a full disk
         raise ExportError(
@@ -354,14 +214,49 @@ def draft(proof: Proof, file_format: str, metadata: Mapping[str, str]) -> tuple[
         ) from None
 
 
-def _draft_mindir(proof: Proof, file: Path, metadata: Mapping[str, str]) -> str:
+def _compare(graph: Graph, load: Load, tolerance: float) -> str:
+    """Run the file and the network on the same inputs at each size."""
+    from mindspore import Tensor
+
+    try:
+        run = load()
+    except Exception as error:  # each runtime has exceptions of its own
+        raise ExportError(f"the exported file does not load: {first_line(error)}; nothing was written") from error
+    worst = 0.0
+    for number, size in enumerate(graph.sizes):
+        arrays = _random_inputs(graph, number)
+        wanted = as_arrays(graph.form(*map(Tensor, arrays)))  # eager, that is in another way than the exported graph
+        where = ", ".join(f"{name} {length}" for name, length in size.items()) or "its one size"
+        try:
+            found = run(arrays)
+        except Exception as error:
+            message = f"the exported file does not run at {where}: {first_line(error)}; nothing was written"
+            raise ExportError(message) from error
+        for name, got, want in zip(graph.outputs, found, wanted, strict=True):
+            if got.shape != want.shape:
+                shapes = f"the file gives {got.shape}, the network {want.shape}"
+                raise ExportError(f"{name} at {where}: {shapes}; nothing was written")
+            peak, error = float(np.abs(want).max()), float(np.abs(got.astype(np.float64) - want).max())
+            if not error <= tolerance * peak:  # `not <=` so that NaN on either side is caught too
+                raise ExportError(
+                    f"{name} at {where}: the file differs from the network by up to {error:.3g} where values reach "
+                    f"{peak:.3g} and {tolerance * peak:.3g} is allowed; nothing was written"
+                )
+            worst = max(worst, error / peak if peak else 0.0)
+    shown = " and ".join("x".join(map(str, size.values())) for size in graph.sizes if size) or "its one size"
+    return f"loaded again and compared at {shown}, largest error {worst:.1e} of the largest value"
+
+
+def _random_inputs(graph: Graph, number: int) -> Arrays:
+    """Return float32 inputs of the size `number`, the same in every run."""
+    rng, size = np.random.default_rng(number), graph.sizes[number]
+    shapes = [[size[length] if isinstance(length, str) else length for length in port.shape] for port in graph.inputs]
+    pairs = zip(graph.inputs, shapes, strict=True)
+    return [rng.random(shape, dtype=np.float32) * np.float32(port.high) for port, shape in pairs]
+
+
+def _write_mindir(graph: Graph, file: Path, metadata: Mapping[str, str], _: Any) -> Load:
     from mindspore import Tensor, load, nn
-
-    def load_again() -> Run:
-        loaded = nn.GraphCell(load(str(file)))
-        return lambda arrays: as_arrays(loaded(*map(Tensor, arrays)))
-
-    inputs = [free_tensor(port) for port in proof.inputs]
 
     def say(model: Any) -> None:
         if hasattr(model.user_info, "update"):
@@ -370,15 +265,19 @@ def _draft_mindir(proof: Proof, file: Path, metadata: Mapping[str, str]) -> str:
             for key, value in metadata.items():
                 model.user_info.add(key=key, value=value)
 
-    _ms_export(proof.network, inputs, file, "MINDIR", custom_func=say)
-    return proof.compare(load_again, proof.trials())
+    def load_again() -> Callable[[Arrays], Arrays]:
+        loaded = nn.GraphCell(load(str(file)))
+        return lambda arrays: as_arrays(loaded(*map(Tensor, arrays)))
+
+    _ms_export(graph.form, map(free_tensor, graph.inputs), file, "MINDIR", custom_func=say)
+    return load_again
 
 
-def _draft_onnx(proof: Proof, file: Path, metadata: Mapping[str, str]) -> str:
-    onnx_file.require("onnx", "an ONNX file")
+def _write_onnx(graph: Graph, file: Path, metadata: Mapping[str, str], cells: Any) -> Load | str:
+    onnx = onnx_file.require("onnx", "an ONNX file")
     from common.export import onnx_writer
 
-    model = onnx_writer.write(proof.network, proof.inputs, proof.outputs, proof.cells)
+    model = onnx_writer.write(graph.form, graph.inputs, graph.outputs, cells)
     onnx_file.stamp(model, metadata)
     data = model.SerializeToString()
     file.write_bytes(data)
@@ -386,16 +285,16 @@ def _draft_onnx(proof: Proof, file: Path, metadata: Mapping[str, str]) -> str:
         log.warning("onnxruntime is not installed, so the ONNX file was not run: %s", onnx_file.INSTALL)
         return "ONNX, not run and not compared"
 
-    def load_again() -> Run:
-        onnx_file.require("onnx", "an ONNX file").checker.check_model(data, full_check=True)
+    def load_again() -> Callable[[Arrays], Arrays]:
+        onnx.checker.check_model(data, full_check=True)
         session = onnx_file.open_session(data)
-        names = [port.name for port in proof.inputs]
-        return lambda arrays: session.run(list(proof.outputs), dict(zip(names, arrays, strict=True)))
+        names = [port.name for port in graph.inputs]
+        return lambda arrays: session.run(list(graph.outputs), dict(zip(names, arrays, strict=True)))
 
-    return proof.compare(load_again, proof.trials())
+    return load_again
 
 
-def _draft_air(proof: Proof, file: Path, metadata: Mapping[str, str]) -> str:
+def _write_air(graph: Graph, file: Path, metadata: Mapping[str, str], _: Any) -> str:
     from mindspore import Tensor, get_context
 
     device = get_context("device_target")
@@ -403,11 +302,11 @@ def _draft_air(proof: Proof, file: Path, metadata: Mapping[str, str]) -> str:
         raise UserError(
             f"AIR is written only where MindSpore has an Ascend backend; this one offers {device}: use MINDIR or ONNX"
         )
-    _ms_export(proof.network, [Tensor(array) for array in proof.random_inputs(0)], file, "AIR")
-    return f"AIR for the fixed sizes {dict(proof.sizes[0])}, not compared: MindSpore cannot load AIR"
+    _ms_export(graph.form, map(Tensor, _random_inputs(graph, 0)), file, "AIR")
+    return f"AIR for the fixed sizes {dict(graph.sizes[0])}, not compared: MindSpore cannot load AIR"
 
 
-def _ms_export(network: "nn.Cell", inputs: Sequence[Any], file: Path, file_format: str, **options: Any) -> None:
+def _ms_export(network: "nn.Cell", inputs: Iterable[Any], file: Path, file_format: str, **options: Any) -> None:
     """MindSpore's exporter. It takes no path with spaces and sets the folder's mode to 0700, so only drafts go here."""
     import mindspore as ms
 
@@ -429,3 +328,21 @@ def _as_inference(network: "nn.Cell") -> Iterator[None]:
     finally:
         network.set_train(training)
         set_context(jit_syntax_level=level)
+
+
+def free_tensor(port: Port) -> Any:
+    """Return a MindSpore placeholder of the port's shape, its free sizes unknown."""
+    import mindspore as ms
+
+    return ms.Tensor(shape=[None if isinstance(length, str) else length for length in port.shape], dtype=ms.float32)
+
+
+def as_arrays(output: Any) -> Arrays:
+    """Return what a cell returned, a tensor or a tuple of tensors, as a tuple of arrays."""
+    return tuple(tensor.asnumpy() for tensor in (output if isinstance(output, tuple | list) else (output,)))
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message: MindSpore's have a C++ call stack behind it."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return next((line for line in lines if line), type(error).__name__)

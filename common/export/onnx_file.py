@@ -19,7 +19,7 @@ FINGERPRINT = "graph_sha256"
 
 
 def optional(package: str) -> ModuleType | None:
-    """The package, or None where it is not installed."""
+    """Import a package; None where it is not installed."""
     try:
         return importlib.import_module(package)
     except ImportError:
@@ -27,7 +27,7 @@ def optional(package: str) -> ModuleType | None:
 
 
 def require(package: str, purpose: str) -> ModuleType:
-    """The package."""
+    """Import a package, or say what needs it and how it is installed."""
     module = optional(package)
     if module is None:
         raise UserError(f"{purpose} needs the package {package}, which is not installed: {INSTALL}")
@@ -35,17 +35,15 @@ def require(package: str, purpose: str) -> ModuleType:
 
 
 def stamp(model: "onnx.ModelProto", metadata: Mapping[str, str]) -> None:
-    """Put metadata into the model, and a fingerprint of the graph with its weights."""
-    del model.metadata_props[:]
+    """Put metadata into the model, and a fingerprint of the graph with its weights: ONNX itself has no checksum."""
     for key, value in {**metadata, FINGERPRINT: _fingerprint(model)}.items():
-        entry = model.metadata_props.add()
-        entry.key, entry.value = key, str(value)
+        model.metadata_props.add(key=key, value=str(value))
 
 
-def read_stamp(model: "onnx.ModelProto") -> dict[str, str] | None:
-    """The metadata, or None when the graph is not the one that was stamped: ONNX itself has no checksum."""
+def read_stamp(model: "onnx.ModelProto") -> dict[str, str]:
+    """Return the metadata; nothing when the graph is not the one that was stamped."""
     found = {entry.key: entry.value for entry in model.metadata_props}
-    return found if found.get(FINGERPRINT) == _fingerprint(model) else None
+    return found if found.get(FINGERPRINT) == _fingerprint(model) else {}
 
 
 def _fingerprint(model: "onnx.ModelProto") -> str:
@@ -53,7 +51,7 @@ def _fingerprint(model: "onnx.ModelProto") -> str:
 
 
 def open_session(data: bytes) -> "onnxruntime.InferenceSession":
-    """An ONNX Runtime session on the CPU cores that this process may use.
+    """Open an ONNX Runtime session on the CPU cores that this process may use.
 
     Memory: the arena stays on, because without it each large feature map is mapped and unmapped afresh in every run.
     Memory patterns are off: they reserve one block for all values of a run, for every input size anew, and tiling
@@ -63,15 +61,8 @@ def open_session(data: bytes) -> "onnxruntime.InferenceSession":
     """
     onnxruntime = require("onnxruntime", "running an ONNX file")
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = _cores()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    # Without a count of the cores (macOS, Windows) 0 leaves it to ONNX Runtime.
+    options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
     options.enable_mem_pattern = False
     options.log_severity_level = 3  # errors only
     return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-
-
-def _cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS, Windows
-        return os.cpu_count() or 1

@@ -298,9 +298,6 @@ def write(
     except (TypeError, AttributeError, KeyError, ValueError, RuntimeError) as error:
         raise ExportError(f"{type(network).__name__} cannot be written as ONNX: {first_line(error)}") from error
     found = found if isinstance(found, tuple) else (found,)
-    if len(found) != len(outputs):
-        raise ValueError(f"the network returns {len(found)} outputs, named are {tuple(outputs)}")
-
     described = [(port.name, shape) for port, shape in zip(inputs, shapes, strict=True)]
     described += [(name, symbol.shape) for name, symbol in zip(outputs, found, strict=True)]
     values = [

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mindspore import nn
 
 MEMORY = 5 * 2**29  # bytes that a run may take, when the side of the tiles is not given
-Progress = Callable[[int], AbstractContextManager[Any]]
+Progress = Callable[[int], AbstractContextManager[Any]]  # number of tiles -> a context with `update(1)`
 
 
 class Upscale(NamedTuple):
@@ -44,9 +44,6 @@ class Upscale(NamedTuple):
         return self.run(image, progress, **options)
 
 
-_CONVERSIONS = {np.dtype(np.uint8): to_uint8, np.dtype(np.uint16): to_uint16}
-
-
 class Span(NamedTuple):
     """One tile on one axis, in input pixels: it reads [start, stop) and is trusted in [first, last)."""
 
@@ -59,16 +56,13 @@ class Span(NamedTuple):
 def plan_axis(length: int, tile: int, overlap: int, multiple: int = 1) -> list[Span]:
     """Cut an axis into as few tiles as possible, of equal length, each as short as their number allows.
 
-    What they are trusted for covers [0, length) without a gap.
-
-    The last tile is moved back to end with the axis rather than cut short, so static graphs are compiled once.
-    Every tile begins and ends on a multiple of `multiple`, since strided networks work on a grid.
+    What they are trusted for covers [0, length) without a gap. The last tile is moved back to end with the axis rather
+    than cut short, so static graphs are compiled once. Every tile begins and ends on a multiple of `multiple`, since
+    strided networks work on a grid; so does the axis.
 
     Args:
-        length: A multiple of `multiple`.
-        tile: Most length of a tile, overlap included.
-        overlap: Least number of pixels not trusted at an edge that lies inside the image.
-        multiple: What the network's input sides must be multiples of.
+        tile: most pixels of a tile, overlap included.
+        overlap: least number of pixels not trusted at an edge that lies inside the image.
     """
     side = tile - tile % multiple
     shared = -(-2 * overlap // multiple) * multiple
@@ -88,11 +82,7 @@ def plan_axis(length: int, tile: int, overlap: int, multiple: int = 1) -> list[S
 
 
 def refuse_small(tile: int, radius: int) -> None:
-    """Return whether the tiles of --tile show a network of this receptive radius more than it looks at for one pixel.
-
-    Args:
-        tile: 0: as large as it takes.
-    """
+    """Reject a --tile no larger than the receptive field of this radius; 0 stands for as large as it takes."""
     if 0 < tile <= 2 * radius:
         least = 2 * radius + 1
         raise UserError(f"--tile {tile} is smaller than what this network sees: take {least} or more, better twice it")
@@ -101,7 +91,7 @@ def refuse_small(tile: int, radius: int) -> None:
 def default_tile(
     size: tuple[int, int], engine: Engine, values: float, copies: Mapping[str, float], least: int, taken: float = 0
 ) -> int:
-    """Side of the tiles for an image of `size` (height, width); 0: the image as a whole, which is less work.
+    """Return the side of the tiles for an image of `size` (height, width); 0: the whole image, which is less work.
 
     Args:
         values: float32 numbers that a run takes for each pixel of its tile.
@@ -118,44 +108,33 @@ def tile_apply(
     function: Callable[[np.ndarray], np.ndarray],
     image: np.ndarray,
     *,
-    scale: int,
-    tile: int,
-    overlap: int,
     multiple: int = 1,
+    scale: int,
     out_dtype: Any = np.float32,
-    progress: Progress | None = None,
+    **tiles: Any,
 ) -> np.ndarray:
-    """Applies `function` to overlapping tiles of `image` and joins the results.
+    """Apply `function` to overlapping tiles of `image` and join the results.
 
-    Only one tile is a float array at a time, so memory is that of the two images and one tile's run. An image
-    whose sides are no multiples of `multiple` is padded by reflection to the right and below, and the result
-    is cut back.
+    Only one tile is a float array at a time, so memory is that of the two images and one tile's run. An image whose
+    sides are no multiples of `multiple` is padded by reflection to the right and below, and the result is cut back.
 
     Args:
         function: (h, w, 3) float32 -> (h * scale, w * scale, 3) float.
         image: (H, W, 3); uint8 and uint16 are brought to [0, 1], float32 is handed over as it is.
-        scale, tile, overlap, multiple, progress: As for `fill_tiles`.
-        out_dtype: np.float32, or np.uint8 / np.uint16 to clip and round each tile as `to_uint8` does.
+        scale, multiple, tiles: as for `fill_tiles`.
 
     Returns:
-        (H * scale, W * scale, 3) of `out_dtype`.
-
-    Raises:
-        UserError: The tile is too small for the overlap.
-        ValueError: A number out of its range, or `function` returned another size.
+        (H * scale, W * scale, 3) of `out_dtype`; np.uint8 and np.uint16 are clipped and rounded.
     """
-    if min(scale, multiple) < 1 or min(tile, overlap) < 0:
-        raise ValueError(f"bad {scale=}, {multiple=} (least 1), {tile=} or {overlap=} (least 0)")
     padded = pad_to_multiple(image, multiple)
 
     def run(row: Span, column: Span) -> np.ndarray:
         piece = padded[row.start : row.stop, column.start : column.stop]
         return function(np.ascontiguousarray(piece) if piece.dtype == np.float32 else to_float(piece))
 
-    height, width = image.shape[:2]
-    result = np.empty((height * scale, width * scale, image.shape[2]), out_dtype)
-    grid = padded.shape[:2]
-    return fill_tiles(run, grid, result, scale=scale, tile=tile, overlap=overlap, multiple=multiple, progress=progress)
+    height, width, channels = image.shape
+    result = np.empty((height * scale, width * scale, channels), out_dtype)
+    return fill_tiles(run, padded.shape[:2], result, scale=scale, multiple=multiple, **tiles)
 
 
 def fill_tiles(
@@ -169,34 +148,21 @@ def fill_tiles(
     multiple: int = 1,
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """Fills `result` tile by tile, for networks whatever their inputs are.
+    """Fill `result` tile by tile, for networks whatever their inputs are, and return it.
 
     Args:
         run: (rows, columns), what to read of the grid -> (h * scale, w * scale, C) float; it cuts its inputs itself.
         grid: (height, width) that is cut into tiles.
         result: (at most height * scale, at most width * scale, C); uint8 and uint16 are clipped and rounded.
-        scale: Result pixels per grid pixel.
-        tile: Side of a tile in grid pixels, overlap included; 0 means everything at once.
-        overlap: Grid pixels; the result is exact from the network's receptive radius on.
-        multiple: What the sides of the grid are multiples of, and those of each tile must be.
-        progress: Called with the number of tiles, gives a context with `update(1)`, for example
-            `lambda total: runtime.progress(total, "tiles", "tile")`.
-
-    Returns:
-        `result`.
-
-    Raises:
-        UserError: The tile is too small for the overlap.
-        ValueError: `run` returned another size.
+        tile: side of a tile in grid pixels, overlap included; 0 means everything at once.
+        overlap: grid pixels; the result is exact from the network's receptive radius on.
+        multiple: what the sides of the grid are multiples of, and those of each tile must be.
     """
     rows, columns = (plan_axis(n, tile or n, overlap, multiple) for n in grid)
-    convert = _CONVERSIONS.get(result.dtype, np.asarray)
+    convert = {np.dtype(np.uint8): to_uint8, np.dtype(np.uint16): to_uint16}.get(result.dtype, np.asarray)
     with progress(len(rows) * len(columns)) if progress else nullcontext() as bar:
         for row, column in product(rows, columns):
             output = run(row, column)
-            expected = *((span.stop - span.start) * scale for span in (row, column)), result.shape[2]
-            if output.shape != expected:
-                raise ValueError(f"a tile {row}, {column} must become {expected} at x{scale}, got {output.shape}")
             target = result[row.first * scale : row.last * scale, column.first * scale : column.last * scale]
             top, left = ((span.first - span.start) * scale for span in (row, column))
             # The target of the last tiles ends with the image, before the padding does.
@@ -207,7 +173,7 @@ def fill_tiles(
 
 
 def pad_to_multiple(image: np.ndarray, multiple: int) -> np.ndarray:
-    """The image (H, W, ...) padded by reflection at its lower and right edge; itself when nothing is missing."""
+    """Pad an image (H, W, ...) by reflection at its lower and right edge; it is itself when nothing is missing."""
     missing = [(0, -n % multiple) for n in image.shape[:2]]
     if missing == [(0, 0), (0, 0)]:
         return image
@@ -215,11 +181,7 @@ def pad_to_multiple(image: np.ndarray, multiple: int) -> np.ndarray:
 
 
 def self_ensemble(function: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
-    """Average over the eight flips and quarter turns of the input (EDSR's x8 geometric self-ensemble).
-
-    Args:
-        function: (h, w, 3) -> (h * scale, w * scale, 3).
-    """
+    """Average `function` over the eight flips and quarter turns of its input (EDSR's x8 geometric self-ensemble)."""
 
     def averaged(image: np.ndarray) -> np.ndarray:
         total = 0.0

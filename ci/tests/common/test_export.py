@@ -14,7 +14,7 @@ from mindspore import Tensor, nn, ops
 from common import UserError
 from common.export import engine
 from common.export.engine import make_engine
-from common.export.export import ExportError, Port, export, with_suffix
+from common.export.export import ExportError, Port, export
 from common.runtime import graph_mode
 
 IMAGE = Port("lr_image", (1, 3, "height", "width"))
@@ -140,7 +140,7 @@ def shape_of(value):
 @pytest.mark.parametrize("form", ["MINDIR", "ONNX"])
 def test_a_file_that_differs_never_takes_its_name(tmp_path, write, form):
     """The liar's 1e-3 is much where values reach 1, nothing where they reach 255."""
-    old, network = with_suffix(tmp_path / "out" / "net", form), Liar()
+    old, network = tmp_path / "out" / f"net.{form.lower()}", Liar()
     old.parent.mkdir()
     old.write_text("the file of yesterday")
     network.conv.weight.set_data(Tensor(np.full((12, 3, 3, 3), 0.04, np.float32)))

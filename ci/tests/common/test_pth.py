@@ -10,7 +10,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from common.checkpoint.pth import PthError, read_pth, read_weights
+from common.checkpoint.fitting import CheckpointError
+from common.checkpoint.pth import read_pth, read_weights
 
 # ---------------------------------------------------------------------------------- files assembled opcode by opcode
 
@@ -150,7 +151,7 @@ def test_read_weights_takes_off_the_usual_wrappings(tmp_path):
     ):
         assert list(read_weights(write_zip(tmp_path / "x.pth", wrapped, {"0": NUMBERS}))) == names
     for body in (WHOLE, b"]", dict_of(epoch=number(3))):
-        with pytest.raises(PthError, match="expected a state_dict, found"):
+        with pytest.raises(CheckpointError, match="expected a state_dict, found"):
             read_weights(write_zip(tmp_path / "x.pth", body, {"0": NUMBERS}))
 
 
@@ -173,7 +174,7 @@ def test_nothing_is_run(tmp_path, write, protocol, way):
         "import": _Evil(__import__, "antigravity"),
     }[way]
     dumped = pickle.dumps({"a": evil}, protocol)
-    with pytest.raises(PthError, match=r"it holds '(posix|nt|builtins|__builtin__)\.\w+', and only tensors"):
+    with pytest.raises(CheckpointError, match=r"it holds '(posix|nt|builtins|__builtin__)\.\w+', and only tensors"):
         read_pth(write(tmp_path / "x.pth", dumped[2:-1]))
     assert not mark.exists()
     assert "antigravity" not in sys.modules
@@ -185,7 +186,7 @@ def test_nothing_is_run(tmp_path, write, protocol, way):
 @pytest.mark.parametrize("refused", ["torch.nn.modules.conv.Conv2d", "torch.QInt8Storage"])
 def test_refusal_names_what_was_refused(tmp_path, refused):
     body = dict_of(options=name(*refused.rsplit(".", 1)) + b")\x81}b", weight=WHOLE)
-    with pytest.raises(PthError, match=rf"x\.pth .*it holds '{refused}', .*state_dict"):
+    with pytest.raises(CheckpointError, match=rf"x\.pth .*it holds '{refused}', .*state_dict"):
         read_pth(write_zip(tmp_path / "x.pth", body, {"0": NUMBERS}))
 
 
@@ -231,7 +232,7 @@ HOSTILE = {
 def test_hostile_pickles_are_refused_in_one_sentence(tmp_path, what, write):
     body = HOSTILE[what]
     path = write(tmp_path / "x.pth", body, {"0": NUMBERS} if b"Storage" in body else {})
-    with pytest.raises(PthError) as caught:
+    with pytest.raises(CheckpointError) as caught:
         read_pth(path)
     message = str(caught.value)
     message.encode()  # lone surrogates would break the printing of it
@@ -244,7 +245,7 @@ def test_cut_anywhere(tmp_path, goldens_dir, source):
     whole = (goldens_dir / "pth" / source).read_bytes()
     for length in range(0, len(whole), 61):
         (tmp_path / "x.pth").write_bytes(whole[:length])
-        with pytest.raises(PthError):
+        with pytest.raises(CheckpointError):
             read_pth(tmp_path / "x.pth")
 
 
@@ -252,17 +253,17 @@ def test_foreign_zips_are_refused(tmp_path):
     path = tmp_path / "x.pth"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "no weights")
-    with pytest.raises(PthError, match="not one of PyTorch"):
+    with pytest.raises(CheckpointError, match="not one of PyTorch"):
         read_pth(path)
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("models/x2.pth", bytes(1000))
-    with pytest.raises(PthError, match=r"zip archive, around .models/x2\.pth.: unpack it"):
+    with pytest.raises(CheckpointError, match=r"zip archive, around .models/x2\.pth.: unpack it"):
         read_pth(path)
     write_zip(path, WHOLE, {"0": NUMBERS}, compression=zipfile.ZIP_DEFLATED)
-    with pytest.raises(PthError, match="compressed"):
+    with pytest.raises(CheckpointError, match="compressed"):
         read_pth(path)
     write_zip(path, WHOLE, {"0": NUMBERS})
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("x/constants.pkl", program(b")"))
-    with pytest.raises(PthError, match="TorchScript"):
+    with pytest.raises(CheckpointError, match="TorchScript"):
         read_pth(path)

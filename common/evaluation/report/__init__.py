@@ -1,13 +1,18 @@
 """report.html: an evaluation as one page to look at, which needs no network and no other file.
 
 It holds the tables, sorted by a click on a column, and of each image bicubic, SR and HR, two at a time on the sides
-of a divider. The images are those that were measured, as PNG, pixel for pixel.
+of a divider. The images are those that were measured, as PNG, pixel for pixel. Every name, path and heading that comes
+from outside goes through `escape`.
 """
 
+import base64
+import hashlib
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from html import escape
 from pathlib import Path
+from string import Template
 from typing import NamedTuple
 
 import cv2
@@ -15,7 +20,6 @@ import numpy as np
 
 from common import UserError
 from common.atomic import replacing
-from common.evaluation.report import page
 from common.evaluation.table import Table
 from common.images import Pair, imresize, read_pair
 
@@ -60,7 +64,7 @@ class Shown(NamedTuple):
 
 
 def of_pairs(pairs: Iterable[Pair], scale: int, folder: Path) -> Iterator[Shown]:
-    """What `common.evaluation.evaluate` measured, with the results that it wrote to `folder`; read one by one."""
+    """Read, one by one, what `evaluate` measured, with the results that it wrote to `folder`."""
     return (Shown(pair.name, *read_pair(pair, scale), [folder / "SR" / f"{pair.name}.png"]) for pair in pairs)
 
 
@@ -86,7 +90,6 @@ class Report:
         """Put a set into the page, and write the page.
 
         Args:
-            name: of the set.
             pictures: those of the table; others are left out.
             samples: how many of each image the figures are the means of; the first is shown.
         """
@@ -94,45 +97,116 @@ class Report:
             return
         self.sets += [] if name in self.sets else [name]
         self.headings |= {figure.name for figure in table.figures}
-        number, viewers, left_out = len(self.sections), {}, 0
+        # Where an image stands in the page: numbers, since names may hold anything.
+        anchors = {image: f"set{len(self.sections)}-picture{place}" for place, image in enumerate(table.rows)}
+        viewers, notes, left_out = {}, [], 0
         for shown in pictures:
-            if shown.name in table.rows:
-                viewer = page.viewer(number, table, shown.name, shown.hr.shape[:2], shown.layers())
+            if shown.name in anchors:
+                viewer = _viewer(anchors[shown.name], table, shown)
                 if len(viewer) > self.room:
                     left_out += 1
                     continue
                 viewers[shown.name] = viewer
                 self.room -= len(viewer)
-        notes = [*self._notes(name, len(viewers), left_out, samples), *filter(None, [table.remark()])]
-        self.sections.append(page.section(name, table, notes, number, viewers))
-        self._write()
-
-    def _notes(self, name: str, shown: int, left_out: int, samples: int) -> list[str]:
-        notes = []
-        if shown and samples > 1:
+        if viewers and samples > 1:
             notes.append(f"The figures are means over {samples} samples of each image; the first of them is shown.")
         if left_out:
             notes.append(
-                f"{shown} of {shown + left_out} images are shown, as many as fit into {PAGE_BYTES / 2**20:g} MiB, "
-                "since a larger page would be slow. The others are in the table, and as files beside this page."
+                f"{len(viewers)} of {len(viewers) + left_out} images are shown, as many as fit into "
+                f"{PAGE_BYTES / 2**20:g} MiB, since a larger page would be slow. The others are in the table, and as "
+                "files beside this page."
             )
             log.warning("report.html, %s: %s", name, notes[-1])
-        elif not shown:
+        elif not viewers:
             notes.append("There are no images of this set.")
-        return notes
+        said = "".join(f"<p>{escape(note)}</p>" for note in [*notes, *filter(None, [table.remark()])])
+        self.sections.append(
+            f'<section class="set"><h2>{escape(name)}</h2><p class="ran">{escape(table.title)}</p>'
+            f"{_table(table, {image: anchors[image] for image in viewers})}{said}{''.join(viewers.values())}</section>"
+        )
+        self._write()
 
     def _write(self) -> None:
-        sets = ", ".join(self.sets)
+        """The page's policy lets `page.js` run, known by its digest, and nothing else."""
+        sets, script = ", ".join(self.sets), _file("page.js")
+        facts = (self.facts | {"Data": sets}).items()
         meanings = [meaning for word, meaning in CONVENTIONS.items() if any(word in head for head in self.headings)]
-        conventions = ["All figures are of 8-bit images.", *meanings]
-        before, after = page.frame(f"{self.title} on {sets}", self.facts | {"Data": sets}, conventions)
+        page = Template(_file("page.html")).substitute(
+            title=escape(f"{self.title} on {sets}"),
+            facts="".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in facts),
+            conventions="".join(f"<li>{escape(line)}</li>" for line in ["All figures are of 8-bit images.", *meanings]),
+            style=_file("page.css"),
+            script=script,
+            digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            sections="".join(self.sections),
+        )
         try:
             with replacing(self.path) as temporary:
-                whole = "".join([before, *self.sections, after])
-                temporary.write_bytes(whole.encode(errors="backslashreplace"))  # a name need not be UTF-8
+                temporary.write_bytes(page.encode(errors="backslashreplace"))  # a name need not be UTF-8
         except OSError as error:
             raise UserError(f"cannot write {self.path}: {error.strerror}") from None
 
 
+def _viewer(anchor: str, table: Table, shown: Shown) -> str:
+    """The layers of one image, for each column of the table's first figure and HR, two of which are chosen."""
+    figure, pictures, (height, width) = table.figures[0], shown.layers(), shown.hr.shape[:2]
+    values = [f": {value:.{figure.digits}f}" for value in table.rows[shown.name][figure.name]]
+    labels, last = [*figure.columns, "HR"], len(pictures) - 1
+    layers = [
+        f'<div class="pane" data-caption="{escape(label + value)}"><img alt="{escape(f"{shown.name}, {label}")}" '
+        f'width="{width}" height="{height}" decoding="async" '
+        f'src="data:image/png;base64,{base64.b64encode(picture).decode()}"></div>'
+        for label, value, picture in zip(labels, [*values, ""], pictures, strict=True)
+    ]
+    pairs = [pair for way in range(1, last) for pair in ((way - 1, way), (way, last), (0, way))]
+    options = [
+        f'<option data-left="{left}" data-right="{right}">{escape(f"{labels[left]} | {labels[right]}")}</option>'
+        for left, right in dict.fromkeys(pairs)
+    ]
+    return Template(_file("viewer.html")).substitute(
+        anchor=anchor,
+        name=escape(shown.name),
+        about=escape(f"{width} x {height} pixels; the values are {figure.name}"),
+        height=height,
+        width=width,
+        layers="".join(layers),
+        options="".join(options),
+    )
+
+
+def _table(table: Table, links: Mapping[str, str]) -> str:
+    """Figures above their columns, then the images, linked where they are shown, and the mean, which is not sorted."""
+    (first, *_), *rows, mean = table.lines()
+    columns = [first, *(column for figure in table.figures for column in figure.columns)]
+    columns += ["seconds"] if table.seconds else []
+    figures = "".join(
+        f'<th scope="colgroup" colspan="{len(figure.columns)}">{escape(figure.name)}</th>' for figure in table.figures
+    )
+    buttons = "".join(
+        f'<th scope="col"><button type="button" data-column="{place}">{escape(column)}</button></th>'
+        for place, column in enumerate(columns)
+    )
+    body = ""
+    for place, (name, *cells) in enumerate(rows):
+        values = [value for figure in table.figures for value in table.rows[name][figure.name]]
+        values += [table.seconds[name]] if table.seconds else []
+        shown = f'<a href="#{links[name]}">{escape(name)}</a>' if name in links else escape(name)
+        body += f'<tr><th scope="row" data-value="{place}">{shown}</th>'
+        for cell, value in zip(cells, values, strict=True):  # what is read, and all digits to sort by, for JavaScript
+            body += f'<td data-value="{repr(float(value)).replace("inf", "Infinity")}">{cell}</td>'
+        body += "</tr>"
+    last = "".join(f"<td>{cell}</td>" for cell in mean[1:])
+    room = "<td></td>" if table.seconds else ""
+    return (
+        '<div class="wide" tabindex="0" role="region" aria-label="Table"><table>'
+        f"<thead><tr><td></td>{figures}{room}</tr><tr>{buttons}</tr></thead><tbody>{body}</tbody>"
+        f'<tfoot><tr><th scope="row">mean</th>{last}</tr></tfoot></table></div>'
+    )
+
+
 def _png(picture: np.ndarray) -> bytes:
     return cv2.imencode(".png", np.ascontiguousarray(picture[..., ::-1]), COMPRESSION)[1].tobytes()
+
+
+def _file(name: str) -> str:
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
