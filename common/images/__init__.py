@@ -6,7 +6,6 @@ from common.images.files import (
     Picture,
     check_writable,
     find_pictures,
-    read_measured,
     read_picture,
     read_rgb,
     size_of,

@@ -1,7 +1,7 @@
-"""Image files: reading, writing, finding. Arrays are (H, W, 3) RGB everywhere.
+"""Image files: read, write, find. Arrays are (H, W, 3) RGB everywhere.
 
-Pillow decodes, because it refuses files that are cut off; OpenCV would
-return their upper half. It reads 16-bit colour as 8 bit, though, so OpenCV decodes 16-bit PNG and TIFF.
+Pillow decodes, because it refuses files that are cut off; OpenCV would return their upper half. It reads 16-bit colour
+as 8 bit, though, so OpenCV decodes 16-bit PNG and TIFF.
 """
 
 import functools
@@ -11,9 +11,8 @@ import os
 import re
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
 
 import cv2
@@ -36,46 +35,26 @@ WRITTEN = {  # Pillow's name of each format, its options, and the longest side t
     ".webp": ("WEBP", {"lossless": True}, 16_383),
 }
 _FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF")  # that are read, whatever the file is called
-_PNG_SIGNATURE, _JPEG_START = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
+_PNG_START, _JPEG_START = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 _PNG_HEADER = 33  # bytes of the signature and of IHDR
 _ORIENTATION, _BITS, _PHOTOMETRIC = 0x0112, 0x0102, 0x0106  # tags of EXIF and TIFF
-_MODE_NOTES = {
-    "1": "black and white, repeated to RGB",
-    "L": "gray, repeated to RGB",
-    "LA": "gray, repeated to RGB",
-    "P": "palette, expanded to RGB",
-    "PA": "palette, expanded to RGB",
-    "CMYK": "CMYK, converted to RGB",
-}
-_GRAY_NOTES = {_MODE_NOTES["1"], _MODE_NOTES["L"]}
-# EXIF orientation: how the stored array becomes the upright one.
-_UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.swapaxes(0, 1),
-    6: lambda a: np.rot90(a, -1),
-    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
-    8: lambda a: np.rot90(a, 1),
-}
+_GRAY = "gray, repeated to RGB"
+_MODE_NOTES = {"1": "black and white, repeated to RGB", "L": _GRAY, "LA": _GRAY, "CMYK": "CMYK, converted to RGB"}
+_MODE_NOTES |= dict.fromkeys(("P", "PA"), "palette, expanded to RGB")
 
 
 class Picture(NamedTuple):
-    """A decoded file: what it holds, and what was done to make RGB of it.
+    """A decoded file: what it holds, and what was done to make RGB of it."""
 
-    Attributes:
-        rgb: (H, W, 3), uint8 or, from 16-bit files, uint16; upright.
-        alpha: (H, W) in the dtype of `rgb`, or None when the file has no transparency.
-        notes: Conversions in words, such as "gray, repeated to RGB" or "EXIF orientation 6 applied".
-        icc: The ICC profile of `rgb`, or None.
-        text: The texts of a PNG.
-    """
+    rgb: np.ndarray  # (H, W, 3) uint8 or, from 16-bit files, uint16; upright
+    alpha: np.ndarray | None  # (H, W) in the dtype of `rgb`; None without transparency
+    notes: tuple[str, ...]  # conversions in words: "gray, repeated to RGB", "EXIF orientation 6 applied"
+    icc: bytes | None = None  # profile of `rgb`
 
-    rgb: np.ndarray
-    alpha: np.ndarray | None
-    notes: tuple[str, ...]
-    icc: bytes | None = None
-    text: Mapping[str, str] = MappingProxyType({})
+    @property
+    def is_gray(self) -> bool:
+        """Return whether the file has no colours."""
+        return any(note.endswith(", repeated to RGB") for note in self.notes)
 
     def colored_alike(self, result: np.ndarray) -> np.ndarray:
         """Return what was made of this image, (h, w, 3), as gray as this image is.
@@ -88,27 +67,25 @@ class Picture(NamedTuple):
         luma = cv2.cvtColor(np.ascontiguousarray(result), cv2.COLOR_RGB2GRAY)
         return luma if self.is_gray else np.dstack([luma] * 3)
 
-    @property
-    def is_gray(self) -> bool:
-        """Return whether the file has no colours."""
-        return bool(_GRAY_NOTES.intersection(self.notes))
-
 
 def read_picture(path: str | Path) -> Picture:
     """Read a PNG, JPEG, BMP, WebP, TIFF or GIF file with all its bits; palette, gray, 1-bit and CMYK become RGB.
 
     The content decides, not the name. Broken metadata and further frames are left out, and the log says so.
     """
-    data = _read_bytes(Path(path))
     try:
-        if data.startswith(_PNG_SIGNATURE):
-            data = b"".join([_PNG_SIGNATURE, *(chunk for _, chunk, _ in _png_chunks(data))])  # raises what is altered
-        image, orientation, data = _load(path, data)
+        data = Path(path).read_bytes()
+    except FileNotFoundError as error:
+        raise UserError(f"expected an image, but there is no {path}") from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    try:
+        if data.startswith(_PNG_START):
+            list(_png_chunks(data))  # raises what is altered: neither Pillow nor OpenCV looks at all checksums
+        image, orientation, data = _open(path, data)
         with image:
-            # Byte 24 of a PNG is its bit depth.
-            bits = (data[24],) if image.format == "PNG" else getattr(image, "tag_v2", {}).get(_BITS, ())
-            picture = _decode_16_bit(path, data, image) if 16 in bits else _decode(path, image)
-            icc, text = image.info.get("icc_profile", b""), image.info
+            pixels, notes = _decode(path, image, data)
+            icc = image.info.get("icc_profile", b"")
     except UserError:
         raise
     except UnidentifiedImageError as error:
@@ -120,10 +97,32 @@ def read_picture(path: str | Path) -> Picture:
         raise UserError(f"{path} is larger than the {most} that are read: cut it into parts or downscale it") from error
     except Exception as error:  # each decoder has its own ways to fail
         raise UserError(f"{path} is damaged or cut off ({error}): replace it by a whole copy") from error
-    picture = _upright(picture, orientation)._replace(text={k: v for k, v in text.items() if isinstance(v, str)})
-    if icc and icc[36:40] == b"acsp" and icc[16:20] == b"RGB ":
-        return picture._replace(icc=icc)
-    return picture if icc == b"" else picture._replace(notes=(*picture.notes, "ICC profile dropped, it is not of RGB"))
+    if orientation in range(2, 9):
+        pixels = pixels.swapaxes(0, 1) if orientation > 4 else pixels
+        pixels = pixels[::-1] if orientation in (3, 4, 7, 8) else pixels
+        pixels = pixels[:, ::-1] if orientation in (2, 3, 6, 7) else pixels
+        notes.append(f"EXIF orientation {orientation} applied")
+    if icc != b"" and not (icc and icc[36:40] == b"acsp" and icc[16:20] == b"RGB "):
+        icc = b""
+        notes.append("ICC profile dropped, it is not of RGB")
+    alpha = np.ascontiguousarray(pixels[..., 3]) if pixels.shape[2] == 4 else None
+    return Picture(np.ascontiguousarray(pixels[..., :3]), alpha, tuple(notes), icc or None)
+
+
+def read_rgb(path: str | Path, *, gray_as_plane: bool = False) -> np.ndarray:
+    """Read (H, W, 3) uint8. Transparency and the lower 8 of 16 bits are dropped, and the log says so.
+
+    Args:
+        gray_as_plane: a gray file is one plane seen three times (stride 0), see `common.metrics`.
+    """
+    picture = read_picture(path)
+    rgb = picture.rgb
+    if picture.alpha is not None:
+        _warn_once(f"{path}: transparency (alpha channel) dropped")
+    if rgb.dtype == np.uint16:
+        _warn_once(f"{path}: 16 bits per channel, reduced to 8")
+        rgb = reduce_to_8_bit(rgb)
+    return np.broadcast_to(rgb[..., :1], rgb.shape) if gray_as_plane and picture.is_gray else rgb
 
 
 def size_of(path: str | Path) -> tuple[int, int]:
@@ -138,29 +137,8 @@ def size_of(path: str | Path) -> tuple[int, int]:
         return read_picture(path).rgb.shape[:2]
 
 
-def read_rgb(path: str | Path) -> np.ndarray:
-    """Reads an image as (H, W, 3) uint8. Transparency and the lower 8 of 16 bits are dropped, and the log says so."""
-    return _as_rgb(path, read_picture(path))
-
-
-def read_measured(path: str | Path) -> np.ndarray:
-    """Read as `read_rgb`; a gray file as one plane seen three times (stride 0), see `common.metrics`."""
-    picture = read_picture(path)
-    rgb = _as_rgb(path, picture)
-    return np.broadcast_to(rgb[..., :1], rgb.shape) if picture.is_gray else rgb
-
-
-def _as_rgb(path: str | Path, picture: Picture) -> np.ndarray:
-    if picture.alpha is not None:
-        _warn_once(f"{path}: transparency (alpha channel) dropped")
-    if picture.rgb.dtype == np.uint16:
-        _warn_once(f"{path}: 16 bits per channel, reduced to 8")
-        return reduce_to_8_bit(picture.rgb)
-    return picture.rgb
-
-
 def check_writable(path: Path, height: int, width: int) -> None:
-    """Return whether an image of this size can be written as `path`, to be asked before it is computed."""
+    """Refuse what cannot be written as `path` at this size, to be asked before it is computed."""
     if path.suffix.lower() not in WRITTEN:
         raise UserError(f"cannot write {path}: expected a name that ends in {', '.join(WRITTEN)}")
     kind, _, most = WRITTEN[path.suffix.lower()]
@@ -170,24 +148,15 @@ def check_writable(path: Path, height: int, width: int) -> None:
 
 
 def write_picture(path: str | Path, rgb: np.ndarray, alpha: np.ndarray | None = None, icc: bytes | None = None) -> None:
-    """Writes an image; a killed run leaves the old file or the new one, never a part.
+    """Write an image; a killed run leaves the old file or the new one. The log says what the format does not keep.
 
     Args:
-        path: Ends in .png, .jpg, .jpeg, .bmp or .webp (lossless); missing folders are made.
-        rgb: (H, W, 3), or (H, W) for a gray file; uint8 or uint16. Only PNG holds 16 bits: else they are reduced, and
-            the log says so.
-        alpha: (H, W) in the dtype of `rgb`. Only PNG and WebP keep it: else it is dropped, and the log says so.
-        icc: ICC profile of the colours, left out of a gray file. BMP does not keep it, and the log says so.
-
-    Raises:
-        UserError: Unknown suffix, too large for the format, or the file cannot be written.
-        ValueError: An array of a wrong shape or dtype.
+        path: ends in .png, .jpg, .jpeg, .bmp or .webp (lossless); missing folders are made.
+        rgb: (H, W, 3), or (H, W) for a gray file; uint8 or uint16, which only PNG keeps.
+        alpha: (H, W) in the dtype of `rgb`; only PNG and WebP keep it.
+        icc: profile of the colours, left out of a gray file; BMP does not keep it.
     """
     path = Path(path)
-    if rgb.dtype not in (np.uint8, np.uint16) or rgb.shape[2:] not in ((), (3,)) or rgb.ndim < 2 or rgb.size == 0:
-        raise ValueError(f"rgb must be (H, W, 3) or (H, W), uint8 or uint16, got {rgb.shape} {rgb.dtype}")
-    if alpha is not None and (alpha.shape != rgb.shape[:2] or alpha.dtype != rgb.dtype):
-        raise ValueError(f"alpha must be {rgb.shape[:2]} {rgb.dtype}, got {alpha.shape} {alpha.dtype}")
     check_writable(path, *rgb.shape[:2])
     kind, options, _ = WRITTEN[path.suffix.lower()]
     if kind not in ("PNG", "WEBP") and alpha is not None:
@@ -196,19 +165,27 @@ def write_picture(path: str | Path, rgb: np.ndarray, alpha: np.ndarray | None = 
     if kind != "PNG" and rgb.dtype == np.uint16:
         _warn_once(f"{path}: 16 bits per channel, reduced to 8, only PNG keeps them")
         rgb, alpha = reduce_to_8_bit(rgb), None if alpha is None else reduce_to_8_bit(alpha)
-    if rgb.ndim == 2:
-        rgb, icc = (rgb, None) if alpha is None else (np.dstack([rgb] * 3), None)
+    icc = icc if rgb.ndim == 3 else None
     if kind == "BMP" and icc:
         _warn_once(f"{path}: ICC profile dropped, BMP does not keep it")
-    if kind == "PNG":  # Pillow does not write 16-bit colour
-        stored = rgb if rgb.ndim == 2 else rgb[..., ::-1] if alpha is None else np.dstack([rgb[..., ::-1], alpha])
+    if alpha is not None:
+        rgb = np.dstack([rgb if rgb.ndim == 3 else np.dstack([rgb] * 3), alpha])
+    if kind == "PNG":  # Pillow does not write 16-bit colour, nor OpenCV profiles
+        stored = rgb if rgb.ndim == 2 else rgb[..., [2, 1, 0, 3][: rgb.shape[2]]]
         data = cv2.imencode(".png", np.ascontiguousarray(stored))[1].tobytes()
-        profile = _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc)) if icc else b""
-        _write_bytes(path, data[:_PNG_HEADER] + profile + data[_PNG_HEADER:])
-        return
-    buffer = io.BytesIO()
-    Image.fromarray(rgb if alpha is None else np.dstack([rgb, alpha])).save(buffer, kind, icc_profile=icc, **options)
-    _write_bytes(path, buffer.getvalue())
+        if icc:
+            body = b"iCCPICC profile\0\0" + zlib.compress(icc)
+            chunk = (len(body) - 4).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+            data = data[:_PNG_HEADER] + chunk + data[_PNG_HEADER:]
+    else:
+        buffer = io.BytesIO()
+        Image.fromarray(rgb).save(buffer, kind, icc_profile=icc, **options)
+        data = buffer.getvalue()
+    try:
+        with replacing(path) as temporary:
+            temporary.write_bytes(data)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
 
 
 def find_pictures(path: str | Path) -> list[Path]:
@@ -225,9 +202,9 @@ def find_pictures(path: str | Path) -> list[Path]:
     found, left_out, unread = [], [], []
     for name, folders, files in os.walk(path, followlinks=True, onerror=unread.append):
         folder = Path(name)
+        above = [folder.absolute(), *folder.absolute().parents]
         links = [each for each in folders if not each.startswith(".") and (folder / each).is_symlink()]
-        above = {place.resolve() for place in (folder, *folder.absolute().parents)} if links else set()
-        loops = {each for each in links if (folder / each).resolve() in above}
+        loops = [each for each in links if (folder / each).resolve() in map(Path.resolve, above)]
         folders[:] = [each for each in folders if not each.startswith(".") and each not in loops]
         left_out += [folder / each for each in loops]
         for file in (folder / each for each in files if not each.startswith(".")):
@@ -244,63 +221,80 @@ def find_pictures(path: str | Path) -> list[Path]:
     return sorted(found, key=_natural_key)
 
 
-@functools.cache
-def _warn_once(text: str) -> None:
-    _log.warning("%s", text)
-
-
 def _natural_key(path: Path) -> tuple:
     pieces = re.split(r"(\d+)", str(path))  # text and digits take turns, beginning with text
     return [int(p) if i % 2 else p.casefold() for i, p in enumerate(pieces)], str(path)
 
 
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise UserError(f"expected an image, but there is no {path}") from error
-    except IsADirectoryError as error:
-        raise UserError(f"expected an image, but {path} is a folder") from error
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
+@functools.cache
+def _warn_once(text: str) -> None:
+    _log.warning("%s", text)
 
 
-def _load(path: str | Path, data: bytes) -> tuple[Image.Image, int, bytes]:
+def _open(path: str | Path, data: bytes) -> tuple[Image.Image, int, bytes]:
     """The decoded image, its EXIF orientation, and the file without the metadata that Pillow cannot read."""
 
-    def attempt() -> tuple[Image.Image, int]:
+    def load(data: bytes) -> Image.Image:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
         image.load()
-        try:
-            return image, image.getexif().get(_ORIENTATION, 1)
-        except Exception:
-            broken.append("EXIF")
-            return image, 1
+        return image
 
-    broken: list[str] = []
+    broken, orientation = [], 1
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", UserWarning)
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         try:
-            image, orientation = attempt()
+            image = load(data)
         except Exception:
-            data, found = _without_broken_metadata(data)
-            if not found:
+            data, broken = _without_broken_metadata(data)
+            if not broken:
                 raise
-            broken += found
-            image, orientation = attempt()
-    broken += [str(one.message).strip() for one in said]
-    if broken:
+            image = load(data)
+        try:
+            orientation = image.getexif().get(_ORIENTATION, 1)
+        except Exception:
+            broken.append("EXIF")
+    if broken := [*broken, *(str(one.message).strip() for one in said)]:
         _warn_once(f"{path}: metadata that cannot be read is ignored ({broken[0]})")
     if (frames := getattr(image, "n_frames", 1)) > 1:
         _warn_once(f"{path}: only the first of its {frames} images is read")
     return image, orientation, data
 
 
+def _decode(path: str | Path, image: Image.Image, data: bytes) -> tuple[np.ndarray, list[str]]:
+    """The pixels as they are stored, (H, W, 3 or 4) uint8 or uint16, and how they were converted."""
+    # Byte 24 of a PNG is its bit depth.
+    bits = (data[24],) if image.format == "PNG" else getattr(image, "tag_v2", {}).get(_BITS, ())
+    if 16 not in bits:
+        if image.mode in ("I", "F", "LAB") or image.mode.startswith("I;"):
+            raise UserError(f"{path} holds values of another kind than 8 or 16 bits of gray or RGB: save it as PNG")
+        has_alpha = image.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info
+        return np.array(image.convert("RGBA" if has_alpha else "RGB")), [*filter(None, [_MODE_NOTES.get(image.mode)])]
+    if image.format == "PNG":
+        data = _PNG_START + b"".join(chunk for _, chunk, is_metadata in _png_chunks(data) if not is_metadata)
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is not None and pixels.ndim == 3:
+        pixels = pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]
+    if image.format == "TIFF":  # Pillow's colours are the upper 8 bits
+        upper = pixels if pixels is None or pixels.ndim == 2 else pixels >> 8
+        if upper is None or not np.array_equal(upper, np.array(image)):
+            raise UserError(f"{path} is a TIFF of a kind that is not read here: save it as PNG")
+        if image.tag_v2.get(_PHOTOMETRIC) == 0:  # 0 is white; neither library inverts 16 bits
+            pixels = 65535 - pixels
+    if pixels is None or pixels.dtype != np.uint16:
+        raise ValueError("OpenCV cannot decode this 16-bit PNG")
+    if pixels.ndim == 3:
+        return pixels, ["16 bits per channel"]
+    planes = [pixels] * 3
+    if "transparency" in image.info:
+        planes.append(np.where(pixels == image.info["transparency"], 0, 65535).astype(np.uint16))
+    return np.dstack(planes), ["16 bits per channel", _GRAY]
+
+
 def _without_broken_metadata(data: bytes) -> tuple[bytes, list[str]]:
     """A PNG or JPEG without the metadata that Pillow cannot read, and what these were."""
-    if data.startswith(_PNG_SIGNATURE):
-        kind, start, place, parts = "PNG", _PNG_SIGNATURE, _PNG_HEADER, _png_chunks(data)
+    if data.startswith(_PNG_START):
+        kind, start, place, parts = "PNG", _PNG_START, _PNG_HEADER, _png_chunks(data)
     elif data.startswith(_JPEG_START):
         kind, start, place, parts = "JPEG", _JPEG_START, len(_JPEG_START), _jpeg_segments(data)
     else:
@@ -319,17 +313,13 @@ def _without_broken_metadata(data: bytes) -> tuple[bytes, list[str]]:
     return b"".join(kept), broken
 
 
-def _chunk(name: bytes, body: bytes) -> bytes:
-    return len(body).to_bytes(4, "big") + name + body + zlib.crc32(name + body).to_bytes(4, "big")
-
-
 def _png_chunks(data: bytes) -> Iterator[tuple[str, bytes, bool]]:
-    """(name, chunk, whether pixels do without it) up to the end: neither Pillow nor OpenCV looks at all checksums.
+    """(name, chunk, whether pixels do without it) up to the end.
 
     Raises:
-        ValueError: A chunk is incomplete, or one that pixels need is altered.
+        ValueError: a chunk is incomplete, or one that pixels need is altered.
     """
-    view, position = memoryview(data), len(_PNG_SIGNATURE)
+    view, position = memoryview(data), len(_PNG_START)
     while position + 12 <= len(data):
         end = position + 12 + int.from_bytes(view[position : position + 4], "big")
         name = bytes(view[position + 4 : position + 8])
@@ -347,64 +337,10 @@ def _png_chunks(data: bytes) -> Iterator[tuple[str, bytes, bool]]:
 def _jpeg_segments(data: bytes) -> Iterator[tuple[str, bytes, bool]]:
     """(name, segment, whether pixels do without it) up to the first that is none, and all the rest."""
     position = len(_JPEG_START)
-    while (
-        data[position : position + 1] == b"\xff" and 0xC0 <= data[position + 1] <= 0xFE and data[position + 1] != 0xDA
-    ):
-        marker, end = data[position + 1], position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+    while (marker := data[position : position + 2]) >= b"\xff\xc0" and marker not in (b"\xff\xda", b"\xff\xff"):
+        end = position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")
         # JFIF (APP0) and Adobe (APP14) say what the colours are.
-        is_metadata = marker == 0xFE or (0xE1 <= marker <= 0xEF and marker != 0xEE)
-        yield f"APP{marker - 0xE0}" if marker != 0xFE else "COM", data[position:end], is_metadata
+        is_metadata = marker == b"\xff\xfe" or (b"\xff\xe1" <= marker <= b"\xff\xef" and marker != b"\xff\xee")
+        yield f"APP{marker[1] - 0xE0}" if marker[1] != 0xFE else "COM", data[position:end], is_metadata
         position = end
     yield "", data[position:], False
-
-
-def _decode(path: str | Path, image: Image.Image) -> Picture:
-    """An 8-bit image as it is stored (not yet turned upright)."""
-    if image.mode in ("I", "F", "LAB") or image.mode.startswith("I;"):
-        raise UserError(f"{path} holds values of another kind than 8 or 16 bits of gray or RGB: save it as PNG")
-    notes = (_MODE_NOTES[image.mode],) if image.mode in _MODE_NOTES else ()
-    if image.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        pixels = np.array(image.convert("RGBA"))
-        return Picture(pixels[..., :3], pixels[..., 3], notes)
-    return Picture(np.array(image.convert("RGB")), None, notes)
-
-
-def _decode_16_bit(path: str | Path, data: bytes, image: Image.Image) -> Picture:
-    """A 16-bit PNG or TIFF as it is stored; `image` is Pillow's, of whose colours the lower 8 bits are lost."""
-    info = image.info
-    if image.format == "PNG":
-        data = b"".join([_PNG_SIGNATURE, *(chunk for _, chunk, is_metadata in _png_chunks(data) if not is_metadata)])
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if image.format == "TIFF":
-        upper = pixels if pixels is None or pixels.ndim == 2 else pixels[..., [2, 1, 0, 3][: pixels.shape[2]]] >> 8
-        if upper is None or not np.array_equal(upper, np.array(image)):
-            raise UserError(f"{path} is a TIFF of a kind that is not read here: save it as PNG")
-        if image.tag_v2.get(_PHOTOMETRIC) == 0:  # 0 is white; neither library inverts 16 bits
-            pixels = 65535 - pixels
-    if pixels is None or pixels.dtype != np.uint16:
-        raise ValueError("OpenCV cannot decode this 16-bit PNG")
-    note = "16 bits per channel"
-    if pixels.ndim == 2:
-        alpha = None
-        if "transparency" in info:
-            alpha = np.where(pixels == info["transparency"], 0, 65535).astype(np.uint16)
-        return Picture(np.dstack([pixels] * 3), alpha, (note, _MODE_NOTES["L"]))
-    return Picture(pixels[..., 2::-1], pixels[..., 3] if pixels.shape[2] == 4 else None, (note,))
-
-
-def _upright(picture: Picture, orientation: int) -> Picture:
-    turn = _UPRIGHT.get(orientation)
-    notes = (*picture.notes, f"EXIF orientation {orientation} applied") if turn else picture.notes
-    turned = [
-        None if array is None else np.ascontiguousarray(turn(array) if turn else array)
-        for array in (picture.rgb, picture.alpha)
-    ]
-    return Picture(turned[0], turned[1], notes)
-
-
-def _write_bytes(path: Path, data: bytes) -> None:
-    try:
-        with replacing(path) as temporary:
-            temporary.write_bytes(data)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error

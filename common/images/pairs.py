@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from common import UserError
-from common.images import files as images
+from common.images.files import find_pictures, read_rgb, size_of
 from common.images.pixels import modcrop
 from common.images.resize import imresize
 
@@ -35,34 +35,24 @@ def pairs_of(
     """Return the pairs of a folder of HR images, and log whether LR is read (from where) or made by bicubic.
 
     Args:
-        lr: folder of the LR images; None takes what `lr_beside` finds.
+        lr: folder of the LR images; None takes LR_bicubic/X4 beside HR or in a folder of any name,
+            DIV2K_train_LR_bicubic/X4 beside DIV2K_train_HR, or X4 beside X1, in capital or small letters.
         track: how the LR images were made; only those by bicubic are made here where there are none.
         numbers: see `find_pairs`.
     """
-    lr = lr or lr_beside(hr, scale, track)
+    place, x = Path(os.path.abspath(hr)), f"X{scale}"
+    places = [(place, f"LR_{track}", x)]
+    if place.name.upper() == "X1":
+        places = [(place.parent, x)]
+    elif f"_{place.name}".upper().endswith("_HR"):
+        places = [(place.parent, f"{place.name[:-2]}LR_{track}", x), *places]
+    lr = lr or next(filter(None, (folder_like(*one) for one in places)), None)
     if lr is None and track != "bicubic":
-        raise UserError(f"no x{scale} images of the track {track}: expected {Path(*_lr_places(hr, scale, track)[0])}")
+        raise UserError(f"no x{scale} images of the track {track}: expected {Path(*places[0])}")
     pairs = find_pairs(hr, lr, scale, numbers)
     if pairs:
         log.info("%d images of %s, LR %s", len(pairs), hr, f"read from {lr}" if lr else "made by bicubic")
     return pairs
-
-
-def lr_beside(hr: Path, scale: int, track: str = "bicubic") -> Path | None:
-    """Return the folder of LR images that belongs to a folder of HR images; None where there is none.
-
-    LR_bicubic/X4 beside HR or in a folder of any name, DIV2K_train_LR_bicubic/X4 beside DIV2K_train_HR, X4 beside X1;
-    in capital or small letters.
-    """
-    return next(filter(None, (folder_like(place, *names) for place, *names in _lr_places(hr, scale, track))), None)
-
-
-def _lr_places(hr: Path, scale: int, track: str) -> list[tuple[Path, str, str] | tuple[Path, str]]:
-    hr = Path(os.path.abspath(hr))
-    if hr.name.upper() == "X1":
-        return [(hr.parent, f"X{scale}")]
-    inside, is_hr = (hr, f"LR_{track}", f"X{scale}"), f"_{hr.name}".upper().endswith("_HR")
-    return [(hr.parent, f"{hr.name[:-2]}LR_{track}", f"X{scale}"), inside] if is_hr else [inside]
 
 
 def folder_like(parent: Path, *names: str) -> Path | None:
@@ -78,78 +68,64 @@ def folder_like(parent: Path, *names: str) -> Path | None:
 def find_pairs(
     hr_folder: Path, lr_folder: Path | None, scale: int, numbers: Container[int] | None = None
 ) -> list[Pair]:
-    """Pair the images of two folders by their place and name, see `lr_names`.
+    """Pair the images of two folders by their place and name.
+
+    The x2 image of `0001` may be called 0001x2 or 0001, or as infer.py calls its results of both.
 
     Args:
         lr_folder: None when the LR images are to be made by bicubic.
         numbers: only images whose names are these numbers.
     """
-    hr_paths, lr_paths = _by_place(Path(hr_folder)), _by_place(Path(lr_folder)) if lr_folder else {}
-    # What a flat set has in LR_bicubic/ is no HR image of it.
-    hr_paths = {place: path for place, path in hr_paths.items() if not place.upper().startswith("LR_BICUBIC/")}
-    if numbers is not None:
-        hr_paths = {
-            place: path for place, path in hr_paths.items() if path.stem.isdecimal() and int(path.stem) in numbers
-        }
-    of_place = {place: next(filter(None, map(lr_paths.get, lr_names(place, scale))), None) for place in hr_paths}
-    pairs = [Pair(path.stem, path, of_place[place]) for place, path in hr_paths.items()]
+
+    def names(name: str) -> list[str]:
+        return [f"{name}x{scale}", name, f"{name}_x{scale}", f"{name}x{scale}_x{scale}"]
+
+    lr_paths, pairs = _by_place(Path(lr_folder)) if lr_folder else {}, []
+    for place, path in _by_place(Path(hr_folder)).items():
+        in_lr = place.upper().startswith("LR_BICUBIC/")  # which is no HR image of a flat set
+        if not in_lr and (numbers is None or (path.stem.isdecimal() and int(path.stem) in numbers)):
+            pairs.append(Pair(path.stem, path, next(filter(None, map(lr_paths.get, names(place))), None)))
     missing = [pair for pair in pairs if pair.lr is None]
     if lr_folder and missing:
         named = ", ".join(pair.hr.name for pair in missing[:5]) + (" ..." if len(missing) > 5 else "")
         raise UserError(
             f"{len(missing)} of {len(pairs)} images of {hr_folder} have no x{scale} image in {lr_folder}: {named}; "
-            f"of {missing[0].hr.name} looked for {', '.join(lr_names(missing[0].name, scale))}, the folder has "
+            f"of {missing[0].hr.name} looked for {', '.join(names(missing[0].name))}, the folder has "
             f"{', '.join(path.name for path in list(lr_paths.values())[:3])}"
         )
     return pairs
 
 
-def lr_names(name: str, scale: int) -> list[str]:
-    """Return the names, without ending, that the x2 image of `0001` may have: 0001x2, 0001, and infer.py's of both."""
-    return [f"{name}x{scale}", name, f"{name}_x{scale}", f"{name}x{scale}_x{scale}"]
-
-
 def _by_place(folder: Path) -> dict[str, Path]:
     """Return the images by their path below the folder without ending; two endings of one name would leave a choice."""
     found: dict[str, Path] = {}
-    for path in images.find_pictures(folder):
-        inside = path.relative_to(folder if path != folder else folder.parent)
-        place = inside.with_suffix("").as_posix()
-        if place in found:
+    for path in find_pictures(folder):
+        place = path.relative_to(folder if path != folder else folder.parent).with_suffix("").as_posix()
+        if found.setdefault(place, path) != path:
             raise UserError(f"{found[place]} and {path} have one name: remove one of them")
-        found[place] = path
     return found
 
 
 def read_pair(pair: Pair, scale: int) -> tuple[np.ndarray, np.ndarray]:
-    """(hr, lr) of one pair, uint8 HWC; HR is cut to a multiple of the scale."""
+    """(hr, lr) of one pair, uint8 HWC, see `read_hr`."""
     hr = read_hr(pair.hr, scale)
-    lr = imresize(hr, 1 / scale) if pair.lr is None else images.read_rgb(pair.lr)
-    expected = (hr.shape[0] // scale, hr.shape[1] // scale)
-    if lr.shape[:2] != expected:
-        raise UserError(
-            f"{pair.lr} is {lr.shape[1]}x{lr.shape[0]}, but x{scale} of {pair.hr} needs {expected[1]}x{expected[0]}"
-        )
+    lr = imresize(hr, 1 / scale) if pair.lr is None else read_rgb(pair.lr)
+    height, width = hr.shape[0] // scale, hr.shape[1] // scale
+    if lr.shape[:2] != (height, width):
+        raise UserError(f"{pair.lr} is {lr.shape[1]}x{lr.shape[0]}, but x{scale} of {pair.hr} needs {width}x{height}")
     return hr, lr
 
 
 def read_hr(path: Path, scale: int) -> np.ndarray:
-    """Return uint8 HWC, cut to a multiple of the scale; of a gray file see `read_measured`."""
-    hr = images.read_measured(path)
+    """uint8 HWC, cut to a multiple of the scale; a gray file is one plane seen three times, see `common.metrics`."""
+    hr = read_rgb(path, gray_as_plane=True)
     if min(hr.shape[:2]) < scale:
         raise UserError(f"{path} is {hr.shape[1]}x{hr.shape[0]}: x{scale} takes images of {scale}x{scale} or more")
     return modcrop(hr, scale)
 
 
 class PairedPictures:
-    """Images read from files, the latest kept decoded up to `cache_bytes`.
-
-    Args:
-        pairs: what to read.
-        scale: HR over LR.
-        cache_bytes: decoded bytes to keep; a set that fits is decoded once.
-        load: reads one pair as (hr, lr); the default decodes the files.
-    """
+    """Images read from files by `load`; the latest stay decoded, up to `cache_bytes`."""
 
     def __init__(
         self,
@@ -168,36 +144,25 @@ class PairedPictures:
     def drop_small(self, lr_patch: int) -> None:
         """Leave out, and name, the images that are smaller than the training patch; their headers tell."""
         least = lr_patch * self.scale
-        small = [pair for pair in self.pairs if min(images.size_of(pair.hr)) < least]
+        small = [pair for pair in self.pairs if min(size_of(pair.hr)) < least]
         if len(small) == len(self.pairs):
             raise UserError(f"every training image is smaller than the patch of {least}x{least}: take a smaller one")
         if small:
-            names = ", ".join(pair.name for pair in small[:5]) + (" ..." if len(small) > 5 else "")
-            log.warning(
-                "%d of %d images are smaller than the patch of %dx%d and left out: %s",
-                len(small),
-                len(self.pairs),
-                least,
-                least,
-                names,
-            )
+            named = ", ".join(pair.name for pair in small[:5]) + (" ..." if len(small) > 5 else "")
+            text = "%d of %d images are smaller than the patch of %dx%d and left out: %s"
+            log.warning(text, len(small), len(self.pairs), least, least, named)
             self.pairs = [pair for pair in self.pairs if pair not in small]
 
     def read(self, indices: Iterable[int]) -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
-        for index in indices:
-            yield (*self._get(int(index)), self.pairs[index].name)
-
-    def _get(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        if index in self._cache:
+        """Yield (hr, lr, name), uint8 HWC, in the order of `indices`."""
+        for index in map(int, indices):
+            if index not in self._cache:
+                self._cache[index] = self.load(self.pairs[index], self.scale)
+                self._cached += sum(picture.nbytes for picture in self._cache[index])
+                while self._cached > self.cache_bytes and len(self._cache) > 1:
+                    self._cached -= sum(picture.nbytes for picture in self._cache.popitem(last=False)[1])
             self._cache.move_to_end(index)
-            return self._cache[index]
-        pictures = self.load(self.pairs[index], self.scale)
-        self._cache[index] = pictures
-        self._cached += sum(picture.nbytes for picture in pictures)
-        while self._cached > self.cache_bytes and len(self._cache) > 1:
-            _, old = self._cache.popitem(last=False)
-            self._cached -= sum(picture.nbytes for picture in old)
-        return pictures
+            yield (*self._cache[index], self.pairs[index].name)
 
 
 def told_apart(title: str, pairs: Iterable[Pair]) -> list[Pair]:

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-_LUMA = np.array([65.481, 128.553, 24.966]) / 255  # BT.601, studio range
+LUMA = np.array([65.481, 128.553, 24.966]) / 255  # BT.601, studio range, as MATLAB's rgb2ycbcr
+_CHROMA = np.array([[-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255
+_INVERSE = np.array([[0.00456621] * 3, [0, -0.00153632, 0.00791071], [0.00625893, -0.00318811, 0]]) * 255
 
 
 def to_float(rgb: np.ndarray) -> np.ndarray:
     """uint8 or uint16 to float32 in [0, 1]."""
-    if rgb.dtype not in (np.uint8, np.uint16):
-        raise ValueError(f"expected uint8 or uint16, got {rgb.dtype}")
     return rgb.astype(np.float32) / np.float32(np.iinfo(rgb.dtype).max)
 
 
@@ -22,29 +22,10 @@ def to_uint16(x: np.ndarray) -> np.ndarray:
     return _quantise(x, np.uint16)
 
 
-def modcrop(image: np.ndarray, scale: int) -> np.ndarray:
-    """Cuts the lower and right edge so that both sides are multiples of `scale`, as all benchmarks do."""
-    height, width = image.shape[:2]
-    if min(height, width) < scale:
-        raise ValueError(f"an image of {height} x {width} has no multiple of {scale} in it")
-    return image[: height - height % scale, : width - width % scale]
-
-
-def rgb_to_y(rgb: np.ndarray) -> np.ndarray:
-    """Luma (H, W) float64 in 16..235, un-rounded, of RGB in [0, 255] (BT.601, studio range, as MATLAB)."""
-    return rgb.astype(np.float64) @ _LUMA + 16
-
-
-def rgb_to_ycbcr(rgb: np.ndarray) -> np.ndarray:
-    """(H, W, 3) float64 Y in 16..235 and Cb, Cr in 16..240, un-rounded, of RGB in [0, 255]."""
-    chroma = np.array([[-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255
-    return rgb.astype(np.float64) @ np.vstack([_LUMA, chroma]).T + [16, 128, 128]
-
-
-def ycbcr_to_rgb(ycbcr: np.ndarray) -> np.ndarray:
-    """The way back, un-rounded and unclipped, with the constants that the authors' code uses (4 to 6 digits)."""
-    matrix = [[0.00456621] * 3, [0, -0.00153632, 0.00791071], [0.00625893, -0.00318811, 0]]
-    return ycbcr.astype(np.float64) @ np.array(matrix) * 255 + [-222.921, 135.576, -276.836]
+def _quantise(x: np.ndarray, dtype: type) -> np.ndarray:
+    if np.isnan(x).any():
+        raise ValueError(f"{np.isnan(x).sum()} of {x.size} values are NaN")
+    return np.rint(x.clip(0, 1) * np.iinfo(dtype).max).astype(dtype)
 
 
 def reduce_to_8_bit(rgb: np.ndarray) -> np.ndarray:
@@ -52,7 +33,22 @@ def reduce_to_8_bit(rgb: np.ndarray) -> np.ndarray:
     return ((rgb.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
-def _quantise(x: np.ndarray, dtype: type) -> np.ndarray:
-    if np.isnan(x).any():
-        raise ValueError(f"{np.isnan(x).sum()} of {x.size} values are NaN")
-    return np.rint(x.clip(0, 1) * np.iinfo(dtype).max).astype(dtype)
+def modcrop(image: np.ndarray, scale: int) -> np.ndarray:
+    """Cut the lower and right edge so that both sides are multiples of `scale`, as all benchmarks do."""
+    height, width = image.shape[:2]
+    return image[: height - height % scale, : width - width % scale]
+
+
+def rgb_to_y(rgb: np.ndarray) -> np.ndarray:
+    """Luma (H, W) float64 in 16..235, un-rounded, of RGB in [0, 255]."""
+    return rgb.astype(np.float64) @ LUMA + 16
+
+
+def rgb_to_ycbcr(rgb: np.ndarray) -> np.ndarray:
+    """(H, W, 3) float64 Y in 16..235 and Cb, Cr in 16..240, un-rounded, of RGB in [0, 255]."""
+    return rgb.astype(np.float64) @ np.vstack([LUMA, _CHROMA]).T + [16, 128, 128]
+
+
+def ycbcr_to_rgb(ycbcr: np.ndarray) -> np.ndarray:
+    """The inverse, un-rounded and unclipped, with the constants of the authors' code (4 to 6 digits)."""
+    return ycbcr.astype(np.float64) @ _INVERSE + [-222.921, 135.576, -276.836]

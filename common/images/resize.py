@@ -29,12 +29,75 @@ from scipy.sparse import csr_matrix
 
 Border = Literal["symmetric", "replicate"]
 Rounding = Literal["half_up", "half_even"]
-Scale = float | tuple[float, float]
 
 BLOCK_VALUES = 1 << 22  # values turned into float64 at a time: 32 MB, whatever the size of the image
 
 
-def cubic(x: np.ndarray) -> np.ndarray:
+def imresize(
+    image: np.ndarray,
+    scale: float | tuple[float, float] | None = None,
+    *,
+    size: tuple[int, int] | None = None,
+    antialiasing: bool = True,
+    border: Border = "symmetric",
+    rounding: Rounding = "half_up",
+    weight_dtype: type = np.float64,
+) -> np.ndarray:
+    """Resize an image as MATLAB's `imresize(image, scale)` (bicubic) does.
+
+    Args:
+        image: (H, W) or (H, W, C); uint8, uint16, float32 or float64 of any range.
+        scale: factor for both axes or (vertical, horizontal); the output has ceil(H * scale) rows.
+        size: instead of `scale`: the wanted (height, width).
+        antialiasing: widen the kernel when shrinking (MATLAB's default).
+        border: beyond the edge lies the mirrored image ("symmetric") or the edge pixel ("replicate").
+        rounding: where exact halves of whole-number images go. Floats are not rounded.
+        weight_dtype: np.float64, or np.float32 for IRN's less exact weights. The sums are float64 always.
+
+    Returns:
+        The resized image in the dtype of `image`. Whole numbers are rounded and clipped after each pass;
+        floats are neither, so they may leave the input's range by a little (the kernel has negative lobes).
+    """
+    if size is None:
+        scales = scale if isinstance(scale, tuple) else (scale, scale)
+        size = tuple(math.ceil(side * factor) for side, factor in zip(image.shape, scales, strict=False))
+    else:
+        scales = size[0] / image.shape[0], size[1] / image.shape[1]
+    # Floats stay float64 between the passes: they are rounded to float32 only once.
+    between = image.dtype if image.dtype.kind == "u" else np.dtype(np.float64)
+    for axis, dtype in zip(np.argsort(scales, kind="stable"), (between, image.dtype), strict=True):
+        weights = _weights(image.shape[axis], size[axis], scales[axis], antialiasing, border, weight_dtype)
+        image = _apply(weights, image, axis, dtype, rounding)
+    return image
+
+
+def _weights(
+    in_length: int, out_length: int, scale: float, antialiasing: bool, border: Border, dtype: type
+) -> csr_matrix:
+    """The matrix (out_length, in_length), float64, that resizes one axis; every row sums to 1.
+
+    `scale` is not always out_length / in_length, which is rounded up. Mirrored taps stay separate entries, so that a
+    sum adds up in the order of the taps as the references do.
+    """
+    shrink = scale if antialiasing and scale < 1 else 1.0
+    width = 4 / shrink
+    centre = np.arange(1, out_length + 1, dtype=dtype) / scale + 0.5 * (1 - 1 / scale)
+    taps = np.floor(centre - width / 2)[:, None] + np.arange(math.ceil(width) + 2, dtype=dtype)
+    weights = shrink * _cubic(shrink * (centre[:, None] - taps))
+    weights /= weights.sum(axis=1, keepdims=True)
+
+    columns = taps.astype(np.int64) - 1
+    if border == "replicate":
+        columns = columns.clip(0, in_length - 1)
+    else:
+        columns %= 2 * in_length
+        columns = np.where(columns < in_length, columns, 2 * in_length - 1 - columns)
+    used = weights != 0
+    starts = np.concatenate([[0], np.cumsum(used.sum(axis=1))])
+    return csr_matrix((weights[used].astype(np.float64), columns[used], starts), shape=(out_length, in_length))
+
+
+def _cubic(x: np.ndarray) -> np.ndarray:
     """Keys' cubic convolution kernel with a = -0.5; zero outside (-2, 2)."""
     x1 = np.abs(x)
     x2, x3 = x1**2, x1**3
@@ -43,123 +106,12 @@ def cubic(x: np.ndarray) -> np.ndarray:
     return near * (x1 <= 1) + far * ((x1 > 1) & (x1 <= 2))
 
 
-def axis_weights(
-    in_length: int,
-    out_length: int,
-    scale: float,
-    *,
-    antialiasing: bool = True,
-    border: Border = "symmetric",
-    weight_dtype: type = np.float64,
-) -> csr_matrix:
-    """The matrix (out_length, in_length), float64, that resizes one axis; every row sums to 1.
-
-    Args:
-        in_length, out_length: Pixels before and after.
-        scale: Output pixels per input pixel; not always out_length / in_length, which is rounded up.
-        antialiasing, border, weight_dtype: As in `imresize`.
-
-    Mirrored taps stay separate entries, so that a sum adds up in the order of the taps as the references do.
-    """
-    shrink = scale if antialiasing and scale < 1 else 1.0
-    width = 4 / shrink
-    centre = np.arange(1, out_length + 1, dtype=weight_dtype) / scale + 0.5 * (1 - 1 / scale)
-    left = np.floor(centre - width / 2)
-    taps = left[:, None] + np.arange(math.ceil(width) + 2, dtype=weight_dtype)
-    weights = shrink * cubic(shrink * (centre[:, None] - taps))
-    weights /= weights.sum(axis=1, keepdims=True)
-
-    columns = _inside(taps.astype(np.int64) - 1, in_length, border)
-    used = weights != 0
-    starts = np.concatenate([[0], np.cumsum(used.sum(axis=1))])
-    entries = weights[used].astype(np.float64)
-    return csr_matrix((entries, columns[used], starts), shape=(out_length, in_length))
-
-
-def imresize(
-    image: np.ndarray,
-    scale: Scale | None = None,
-    *,
-    size: tuple[int, int] | None = None,
-    antialiasing: bool = True,
-    border: Border = "symmetric",
-    rounding: Rounding = "half_up",
-    weight_dtype: type = np.float64,
-) -> np.ndarray:
-    """Resizes an image as MATLAB's `imresize(image, scale)` (bicubic) does.
-
-    Args:
-        image: (H, W) or (H, W, C); uint8, uint16, float32 or float64 of any range.
-        scale: Factor for both axes or (vertical, horizontal); the output has ceil(H * scale) rows.
-        size: Instead of `scale`: the wanted (height, width).
-        antialiasing: Widen the kernel when shrinking (MATLAB's default).
-        border: Beyond the edge lies the mirrored image ("symmetric") or the edge pixel ("replicate").
-        rounding: Where exact halves of whole-number images go. Floats are not rounded.
-        weight_dtype: np.float64, or np.float32 for IRN's less exact weights. The sums are float64 always.
-
-    Returns:
-        The resized image in the dtype of `image`. Whole numbers are rounded and clipped after each pass;
-        floats are neither, so they may leave the input's range by a little (the kernel has negative lobes).
-
-    Raises:
-        ValueError: Both or none of `scale` and `size` given, or an argument out of its range.
-    """
-    if image.ndim not in (2, 3) or 0 in image.shape:
-        raise ValueError(f"image must be a non-empty (H, W) or (H, W, C) array, got shape {image.shape}")
-    if image.dtype not in (np.uint8, np.uint16, np.float32, np.float64):
-        raise ValueError(f"image must be uint8, uint16, float32 or float64, got {image.dtype}")
-    if rounding not in ("half_up", "half_even"):
-        raise ValueError(f'rounding must be "half_up" or "half_even", got {rounding!r}')
-    scales, out_size = _geometry(image.shape[:2], scale, size)
-    # Floats stay float64 between the passes: they are rounded to float32 only once.
-    between = image.dtype if image.dtype.kind == "u" else np.dtype(np.float64)
-    result = image
-    for axis, dtype in zip(np.argsort(scales, kind="stable"), (between, image.dtype), strict=True):
-        weights = axis_weights(
-            image.shape[axis],
-            out_size[axis],
-            scales[axis],
-            antialiasing=antialiasing,
-            border=border,
-            weight_dtype=weight_dtype,
-        )
-        result = _apply(weights, result, axis, dtype, rounding)
-    return result
-
-
-def _inside(positions: np.ndarray, length: int, border: Border) -> np.ndarray:
-    """Positions beyond [0, length) moved into it, however far out they are."""
-    if border == "replicate":
-        return positions.clip(0, length - 1)
-    if border != "symmetric":
-        raise ValueError(f'border must be "symmetric" or "replicate", got {border!r}')
-    folded = positions % (2 * length)
-    return np.where(folded < length, folded, 2 * length - 1 - folded)
-
-
-def _geometry(
-    in_size: tuple[int, ...], scale: Scale | None, size: tuple[int, int] | None
-) -> tuple[tuple[float, float], tuple[int, int]]:
-    """((vertical, horizontal) scale, (height, width) of the output)."""
-    if (scale is None) == (size is None):
-        raise ValueError(f"give either scale or size, got scale={scale} and size={size}")
-    if size is not None:
-        if min(size) < 1:
-            raise ValueError(f"size must be at least (1, 1), got {size}")
-        return (size[0] / in_size[0], size[1] / in_size[1]), (int(size[0]), int(size[1]))
-    vertical, horizontal = scale if isinstance(scale, tuple) else (scale, scale)
-    if not (0 < vertical < math.inf and 0 < horizontal < math.inf):
-        raise ValueError(f"scale must be a positive number, got {scale}")
-    return (vertical, horizontal), (math.ceil(in_size[0] * vertical), math.ceil(in_size[1] * horizontal))
-
-
 def _apply(weights: csr_matrix, image: np.ndarray, axis: int, dtype: np.dtype, rounding: Rounding) -> np.ndarray:
-    """Resizes one axis, block by block along the other one so that memory stays bounded."""
-    other = 1 - axis
+    """Resize one axis, block by block along the other one so that memory stays bounded."""
     shape = list(image.shape)
     shape[axis] = weights.shape[0]
     result = np.empty(shape, dtype)
-    step = max(1, BLOCK_VALUES * image.shape[other] // max(image.size, result.size))
+    step = max(1, BLOCK_VALUES * image.shape[1 - axis] // max(image.size, result.size))
     # The resized axis comes first: one sparse product then handles every column (and channel) of the block.
     source, target = np.swapaxes(image, 0, axis), np.swapaxes(result, 0, axis)
     for start in range(0, source.shape[1], step):

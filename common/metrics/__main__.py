@@ -12,7 +12,7 @@ from common.atomic import make_writable
 from common.config import Parser
 from common.evaluation import Figure, Table, lr_psnr_figure, psnr_figure, ssim_figure, with_lpips
 from common.evaluation.report import Report, Shown
-from common.images import Pair, find_pairs, imresize, read_measured, read_rgb, size_of
+from common.images import Pair, find_pairs, imresize, read_rgb, size_of
 from common.metrics import LPIPS_NOT_COMPUTED, PROTOCOLS
 from common.runtime import run_main, start_log
 
@@ -102,7 +102,7 @@ def _scale_of(pair: Pair, lr_of: dict[str, Path]) -> int | None:
 
 def _read(pair: Pair, lr: Path | None, scale: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Return (sr, hr, lr); HR loses the rows and columns below and right that no multiple of the scale has."""
-    sr, hr = read_rgb(pair.lr), read_measured(pair.hr)
+    sr, hr = read_rgb(pair.lr), read_rgb(pair.hr, gray_as_plane=True)
     (height, width), most = sr.shape[:2], scale or max(SCALES)
     if not (0 <= hr.shape[0] - height < most and 0 <= hr.shape[1] - width < most):
         raise UserError(f"{pair.lr} is {width}x{height}, {pair.hr} is {hr.shape[1]}x{hr.shape[0]}: expected one size")
