@@ -64,13 +64,14 @@ def write(network: CSNLN, saved: Checkpoint, source: str, options: ExportConfig)
 
 def make_engine(kind: str, network: CSNLN, attention_memory: int) -> Engine:
     """Choose what runs the network; `attention_memory` are the bytes for an attention's table of weights."""
+    kind, _, provider = kind.partition(":")
     packages = "onnx", "onnxruntime"
     on_cpu = ms.get_context("device_target") == "CPU"
     if kind == "mindspore" or (kind == "auto" and not (on_cpu and all(map(onnx_file.optional, packages)))):
         return Eager(network, attention_memory)
     for package in packages:
         onnx_file.require(package, "--engine onnxruntime")
-    return OnnxEngine(onnx_bytes(network, attention_memory), ports(), OUTPUTS)
+    return OnnxEngine(onnx_bytes(network, attention_memory), ports(), OUTPUTS, provider)
 
 
 class Eager(Engine):

@@ -38,7 +38,7 @@ Frame = tuple[int, int, int, int]  # top, left, bottom, right, in LR pixels; may
 def make_upscaler(network: CSNLN, options: EvalConfig | InferConfig) -> Upscale:
     """Prepare a network for images of 8 or 16 bit, in pieces where they are large."""
     hyper = network.hyper
-    engine = graphs.make_engine(options.engine, network, options.attention_memory * 2**20)
+    engine = graphs.make_engine(options.runner, network, options.attention_memory * 2**20)
     piece = Upscaler(engine.run, hyper)
 
     def upscale(image: np.ndarray, progress: Progress | None = None) -> np.ndarray:

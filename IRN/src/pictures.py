@@ -111,7 +111,7 @@ def make_rescaler(
 ) -> Rescaler:
     refuse_small(options.tile, network.hyper.receptive_radius)
     cache, digest = cache_of(source), digest_of(network.hyper, saved)
-    engines = {direction: engine_of(network, direction, options.engine, cache, digest) for direction in directions}
+    engines = {direction: engine_of(network, direction, options.runner, cache, digest) for direction in directions}
     return Rescaler(network, engines, options.tile, digest)
 
 

@@ -18,7 +18,7 @@ def make_upscaler(network: WDSR, saved: Checkpoint, source: str, options: EvalOp
     hyper, radius = network.hyper, network.hyper.receptive_radius
     refuse_small(options.tile, radius)
     form, cached = WDSRInference(network), {"cache": cache_of(source), "digest": digest_of(hyper, saved)}
-    engine = make_engine(options.engine, form, ports(hyper), OUTPUTS, sizes=CHECK_SIZES, **cached)
+    engine = make_engine(options.runner, form, ports(hyper), OUTPUTS, sizes=CHECK_SIZES, **cached)
     upscale = Upscaler(engine.run, hyper)
     if options.self_ensemble:
         upscale = self_ensemble(upscale)

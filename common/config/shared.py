@@ -19,7 +19,6 @@ FIGURES_OF_SAMPLES = "images to make of each, at random; the figures are their m
 DEVICE_TARGET = option(
     "auto", "where to run; auto takes the first of Ascend, GPU, CPU that answers", choices=DEVICE_CHOICES
 )
-ENGINE = option("auto", "what computes; auto: ONNX Runtime on CPU when installed, else MindSpore", choices=ENGINES)
 TILE = option(0, "side of the tiles, in LR pixels; 0: whole images while they fit, tiles beyond", at_least=0, short="t")
 HR_FOLDER = option(
     "",
@@ -210,11 +209,32 @@ class TrainedOptions:
 
 
 @configuration
-class EvalOptions(TrainedOptions):
-    """Engine, figures and results."""
+class RunOptions(TrainedOptions):
+    """What computes, and how much at a time."""
 
-    engine: str = ENGINE
+    engine: str = option(
+        "auto", "what computes; auto: ONNX Runtime on CPU when installed, else MindSpore", choices=ENGINES
+    )
+    provider: str = option("", "ONNX Runtime's execution provider, as CUDA or OpenVINO; default: CPU")
+    precision: str = option(
+        "float32", "of MindSpore's arithmetic; float16: on GPU and Ascend", choices=("float32", "float16")
+    )
     tile: int = TILE
+
+    @property
+    def runner(self) -> str:
+        """Return the engine as `export.make_engine` takes it, with its provider: "onnxruntime:CUDA"."""
+        if self.provider and (self.engine == "mindspore" or self.precision == "float16"):
+            raise UserError("--provider is of ONNX Runtime, not of --engine mindspore or --precision float16")
+        if self.precision == "float16" and self.engine == "onnxruntime":
+            raise UserError("--precision float16 is of MindSpore: leave out --engine onnxruntime")
+        return f"onnxruntime:{self.provider}" if self.provider else self.engine
+
+
+@configuration
+class EvalOptions(RunOptions):
+    """Figures and results."""
+
     limit: int = option(0, "only so many images of each set; 0: all", at_least=0)
     crop: int = option(-1, "border left out of PSNR-Y and SSIM-Y; -1: the scale", aliases=("crop_border",), at_least=-1)
     lpips_weights: str = option("", "folder with AlexNet's and LPIPS's weights; without it LPIPS is not computed")
@@ -238,8 +258,8 @@ class EvalOptions(TrainedOptions):
 
 
 @configuration
-class InferOptions(TrainedOptions):
-    """Images and results, and what computes."""
+class InferOptions(RunOptions):
+    """Images and results."""
 
     input: str = option(
         "", "an image or a folder of images; --input may be left out, and several typed", repeated=True, short="i"
@@ -255,8 +275,6 @@ class InferOptions(TrainedOptions):
     format: str = option(
         "", "of the results; default: as the input, png for TIFF and GIF", choices=("", "png", "jpg", "bmp", "webp")
     )
-    engine: str = ENGINE
-    tile: int = TILE
 
 
 @configuration

@@ -66,10 +66,10 @@ class Engine(ABC):
 class OnnxEngine(Engine):
     """An ONNX model in ONNX Runtime."""
 
-    def __init__(self, data: bytes, inputs: Sequence[Port], outputs: Sequence[str]) -> None:
+    def __init__(self, data: bytes, inputs: Sequence[Port], outputs: Sequence[str], provider: str = "") -> None:
         super().__init__(inputs)
-        self._session, self._outputs = onnx_file.open_session(data), list(outputs)
-        self.name = f"ONNX Runtime {onnx_file.require('onnxruntime', 'this engine').__version__} (CPU)"
+        self._session, self._outputs = onnx_file.open_session(data, provider), list(outputs)
+        self.name = f"ONNX Runtime {onnx_file.require('onnxruntime', 'this engine').__version__} ({provider or 'CPU'})"
 
     def _run(self, arrays: Arrays) -> Arrays:
         names = (port.name for port in self.inputs)
@@ -146,8 +146,8 @@ def make_engine(
     """Choose what runs the network.
 
     Args:
-        kind: "mindspore", "onnxruntime", or "auto": ONNX Runtime when MindSpore runs on CPU, the `onnx` extra is
-            installed and the network can be exported, else MindSpore.
+        kind: "mindspore", "onnxruntime", with a provider "onnxruntime:CUDA", or "auto": ONNX Runtime when MindSpore
+            runs on CPU, the `onnx` extra is installed and the network can be exported, else MindSpore.
         network, inputs, outputs, sizes, tolerance: as for `common.export.export`.
         cache: the checkpoint that the weights came from; None caches no export.
         digest: tells the weights and the form of the network from all others; an export serves only the same again.
@@ -158,6 +158,7 @@ def make_engine(
     """
     from mindspore import get_context
 
+    kind, _, provider = kind.partition(":")
     packages = "onnx", "onnxruntime"
     if kind == "auto" and not (get_context("device_target") == "CPU" and all(map(onnx_file.optional, packages))):
         kind = "mindspore"
@@ -173,7 +174,9 @@ def make_engine(
     if cache is not None and personal.is_absolute():  # not absolute: a user without a home
         place = personal / "mindspore-sr-zoo" / f"{Path(cache).name}.{digest[:12]}.onnx"
     try:
-        return (place and _cached(place, graph, stamp)) or _exported(place, graph, stamp, tolerance)
+        return OnnxEngine(
+            (place and _cached(place, stamp)) or _exported(place, graph, stamp, tolerance), inputs, outputs, provider
+        )
     except ExportError as error:
         if kind == "onnxruntime":
             raise
@@ -181,7 +184,7 @@ def make_engine(
         return MindSporeEngine(network, inputs)
 
 
-def _exported(place: Path | None, graph: Graph, stamp: Mapping[str, str], tolerance: float) -> OnnxEngine:
+def _exported(place: Path | None, graph: Graph, stamp: Mapping[str, str], tolerance: float) -> bytes:
     """Export the network, to `place` if there is one, where the `CACHED` that were used last stay."""
     data, report = draft(graph, "ONNX", stamp, tolerance)
     if place is not None:
@@ -193,11 +196,11 @@ def _exported(place: Path | None, graph: Graph, stamp: Mapping[str, str], tolera
                 old.unlink()
         except OSError as error:
             log.debug("%s: %s", place, error)
-    return OnnxEngine(data, graph.inputs, graph.outputs)
+    return data
 
 
-def _cached(place: Path, graph: Graph, stamp: Mapping[str, str]) -> OnnxEngine | None:
-    """Return the engine of a cached export; None when there is none, or it is damaged, or made for something else."""
+def _cached(place: Path, stamp: Mapping[str, str]) -> bytes | None:
+    """Return a cached export; None when there is none, or it is damaged, or made for something else."""
     import onnx
 
     try:
@@ -208,7 +211,7 @@ def _cached(place: Path, graph: Graph, stamp: Mapping[str, str]) -> OnnxEngine |
         if onnx_file.read_stamp(onnx.load_model_from_string(data)).items() >= stamp.items():
             with contextlib.suppress(OSError):
                 os.utime(place)  # the last used are those that stay
-            return OnnxEngine(data, graph.inputs, graph.outputs)
+            return data
     except Exception as error:  # protobuf and ONNX Runtime have exceptions of their own
         log.debug("%s: %s", place, error)
     log.info("%s is damaged or of another version: exporting again", place)

@@ -50,8 +50,8 @@ def _fingerprint(model: "onnx.ModelProto") -> str:
     return hashlib.sha256(model.graph.SerializeToString(deterministic=True)).hexdigest()
 
 
-def open_session(data: bytes) -> "onnxruntime.InferenceSession":
-    """Open an ONNX Runtime session on the CPU cores that this process may use.
+def open_session(data: bytes, provider: str = "") -> "onnxruntime.InferenceSession":
+    """Open an ONNX Runtime session on the CPU cores that this process may use, or on another provider ("CUDA").
 
     Memory: the arena stays on, because without it each large feature map is mapped and unmapped afresh in every run.
     Memory patterns are off: they reserve one block for all values of a run, for every input size anew, and tiling
@@ -65,4 +65,11 @@ def open_session(data: bytes) -> "onnxruntime.InferenceSession":
     options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
     options.enable_mem_pattern = False
     options.log_severity_level = 3  # errors only
-    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    known = {name.removesuffix("ExecutionProvider"): name for name in onnxruntime.get_available_providers()}
+    chosen = provider.removesuffix("ExecutionProvider") or "CPU"
+    if chosen not in known:
+        raise UserError(
+            f"--provider {provider}: this ONNX Runtime has {', '.join(known)}; install the package that has it, as "
+            "onnxruntime-gpu or onnxruntime-openvino"
+        )
+    return onnxruntime.InferenceSession(data, options, providers=[known[chosen]])

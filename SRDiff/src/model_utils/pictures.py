@@ -189,7 +189,7 @@ def pieces(length: int, tile: int, overlap: int, multiple: int, scale: int) -> S
 
 def load(weights: str, **options: Any) -> Upscale:
     options = WEIGHTS.asked(InferConfig, weights, options)
-    sampler = Sampler(load_trained(options), options.engine, options.tile)
+    sampler = Sampler(load_trained(options), options.runner, options.tile)
 
     def run(lr: np.ndarray, progress: Progress | None = None, seed: int = options.seed, **way: str | int) -> np.ndarray:
         chosen = config.merge(options, way, "upscale()").way(sampler.hyper.timesteps)

@@ -242,7 +242,7 @@ def read_latents(path: Path, sampler: Sampler) -> Latents:
 
 def load(weights: str, **options: Any) -> Upscale:
     options = WEIGHTS.asked(UpscaleConfig, weights, options)
-    sampler = Sampler(load_trained(options), options.engine, options.tile)
+    sampler = Sampler(load_trained(options), options.runner, options.tile)
 
     def run(
         lr: np.ndarray, progress: Progress | None = None, heat: float | None = options.heat, seed: int = options.seed

@@ -226,6 +226,11 @@ def test_a_network_that_does_not_compile_runs_eagerly(caplog):
     assert caplog.text.count("cannot run this as graph, trying graph per size") == 1
 
 
+def test_a_provider_that_onnx_runtime_lacks():
+    with pytest.raises(UserError, match=r"--provider Abacus: this ONNX Runtime has .*CPU.*; install the package"):
+        make("onnxruntime:Abacus", Upscale())
+
+
 def test_a_network_that_onnx_lacks(caplog):
     runner = make("auto", Interpolate())
     assert "MindSpore runs this network, since ONNX Runtime cannot" in caplog.text
