@@ -4,7 +4,7 @@ import numpy as np
 
 from common.checkpoint import Checkpoint, cache_of, digest_of
 from common.config import EvalOptions, InferOptions
-from common.export import Progress, Upscale, make_engine, refuse_small, self_ensemble, tile_apply
+from common.export import Graph, Progress, Upscale, make_engine, refuse_small, self_ensemble, tile_apply
 
 from .data.common import Upscaler
 from .graphs import CHECK_SIZES, OUTPUTS, WDSRInference, ports
@@ -21,8 +21,8 @@ def make_upscaler(network: WDSR, saved: Checkpoint, source: str, options: EvalOp
     """
     hyper, radius = network.hyper, network.hyper.receptive_radius
     refuse_small(options.tile, radius)
-    form, cached = WDSRInference(network), {"cache": cache_of(source), "digest": digest_of(hyper, saved)}
-    engine = make_engine(options.engine, form, ports(hyper), OUTPUTS, sizes=CHECK_SIZES, **cached)
+    graph = Graph(WDSRInference(network), ports(hyper), OUTPUTS, CHECK_SIZES)
+    engine = make_engine(options.engine, graph, cache_of(source), digest_of(hyper, saved))
     upscale = Upscaler(engine.run, hyper)
     if options.self_ensemble:
         upscale = self_ensemble(upscale)

@@ -55,7 +55,6 @@ class Results:
         make_writable(self.folder)
 
     def reserve(self, job: Job, name: str) -> Path:
-        """Return where a result of `job` goes."""
         if len(os.fsencode(name)) > NAME_BYTES:
             raise UserError(f"the name {name} has more than {NAME_BYTES} bytes: shorten {job.source}, or --suffix")
         refuse_path(name, "a result's name with its --suffix")

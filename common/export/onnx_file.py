@@ -3,15 +3,16 @@
 import hashlib
 import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from common import UserError
 
 if TYPE_CHECKING:
     import onnx
-    import onnxruntime
 
 
 INSTALL = "pip install -e '.[onnx]'"
@@ -50,8 +51,8 @@ def _fingerprint(model: "onnx.ModelProto") -> str:
     return hashlib.sha256(model.graph.SerializeToString(deterministic=True)).hexdigest()
 
 
-def open_session(data: bytes) -> "onnxruntime.InferenceSession":
-    """Open an ONNX Runtime session on the CPU cores that this process may use.
+def runner(data: bytes) -> Callable[[Sequence[np.ndarray]], list[np.ndarray]]:
+    """Return what runs a model in ONNX Runtime, on the CPU cores that this process may use: inputs -> outputs.
 
     Memory: the arena stays on, because without it each large feature map is mapped and unmapped afresh in every run.
     Memory patterns are off: they reserve one block for all values of a run, for every input size anew, and tiling
@@ -65,4 +66,6 @@ def open_session(data: bytes) -> "onnxruntime.InferenceSession":
     options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
     options.enable_mem_pattern = False
     options.log_severity_level = 3  # errors only
-    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    names = [port.name for port in session.get_inputs()]
+    return lambda arrays: session.run(None, dict(zip(names, arrays, strict=True)))

@@ -25,19 +25,12 @@ Progress = Callable[[int], AbstractContextManager[Any]]  # number of tiles -> a 
 
 
 class Upscale(NamedTuple):
-    """Upscales images; what `load` of a model's package returns.
+    """Upscales images; what `load` of a model's package returns."""
 
-    Attributes:
-        run: (image, progress, what else the model takes) -> result, as in a call.
-        network: the `nn.Cell`, for those who go on from there.
-        scale: sides of the result over those of the image.
-        engine: what runs it, "ONNX Runtime 1.32.0 (CPU)".
-    """
-
-    run: Callable[..., np.ndarray]
+    run: Callable[..., np.ndarray]  # (image, progress, what else the model takes) -> result, as in a call
     network: "nn.Cell"
-    scale: int
-    engine: str
+    scale: int  # sides of the result over those of the image
+    engine: str  # what runs it, "ONNX Runtime 1.32.0 (CPU)"
 
     def __call__(self, image: np.ndarray, progress: Progress | None = None, **options: Any) -> np.ndarray:
         """(H, W, 3) RGB, uint8 or uint16 -> (scale H, scale W, 3) of the same type, in tiles where it is large."""

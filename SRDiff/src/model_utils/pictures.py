@@ -98,11 +98,9 @@ class Sampler:
     def engine(self, which: str) -> Engine:
         """The engine of "encoder" or "predictor"; the export is kept beside the file of the weights."""
         if which not in self._engines:
-            form, inputs, outputs, sizes = graph_of(self.trained.network, which)
+            graph = graph_of(self.trained.network, which)
             digest = hashlib.sha256(f"{self.trained.digest} {which}".encode()).hexdigest()
-            self._engines[which] = make_engine(
-                self.kind, form, inputs, outputs, sizes=sizes, cache=self.trained.cache, digest=digest
-            )
+            self._engines[which] = make_engine(self.kind, graph, self.trained.cache, digest)
         return self._engines[which]
 
     def look_at(self, lr: np.ndarray) -> "Look":

@@ -23,7 +23,7 @@ from common.images import grid, imresize, to_float
 
 from ..model.FlowUpsamplerNet import COLORS
 from ..model.SRFlowNet import Hyper, draw_latents
-from .graphs import TOGETHER, TOLERANCE, graph_of
+from .graphs import TOGETHER, graph_of
 from .options import HEAT, DecodeConfig, EncodeConfig, EnlargeConfig, InterpolateConfig
 from .util import WEIGHTS, Trained, load_trained
 
@@ -69,12 +69,9 @@ class Sampler:
     def engine(self, direction: str) -> Engine:
         """The engine of "decode" or "encode"; the export is kept beside the file of the weights."""
         if direction not in self._engines:
-            form, inputs, outputs, sizes = graph_of(self.trained.arrays, self.hyper, direction)
+            graph = graph_of(self.trained.arrays, self.hyper, direction)
             digest = hashlib.sha256(f"{self.trained.digest} {direction} {self.hyper.bound}".encode()).hexdigest()
-            self._engines[direction] = make_engine(
-                self.kind, form, inputs, outputs,
-                sizes=sizes, cache=self.trained.cache, digest=digest, tolerance=TOLERANCE,
-            )  # fmt: skip
+            self._engines[direction] = make_engine(self.kind, graph, self.trained.cache, digest)
         return self._engines[direction]
 
     def heat(self, asked: float | None) -> float:
