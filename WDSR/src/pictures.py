@@ -4,7 +4,8 @@ import numpy as np
 
 from common.checkpoint import Checkpoint, cache_of, digest_of
 from common.config import EvalOptions, InferOptions
-from common.export import Graph, Progress, Upscale, make_engine, refuse_small, self_ensemble, tile_apply
+from common.export import Graph, Progress, Span, Upscale, fill_tiles, make_engine, refuse_small, self_ensemble
+from common.images import to_float
 
 from .data.common import Upscaler
 from .graphs import CHECK_SIZES, OUTPUTS, WDSRInference, ports
@@ -28,8 +29,13 @@ def make_upscaler(network: WDSR, saved: Checkpoint, source: str, options: EvalOp
         upscale = self_ensemble(upscale)
 
     def enlarge(picture: np.ndarray, progress: Progress | None = None) -> np.ndarray:
-        whole = picture.shape[0] * picture.shape[1] <= WHOLE**2
-        tiles = {"tile": options.tile or (0 if whole else TILE + 2 * radius), "overlap": radius}
-        return tile_apply(upscale, picture, scale=hyper.scale, out_dtype=picture.dtype, progress=progress, **tiles)
+        (height, width, colors), scale = picture.shape, hyper.scale
+        tile = options.tile or (0 if height * width <= WHOLE**2 else TILE + 2 * radius)
+
+        def run(rows: Span, columns: Span) -> np.ndarray:
+            return upscale(to_float(picture[rows.start : rows.stop, columns.start : columns.stop]))
+
+        result = np.empty((height * scale, width * scale, colors), picture.dtype)
+        return fill_tiles(run, (height, width), result, scale=scale, tile=tile, overlap=radius, progress=progress)
 
     return Upscale(enlarge, network, hyper.scale, engine.name)

@@ -143,11 +143,8 @@ def _place_for(path: str | Path, file_format: str) -> Path:
 
 
 def _write(target: Path, data: bytes, report: str) -> Path:
-    try:
-        with replacing(target) as temporary:
-            temporary.write_bytes(data)
-    except OSError as error:
-        raise UserError(f"cannot write {target}: {error.strerror}") from error
+    with replacing(target) as temporary:
+        temporary.write_bytes(data)
     log.info("%s: %s", target, report)
     return target
 

@@ -128,11 +128,8 @@ class Report:
             digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
             sections="".join(self.sections),
         )
-        try:
-            with replacing(self.path) as temporary:
-                temporary.write_bytes(page.encode(errors="backslashreplace"))  # a name need not be UTF-8
-        except OSError as error:
-            raise UserError(f"cannot write {self.path}: {error.strerror}") from None
+        with replacing(self.path) as temporary:
+            temporary.write_bytes(page.encode(errors="backslashreplace"))  # a name need not be UTF-8
 
 
 def _viewer(anchor: str, table: Table, shown: Shown) -> str:
