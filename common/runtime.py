@@ -211,7 +211,6 @@ def start(device_target: str = "auto", *, seed: int | None = None, distribute: b
     """Choose the device, join the other workers if there are any, and seed MindSpore.
 
     Args:
-        device_target: see `choose_device`.
         distribute: True demands a launcher, None joins one if it started this process, False stays alone.
     """
     import mindspore as ms

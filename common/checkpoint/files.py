@@ -55,11 +55,7 @@ def _content_digest(arrays: Mapping[str, np.ndarray], meta: str) -> str:
 
 
 def save(path: str | Path, checkpoint: Checkpoint) -> None:
-    """Write a .ckpt or .safetensors file so that a killed run leaves either the old file or the new one, whole.
-
-    Raises:
-        CheckpointError: another suffix, a full disk, a folder that cannot be written.
-    """
+    """Write a .ckpt or .safetensors file so that a killed run leaves either the old file or the new one, whole."""
     path = Path(path)
     write = {".ckpt": _write_ckpt, ".safetensors": _write_safetensors}.get(path.suffix.lower())
     if write is None:

@@ -162,9 +162,6 @@ def own_names(weights: Mapping[str, np.ndarray], roots: Collection[str], source:
 def start_from(network: "nn.Cell", saved: Checkpoint, source: str) -> None:
     """Set a new network's parameters from a checkpoint; from one of another scale, those whose names and shapes fit.
 
-    Args:
-        network: has a `hyper` with its scale.
-
     Raises:
         CheckpointError: a checkpoint of this scale, or one that does not say its scale, does not fit as a whole.
     """
@@ -192,11 +189,9 @@ def starting_from(path: str, options: Any, network: "nn.Cell") -> Iterator[None]
 
 
 def refuse_contradiction(options: Any, hyper: Any, source: str, *, rebuilt: bool = True) -> None:
-    """Refuse a checkpoint of another network than the one that is asked for.
+    """Refuse a checkpoint of another network (`hyper`) than the one that the options, see `config.asked`, ask for.
 
     Args:
-        options: as for `config.asked`.
-        hyper: what the checkpoint says of its network, a dataclass.
         rebuilt: the network is made from the checkpoint, which counts more than a configuration file; else its weights
             must fit the one that the options describe.
     """

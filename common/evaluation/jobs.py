@@ -118,7 +118,7 @@ def enlarge_all(jobs: Sequence[Job], results: Results, upscale: Upscale, options
     """Upscale every image: alpha by bicubic; 16 bit stays 16 bit where the format can hold it.
 
     Args:
-        options: have `compare` as well.
+        options: of a model whose infer.py has --compare.
         piece: what progress counts, "tile".
     """
     scale = upscale.scale

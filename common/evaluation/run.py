@@ -92,7 +92,6 @@ class EvaluationRun:
             self._report.add(name, table, pictures, samples)
 
     def say(self, text: str) -> None:
-        """Print at once, as rank 0."""
         if self._here.is_main:
             print(text, flush=True)  # noqa: T201
 

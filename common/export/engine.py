@@ -115,10 +115,6 @@ def make_engine(kind: str, graph: Graph, cache: str | Path | None = None, digest
             installed and the network can be exported, else MindSpore.
         cache: the checkpoint that the weights came from; None caches no export.
         digest: tells the weights and the form of the network from all others; an export serves only the same again.
-
-    Raises:
-        ExportError: "onnxruntime" was asked for and the network cannot be exported.
-        UserError: "onnxruntime" was asked for and a package is missing.
     """
     from mindspore import get_context
 

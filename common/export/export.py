@@ -71,10 +71,6 @@ def export(
         metadata: text kept in the file (ONNX metadata_props, MINDIR user_info), such as model, scale, digest.
         meaning: of inputs and outputs that are no images, for an ONNX file, by their names without numbers: that of
             "latent" is the meaning of latent_0, latent_1 ...
-
-    Raises:
-        ExportError: an operator cannot be exported, or the file does not answer as the network does.
-        UserError: a missing package, AIR without Ascend, a place that cannot be written.
     """
     file_format, metadata, inputs = file_format.upper(), dict(metadata or {}), graph.inputs
     target = _place_for(path, file_format)
@@ -153,12 +149,9 @@ def _write(target: Path, data: bytes, report: str) -> Path:
 
 
 def draft(graph: Graph, file_format: str, metadata: Mapping[str, str]) -> tuple[bytes, str]:
-    """Write a graph, load the file again, and compare.
+    """Write a graph, load the file again, compare; return the content of the file, and what was compared.
 
     MindSpore's exporter takes no path with spaces and sets the folder's mode to 0700, so only drafts are written by it.
-
-    Returns:
-        The file's content, and a phrase that says what was compared.
     """
     from mindspore import get_context, set_context
 

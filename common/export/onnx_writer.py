@@ -110,7 +110,6 @@ class Graph:
     def node(
         self, operator: str, inputs: Sequence[Symbol], shape: Sequence[Length], dtype: Any = ms.float32, **more: Any
     ) -> Symbol:
-        """Record a node of one output."""
         name = f"{operator}_{next(self.numbers)}"
         self.nodes.append(helper.make_node(operator, [symbol.name for symbol in inputs], [name], name, **more))
         return Symbol(self, name, shape, dtype)
@@ -146,7 +145,6 @@ class Graph:
         return Symbol(self, name, ())
 
     def ints(self, values: Sequence[int]) -> Symbol:
-        """A list of whole numbers."""
         return self.constant(("ints", *values), values, np.array(values, np.int64))
 
     def constant(self, key: Any, owner: Any, array: np.ndarray, name: str = "") -> Symbol:
@@ -278,8 +276,6 @@ def write(
     """Write a network in inference mode; the weights are copied.
 
     Args:
-        inputs: the strings in their shapes are free lengths.
-        outputs: names of what the network returns.
         cells: how cells of these types are recorded, beside `CELLS`.
 
     Raises:
