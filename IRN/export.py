@@ -36,8 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "source": source,
         "digest": pictures.digest_of(network.hyper, saved),
     }
-    said = metadata, forms.TOLERANCE, forms.MEANING
-    for path in export_graphs(graphs, options.file_name, options.file_format, *said):
+    for path in export_graphs(graphs, options.file_name, options.file_format, metadata, forms.MEANING):
         print(f"exported {path}")  # noqa: T201
     return 0
 

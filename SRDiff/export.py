@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "source": trained.source,
         "digest": trained.digest,
     }
-    for path in export_graphs(graphs, options.file_name, options.file_format, metadata, meaning=MEANING):
+    for path in export_graphs(graphs, options.file_name, options.file_format, metadata, MEANING):
         print(f"exported {path}")  # noqa: T201
     return 0
 

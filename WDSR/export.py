@@ -28,21 +28,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     network, saved, source = utils.load_network(options)
     hyper = network.hyper
     white = 1.0 if options.file_format == "ONNX" else hyper.rgb_range
-    path = export.export(
-        graphs.WDSRInference(network, white),
-        graphs.ports(hyper, options.batch, white),
-        graphs.OUTPUTS,
-        options.file_name,
-        options.file_format,
-        sizes=graphs.CHECK_SIZES,
-        metadata={
-            "model": "WDSR",
-            "scale": str(hyper.scale),
-            "rgb_range": str(white),
-            "source": source,
-            "digest": digest_of(hyper, saved),
-        },
-    )
+    form, inputs = graphs.WDSRInference(network, white), graphs.ports(hyper, options.batch, white)
+    metadata = {
+        "model": "WDSR",
+        "scale": str(hyper.scale),
+        "rgb_range": str(white),
+        "source": source,
+        "digest": digest_of(hyper, saved),
+    }
+    graph = export.Graph(form, inputs, graphs.OUTPUTS, graphs.CHECK_SIZES)
+    path = export.export(graph, options.file_name, options.file_format, metadata)
     print(f"exported {path}")  # noqa: T201
     return 0
 

@@ -50,16 +50,8 @@ def write(network: CSNLN, saved: Checkpoint, source: str, options: ExportConfig)
                 f"the LR image of this {options.file_format} must have sides that are multiples of {multiple}: "
                 f"--lr_height {height} --lr_width {width}"
             )
-    return export.export(
-        network,
-        inputs,
-        OUTPUTS,
-        options.file_name,
-        options.file_format,
-        sizes=sizes,
-        metadata=said | {"digest": digest_of(hyper, saved)},
-        cells=records(options.attention_memory * 2**20),
-    )
+    graph = export.Graph(network, inputs, OUTPUTS, sizes, cells=records(options.attention_memory * 2**20))
+    return export.export(graph, options.file_name, options.file_format, said | {"digest": digest_of(hyper, saved)})
 
 
 def make_engine(kind: str, network: CSNLN, attention_memory: int) -> Engine:
@@ -71,14 +63,14 @@ def make_engine(kind: str, network: CSNLN, attention_memory: int) -> Engine:
         return Eager(network, attention_memory)
     for package in packages:
         onnx_file.require(package, "--engine onnxruntime")
-    return OnnxEngine(onnx_bytes(network, attention_memory), ports(), OUTPUTS, provider)
+    return OnnxEngine(onnx_bytes(network, attention_memory), provider)
 
 
 class Eager(Engine):
     """The network in MindSpore, operator by operator, since every piece of every image has a size of its own."""
 
     def __init__(self, network: CSNLN, attention_memory: int) -> None:
-        super().__init__(ports())
+        super().__init__()
         self.network, self.attention_memory = network.set_train(False), attention_memory
         self.name = f"MindSpore {ms.__version__} ({ms.get_context('device_target')}, eager)"
 

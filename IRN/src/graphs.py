@@ -31,16 +31,16 @@ def graph_of(network: InvRescaleNet, direction: str, batch_size: int | str = 1) 
 
     if direction == "downscale":
         sizes = [{"height": rows * hyper.scale, "width": columns * hyper.scale} for rows, columns in CHECK_SIZES]
-        return Graph(Downscale(network), [port("hr_image", COLORS)], ["lr_image"], sizes)
+        return Graph(Downscale(network), [port("hr_image", COLORS)], ["lr_image"], sizes, TOLERANCE)
     sizes = [{"height": rows, "width": columns} for rows, columns in CHECK_SIZES]
-    return Graph(Upscale(network), [port("lr_image", COLORS), port("z", hyper.z_channels)], ["hr_image"], sizes)
+    inputs = [port("lr_image", COLORS), port("z", hyper.z_channels)]
+    return Graph(Upscale(network), inputs, ["hr_image"], sizes, TOLERANCE)
 
 
 def engine_of(network: InvRescaleNet, direction: str, kind: str, cache: Path | None = None, digest: str = "") -> Engine:
     """Make the engine of a direction; its export is cached by the direction and the weights' digest."""
-    form, inputs, outputs, sizes = graph_of(network, direction)
     own = hashlib.sha256(f"{digest} {direction}".encode()).hexdigest()
-    return make_engine(kind, form, inputs, outputs, sizes=sizes, cache=cache, digest=own, tolerance=TOLERANCE)
+    return make_engine(kind, graph_of(network, direction), cache, own)
 
 
 class Downscale(nn.Cell):

@@ -4,7 +4,8 @@ import numpy as np
 
 from common.checkpoint import Checkpoint, cache_of, digest_of
 from common.config import EvalOptions, InferOptions
-from common.export import Progress, Upscale, make_engine, refuse_small, self_ensemble, tile_apply
+from common.export import Graph, Progress, Span, Upscale, fill_tiles, make_engine, refuse_small, self_ensemble
+from common.images import to_float
 
 from .data.common import Upscaler
 from .graphs import CHECK_SIZES, OUTPUTS, WDSRInference, ports
@@ -17,15 +18,20 @@ def make_upscaler(network: WDSR, saved: Checkpoint, source: str, options: EvalOp
     """Prepare a network, its weight normalisation folded, for images of 8 or 16 bit."""
     hyper, radius = network.hyper, network.hyper.receptive_radius
     refuse_small(options.tile, radius)
-    form, cached = WDSRInference(network), {"cache": cache_of(source), "digest": digest_of(hyper, saved)}
-    engine = make_engine(options.runner, form, ports(hyper), OUTPUTS, sizes=CHECK_SIZES, **cached)
+    graph = Graph(WDSRInference(network), ports(hyper), OUTPUTS, CHECK_SIZES)
+    engine = make_engine(options.runner, graph, cache_of(source), digest_of(hyper, saved))
     upscale = Upscaler(engine.run, hyper)
     if options.self_ensemble:
         upscale = self_ensemble(upscale)
 
     def run(image: np.ndarray, progress: Progress | None = None) -> np.ndarray:
-        whole = image.shape[0] * image.shape[1] <= WHOLE**2
-        tiles = {"tile": options.tile or (0 if whole else TILE + 2 * radius), "overlap": radius}
-        return tile_apply(upscale, image, scale=hyper.scale, out_dtype=image.dtype, progress=progress, **tiles)
+        (height, width, colors), scale = image.shape, hyper.scale
+        tile = options.tile or (0 if height * width <= WHOLE**2 else TILE + 2 * radius)
+
+        def piece(rows: Span, columns: Span) -> np.ndarray:
+            return upscale(to_float(image[rows.start : rows.stop, columns.start : columns.stop]))
+
+        result = np.empty((height * scale, width * scale, colors), image.dtype)
+        return fill_tiles(piece, (height, width), result, scale=scale, tile=tile, overlap=radius, progress=progress)
 
     return Upscale(run, network, hyper.scale, engine.name)

@@ -9,7 +9,7 @@ from common.export import make_engine
 from common.training import Adam, GradientStep
 from SRFlow.src.model.SRFlow import NegativeLogLikelihood
 from SRFlow.src.model.SRFlowNet import PRESETS, SRFlowNet, count_parameters, draw_latents
-from SRFlow.src.model_utils.graphs import TOLERANCE, fold, graph_of, is_read
+from SRFlow.src.model_utils.graphs import fold, graph_of, is_read
 from SRFlow.src.model_utils.recipe import level_of, read_parameters
 
 HYPER = PRESETS["SRFlow_DF2K_4X"]
@@ -28,8 +28,7 @@ def build(what: str, engine: str) -> tuple[Callable[[], float], dict]:
     about = {"config": "x4, RRDB 23x64, L 3, K 16, hidden 64", "parameters": count_parameters(network)}
     if what == "infer":
         arrays = fold({parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}, HYPER)
-        form, inputs, outputs, sizes = graph_of(arrays, HYPER, "decode")
-        runner = make_engine(engine, form, inputs, outputs, sizes=sizes, tolerance=TOLERANCE)
+        runner = make_engine(engine, graph_of(arrays, HYPER, "decode"))
         lr = rng.random((1, 3, INFER_SIDE, INFER_SIDE), np.float32)
         about |= {"size": f"LR {INFER_SIDE}x{INFER_SIDE}", "batch": 1, "gflop": 2 * one_way(network, INFER_SIDE**2)}
         return lambda: float(runner.run(lr, *draw_latents(HYPER, (1, INFER_SIDE, INFER_SIDE), HEAT, rng)).sum()), about

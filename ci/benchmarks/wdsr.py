@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from mindspore import ParameterTuple, Tensor
 
-from common.export import make_engine
+from common.export import Graph, make_engine
 from common.training import Adam, GradientStep, L1Loss
 from WDSR.src.graphs import CHECK_SIZES, OUTPUTS, WDSRInference, ports
 from WDSR.src.model import PRESETS, WDSR, count_parameters
@@ -26,7 +26,7 @@ def build(what: str, engine: str) -> tuple[Callable[[], float], dict]:
     about = {"config": "x2, WDSR-B, 32 blocks, 64 features", "parameters": count_parameters(network)}
     rng = np.random.default_rng(0)
     if what == "infer":
-        runner = make_engine(engine, WDSRInference(network), ports(HYPER), OUTPUTS, sizes=CHECK_SIZES)
+        runner = make_engine(engine, Graph(WDSRInference(network), ports(HYPER), OUTPUTS, CHECK_SIZES))
         lr = (rng.random((1, 3, INFER_SIDE, INFER_SIDE)) * 255).astype(np.float32)
         about |= {"size": f"LR {INFER_SIDE}x{INFER_SIDE}", "batch": 1, "gflop": 2e-9 * weights * INFER_SIDE**2}
         return lambda: float(runner.run(lr).ravel()[0]), about

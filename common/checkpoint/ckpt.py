@@ -6,7 +6,7 @@ was cut between two messages for a whole one; so only the schema is used, and th
 
 import zlib
 from collections.abc import Iterable
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -14,7 +14,6 @@ _TYPES = "Bool Int8 Int16 Int32 Int64 UInt8 UInt16 UInt32 UInt64 Float16 Float32
 TYPES = {name.lower(): name for name in _TYPES.split()}
 """NumPy's name of each type that is written -> MindSpore's. BFloat16 is read too, as float32."""
 
-_SLICE = 512 * 1024 * 1024  # bytes of one array in one message; MindSpore cuts at the same place
 _CRC_MARK = b"crc_num"  # written by save_checkpoint(crc_check=True): the mark and 10 bytes
 
 
@@ -36,14 +35,12 @@ def write_arrays(file: BinaryIO, arrays: Iterable[tuple[str, np.ndarray]]) -> No
     from mindspore.train.checkpoint_pb2 import Checkpoint
 
     for name, array in arrays:
-        content = array.tobytes()
-        for start in range(0, max(len(content), 1), _SLICE):
-            message = Checkpoint()
-            tensor = message.value.add(tag=name).tensor
-            tensor.dims.extend(array.shape)
-            tensor.tensor_type = TYPES[array.dtype.name]
-            tensor.tensor_content = content[start : start + _SLICE]
-            file.write(message.SerializeToString())
+        message = Checkpoint()
+        tensor = message.value.add(tag=name).tensor
+        tensor.dims.extend(array.shape)
+        tensor.tensor_type = TYPES[array.dtype.name]
+        tensor.tensor_content = array.tobytes()
+        file.write(message.SerializeToString())
 
 
 def parse_arrays(data: bytes) -> dict[str, np.ndarray | str]:
@@ -63,18 +60,14 @@ def parse_arrays(data: bytes) -> dict[str, np.ndarray | str]:
         entries = Checkpoint.FromString(data).value
     except DecodeError:
         raise ValueError("it is cut off or no protobuf message") from None
-    slices: dict[str, list] = {}
-    for entry in entries:
-        slices.setdefault(entry.tag, []).append(entry.tensor)
-    if not slices:
-        raise ValueError("it holds no arrays")
-    return {name: _join(name, tensors) for name, tensors in slices.items()}
+    arrays = {entry.tag: _array(entry.tag, entry.tensor) for entry in entries}
+    if len(arrays) < max(len(entries), 1):
+        raise ValueError("an array is in it twice" if arrays else "it holds no arrays")
+    return arrays
 
 
-def _join(name: str, tensors: list) -> np.ndarray | str:
-    """Put an array together from its slices, each of which has the shape of the whole."""
-    shape, kind = tuple(tensors[0].dims), tensors[0].tensor_type
-    content = b"".join(tensor.tensor_content for tensor in tensors)
+def _array(name: str, tensor: Any) -> np.ndarray | str:
+    shape, kind, content = tuple(tensor.dims), tensor.tensor_type, tensor.tensor_content
     if kind == "str":
         return content.decode("utf-32-le").rstrip("\0")
     if kind not in (*TYPES.values(), "BFloat16"):
@@ -83,9 +76,7 @@ def _join(name: str, tensors: list) -> np.ndarray | str:
     try:
         array = np.frombuffer(content, dtype.newbyteorder("<")).reshape(shape)
     except ValueError:
-        raise ValueError(
-            f"{name!r} is in it twice, or its {len(content)} bytes are no {kind} of shape {shape}"
-        ) from None
+        raise ValueError(f"the {len(content)} bytes of {name!r} are no {kind} of shape {shape}") from None
     return widen_bfloat16(array) if kind == "BFloat16" else array.astype(dtype)
 
 

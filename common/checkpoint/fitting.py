@@ -15,9 +15,6 @@ from common import UserError
 if TYPE_CHECKING:
     import mindspore
 
-# Kind of a NumPy type -> MindSpore's name without the width. Casting within a kind is fine, from one to another is not.
-_KINDS = {"f": ("Float", "BFloat"), "i": ("Int",), "u": ("UInt",), "b": ("Bool",)}
-
 
 class CheckpointError(UserError):
     """A checkpoint cannot be read or written, or does not fit the network."""
@@ -88,7 +85,7 @@ def load_into(
     differing = [
         f"{name}: {_shape(array)} there, {_shape(parameters[name])} here"
         for name, array in arrays.items()
-        if name in parameters and not _fits(array, parameters[name])
+        if name in parameters and (_kind(array), array.shape) != (_kind(parameters[name]), parameters[name].shape)
     ]
     problems = [
         f"{len(found)} {what} ({', '.join(found[:5])}{', ...' if len(found) > 5 else ''})"
@@ -108,9 +105,9 @@ def load_into(
         parameter.set_data(mindspore.Tensor(arrays[name], dtype=parameter.dtype))
 
 
-def _fits(array: np.ndarray, parameter: "mindspore.Parameter") -> bool:
-    kind = str(parameter.dtype).rstrip("0123456789")
-    return kind in _KINDS.get(array.dtype.kind, ()) and tuple(array.shape) == tuple(parameter.shape)
+def _kind(array: "np.ndarray | mindspore.Parameter") -> str:
+    """Return "float", "int", "uint" or "bool": casting within a kind is fine, from one to another is not."""
+    return str(array.dtype).lower().rstrip("0123456789").replace("bfloat", "float")
 
 
 def _shape(array: "np.ndarray | mindspore.Parameter") -> str:

@@ -39,8 +39,7 @@ _log = logging.getLogger(__name__)
 def read_pth(path: str | Path) -> Any:
     """Return everything in a PyTorch file: dict, list, tuple, array (bfloat16 as float32), number, text, None.
 
-    Raises:
-        CheckpointError: damaged, or it refers to anything but tensors and plain containers; nothing is ever run.
+    A file that refers to anything but tensors and plain containers is refused; nothing is ever run.
     """
     data = Path(path).read_bytes()
     try:
@@ -57,9 +56,6 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
 
     The usual wrappings are taken off: the prefix `module.` of torch.nn.DataParallel, and dictionaries that hold the
     weights, one of `_CONTAINERS` or the only one that has arrays. What is no array (an epoch, say) is left out.
-
-    Raises:
-        CheckpointError: see `read_pth`; or no arrays by name are found.
     """
     found = read_pth(path)
     while isinstance(found, dict) and (inner := _container(found)) is not None:
@@ -181,20 +177,13 @@ ADMITTED = {
 
 
 class _Unpickler(pickle.Unpickler):
-    """Reads a pickle; the arrays in it are empty until `fill`.
-
-    Args:
-        length: bytes of the file, which limits what its tensors may take.
-        order: byte order of the storages, "<" or ">".
-
-    Attributes:
-        storages: those that are mentioned -> their type.
-    """
+    """Reads a pickle of a file of `length` bytes; the arrays in it are empty until `fill`."""
 
     def __init__(self, stream: io.BytesIO, length: int, order: str = "<") -> None:
         super().__init__(stream, encoding="latin-1")  # the byte texts of Python 2
-        self.storages: dict[str, str] = {}
-        self._order, self._left = order, 16 * length + 2**24  # views overlap, so it is more than the file has
+        self.storages: dict[str, str] = {}  # those that are mentioned -> their type
+        self._order = order  # of the bytes of their numbers
+        self._left = 16 * length + 2**24  # bytes that tensors may take: views overlap, so it is more than the file has
         self._views: list[tuple] = []
 
     def find_class(self, module: str, name: str) -> Any:

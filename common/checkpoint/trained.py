@@ -33,33 +33,21 @@ def weights_of(network: "nn.Cell") -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True)
 class ModelWeights:
-    """How a model's weights are found, read and put into a network, for all its programs.
+    """How a model's weights are found, read and put into a network, for all its programs."""
 
-    Attributes:
-        model: its name, and that of its folder, whose weights/ holds the demo weights.
-        build: (hyper-parameters, random seed or none) -> network.
-        read: path -> checkpoint by our names; refuses what is no network of this model.
-        hyper_of: (checkpoint, path, options) -> the hyper-parameters that the file says, or that its shapes tell.
-        untrained: what the images of random weights are, for the log.
-        put: (network, checkpoint, path): sets all parameters, or raises CheckpointError.
-        stage: what most checkpoints of a model that is trained in stages hold.
-        demo_scale: of the demo weights that are taken where the options leave the scale open.
-        flag: names other weights.
-        to_official: network -> all arrays of the authors' files, by their names.
-    """
-
-    model: str
-    build: Callable[..., Any]
-    read: Callable[[str], Checkpoint]
-    hyper_of: Callable[[Checkpoint, str, Any], Any]
-    untrained: str
+    model: str  # also the name of its folder, whose weights/ holds the demo weights
+    build: Callable[..., Any]  # (hyper-parameters, random seed or none) -> network
+    read: Callable[[str], Checkpoint]  # path -> checkpoint by our names; refuses what is no network of this model
+    hyper_of: Callable[[Checkpoint, str, Any], Any]  # (it, path, options) -> what the file says, or its shapes tell
+    untrained: str  # what the images of random weights are, for the log
+    # (network, checkpoint, path): sets all parameters, or raises CheckpointError.
     put: Callable[[Any, Checkpoint, str], None] = lambda network, saved, path: load_into(
         network, saved.weights, source=path
     )
-    stage: str = ""
-    demo_scale: int = 2
-    flag: str = "--ckpt_path"
-    to_official: Callable[[Any], dict[str, np.ndarray]] = weights_of
+    stage: str = ""  # what most checkpoints of a model that is trained in stages hold
+    demo_scale: int = 2  # of the demo weights that are taken where the options leave the scale open
+    flag: str = "--ckpt_path"  # names other weights
+    to_official: Callable[[Any], dict[str, np.ndarray]] = weights_of  # network -> arrays by the authors' names
 
     def describe(self, hyper: Any, config: Mapping[str, Any], stage: str = "") -> dict[str, Any]:
         """Return what a checkpoint says of itself: by `hyper`, a dataclass, its network can be built again."""
@@ -185,9 +173,6 @@ def own_names(weights: Mapping[str, np.ndarray], roots: Collection[str], source:
 def start_from(network: "nn.Cell", saved: Checkpoint, source: str) -> None:
     """Set a new network's parameters from a checkpoint; from one of another scale, those whose names and shapes fit.
 
-    Args:
-        network: has a `hyper` with its scale.
-
     Raises:
         CheckpointError: a checkpoint of this scale, or one that does not say its scale, does not fit as a whole.
     """
@@ -215,11 +200,9 @@ def starting_from(path: str, options: Any, network: "nn.Cell") -> Iterator[None]
 
 
 def refuse_contradiction(options: Any, hyper: Any, source: str, *, rebuilt: bool = True) -> None:
-    """Refuse a checkpoint of another network than the one that is asked for.
+    """Refuse a checkpoint of another network (`hyper`) than the one that the options, see `config.asked`, ask for.
 
     Args:
-        options: as for `config.asked`.
-        hyper: what the checkpoint says of its network, a dataclass.
         rebuilt: the network is made from the checkpoint, which counts more than a configuration file; else its weights
             must fit the one that the options describe.
     """

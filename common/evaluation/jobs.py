@@ -55,7 +55,6 @@ class Results:
         make_writable(self.folder)
 
     def reserve(self, job: Job, name: str) -> Path:
-        """Return where a result of `job` goes."""
         if len(os.fsencode(name)) > NAME_BYTES:
             raise UserError(f"the name {name} has more than {NAME_BYTES} bytes: shorten {job.source}, or --suffix")
         refuse_path(name, "a result's name with its --suffix")
@@ -119,7 +118,7 @@ def enlarge_all(jobs: Sequence[Job], results: Results, upscale: Upscale, options
     """Upscale every image: alpha by bicubic; 16 bit stays 16 bit where the format can hold it.
 
     Args:
-        options: have `compare` as well.
+        options: of a model whose infer.py has --compare.
         piece: what progress counts, "tile".
     """
     scale = upscale.scale

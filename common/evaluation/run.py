@@ -24,11 +24,8 @@ class EvaluationRun:
     Of several workers each measures images of its own, and rank 0, which alone writes tables, has all results. The
     images are dealt out without padding, so that none is counted twice, however many there are.
 
-    Attributes:
-        folder: of the results; the same for all workers.
-
     Args:
-        model, source, scale: what is evaluated; `source` is the checkpoint.
+        source: the checkpoint.
         sets: what the results of the data sets are called.
         name: of a new folder in runs/`model`, `sets` by default; `options.output` is taken instead when it is given.
     """
@@ -89,17 +86,12 @@ class EvaluationRun:
         return Table(table.title, table.figures, measured, joined(seconds), joined(spreads))
 
     def add(self, name: str, table: Table, pictures: Iterable[Shown] = (), samples: int = 1, *, stem: str = "") -> None:
-        """As rank 0, write a set's whole table to files called `stem`, or as the set, and put it into the report.
-
-        Args:
-            pictures, samples: as `Report.add` takes them.
-        """
+        """As rank 0, write a set's whole table to files called `stem`, or as the set, and see `Report.add`."""
         if self._here.is_main:
             table.write(self.folder, stem or name)
             self._report.add(name, table, pictures, samples)
 
     def say(self, text: str) -> None:
-        """Print at once, as rank 0."""
         if self._here.is_main:
             print(text, flush=True)  # noqa: T201
 

@@ -7,7 +7,7 @@ import csv
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,19 +22,12 @@ log = logging.getLogger(__name__)
 
 
 class Figure(NamedTuple):
-    """One figure of the table, in one column or several.
+    """One figure of the table, in one column or several."""
 
-    Attributes:
-        name: with its convention, "PSNR-Y (crop 2)".
-        measure: (sr, hr, lr), uint8 HWC -> value.
-        digits: after the point.
-        columns: what it is measured of.
-    """
-
-    name: str
-    measure: Callable[[np.ndarray, np.ndarray, np.ndarray], float]
-    digits: int = 2
-    columns: tuple[str, ...] = ("bicubic", "SR")
+    name: str  # with its convention, "PSNR-Y (crop 2)"
+    measure: Callable[[np.ndarray, np.ndarray, np.ndarray], float]  # (sr, hr, lr), uint8 HWC -> value
+    digits: int = 2  # after the point
+    columns: tuple[str, ...] = ("bicubic", "SR")  # what it is measured of
 
 
 def psnr_figure(convention: Convention) -> Figure:
@@ -93,57 +86,50 @@ def measure_samples(
 
 @dataclass
 class Table:
-    """Figures of all images of one set: `rows[name][figure]` has a value for each column of the figure.
-
-    `seconds` is left out of the table where it is empty.
-    `spreads[name][figure]` is the standard deviation of the last column over several draws of a network that draws;
-    it goes to the CSV file.
-    """
+    """Figures of all images of one set."""
 
     title: str
     figures: Sequence[Figure]
-    rows: dict[str, dict[str, tuple[float, ...]]]
-    seconds: dict[str, float]
+    rows: dict[str, dict[str, tuple[float, ...]]]  # of an image, of a figure: a value for each of its columns
+    seconds: dict[str, float]  # left out of the table where it is empty
+    # Of a network that draws: standard deviation of the last column over several draws, for the CSV file.
     spreads: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def mean(self, figure: str) -> tuple[float, ...]:
-        """Return the mean over the images, of each column."""
         return tuple(np.mean([row[figure] for row in self.rows.values()], axis=0).tolist())
 
-    def lines(self, figures: Sequence[Figure] | None = None) -> list[list[str]]:
-        """Return the table, or some of its figures, as text: headings, images, mean."""
-        figures = self.figures if figures is None else figures
+    def lines(self) -> list[list[str]]:
+        """Return the table as text: headings, images, mean."""
 
         def line(name: str, row: Mapping[str, tuple[float, ...]], seconds: float) -> list[str]:
-            cells = [f"{value:.{figure.digits}f}" for figure in figures for value in row[figure.name]]
+            cells = [f"{value:.{figure.digits}f}" for figure in self.figures for value in row[figure.name]]
             return [name, *cells, *([f"{seconds:.2f}"] if self.seconds else [])]
 
-        heads = [f"{figure.name}: {column}" for figure in figures for column in figure.columns]
+        heads = [f"{figure.name}: {column}" for figure in self.figures for column in figure.columns]
         body = [line(name, row, self.seconds.get(name, 0)) for name, row in self.rows.items()]
-        means = {figure.name: self.mean(figure.name) for figure in figures}
+        means = {figure.name: self.mean(figure.name) for figure in self.figures}
         last = line("mean", means, np.mean([self.seconds.get(name, 0) for name in self.rows]))
         return [["picture", *heads, *(["seconds"] if self.seconds else [])], *body, last]
 
     def console(self, figures: Sequence[Figure] | None = None, title: str = "") -> str:
         """Return aligned columns of all figures or of some, the name of a figure above its own."""
-        figures = self.figures if figures is None else figures
-        columns = [column for figure in figures for column in figure.columns]
-        head, *body = self.lines(figures)
+        part = replace(self, figures=self.figures if figures is None else figures, title=title or self.title)
+        columns = [column for figure in part.figures for column in figure.columns]
+        head, *body = part.lines()
         rows = [[head[0], *columns, *head[1 + len(columns) :]], *body]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         above, last = " " * widths[0], 0
-        for figure in figures:
+        for figure in part.figures:
             first, last = last + 1, last + len(figure.columns)
             room = sum(widths[first : last + 1]) + 2 * (last - first)
             widths[last] += max(0, len(figure.name) - room)
             above += "  " + figure.name.rjust(room)
         texts = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
-        return "\n".join([title or self.title, above, *texts, *filter(None, [self.remark(figures)])])
+        return "\n".join([part.title, above, *texts, *filter(None, [part.remark()])])
 
-    def remark(self, figures: Sequence[Figure] | None = None) -> str:
-        """Return what explains an infinite mean of all figures or some; "" where there is none."""
-        figures = self.figures if figures is None else figures
-        exact = [name for name, row in self.rows.items() if any(np.inf in row[figure.name] for figure in figures)]
+    def remark(self) -> str:
+        """Return what explains an infinite mean; "" where there is none."""
+        exact = [name for name, row in self.rows.items() if any(np.inf in row[figure.name] for figure in self.figures)]
         named = ", ".join(exact[:5]) + (" ..." if len(exact) > 5 else "")
         return f"inf: reproduced exactly ({named}); one such image makes the mean inf" if exact else ""
 
@@ -175,14 +161,12 @@ def evaluate(
     pictures: Path | None,
     share: Callable[[list[Pair]], list[Pair]] = list,
 ) -> Table:
-    """Measure every pair.
+    """Measure every pair, or this worker's `share` of them.
 
     Args:
-        title: names the set, the scale and what ran it.
         upscale: (h, w, 3) uint8 -> (h * scale, w * scale, 3) uint8.
         figures: columns of the table; the first is written under the images of a strip.
         pictures: folder for SR/name.png and strips/name.png; None writes none.
-        share: picks the pairs that this worker measures; all by default.
     """
     table = Table(title, figures, {}, {})
     for pair in share(told_apart(title, pairs)):

@@ -12,5 +12,4 @@ from common.export.tiling import (
     plan_axis,
     refuse_small,
     self_ensemble,
-    tile_apply,
 )

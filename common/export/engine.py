@@ -8,7 +8,6 @@ cannot be written, it is exported in each run. These files may be deleted at any
 import contextlib
 import logging
 import os
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,18 +17,7 @@ import numpy as np
 from common import __version__
 from common.atomic import replacing
 from common.export import onnx_file
-from common.export.export import (
-    TOLERANCE,
-    Arrays,
-    ExportError,
-    Graph,
-    Port,
-    Sizes,
-    as_arrays,
-    draft,
-    first_line,
-    free_tensor,
-)
+from common.export.export import Arrays, ExportError, Graph, Port, Run, as_arrays, draft, first_line, free_tensor
 from common.runtime import keep_interrupts
 
 if TYPE_CHECKING:
@@ -40,17 +28,13 @@ CACHED = 16
 log = logging.getLogger(__name__)
 
 
-class Engine(ABC):
-    """A network with named float32 inputs.
+class Engine:
+    """A network of float32 arrays, and what runs it."""
 
-    Attributes:
-        name: what runs it, for reports: "ONNX Runtime 1.31.1 (CPU)", "MindSpore 2.10.0 (CPU, graph)".
-    """
+    name: str  # for reports: "ONNX Runtime 1.31.1 (CPU)", "MindSpore 2.10.0 (CPU, graph)"
+    _run: Run
 
-    name: str
-
-    def __init__(self, inputs: Sequence[Port]) -> None:
-        self.inputs = tuple(inputs)
+    def __init__(self) -> None:
         keep_interrupts()  # which the compilation of an export has turned
 
     def run(self, *arrays: np.ndarray) -> np.ndarray | tuple[np.ndarray, ...]:
@@ -59,21 +43,12 @@ class Engine(ABC):
         keep_interrupts()
         return outputs[0] if len(outputs) == 1 else outputs
 
-    @abstractmethod
-    def _run(self, arrays: Arrays) -> Arrays: ...
-
 
 class OnnxEngine(Engine):
-    """An ONNX model in ONNX Runtime."""
-
-    def __init__(self, data: bytes, inputs: Sequence[Port], outputs: Sequence[str], provider: str = "") -> None:
-        super().__init__(inputs)
-        self._session, self._outputs = onnx_file.open_session(data, provider), list(outputs)
+    def __init__(self, data: bytes, provider: str = "") -> None:
+        super().__init__()
+        self._run = onnx_file.runner(data, provider)
         self.name = f"ONNX Runtime {onnx_file.require('onnxruntime', 'this engine').__version__} ({provider or 'CPU'})"
-
-    def _run(self, arrays: Arrays) -> Arrays:
-        names = (port.name for port in self.inputs)
-        return self._session.run(self._outputs, dict(zip(names, arrays, strict=True)))
 
 
 class MindSporeEngine(Engine):
@@ -84,7 +59,7 @@ class MindSporeEngine(Engine):
     """
 
     def __init__(self, network: "nn.Cell", inputs: Sequence[Port]) -> None:
-        super().__init__(inputs)
+        super().__init__()
         network.set_train(False)
         self._forms: list[tuple[str, Callable[..., Any]]] = [
             ("graph per size", _wrapped(network).compile_and_run),
@@ -132,29 +107,14 @@ def _wrapped(network: "nn.Cell") -> "nn.Cell":
     return Wrapped().set_train(False)
 
 
-def make_engine(
-    kind: str,
-    network: "nn.Cell",
-    inputs: Sequence[Port],
-    outputs: Sequence[str],
-    *,
-    sizes: Sizes,
-    cache: str | Path | None = None,
-    digest: str = "",
-    tolerance: float = TOLERANCE,
-) -> Engine:
-    """Choose what runs the network.
+def make_engine(kind: str, graph: Graph, cache: str | Path | None = None, digest: str = "") -> Engine:
+    """Choose what runs a network.
 
     Args:
         kind: "mindspore", "onnxruntime", with a provider "onnxruntime:CUDA", or "auto": ONNX Runtime when MindSpore
             runs on CPU, the `onnx` extra is installed and the network can be exported, else MindSpore.
-        network, inputs, outputs, sizes, tolerance: as for `common.export.export`.
         cache: the checkpoint that the weights came from; None caches no export.
         digest: tells the weights and the form of the network from all others; an export serves only the same again.
-
-    Raises:
-        ExportError: "onnxruntime" was asked for and the network cannot be exported.
-        UserError: "onnxruntime" was asked for and a package is missing.
     """
     from mindspore import get_context
 
@@ -163,30 +123,28 @@ def make_engine(
     if kind == "auto" and not (get_context("device_target") == "CPU" and all(map(onnx_file.optional, packages))):
         kind = "mindspore"
     if kind == "mindspore":
-        return MindSporeEngine(network, inputs)
+        return MindSporeEngine(graph.form, graph.inputs)
     for package in packages:
         onnx_file.require(package, "--engine onnxruntime")
-    graph = Graph(network, inputs, outputs, sizes[:1])  # compared once, at the first size; export.py tries all
-    ports = " ".join(f"{port.name}{port.shape}" for port in inputs)
-    stamp = {"digest": digest, "zoo": __version__, "ports": f"{ports} -> {' '.join(outputs)}"}
+    graph = graph._replace(sizes=graph.sizes[:1])  # compared once, at the first size; export.py tries all
+    ports = " ".join(f"{port.name}{port.shape}" for port in graph.inputs)
+    stamp = {"digest": digest, "zoo": __version__, "ports": f"{ports} -> {' '.join(graph.outputs)}"}
     personal = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
     place = None
     if cache is not None and personal.is_absolute():  # not absolute: a user without a home
         place = personal / "mindspore-sr-zoo" / f"{Path(cache).name}.{digest[:12]}.onnx"
     try:
-        return OnnxEngine(
-            (place and _cached(place, stamp)) or _exported(place, graph, stamp, tolerance), inputs, outputs, provider
-        )
+        return OnnxEngine((place and _cached(place, stamp)) or _exported(place, graph, stamp), provider)
     except ExportError as error:
         if kind == "onnxruntime":
             raise
         log.warning("MindSpore runs this network, since ONNX Runtime cannot: %s", error)
-        return MindSporeEngine(network, inputs)
+        return MindSporeEngine(graph.form, graph.inputs)
 
 
-def _exported(place: Path | None, graph: Graph, stamp: Mapping[str, str], tolerance: float) -> bytes:
+def _exported(place: Path | None, graph: Graph, stamp: Mapping[str, str]) -> bytes:
     """Export the network, to `place` if there is one, where the `CACHED` that were used last stay."""
-    data, report = draft(graph, "ONNX", stamp, tolerance)
+    data, report = draft(graph, "ONNX", stamp)
     if place is not None:
         try:
             with replacing(place) as temporary:

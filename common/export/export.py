@@ -4,7 +4,6 @@ The file is drafted, loaded again, run on random inputs at two sizes and compare
 where it was asked for. A file that was there before stays untouched when anything fails.
 """
 
-import contextlib
 import json
 import logging
 import re
@@ -28,8 +27,8 @@ TOLERANCE = 5e-5
 log = logging.getLogger(__name__)
 
 Arrays = Sequence[np.ndarray]
-Sizes = Sequence[Mapping[str, int]]
-Load = Callable[[], Callable[[Arrays], Arrays]]  # of a file: () -> (inputs -> outputs)
+Run = Callable[[Arrays], Arrays]  # inputs -> outputs
+Load = Callable[[], Run]  # reads a file
 
 
 class ExportError(UserError):
@@ -37,80 +36,56 @@ class ExportError(UserError):
 
 
 class Port(NamedTuple):
-    """One float32 input.
-
-    Attributes:
-        name: how callers of the exported file address it.
-        shape: numbers are fixed; a string names a free size, and the same string is the same size everywhere.
-        high: random values for the comparison are drawn from [0, high): 255 for a network that counts grey levels.
-    """
+    """One float32 input; a string in its shape names a free size, and the same string is the same size everywhere."""
 
     name: str
     shape: tuple[int | str, ...]
-    high: float = 1.0
+    high: float = 1.0  # random values for the comparison are in [0, high): 255 for a network that counts grey levels
 
 
 class Graph(NamedTuple):
-    """A network, or one of its graphs, as it is exported or run by an engine.
+    """A network, or one of its graphs, as it is exported or run by an engine."""
 
-    Attributes:
-        form: takes the inputs in order and returns a tensor, or a flat tuple of as many as `outputs`.
-        outputs: their names (MINDIR and AIR do not keep them).
-        sizes: sets of free sizes to check with; `[{}]` when nothing is free.
-    """
-
-    form: "nn.Cell"
+    form: "nn.Cell"  # takes the inputs in order and returns a tensor, or a flat tuple of as many as `outputs`
     inputs: Sequence[Port]
-    outputs: Sequence[str]
-    sizes: Sizes
+    outputs: Sequence[str]  # names, which MINDIR and AIR do not keep
+    sizes: Sequence[Mapping[str, int]]  # sets of free sizes to compare at; `[{}]` when nothing is free
+    tolerance: float = TOLERANCE  # largest error allowed, relative to the largest absolute value of the output
+    cells: Mapping[type, Callable] | None = None  # how ONNX records cells of these types, see `onnx_writer.write`
 
 
 def export(
-    network: "nn.Cell",
-    inputs: Sequence[Port],
-    outputs: Sequence[str],
+    graph: Graph,
     path: str | Path,
     file_format: str,
-    *,
-    sizes: Sizes,
-    tolerance: float = TOLERANCE,
     metadata: Mapping[str, str] | None = None,
     meaning: Mapping[str, str] | None = None,
-    cells: Mapping[type, Callable] | None = None,
 ) -> Path:
-    """Write the network and prove the file; log what was written and how well it agrees.
+    """Write a graph and prove the file; log what was written and how well it agrees.
+
+    Batch sizes 1, 2 ... are added to its sizes where the length "batch" is free.
 
     Args:
-        network, inputs, outputs, sizes: see `Graph`; batch sizes 1, 2 ... are added where the length "batch" is free.
         path: the suffix of the format is appended when it is missing.
         file_format: MINDIR, ONNX or AIR, in either case.
-        tolerance: largest error allowed, relative to the largest absolute value of the output.
         metadata: text kept in the file (ONNX metadata_props, MINDIR user_info), such as model, scale, digest.
         meaning: of inputs and outputs that are no images, for an ONNX file, by their names without numbers: that of
             "latent" is the meaning of latent_0, latent_1 ...
-        cells: how an ONNX file records cells of these types, see `onnx_writer.write`.
-
-    Raises:
-        ExportError: an operator cannot be exported, or the file does not answer as the network does.
-        UserError: a missing package, AIR without Ascend, a place that cannot be written.
     """
-    file_format, metadata = file_format.upper(), dict(metadata or {})
+    file_format, metadata, inputs = file_format.upper(), dict(metadata or {}), graph.inputs
     target = _place_for(path, file_format)
     if file_format == "ONNX":
         image = {"layout": "NCHW", "colour": "Y" if inputs[0].shape[1] == 1 else "RGB", "range": [0, 1]}
 
         def said(name: str) -> dict[str, Any]:
-            told = (
-                image if name.endswith("_image") else {"meaning": (meaning or {}).get(re.sub(r"_\d+$", "", name), "")}
-            )
-            return {"name": name, **told}
+            meant = (meaning or {}).get(re.sub(r"_\d+$", "", name), "")
+            return {"name": name, **(image if name.endswith("_image") else {"meaning": meant})}
 
         metadata["inputs"] = json.dumps([said(port.name) for port in inputs])
-        metadata["outputs"] = json.dumps([said(name) for name in outputs])
+        metadata["outputs"] = json.dumps([said(name) for name in graph.outputs])
     if "batch" in inputs[0].shape:
-        sizes = [{"batch": count, **size} for count, size in enumerate(sizes, 1)]
-    graph = Graph(network, inputs, outputs, sizes)
-    return _write(target, *draft(graph, file_format, metadata, tolerance, cells))
+        graph = graph._replace(sizes=[{"batch": count, **size} for count, size in enumerate(graph.sizes, 1)])
+    return _write(target, *draft(graph, file_format, metadata))
 
 
 def export_graphs(
@@ -118,34 +93,24 @@ def export_graphs(
     file_name: str,
     file_format: str,
     metadata: Mapping[str, str],
-    tolerance: float = TOLERANCE,
     meaning: Mapping[str, str] | None = None,
 ) -> Iterator[Path]:
-    """Export each of a network's graphs to a file of its own, `irn_x4_upscale.onnx`; yield the paths.
+    """Export each of a network's graphs, by their names, to a file of its own, `irn_x4_upscale.onnx`; yield the paths.
 
     Args:
-        graphs: with their names, which go into the file's name and, as "graph", into the metadata.
-        file_name: with the ending of the format, or without.
-        metadata: model, scale, digest ...
+        metadata: model, scale, digest ...; "graph" is added.
     """
     ending = f".{file_format.lower()}"
     stem = file_name[: -len(ending)] if file_name.lower().endswith(ending) else file_name
-    for name, (form, inputs, outputs, sizes) in graphs:
+    for name, graph in graphs:
         said = {"model": metadata["model"], "graph": name, **metadata}
-        kept = {"sizes": sizes, "tolerance": tolerance, "metadata": said, "meaning": meaning}
-        yield export(form, inputs, outputs, f"{stem}_{name}", file_format, **kept)
+        yield export(graph, f"{stem}_{name}", file_format, said, meaning)
 
 
 def export_weights(weights: ModelWeights, options: Any) -> Path:
-    """Write a trained network's weights by the authors' names, as .safetensors; log what was written.
+    """Write a trained network's weights by the authors' names, as .safetensors, by the options of export.py.
 
     The file is read back into a new network, which must have the same parameters bit for bit.
-
-    Args:
-        options: of export.py.
-
-    Raises:
-        ExportError: the file does not give the network back.
     """
     target = _place_for(options.file_name, "SAFETENSORS")
     network, saved, source = weights.load_network(options)
@@ -174,11 +139,8 @@ def _place_for(path: str | Path, file_format: str) -> Path:
 
 
 def _write(target: Path, data: bytes, report: str) -> Path:
-    try:
-        with replacing(target) as temporary:
-            temporary.write_bytes(data)
-    except OSError as error:
-        raise UserError(f"cannot write {target}: {error.strerror}") from error
+    with replacing(target) as temporary:
+        temporary.write_bytes(data)
     log.info("%s: %s", target, report)
     return target
 
@@ -186,35 +148,36 @@ def _write(target: Path, data: bytes, report: str) -> Path:
 # ------------------------------------------------------------------------------------------------- a file and its proof
 
 
-def draft(
-    graph: Graph,
-    file_format: str,
-    metadata: Mapping[str, str],
-    tolerance: float = TOLERANCE,
-    cells: Mapping[type, Callable] | None = None,
-) -> tuple[bytes, str]:
-    """Write a graph, load the file again, and compare.
+def draft(graph: Graph, file_format: str, metadata: Mapping[str, str]) -> tuple[bytes, str]:
+    """Write a graph, load the file again, compare; return the content of the file, and what was compared.
 
-    Returns:
-        The file's content, and a phrase that says what was compared.
-
-    Raises:
-        ExportError: it cannot be made, does not answer as the network does, or the temporary folder is full.
+    MindSpore's exporter takes no path with spaces and sets the folder's mode to 0700, so only drafts are written by it.
     """
+    from mindspore import get_context, set_context
+
     write = {"MINDIR": _write_mindir, "ONNX": _write_onnx, "AIR": _write_air}[file_format]
+    training, level = graph.form.training, get_context("jit_syntax_level")
+    graph.form.set_train(False)
     try:
-        with tempfile.TemporaryDirectory(prefix="export-") as folder, _as_inference(graph.form):
+        with tempfile.TemporaryDirectory(prefix="export-") as folder:
             file = Path(folder) / f"network.{file_format.lower()}"
-            load = write(graph, file, metadata, cells)
-            report = load if isinstance(load, str) else _compare(graph, load, tolerance)
+            try:
+                load = write(graph, file, metadata)
+            except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
+                reason = f"MindSpore cannot write this network as {file_format}: {first_line(error)}"
+                raise ExportError(reason) from error
+            report = load if isinstance(load, str) else _compare(graph, load)
             return file.read_bytes(), report
     except OSError as error:  # MindSpore writes nothing, and says nothing, on a full disk
         raise ExportError(
             f"the export cannot be written to the temporary folder ({error.strerror}): is it full? TMPDIR names another"
         ) from None
+    finally:
+        graph.form.set_train(training)
+        set_context(jit_syntax_level=level)  # which a failed ms.export leaves changed
 
 
-def _compare(graph: Graph, load: Load, tolerance: float) -> str:
+def _compare(graph: Graph, load: Load) -> str:
     """Run the file and the network on the same inputs at each size."""
     from mindspore import Tensor
 
@@ -222,7 +185,7 @@ def _compare(graph: Graph, load: Load, tolerance: float) -> str:
         run = load()
     except Exception as error:  # each runtime has exceptions of its own
         raise ExportError(f"the exported file does not load: {first_line(error)}; nothing was written") from error
-    worst = 0.0
+    worst, tolerance = 0.0, graph.tolerance
     for number, size in enumerate(graph.sizes):
         arrays = _random_inputs(graph, number)
         wanted = as_arrays(graph.form(*map(Tensor, arrays)))  # eager, that is in another way than the exported graph
@@ -255,8 +218,9 @@ def _random_inputs(graph: Graph, number: int) -> Arrays:
     return [rng.random(shape, dtype=np.float32) * np.float32(port.high) for port, shape in pairs]
 
 
-def _write_mindir(graph: Graph, file: Path, metadata: Mapping[str, str], _: Any) -> Load:
+def _write_mindir(graph: Graph, file: Path, metadata: Mapping[str, str]) -> Load:
     from mindspore import Tensor, load, nn
+    from mindspore import export as ms_export
 
     def say(model: Any) -> None:
         if hasattr(model.user_info, "update"):
@@ -265,19 +229,19 @@ def _write_mindir(graph: Graph, file: Path, metadata: Mapping[str, str], _: Any)
             for key, value in metadata.items():
                 model.user_info.add(key=key, value=value)
 
-    def load_again() -> Callable[[Arrays], Arrays]:
+    def load_again() -> Run:
         loaded = nn.GraphCell(load(str(file)))
         return lambda arrays: as_arrays(loaded(*map(Tensor, arrays)))
 
-    _ms_export(graph.form, map(free_tensor, graph.inputs), file, "MINDIR", custom_func=say)
+    ms_export(graph.form, *map(free_tensor, graph.inputs), file_name=str(file), file_format="MINDIR", custom_func=say)
     return load_again
 
 
-def _write_onnx(graph: Graph, file: Path, metadata: Mapping[str, str], cells: Any) -> Load | str:
+def _write_onnx(graph: Graph, file: Path, metadata: Mapping[str, str]) -> Load | str:
     onnx = onnx_file.require("onnx", "an ONNX file")
     from common.export import onnx_writer
 
-    model = onnx_writer.write(graph.form, graph.inputs, graph.outputs, cells)
+    model = onnx_writer.write(graph.form, graph.inputs, graph.outputs, graph.cells)
     onnx_file.stamp(model, metadata)
     data = model.SerializeToString()
     file.write_bytes(data)
@@ -285,49 +249,24 @@ def _write_onnx(graph: Graph, file: Path, metadata: Mapping[str, str], cells: An
         log.warning("onnxruntime is not installed, so the ONNX file was not run: %s", onnx_file.INSTALL)
         return "ONNX, not run and not compared"
 
-    def load_again() -> Callable[[Arrays], Arrays]:
+    def load_again() -> Run:
         onnx.checker.check_model(data, full_check=True)
-        session = onnx_file.open_session(data)
-        names = [port.name for port in graph.inputs]
-        return lambda arrays: session.run(list(graph.outputs), dict(zip(names, arrays, strict=True)))
+        return onnx_file.runner(data)
 
     return load_again
 
 
-def _write_air(graph: Graph, file: Path, metadata: Mapping[str, str], _: Any) -> str:
+def _write_air(graph: Graph, file: Path, metadata: Mapping[str, str]) -> str:
     from mindspore import Tensor, get_context
+    from mindspore import export as ms_export
 
     device = get_context("device_target")
     if device != "Ascend":
         raise UserError(
             f"AIR is written only where MindSpore has an Ascend backend; this one offers {device}: use MINDIR or ONNX"
         )
-    _ms_export(graph.form, map(Tensor, _random_inputs(graph, 0)), file, "AIR")
+    ms_export(graph.form, *map(Tensor, _random_inputs(graph, 0)), file_name=str(file), file_format="AIR")
     return f"AIR for the fixed sizes {dict(graph.sizes[0])}, not compared: MindSpore cannot load AIR"
-
-
-def _ms_export(network: "nn.Cell", inputs: Iterable[Any], file: Path, file_format: str, **options: Any) -> None:
-    """MindSpore's exporter. It takes no path with spaces and sets the folder's mode to 0700, so only drafts go here."""
-    import mindspore as ms
-
-    try:
-        ms.export(network, *inputs, file_name=str(file), file_format=file_format, **options)
-    except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
-        raise ExportError(f"MindSpore cannot write this network as {file_format}: {first_line(error)}") from error
-
-
-@contextlib.contextmanager
-def _as_inference(network: "nn.Cell") -> Iterator[None]:
-    """Inference mode while the block runs. A failed ms.export leaves `jit_syntax_level` changed; it is put back too."""
-    from mindspore import get_context, set_context
-
-    training, level = network.training, get_context("jit_syntax_level")
-    network.set_train(False)
-    try:
-        yield
-    finally:
-        network.set_train(training)
-        set_context(jit_syntax_level=level)
 
 
 def free_tensor(port: Port) -> Any:

@@ -3,15 +3,16 @@
 import hashlib
 import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from common import UserError
 
 if TYPE_CHECKING:
     import onnx
-    import onnxruntime
 
 
 INSTALL = "pip install -e '.[onnx]'"
@@ -50,8 +51,8 @@ def _fingerprint(model: "onnx.ModelProto") -> str:
     return hashlib.sha256(model.graph.SerializeToString(deterministic=True)).hexdigest()
 
 
-def open_session(data: bytes, provider: str = "") -> "onnxruntime.InferenceSession":
-    """Open an ONNX Runtime session on the CPU cores that this process may use, or on another provider ("CUDA").
+def runner(data: bytes, provider: str = "") -> Callable[[Sequence[np.ndarray]], list[np.ndarray]]:
+    """Return a function (inputs -> outputs) that runs a model in ONNX Runtime, by default on this process's CPU cores.
 
     Memory: the arena stays on, because without it each large feature map is mapped and unmapped afresh in every run.
     Memory patterns are off: they reserve one block for all values of a run, for every input size anew, and tiling
@@ -72,4 +73,6 @@ def open_session(data: bytes, provider: str = "") -> "onnxruntime.InferenceSessi
             f"--provider {provider}: this ONNX Runtime has {', '.join(known)}; install the package that has it, as "
             "onnxruntime-gpu or onnxruntime-openvino"
         )
-    return onnxruntime.InferenceSession(data, options, providers=[known[chosen]])
+    session = onnxruntime.InferenceSession(data, options, providers=[known[chosen]])
+    names = [port.name for port in session.get_inputs()]
+    return lambda arrays: session.run(None, dict(zip(names, arrays, strict=True)))

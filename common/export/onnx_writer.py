@@ -110,7 +110,6 @@ class Graph:
     def node(
         self, operator: str, inputs: Sequence[Symbol], shape: Sequence[Length], dtype: Any = ms.float32, **more: Any
     ) -> Symbol:
-        """Record a node of one output."""
         name = f"{operator}_{next(self.numbers)}"
         self.nodes.append(helper.make_node(operator, [symbol.name for symbol in inputs], [name], name, **more))
         return Symbol(self, name, shape, dtype)
@@ -146,7 +145,6 @@ class Graph:
         return Symbol(self, name, ())
 
     def ints(self, values: Sequence[int]) -> Symbol:
-        """A list of whole numbers."""
         return self.constant(("ints", *values), values, np.array(values, np.int64))
 
     def constant(self, key: Any, owner: Any, array: np.ndarray, name: str = "") -> Symbol:
@@ -172,8 +170,6 @@ def sliced(length: Length, part: slice) -> Length:
 
 
 def convolution(cell: nn.Conv2d, x: Symbol) -> Symbol:
-    if cell.pad_mode == "same":
-        raise ValueError("nn.Conv2d has the pad_mode 'same', expected 'pad' or 'valid'")
     top, bottom, left, right = (0,) * 4 if cell.pad_mode == "valid" else np.broadcast_to(cell.padding, 4).tolist()
     sides = zip(x.shape[2:], (top + bottom, left + right), cell.kernel_size, cell.stride, strict=True)
     shape = [x.shape[0], cell.out_channels, *((n + pad - kernel) // stride + 1 for n, pad, kernel, stride in sides)]
@@ -184,8 +180,6 @@ def convolution(cell: nn.Conv2d, x: Symbol) -> Symbol:
 def conv2d(
     x: Symbol, weight: Tensor, bias: Tensor | None = None, *, pad_mode: str, padding: int, groups: int = 1
 ) -> Symbol:
-    if pad_mode != "pad":
-        raise ValueError(f"ops.conv2d has the pad_mode {pad_mode!r}, expected 'pad'")
     filters = [x, *(x.graph.symbol(part) for part in (weight, bias) if part is not None)]
     sides = zip(x.shape[2:], weight.shape[2:], strict=True)
     shape = [x.shape[0], len(weight), *(n + 2 * padding + 1 - kernel for n, kernel in sides)]
@@ -282,8 +276,6 @@ def write(
     """Write a network in inference mode; the weights are copied.
 
     Args:
-        inputs: the strings in their shapes are free lengths.
-        outputs: names of what the network returns.
         cells: how cells of these types are recorded, beside `CELLS`.
 
     Raises:

@@ -15,7 +15,7 @@ import numpy as np
 
 from common import UserError
 from common.export.engine import Engine, OnnxEngine
-from common.images import to_float, to_uint8, to_uint16
+from common.images import to_uint8, to_uint16
 
 if TYPE_CHECKING:
     from mindspore import nn
@@ -25,19 +25,12 @@ Progress = Callable[[int], AbstractContextManager[Any]]  # number of tiles -> a 
 
 
 class Upscale(NamedTuple):
-    """Upscales images; what `load` of a model's package returns.
+    """Upscales images; what `load` of a model's package returns."""
 
-    Attributes:
-        run: (image, progress, what else the model takes) -> result, as in a call.
-        network: the `nn.Cell`, for those who go on from there.
-        scale: sides of the result over those of the image.
-        engine: what runs it, "ONNX Runtime 1.32.0 (CPU)".
-    """
-
-    run: Callable[..., np.ndarray]
+    run: Callable[..., np.ndarray]  # (image, progress, what else the model takes) -> result, as in a call
     network: "nn.Cell"
-    scale: int
-    engine: str
+    scale: int  # sides of the result over those of the image
+    engine: str  # what runs it, "ONNX Runtime 1.32.0 (CPU)"
 
     def __call__(self, image: np.ndarray, progress: Progress | None = None, **options: Any) -> np.ndarray:
         """(H, W, 3) RGB, uint8 or uint16 -> (scale H, scale W, 3) of the same type, in tiles where it is large."""
@@ -104,39 +97,6 @@ def default_tile(
     return 0 if size[0] * size[1] <= most else max(math.isqrt(most), least)
 
 
-def tile_apply(
-    function: Callable[[np.ndarray], np.ndarray],
-    image: np.ndarray,
-    *,
-    multiple: int = 1,
-    scale: int,
-    out_dtype: Any = np.float32,
-    **tiles: Any,
-) -> np.ndarray:
-    """Apply `function` to overlapping tiles of `image` and join the results.
-
-    Only one tile is a float array at a time, so memory is that of the two images and one tile's run. An image whose
-    sides are no multiples of `multiple` is padded by reflection to the right and below, and the result is cut back.
-
-    Args:
-        function: (h, w, 3) float32 -> (h * scale, w * scale, 3) float.
-        image: (H, W, 3); uint8 and uint16 are brought to [0, 1], float32 is handed over as it is.
-        scale, multiple, tiles: as for `fill_tiles`.
-
-    Returns:
-        (H * scale, W * scale, 3) of `out_dtype`; np.uint8 and np.uint16 are clipped and rounded.
-    """
-    padded = pad_to_multiple(image, multiple)
-
-    def run(row: Span, column: Span) -> np.ndarray:
-        piece = padded[row.start : row.stop, column.start : column.stop]
-        return function(np.ascontiguousarray(piece) if piece.dtype == np.float32 else to_float(piece))
-
-    height, width, channels = image.shape
-    result = np.empty((height * scale, width * scale, channels), out_dtype)
-    return fill_tiles(run, padded.shape[:2], result, scale=scale, multiple=multiple, **tiles)
-
-
 def fill_tiles(
     run: Callable[[Span, Span], np.ndarray],
     grid: tuple[int, int],
@@ -149,6 +109,8 @@ def fill_tiles(
     progress: Progress | None = None,
 ) -> np.ndarray:
     """Fill `result` tile by tile, for networks whatever their inputs are, and return it.
+
+    Only one tile is computed at a time, so memory is that of the result, of what is read, and of one tile's run.
 
     Args:
         run: (rows, columns), what to read of the grid -> (h * scale, w * scale, C) float; it cuts its inputs itself.

@@ -56,10 +56,9 @@ class Sampler:
 
     def engine(self, which: str) -> Engine:
         if which not in self._engines:
-            form, inputs, outputs, sizes = graph_of(self.trained.network, which)
+            graph = graph_of(self.trained.network, which)
             digest = hashlib.sha256(f"{self.trained.digest} {which}".encode()).hexdigest()
-            cached = {"cache": cache_of(self.trained.source), "digest": digest}
-            self._engines[which] = make_engine(self.kind, form, inputs, outputs, sizes=sizes, **cached)
+            self._engines[which] = make_engine(self.kind, graph, cache_of(self.trained.source), digest)
         return self._engines[which]
 
 

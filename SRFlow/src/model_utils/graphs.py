@@ -343,8 +343,8 @@ def graph_of(arrays: Arrays, hyper: Hyper, direction: str, batch_size: int | str
         for size, found in zip(sizes, shapes, strict=True):
             for number, (_, height, width) in enumerate(found):
                 size |= {f"height_{number}": height, f"width_{number}": width}
-        return Graph(Decode(arrays, hyper), [lr_image, *latents], ["hr_image"], sizes)
+        return Graph(Decode(arrays, hyper), [lr_image, *latents], ["hr_image"], sizes, TOLERANCE)
     sizes = [size | {f"hr_{side}": length * hyper.scale for side, length in size.items()} for size in sizes]
     hr_image = Port("hr_image", (batch_size, COLORS, "hr_height", "hr_width"))
     maps = [f"logdet_{number}" for number in range(hyper.levels)]
-    return Graph(Encode(arrays, hyper), [hr_image, lr_image], [*names, *maps], sizes)
+    return Graph(Encode(arrays, hyper), [hr_image, lr_image], [*names, *maps], sizes, TOLERANCE)

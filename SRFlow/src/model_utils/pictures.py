@@ -20,7 +20,7 @@ from common.images import grid, imresize, to_float
 
 from ..model.FlowUpsamplerNet import COLORS
 from ..model.SRFlowNet import Hyper, draw_latents
-from .graphs import TOGETHER, TOLERANCE, graph_of
+from .graphs import TOGETHER, graph_of
 from .options import HEAT, DecodeConfig, EncodeConfig, InterpolateConfig, UpscaleConfig
 from .util import WEIGHTS, Trained, load_trained
 
@@ -49,12 +49,9 @@ class Sampler:
 
     def engine(self, direction: str) -> Engine:
         if direction not in self._engines:
-            form, inputs, outputs, sizes = graph_of(self.trained.arrays, self.hyper, direction)
+            graph = graph_of(self.trained.arrays, self.hyper, direction)
             digest = hashlib.sha256(f"{self.trained.digest} {direction} {self.hyper.bound}".encode()).hexdigest()
-            cached = {"cache": cache_of(self.trained.source), "digest": digest}
-            self._engines[direction] = make_engine(
-                self.kind, form, inputs, outputs, sizes=sizes, tolerance=TOLERANCE, **cached
-            )
+            self._engines[direction] = make_engine(self.kind, graph, cache_of(self.trained.source), digest)
         return self._engines[direction]
 
     def heat(self, asked: float | None) -> float:

@@ -37,7 +37,7 @@ def test_pieces_and_turns_are_the_authors(goldens_dir, scale):
     hyper = Hyper(scale, n_feats=8, depth=weights["tail.0.weight"].shape[1] // 8)
     network = CSNLN(hyper)
     load_into(network, weights, source="golden", names=official_name)
-    engine = graphs.OnnxEngine(graphs.onnx_bytes(network, 1), graphs.ports(), graphs.OUTPUTS)
+    engine = graphs.OnnxEngine(graphs.onnx_bytes(network, 1))
     lr, wanted = golden["in/chop_lr"][0].transpose(1, 2, 0), golden["out/chop_shave2_minsize3600"][0]
     found = chopped(Upscaler(engine.run, hyper), scale, 2, 3600)(lr)
     np.testing.assert_allclose(found, wanted.transpose(1, 2, 0), atol=1e-5 * np.abs(wanted).max())

@@ -14,7 +14,7 @@ from mindspore import Tensor, nn, ops
 from common import UserError
 from common.export import engine
 from common.export.engine import make_engine
-from common.export.export import ExportError, Port, export
+from common.export.export import ExportError, Graph, Port, export
 from common.runtime import graph_mode
 
 IMAGE = Port("lr_image", (1, 3, "height", "width"))
@@ -71,7 +71,7 @@ def _folders(tmp_path, monkeypatch):
 def write(tmp_path):
     """Export a network of one input and output to `net`."""
     place = tmp_path / "out" / "net"
-    return lambda network, form, port=IMAGE, **more: export(network, [port], ["sr"], place, form, sizes=SIZES, **more)
+    return lambda network, form, port=IMAGE: export(Graph(network, [port], ["sr"], SIZES), place, form)
 
 
 def upscale_in_numpy(network, x, scale=2):
@@ -117,8 +117,8 @@ def test_files_answer_at_another_size_and_name_what_they_hold(tmp_path):
     folder.mkdir(mode=0o755)
     network, x, paths = Upscale(), image(13, 7), []
     for form in ("ONNX", "mindir"):
-        words = [IMAGE], ["sr_image"], folder / "new" / "net v1.5", form
-        paths.append(export(network, *words, sizes=SIZES, metadata={"model": "X", "scale": "2"}))
+        graph = Graph(network, [IMAGE], ["sr_image"], SIZES)
+        paths.append(export(graph, folder / "new" / "net v1.5", form, {"model": "X", "scale": "2"}))
         assert paths[-1] == folder / "new" / f"net v1.5.{form.lower()}"
         rights = [stat.S_IMODE(each.stat().st_mode) for each in (paths[-1], folder, folder / "new")]
         assert rights == [0o644, 0o755, 0o755]
@@ -187,11 +187,12 @@ def test_without_the_extra(package, monkeypatch, caplog, write):
 def test_mindspore_is_quiet(tmp_path, root):
     code = f"""
 import common
-from common.export import export, Port
+from common.export import Graph, Port, export
 from mindspore import nn
 for name in ("MINDIR", "ONNX"):
-    export(nn.Conv2d(3, 3, 3, pad_mode="valid"), [Port("x", (1, 3, "h", "w"))], ["y"], {str(tmp_path / "net")!r}, name,
-           sizes=({{"h": 8, "w": 6}}, {{"h": 5, "w": 9}}))
+    sizes = ({{"h": 8, "w": 6}}, {{"h": 5, "w": 9}})
+    graph = Graph(nn.Conv2d(3, 3, 3, pad_mode="valid"), [Port("x", (1, 3, "h", "w"))], ["y"], sizes)
+    export(graph, {str(tmp_path / "net")!r}, name)
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -201,7 +202,7 @@ for name in ("MINDIR", "ONNX"):
 
 
 def make(kind, network, **options):
-    return make_engine(kind, network, [IMAGE], ["sr_image"], sizes=SIZES, **options)
+    return make_engine(kind, Graph(network, [IMAGE], ["sr_image"], SIZES), **options)
 
 
 @pytest.mark.parametrize("graph", [False, True])
@@ -261,8 +262,9 @@ def test_an_export_is_made_once_for_each_version_and_port(kept, monkeypatch):
     runner = make("onnxruntime", network, **cached)
     for size in OTHER_SIZES:
         assert_upscales(runner, network, size)
+    graph = Graph(network, [Port("lr_image", (1, 3, 8, 6))], ["sr_image"], [{}])
     with pytest.raises(pytest.fail.Exception, match="exported again"):
-        make_engine("onnxruntime", network, [Port("lr_image", (1, 3, 8, 6))], ["sr_image"], sizes=[{}], **cached)
+        make_engine("onnxruntime", graph, **cached)
     monkeypatch.setattr(engine, "__version__", "0.0.0")
     with pytest.raises(pytest.fail.Exception, match="exported again"):
         make("onnxruntime", network, **cached)

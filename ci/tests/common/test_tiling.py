@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from common import UserError
-from common.export.tiling import tile_apply
+from common.export.tiling import Span, fill_tiles, pad_to_multiple
+from common.images import to_float
 
 RADIUS = 3  # of `network`: three layers of 3 x 3
 
@@ -40,6 +41,18 @@ class Network:
         x = convolve(x, self.layers[-1])
         height, width, s = x.shape[0], x.shape[1], self.scale
         return x.reshape(height, width, s, s, 3).swapaxes(1, 2).reshape(height * s, width * s, 3)
+
+
+def tile_apply(function, image, *, scale, multiple=1, out_dtype=np.float32, **tiles) -> np.ndarray:
+    """Apply a function of float32 images to tiles of an image; it is padded to a multiple, and the result cut."""
+    padded = pad_to_multiple(image, multiple)
+
+    def run(rows: Span, columns: Span) -> np.ndarray:
+        piece = padded[rows.start : rows.stop, columns.start : columns.stop]
+        return function(piece if piece.dtype == np.float32 else to_float(piece))
+
+    result = np.empty((image.shape[0] * scale, image.shape[1] * scale, 3), out_dtype)
+    return fill_tiles(run, padded.shape[:2], result, scale=scale, multiple=multiple, **tiles)
 
 
 def picture(height: int, width: int) -> np.ndarray:

@@ -40,21 +40,15 @@ CONVENTIONS = {
 
 
 class Shown(NamedTuple):
-    """One image of the page.
+    """One image of the page."""
 
-    Attributes:
-        name: as in the table.
-        hr, lr: (sH, sW, 3) and (H, W, 3), uint8; bicubic is made of `lr`, and left out where that is None.
-        made: PNG files with the results that were measured, for each column of the table's first figure but bicubic.
-    """
-
-    name: str
-    hr: np.ndarray
-    lr: np.ndarray | None
-    made: Sequence[Path]
+    name: str  # as in the table
+    hr: np.ndarray  # (sH, sW, 3), uint8
+    lr: np.ndarray | None  # (H, W, 3), uint8; bicubic is made of it, and left out where it is None
+    made: Sequence[Path]  # PNG files of the results, for each column of the table's first figure but bicubic
 
     def layers(self) -> list[bytes]:
-        """Bicubic, the results and HR as PNG files."""
+        """Return bicubic, the results and HR as PNG files."""
         try:
             results = [path.read_bytes() for path in self.made]
         except OSError as error:
@@ -69,12 +63,7 @@ def of_pairs(pairs: Iterable[Pair], scale: int, folder: Path) -> Iterator[Shown]
 
 
 class Report:
-    """The page of one evaluation.
-
-    Args:
-        path: of the page; None: nothing is done.
-        model, checkpoint, scale: what is evaluated.
-    """
+    """The page of one evaluation; without a path nothing is done."""
 
     def __init__(self, path: Path | None, model: str, checkpoint: str, scale: int) -> None:
         self.path = path
@@ -87,10 +76,9 @@ class Report:
         self.sections: list[str] = []
 
     def add(self, name: str, table: Table, pictures: Iterable[Shown] = (), samples: int = 1) -> None:
-        """Put a set into the page, and write the page.
+        """Put a set and those of the images that are in its table into the page, and write the page.
 
         Args:
-            pictures: those of the table; others are left out.
             samples: how many of each image the figures are the means of; the first is shown.
         """
         if self.path is None:
@@ -127,7 +115,6 @@ class Report:
         self._write()
 
     def _write(self) -> None:
-        """The page's policy lets `page.js` run, known by its digest, and nothing else."""
         sets, script = ", ".join(self.sets), _file("page.js")
         facts = (self.facts | {"Data": sets}).items()
         meanings = [meaning for word, meaning in CONVENTIONS.items() if any(word in head for head in self.headings)]
@@ -137,14 +124,12 @@ class Report:
             conventions="".join(f"<li>{escape(line)}</li>" for line in ["All figures are of 8-bit images.", *meanings]),
             style=_file("page.css"),
             script=script,
+            # The page's policy lets this script run, and nothing else.
             digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
             sections="".join(self.sections),
         )
-        try:
-            with replacing(self.path) as temporary:
-                temporary.write_bytes(page.encode(errors="backslashreplace"))  # a name need not be UTF-8
-        except OSError as error:
-            raise UserError(f"cannot write {self.path}: {error.strerror}") from None
+        with replacing(self.path) as temporary:
+            temporary.write_bytes(page.encode(errors="backslashreplace"))  # a name need not be UTF-8
 
 
 def _viewer(anchor: str, table: Table, shown: Shown) -> str:
