@@ -18,7 +18,7 @@ from mindspore import Tensor, nn
 
 from common import UserError, export
 from common.checkpoint import Checkpoint, digest_of
-from common.export import Engine, OnnxEngine, Port, onnx_file
+from common.export import Engine, OnnxEngine, Port, onnx_file, set_precision
 
 from .attention import HALO, LEAST_NORM, OVERLAP, SHARPNESS, CrossScaleAttention, NonLocalAttention, reduced
 from .config import LR_PATCH, ExportConfig
@@ -56,14 +56,15 @@ def write(network: CSNLN, saved: Checkpoint, source: str, options: ExportConfig)
 
 def make_engine(kind: str, network: CSNLN, attention_memory: int) -> Engine:
     """Choose what runs the network; `attention_memory` are the bytes for an attention's table of weights."""
-    kind, _, provider = kind.partition(":")
+    kind, _, special = kind.partition(":")
     packages = "onnx", "onnxruntime"
     on_cpu = ms.get_context("device_target") == "CPU"
     if kind == "mindspore" or (kind == "auto" and not (on_cpu and all(map(onnx_file.optional, packages)))):
+        set_precision(network, special)
         return Eager(network, attention_memory)
     for package in packages:
         onnx_file.require(package, "--engine onnxruntime")
-    return OnnxEngine(onnx_bytes(network, attention_memory), provider)
+    return OnnxEngine(onnx_bytes(network, attention_memory), special)
 
 
 class Eager(Engine):

@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,9 +43,9 @@ def figures(scale: int, crop: int, lpips_weights: str) -> Figures:
     """Return PSNR-Y, SSIM-Y, PSNR-RGB, SSIM-RGB of both, and LPIPS; `crop` -1 crops the scale."""
     conventions = [Convention(channels, scale if crop < 0 else crop) for channels in ("y", "rgb")]
     made = [make(convention) for convention in conventions for make in (psnr_figure, ssim_figure)]
-    lr = [replace(figure, name=f"LR {figure.name}", columns=("IRN",)) for figure in made]
+    lr = [figure._replace(name=f"LR {figure.name}", columns=("IRN",)) for figure in made]
     restored = with_lpips(made, lpips_weights)
-    return Figures([replace(figure, columns=("bicubic", "IRN")) for figure in restored], lr)
+    return Figures([figure._replace(columns=("bicubic", "IRN")) for figure in restored], lr)
 
 
 def evaluate(

@@ -95,18 +95,7 @@ class ModelWeights:
         saved, hyper, path = self.find(options)
         network = self.build(hyper)
         self.put(network, saved, path)
-        if getattr(options, "precision", "float32") == "float16":
-            half(network)
         return network, saved, path
-
-
-def half(network: "nn.Cell") -> None:
-    """Let a network compute in float16, its parameters still float32."""
-    import mindspore as ms
-
-    if ms.get_context("device_target") == "CPU":
-        raise UserError("--precision float16 needs a GPU or Ascend: the CPU computes in float32 only")
-    network.to_float(ms.float16)
 
 
 def demo_weights(folder: Path, scale: int, flag: str = "--ckpt_path") -> Path:

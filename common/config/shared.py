@@ -223,12 +223,14 @@ class RunOptions(TrainedOptions):
 
     @property
     def runner(self) -> str:
-        """Return the engine as `export.make_engine` takes it, with its provider: "onnxruntime:CUDA"."""
+        """Return the engine as `export.make_engine` takes it: "auto", "onnxruntime:CUDA", "mindspore:float16"."""
         if self.provider and (self.engine == "mindspore" or self.precision == "float16"):
             raise UserError("--provider is of ONNX Runtime, not of --engine mindspore or --precision float16")
-        if self.precision == "float16" and self.engine == "onnxruntime":
+        if self.precision == "float32":
+            return f"onnxruntime:{self.provider}" if self.provider else self.engine
+        if self.engine == "onnxruntime":
             raise UserError("--precision float16 is of MindSpore: leave out --engine onnxruntime")
-        return f"onnxruntime:{self.provider}" if self.provider else self.engine
+        return f"mindspore:{self.precision}"
 
 
 @configuration

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common import __version__
+from common import UserError, __version__
 from common.atomic import replacing
 from common.export import onnx_file
 from common.export.export import Arrays, ExportError, Graph, Port, Run, as_arrays, draft, first_line, free_tensor
@@ -39,7 +39,8 @@ class Engine:
 
     def run(self, *arrays: np.ndarray) -> np.ndarray | tuple[np.ndarray, ...]:
         """Run the network on one array per input, converted to float32; return the output, or a tuple of several."""
-        outputs = tuple(self._run([np.ascontiguousarray(array, dtype=np.float32) for array in arrays]))
+        outputs = self._run([np.ascontiguousarray(array, dtype=np.float32) for array in arrays])
+        outputs = tuple(np.asarray(output, np.float32) for output in outputs)
         keep_interrupts()
         return outputs[0] if len(outputs) == 1 else outputs
 
@@ -58,9 +59,9 @@ class MindSporeEngine(Engine):
     function compiled by `mindspore.jit` in PyNative mode would not see `Parameter.set_data`, only in-place updates.)
     """
 
-    def __init__(self, network: "nn.Cell", inputs: Sequence[Port]) -> None:
+    def __init__(self, network: "nn.Cell", inputs: Sequence[Port], precision: str = "") -> None:
         super().__init__()
-        network.set_train(False)
+        set_precision(network.set_train(False), precision)
         self._forms: list[tuple[str, Callable[..., Any]]] = [
             ("graph per size", _wrapped(network).compile_and_run),
             ("eager", network),
@@ -92,6 +93,16 @@ class MindSporeEngine(Engine):
                 )
 
 
+def set_precision(network: "nn.Cell", precision: str) -> None:
+    """Let a network compute in "float16" with parameters that stay float32; "" changes nothing."""
+    import mindspore as ms
+
+    if precision and ms.get_context("device_target") == "CPU":
+        raise UserError(f"--precision {precision} needs a GPU or Ascend: the CPU computes in float32 only")
+    if precision:
+        network.to_float(getattr(ms, precision))
+
+
 def _wrapped(network: "nn.Cell") -> "nn.Cell":
     """Return a cell around the network, with the same parameters under the same names and its own compiled graphs."""
     from mindspore import nn
@@ -111,19 +122,20 @@ def make_engine(kind: str, graph: Graph, cache: str | Path | None = None, digest
     """Choose what runs a network.
 
     Args:
-        kind: "mindspore", "onnxruntime", with a provider "onnxruntime:CUDA", or "auto": ONNX Runtime when MindSpore
-            runs on CPU, the `onnx` extra is installed and the network can be exported, else MindSpore.
+        kind: "mindspore" (or "mindspore:float16"), "onnxruntime" (or with a provider, "onnxruntime:CUDA"), or "auto":
+            ONNX Runtime when MindSpore runs on CPU, the `onnx` extra is installed and the network can be exported,
+            else MindSpore.
         cache: the checkpoint that the weights came from; None caches no export.
         digest: tells the weights and the form of the network from all others; an export serves only the same again.
     """
     from mindspore import get_context
 
-    kind, _, provider = kind.partition(":")
+    kind, _, special = kind.partition(":")
     packages = "onnx", "onnxruntime"
     if kind == "auto" and not (get_context("device_target") == "CPU" and all(map(onnx_file.optional, packages))):
         kind = "mindspore"
     if kind == "mindspore":
-        return MindSporeEngine(graph.form, graph.inputs)
+        return MindSporeEngine(graph.form, graph.inputs, special)
     for package in packages:
         onnx_file.require(package, "--engine onnxruntime")
     graph = graph._replace(sizes=graph.sizes[:1])  # compared once, at the first size; export.py tries all
@@ -134,7 +146,7 @@ def make_engine(kind: str, graph: Graph, cache: str | Path | None = None, digest
     if cache is not None and personal.is_absolute():  # not absolute: a user without a home
         place = personal / "mindspore-sr-zoo" / f"{Path(cache).name}.{digest[:12]}.onnx"
     try:
-        return OnnxEngine((place and _cached(place, stamp)) or _exported(place, graph, stamp), provider)
+        return OnnxEngine((place and _cached(place, stamp)) or _exported(place, graph, stamp), special)
     except ExportError as error:
         if kind == "onnxruntime":
             raise

@@ -11,8 +11,9 @@ import os
 import re
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import cv2
@@ -50,6 +51,7 @@ class Picture(NamedTuple):
     alpha: np.ndarray | None  # (H, W) in the dtype of `rgb`; None without transparency
     notes: tuple[str, ...]  # conversions in words: "gray, repeated to RGB", "EXIF orientation 6 applied"
     icc: bytes | None = None  # profile of `rgb`
+    text: Mapping[str, str] = MappingProxyType({})  # of a PNG
 
     @property
     def is_gray(self) -> bool:
@@ -86,6 +88,7 @@ def read_picture(path: str | Path) -> Picture:
         with image:
             pixels, notes = _decode(path, image, data)
             icc = image.info.get("icc_profile", b"")
+            text = {key: value for key, value in image.info.items() if isinstance(value, str)}
     except UserError:
         raise
     except UnidentifiedImageError as error:
@@ -106,7 +109,7 @@ def read_picture(path: str | Path) -> Picture:
         icc = b""
         notes.append("ICC profile dropped, it is not of RGB")
     alpha = np.ascontiguousarray(pixels[..., 3]) if pixels.shape[2] == 4 else None
-    return Picture(np.ascontiguousarray(pixels[..., :3]), alpha, tuple(notes), icc or None)
+    return Picture(np.ascontiguousarray(pixels[..., :3]), alpha, tuple(notes), icc or None, text)
 
 
 def read_rgb(path: str | Path, *, gray_as_plane: bool = False) -> np.ndarray:

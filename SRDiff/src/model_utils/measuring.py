@@ -4,7 +4,6 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +63,7 @@ def figures(options: EvalConfig, scale: int, ways: Sequence[Way]) -> list[Figure
     made = [make(convention) for convention in (authors, on_y) for make in (psnr_figure, ssim_figure)]
     made = with_lpips([*made, lr_psnr_figure(scale, "half_even")], options.lpips_weights)
     names = tuple(map(str, ways))
-    made = [replace(figure, columns=("bicubic", *names)) for figure in made]
+    made = [figure._replace(columns=("bicubic", *names)) for figure in made]
     made += [Figure(DIVERSITY, measured_apart, 2, names)] if options.samples > 1 else []
     return [*made, Figure(SECONDS, measured_apart, 2, names)]
 

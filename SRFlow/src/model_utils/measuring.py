@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +40,7 @@ def figures(options: EvalConfig, scale: int) -> list[Figure]:
     made = [make(convention) for convention in (authors, on_y) for make in (psnr_figure, ssim_figure)]
     made = with_lpips([*made, lr_psnr_figure(scale, "half_even")], options.lpips_weights)
     heats = tuple(f"heat {heat:g}" for heat in options.all_heats())
-    made = [replace(figure, columns=("bicubic", *heats)) for figure in made]
+    made = [figure._replace(columns=("bicubic", *heats)) for figure in made]
     made += [Figure(DIVERSITY, measured_apart, 2, heats)] if options.samples > 1 else []
     return [*made, Figure(NLL, measured_apart, 3, ("HR",))] if options.nll else made
 
@@ -111,7 +110,7 @@ def evaluate_patches(
     say: Callable[[str], None],
 ) -> Table:
     """Measure PSNR and SSIM of each patch by the seed's protocol, and say its line."""
-    columns = [replace(figure, name=f"{figure.name}, heat {heat:g}", columns=("SR",)) for figure in SEED_FIGURES]
+    columns = [figure._replace(name=f"{figure.name}, heat {heat:g}", columns=("SR",)) for figure in SEED_FIGURES]
     table = Table(title, columns, {}, {})
     for number, (name, hr, lr, _) in enumerate(patches, 1):
         start = time.perf_counter()
