@@ -1,8 +1,7 @@
 """Options of CSNLN's programs, from default_config.yaml, from `--config FILE` and from the command line.
 
-Each program's configuration adds to what all models have (`common.config`) the network's options and its own. One file
-serves all programs: each takes from it the options that it has. What a checkpoint says of itself (scale and sizes) is
-not taken from a file where a trained network is used, only from the command line.
+One file serves all programs: each takes from it the options that it has. What a checkpoint says of itself (scale and
+sizes) is taken only from the command line where a trained network is used.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,7 @@
 """CSNLN for inference and export: op by op in MindSpore, as an ONNX graph for images of any size, as MINDIR or AIR.
 
-Attention takes its queries in blocks of rows, as many as fit into --attention_memory. MindSpore's exporter traces one
-size and unrolls the loop over the blocks; in ONNX that loop is a `Loop`, and how many rows a block has is computed in
-the graph from the size of the image. Where the size is given, lengths are numbers, and the loop is unrolled, too.
+Attention takes its queries in blocks of rows, as many as fit into --attention_memory. In ONNX for any size these are a
+`Loop`, and the graph computes the number of rows from the size; where it is given, the loop is unrolled.
 """
 
 import json

@@ -1,8 +1,4 @@
-"""Options of WDSR's programs: the seed's flags with the seed's meaning, and what has been added since.
-
-Each program's configuration adds to what all models have (`common.config`) the network's options and its own; every
-option is also a YAML key (`--config FILE`).
-"""
+"""Options of WDSR's programs: the seed's flags with the seed's meaning, and what has been added since."""
 
 from typing import Any
 

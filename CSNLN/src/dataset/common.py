@@ -1,31 +1,12 @@
-"""Between images and what CSNLN's network takes: values in [0, 1], patches, sides that the attention can divide."""
+"""Between images and what CSNLN's network takes: sides that the attention can divide."""
 
 from collections.abc import Callable
 
 import numpy as np
 
-from common.data import random_patch, stack_nchw
 from common.export import pad_to_multiple
 
 from ..CSNLN import Hyper
-
-
-class PatchMaker:
-    """The same random crop and, if `augment`, flip of a pair of images."""
-
-    def __init__(self, scale: int, lr_patch: int, augment: bool) -> None:
-        self.scale, self.lr_patch, self.augment = scale, lr_patch, augment
-
-    def __call__(self, hr: np.ndarray, lr: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """(lr_patch, hr_patch), uint8 HWC."""
-        hr, lr = random_patch(hr, lr, self.lr_patch, self.scale, rng, mirror=self.augment, turn=self.augment)
-        return lr, hr
-
-
-def collate(samples: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """Samples -> (lr_image, hr_image), each (N, 3, H, W) float32 in [0, 1]."""
-    lr_image, hr_image = stack_nchw(samples)
-    return lr_image / np.float32(255), hr_image / np.float32(255)
 
 
 class Upscaler:

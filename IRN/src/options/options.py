@@ -1,9 +1,4 @@
-"""Options of IRN's programs, and how the authors' yml files say them.
-
-Each program's configuration adds to what all models have (`common.config`) the network's options and its own. A file
-(`-opt FILE` or `--config FILE`) may hold the options under their own names, or in the sections of the authors' files,
-which `yml.py` translates.
-"""
+"""Options of IRN's programs, also by the sections of the authors' files (`-opt FILE`), which `yml.py` translates."""
 
 from typing import Any, ClassVar
 

@@ -80,13 +80,14 @@ class Job(NamedTuple):
         places = ((top, left) for top in tops for left in lefts)
         yield from ((number, *place) for number, place in enumerate(places, self.first))
 
-    def crop_shape(self) -> tuple[int, int]:
-        height, width = (min(length, self.crop or length) for length in self.size)
-        return height, width
-
-    def files(self, number: int) -> tuple[Path, Path]:
-        hr, lr = (self.folder / f"X{factor}" / f"image_{number:04d}.png" for factor in (1, self.scale))
-        return hr, lr
+    def files(self) -> Iterator[tuple[Path, int, int, int, tuple[int, int]]]:
+        """Yield the path of each crop, 1 or the scale, and its top, left and (height, width)."""
+        shape = [min(length, self.crop or length) for length in self.size]
+        for number, *corner in self.crops():
+            for factor in (1, self.scale):
+                path = self.folder / f"X{factor}" / f"image_{number:04d}.png"
+                top, left, height, width = (length // factor for length in (*corner, *shape))
+                yield path, factor, top, left, (height, width)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -100,7 +101,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     splits = {split: plan(options, folder, split) for split, folder in source_folders(options).items()}
     keep_settings(output, options, splits)
     for split, jobs in splits.items():
-        remove_remains(output / split)
+        for path in (output / split).glob("X*/.image_*.tmp.png"):  # of a run that was killed
+            path.unlink(missing_ok=True)
         written = run(jobs, f"{options.dataset} {split}", options.num_workers or os.cpu_count() or 1)
         pairs = sum(1 for job in jobs for _ in job.crops())
         print(f"{output / split}: {pairs} pairs of {len(jobs)} images, {written} written now")  # noqa: T201
@@ -108,24 +110,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def source_folders(options: PreprocessOptions) -> dict[str, Path]:
-    root, found = Path(options.root), {}
+    root, wanted, found = Path(options.root), HR_FOLDERS[options.dataset], {}
     if not root.is_dir():
         raise UserError(f"--root is not a folder: {root}")
-    for split, names in HR_FOLDERS[options.dataset].items():
-        folder = next((root / name for name in names if has_pictures(root / name)), None)
-        if folder is not None:
-            found[split] = folder
+    for split, names in wanted.items():
+        for folder in filter(Path.is_dir, map(root.joinpath, names)):
+            if any(path.suffix.lower() in SUFFIXES for path in folder.iterdir()):
+                found[split] = folder
+                break
     if not found:
-        names = (name for names in HR_FOLDERS[options.dataset].values() for name in names if name != ".")
+        names = (name for names in wanted.values() for name in names if name != ".")
         raise UserError(f"no images of {options.dataset} in {root}: looked for {', '.join(names)}")
-    for split, names in HR_FOLDERS[options.dataset].items():
-        if split not in found:
-            log.warning("%s has no %s: %s is left out", root, names[0], split)
+    for split in wanted.keys() - found:
+        log.warning("%s has no %s: %s is left out", root, wanted[split][0], split)
     return found
-
-
-def has_pictures(folder: Path) -> bool:
-    return folder.is_dir() and any(path.suffix.lower() in SUFFIXES for path in folder.iterdir())
 
 
 def plan(options: PreprocessOptions, folder: Path, split: str) -> list[Job]:
@@ -174,14 +172,11 @@ def starts(length: int, crop: int) -> list[int]:
     return [*range(0, length - crop, crop), length - crop]
 
 
-def remove_remains(folder: Path) -> None:
-    for path in folder.glob("X*/.image_*.tmp.png"):
-        path.unlink(missing_ok=True)
-
-
 def run(jobs: Sequence[Job], title: str, workers: int) -> int:
     """Do the jobs in several processes; returns the number of files written."""
-    pool = ProcessPoolExecutor(min(workers, len(jobs)), get_context("spawn"), initializer=ignore_interrupts)
+    # Ctrl-C is left to this process; the others finish the image that they are at.
+    ignoring = {"initializer": signal.signal, "initargs": (signal.SIGINT, signal.SIG_IGN)}
+    pool = ProcessPoolExecutor(min(workers, len(jobs)), get_context("spawn"), **ignoring)
     written = 0
     try:
         with progress(len(jobs), title, "image") as bar:
@@ -198,26 +193,13 @@ def run(jobs: Sequence[Job], title: str, workers: int) -> int:
     return written
 
 
-def ignore_interrupts() -> None:
-    """Leave Ctrl-C to the first process; the others finish the image that they are at."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
 def cut(job: Job) -> int:
     """Write the files of one image that are not there yet; returns their number."""
-    height, width = job.crop_shape()
-    shapes = (height, width), (height // job.scale, width // job.scale)
-    missing = [
-        (path, factor, top, left, shape)
-        for number, top, left in job.crops()
-        for path, factor, shape in zip(job.files(number), (1, job.scale), shapes, strict=True)
-        if not is_whole(path, shape)
-    ]
+    missing = [file for file in job.files() if not is_whole(file[0], file[-1])]
     if missing:
-        pictures = dict(zip((1, job.scale), read_pair(job.pair, job.scale), strict=True))
-        for path, factor, top, left, shape in missing:
-            top, left = top // factor, left // factor
-            write_picture(path, pictures[factor][top : top + shape[0], left : left + shape[1]])
+        images = dict(zip((1, job.scale), read_pair(job.pair, job.scale), strict=True))
+        for path, factor, top, left, (height, width) in missing:
+            write_picture(path, images[factor][top : top + height, left : left + width])
     return len(missing)
 
 

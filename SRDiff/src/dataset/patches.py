@@ -1,7 +1,4 @@
-"""The data sets (the tree of div2k_preprocess.py, DIV2K's own, any folder), and the patches that are cut from them.
-
-A training sample is an HR patch, its LR patch, and for the noise predictor a step of the chain and its noise.
-"""
+"""The data sets (the tree of div2k_preprocess.py, DIV2K's own, any folder), and the patches that are cut from them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -107,39 +104,30 @@ def to_chw(image: np.ndarray) -> np.ndarray:
 # -------------------------------------------------------------------------------------------------------------- samples
 
 
-class PatchMaker:
-    """Makes one training sample of an image, by the sample's own generator; `timesteps` 0 trains the encoder alone."""
-
-    def __init__(
-        self, scale: int, lr_patch: int, *, mirror: bool = False, turn: bool = False, timesteps: int = 0
-    ) -> None:
-        self.scale, self.lr_patch, self.mirror, self.turn, self.timesteps = scale, lr_patch, mirror, turn, timesteps
-
-    def __call__(self, hr: np.ndarray, lr: np.ndarray, rng: np.random.Generator) -> Sample:
-        """(hr, lr) uint8 HWC -> (hr, lr), or (hr, lr, lr_up, t, eps); patches (3, H, W) in [-1, 1], t from 0."""
-        hr, lr = random_patch(hr, lr, self.lr_patch, self.scale, rng, mirror=self.mirror, turn=self.turn)
-        patches = to_network(hr), to_network(lr)
-        if not self.timesteps:
-            return patches
-        t = np.int32(rng.integers(self.timesteps))
-        return (*patches, enlarged(lr, self.scale), t, rng.standard_normal(patches[0].shape, np.float32))
-
-
-def collate(samples: Sequence[Sample]) -> Sample:
-    """Samples -> what the losses take: the images (N, 3, H, W) float32, t (N,) int32."""
-    return tuple(np.stack(arrays) for arrays in zip(*samples, strict=True))
-
-
 def training_stream(options: TrainConfig, hyper: Hyper, here: Runtime) -> BatchStream:
+    """Batches of (hr, lr), or for the noise predictor (hr, lr, lr_up, t, eps), of this worker.
+
+    Images and eps are (N, 3, H, W) float32, the images in [-1, 1]; t (N,) int32 counts from 0.
+    """
     lr_patch = options.lr_patch(hyper)
 
     def pairs() -> list[Pair]:
         return find_pictures(options.dataset_GT_path, options.dataset_LQ_path, hyper.scale, "train")
 
-    pictures = training_pictures(options.dataset_GT_path, pairs, hyper.scale, lr_patch, options.cache_gb)
-    timesteps = hyper.timesteps if options.stage == "diffusion" else 0
-    samples = PatchMaker(hyper.scale, lr_patch, mirror=options.use_flip, turn=options.use_rot, timesteps=timesteps)
-    return BatchStream(pictures, samples, collate, options.batch_size, options.seed, here.rank, here.world_size)
+    def sample(hr: np.ndarray, lr: np.ndarray, rng: np.random.Generator) -> Sample:
+        flips = {"mirror": options.use_flip, "turn": options.use_rot}
+        hr, lr = random_patch(hr, lr, lr_patch, hyper.scale, rng, **flips)
+        patches = to_network(hr), to_network(lr)
+        if options.stage == "rrdb":
+            return patches
+        t = np.int32(rng.integers(hyper.timesteps))
+        return (*patches, enlarged(lr, hyper.scale), t, rng.standard_normal(patches[0].shape, np.float32))
+
+    def collate(samples: Sequence[Sample]) -> Sample:
+        return tuple(np.stack(arrays) for arrays in zip(*samples, strict=True))
+
+    images = training_pictures(options.dataset_GT_path, pairs, hyper.scale, lr_patch, options.cache_gb)
+    return BatchStream(images, sample, collate, options.batch_size, options.seed, here.rank, here.world_size)
 
 
 def patches_to_look_at(options: TrainConfig, hyper: Hyper) -> list[Patch]:

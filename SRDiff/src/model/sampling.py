@@ -1,7 +1,7 @@
-"""From noise to a residual image: the chain of the paper (algorithm 2), and two ways with fewer steps.
+"""From noise to a residual image: the chain of the paper (algorithm 2), and two samplers with fewer steps.
 
-Each step asks the noise predictor once. Its answer gives a guess of x_0, which is clipped to [-1, 1] as the residuals
-are; what the ways differ in is how they go from x_t and this guess to the next x.
+Each step asks the noise predictor once. Its eps gives an estimate of x_0, which is clipped to [-1, 1] as the residuals
+are; the samplers differ in how they go from x_t and this estimate to the next x.
 """
 
 from collections.abc import Callable, Sequence

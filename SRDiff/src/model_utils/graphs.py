@@ -1,7 +1,7 @@
 """The two graphs that sampling runs: the encoder, once for each image, and the noise predictor, once for each step.
 
-They are made of the trained network's own cells. Two kinds of them have no form in ONNX and are replaced by cells that
-compute the same: reflected borders by slices, and transposed convolutions by convolutions onto the corners of pixels.
+They are the trained network's own cells, but for two kinds without a form in ONNX: reflection padding becomes slices,
+and transposed convolutions convolutions onto the corners of pixels.
 """
 
 import numpy as np

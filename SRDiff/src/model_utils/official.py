@@ -1,7 +1,4 @@
-"""The authors' files, {"state_dict": {"model": {...}}}: they name and shape the weights as we do, but do not say more.
-
-Beside the weights they hold the constants of the chain, which follow from four numbers and are only compared.
-"""
+"""The authors' files: our names and shapes, and the constants of the chain, which are only compared; no metadata."""
 
 import re
 from collections.abc import Mapping

@@ -1,8 +1,4 @@
-"""Options of SRDiff's programs.
-
-Each program's configuration adds to what all models have (`common.config`) the network's options and its own; every
-option is also a key of a YAML file (`--config FILE`). The network's and the recipe's bear the authors' names.
-"""
+"""Options of SRDiff's programs; the network's and the recipe's have the authors' names."""
 
 import math
 from dataclasses import asdict, replace

@@ -1,7 +1,4 @@
-"""Images through SRDiff: what runs its graphs, the noise of each sample, tiles, and the work of infer.py.
-
-The mathematics of the chain is in `model.sampling`.
-"""
+"""Images through SRDiff: `Sampler` runs its graphs, `Chain` the diffusion of an image; the work of infer.py."""
 
 import hashlib
 import math

@@ -1,7 +1,4 @@
-"""The data sets (a folder of images, DF2K, packed patches), and what training and validation take from them.
-
-A training sample is an HR patch, its LR patch, and the noise that the HR patch is dequantised with.
-"""
+"""The data sets (a folder of images, DF2K, packed patches), and what training and evaluation take from them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,31 +57,22 @@ def find_pictures(hr_path: str, lr_path: str, scale: int, split: str) -> list[Pa
     return [pair for folder in find_hr_folders(hr_path, split) for pair in pairs_of(folder, beside, scale)]
 
 
-class PatchMaker:
-    """The same crop and mirroring of HR and LR, and noise for HR if `noise`; the authors turn no patches."""
-
-    def __init__(self, scale: int, lr_patch: int, mirror: bool = True, noise: bool = True) -> None:
-        self.scale, self.lr_patch, self.mirror, self.noise = scale, lr_patch, mirror, noise
-
-    def __call__(self, hr: np.ndarray, lr: np.ndarray, rng: np.random.Generator) -> Sample:
-        """(hr, lr) uint8 HWC -> patches (hr, lr) float32 in [0, 1], and noise like hr, uniform in [0, 1)."""
-        hr, lr = random_patch(hr, lr, self.lr_patch, self.scale, rng, mirror=self.mirror, turn=False)
-        patches = to_float(hr), to_float(lr)
-        return (*patches, rng.random(hr.shape, np.float32)) if self.noise else patches
-
-
 def training_stream(options: TrainConfig, hyper: Hyper, here: Runtime) -> BatchStream:
     """Batches of (hr_image, lr_image) and, with --quant, noise, NCHW float32, for this worker."""
-    lr_patch = options.lr_patch(hyper)
+    lr_patch, noise = options.lr_patch(hyper), options.stage == "flow" and options.quant > 0
     require_packed(options.dataset_GT_path)
 
     def pairs() -> list[Pair]:
         return find_pictures(options.dataset_GT_path, options.dataset_LQ_path, hyper.scale, "train")
 
-    pictures = training_pictures(options.dataset_GT_path, pairs, hyper.scale, lr_patch, options.cache_gb)
-    noise = options.stage == "flow" and options.quant > 0
-    samples = PatchMaker(hyper.scale, lr_patch, options.use_flip, noise)
-    return BatchStream(pictures, samples, stack_nchw, options.batch_size, options.seed, here.rank, here.world_size)
+    def sample(hr: np.ndarray, lr: np.ndarray, rng: np.random.Generator) -> Sample:
+        """(hr, lr) uint8 HWC -> patches (hr, lr) float32 in [0, 1], and noise like hr, uniform in [0, 1)."""
+        hr, lr = random_patch(hr, lr, lr_patch, hyper.scale, rng, mirror=options.use_flip, turn=False)
+        patches = to_float(hr), to_float(lr)
+        return (*patches, rng.random(hr.shape, np.float32)) if noise else patches
+
+    images = training_pictures(options.dataset_GT_path, pairs, hyper.scale, lr_patch, options.cache_gb)
+    return BatchStream(images, sample, stack_nchw, options.batch_size, options.seed, here.rank, here.world_size)
 
 
 def first_batch(stream: BatchStream) -> Sample:

@@ -1,7 +1,4 @@
-"""Configuration files: where they are found, and what each key of the authors' and the seed's yml files is here.
-
-One file serves training and evaluation, so a key may concern one of the two programs only.
-"""
+"""Configuration files: where they are found, and what each key of the authors' yml files means to each program."""
 
 import logging
 from pathlib import Path

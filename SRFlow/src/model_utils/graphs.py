@@ -1,12 +1,8 @@
 """The inference form: the flow folded to affine maps and plain convolutions, as cells that run and export both ways.
 
-`fold` works it out once, in float64, in NumPy. ActNorm and 1x1 convolution of each step become one affine map, of which
-the inverse stands there too; the transition steps go into the map of the step behind them. The conditioners' ActNorms
-and factors go into their filters. What the steps of a level have alike lies in one array, the step's number first. The
-encoder's arrays stay as they are; its head and what else nothing reads is left out.
-
-`Decode` and `Encode` are built from these arrays, of operators that leave height and width free; nothing in them is
-trained. `graph_of` says what is exported of them.
+`fold` does it once, in float64, in NumPy. ActNorm and 1x1 convolution of each step become one affine map, of which the
+inverse is kept too; the transition steps go into the map of the step behind them. The conditioners' ActNorms and
+factors go into their filters. What the steps of a level have alike is one array, the step's number first.
 """
 
 import math
@@ -61,7 +57,8 @@ def fold(weights: Mapping[str, np.ndarray], hyper: Hyper) -> Arrays:
     place, splits = 0, max(hyper.levels - 2, 0)
     for level in range(hyper.levels):
         numbers = range(place + 1, place + PLAIN + hyper.steps)
-        found = fold_maps(wide, numbers) | fold_couplings(wide, numbers[TRANSITION_STEPS:])
+        couplings = [fold_coupling(wide, f"{FLOW}.{number}.affine") for number in numbers[TRANSITION_STEPS:]]
+        found = fold_maps(wide, numbers) | {name: np.stack([one[name] for one in couplings]) for name in couplings[0]}
         place += PLAIN + hyper.steps
         if level < splits:
             weight, bias = from_zeros(wide, f"{FLOW}.{place}.conv")
@@ -102,11 +99,6 @@ def fold_maps(weights: Mapping[str, np.ndarray], numbers: Sequence[int]) -> Arra
     }
 
 
-def fold_couplings(weights: Mapping[str, np.ndarray], numbers: Sequence[int]) -> Arrays:
-    steps = [fold_coupling(weights, f"{FLOW}.{number}.affine") for number in numbers]
-    return {name: np.stack([step[name] for step in steps]) for name in steps[0]}
-
-
 def fold_coupling(weights: Mapping[str, np.ndarray], name: str) -> Arrays:
     result, first = {}, {}
     for ours, theirs in (("features", "fFeatures"), ("affine", "fAffine")):
@@ -142,16 +134,30 @@ def from_zeros(weights: Mapping[str, np.ndarray], name: str) -> tuple[np.ndarray
 # ------------------------------------------------------------------------------------------------------------ the cells
 
 
-class Decode(nn.Cell):
+class Direction(nn.Cell):
+    """The encoder, whose head the flow does not read, and the levels of the flow in one direction."""
+
+    forwards: bool
+
+    def __init__(self, arrays: Mapping[str, np.ndarray], hyper: Hyper) -> None:
+        super().__init__()
+        self.hyper, self.splits = hyper, max(hyper.levels - 2, 0)
+        shape = hyper.num_features, hyper.num_blocks, hyper.growth, hyper.scale
+        encoder = RRDBNet(*shape, np.random.default_rng(0))
+        for parameter in encoder.get_parameters():
+            if (name := f"RRDB.{parameter.name}") in arrays:
+                parameter.set_data(Tensor(arrays[name]))
+        self.encoder = encoder  # which renames its parameters
+        self.levels = nn.CellList([Level(arrays, hyper, number, self.forwards) for number in range(hyper.levels)])
+
+
+class Decode(Direction):
     """lr_image (N, 3, h, w) in [0, 1] and latents (see `Hyper.latent_shapes`) -> hr_image (N, 3, sh, sw), not clipped.
 
     The sides of lr_image must be multiples of `Hyper.lr_multiple`.
     """
 
-    def __init__(self, arrays: Mapping[str, np.ndarray], hyper: Hyper) -> None:
-        super().__init__()
-        self.hyper, self.encoder, self.splits = hyper, make_encoder(arrays, hyper), max(hyper.levels - 2, 0)
-        self.levels = nn.CellList([Level(of_level(arrays, n), hyper, n, False) for n in range(hyper.levels)])
+    forwards = False
 
     def construct(self, lr_image: Tensor, *latents: Tensor) -> Tensor:
         read = self.encoder.conditions(lr_image, self.hyper.stack, self.hyper.levels)
@@ -162,16 +168,13 @@ class Decode(nn.Cell):
         return x
 
 
-class Encode(nn.Cell):
+class Encode(Direction):
     """hr_image (N, 3, sh, sw) and lr_image (N, 3, h, w), both in [0, 1] -> the latents, and a map for each level.
 
     A map (N, 1, h', w') has what each pixel of its level adds to the log-determinant.
     """
 
-    def __init__(self, arrays: Mapping[str, np.ndarray], hyper: Hyper) -> None:
-        super().__init__()
-        self.hyper, self.encoder, self.splits = hyper, make_encoder(arrays, hyper), max(hyper.levels - 2, 0)
-        self.levels = nn.CellList([Level(of_level(arrays, n), hyper, n, True) for n in range(hyper.levels)])
+    forwards = True
 
     def construct(self, hr_image: Tensor, lr_image: Tensor) -> tuple[Tensor, ...]:
         read = self.encoder.conditions(lr_image, self.hyper.stack, self.hyper.levels)
@@ -184,19 +187,13 @@ class Encode(nn.Cell):
         return (*latents, x, *maps)
 
 
-def make_encoder(arrays: Mapping[str, np.ndarray], hyper: Hyper) -> RRDBNet:
-    encoder = RRDBNet(hyper.num_features, hyper.num_blocks, hyper.growth, hyper.scale, np.random.default_rng(0))
-    for parameter in encoder.get_parameters():
-        if (name := f"RRDB.{parameter.name}") in arrays:
-            parameter.set_data(Tensor(arrays[name]))
-    return encoder
-
-
 class Level(nn.Cell):
     """One level (0 is the largest) in one direction: squeeze, all affine maps and couplings, split."""
 
     def __init__(self, arrays: Mapping[str, np.ndarray], hyper: Hyper, number: int, forwards: bool) -> None:
         super().__init__()
+        prefix = f"levels.{number}."
+        arrays = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
         # The stacked features have half the size where the encoder's own are upscaled; each pixel stands for four.
         self.enlarged = number < round(math.log2(hyper.scale)) - 1
         firsts = range(0, hyper.steps, TOGETHER)
@@ -325,11 +322,6 @@ class Step(nn.Cell):
         quarter = ops.tanh(quarter)
         more = 1 + quarter
         return more * more / (2 + 2 * (quarter * quarter)) + self.eps
-
-
-def of_level(arrays: Mapping[str, np.ndarray], number: int) -> dict[str, np.ndarray]:
-    prefix = f"levels.{number}."
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def graph_of(arrays: Arrays, hyper: Hyper, direction: str, batch_size: int | str = 1) -> Graph:

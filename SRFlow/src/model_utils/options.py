@@ -1,9 +1,6 @@
-"""Options of SRFlow's programs.
+"""Options of its programs, also by the sections of the authors' files (`--opt FILE`), which `config.py` translates.
 
-Each program's configuration adds to what all models have (`common.config`) the network's options and its own. A file
-(`--opt FILE` or `--config FILE`) may hold the options under their own names, or in the sections of the authors' files,
-which `config.py` translates. One such file serves training and evaluation: each program takes from it what concerns it
-(`CONFIG_PART`).
+One such file serves training and evaluation: each program takes from it what concerns it (`CONFIG_PART`).
 """
 
 import math

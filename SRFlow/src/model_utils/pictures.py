@@ -1,8 +1,4 @@
-"""Images through SRFlow: sampled, encoded to latents and decoded again, in tiles where they are large.
-
-`Sampler` runs both directions; `Latents` are what infer.py writes between the two; `upscale`, `encode`, `decode` and
-`interpolate` are its commands.
-"""
+"""Images through SRFlow: `Sampler` runs both directions; `Latents` are infer.py's files; its commands."""
 
 import hashlib
 import json

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from common.data import random_patch
 from common.images import imresize, rgb_to_y, rgb_to_ycbcr, ycbcr_to_rgb
 
 from ..model import Hyper
@@ -16,19 +15,6 @@ def to_network(picture: np.ndarray, hyper: Hyper) -> np.ndarray:
     if hyper.num_colors == 1:
         values = rgb_to_y(values)[..., None].astype(np.float32)
     return values if hyper.rgb_range == 255 else values * np.float32(hyper.rgb_range / 255)
-
-
-class PatchMaker:
-    """The same random crop and, if `augment`, flip of a pair of images."""
-
-    def __init__(self, hyper: Hyper, lr_patch: int, augment: bool) -> None:
-        self.hyper, self.lr_patch, self.augment = hyper, lr_patch, augment
-
-    def __call__(self, hr: np.ndarray, lr: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """(lr_patch, hr_patch) as `to_network` gives them."""
-        flips = {"mirror": self.augment, "turn": self.augment}
-        hr, lr = random_patch(hr, lr, self.lr_patch, self.hyper.scale, rng, **flips)
-        return to_network(lr, self.hyper), to_network(hr, self.hyper)
 
 
 class Upscaler:

@@ -6,13 +6,15 @@ benchmark/Set5/LR_bicubic/X2/babyx2.png    (made by bicubic where there are none
 
 from pathlib import Path
 
+import numpy as np
+
 from common.config import typed
 from common.data import (
     BatchStream,
-    PictureSet,
     benchmark_pairs,
     existing_folder,
     find_place,
+    random_patch,
     split_names,
     stack_nchw,
     training_pictures,
@@ -23,7 +25,7 @@ from common.runtime import Runtime
 
 from ..args import EvalConfig, TrainConfig
 from ..model import Hyper
-from .common import PatchMaker
+from .common import to_network
 from .decoded import DecodedFiles
 from .div2k import find_div2k, find_root, parse_ranges
 
@@ -44,23 +46,26 @@ def evaluation_pairs(options: TrainConfig, hyper: Hyper) -> list[Pair]:
     return validation_pairs(find, typed(options, "data_test") or typed(options, "data_range"), options.test_pictures)
 
 
-def training_set(options: TrainConfig, scale: int) -> PictureSet:
-    """Return what `--data_train` names: sets joined by +, or one packed .mindrecord."""
+def training_stream(options: TrainConfig, hyper: Hyper, here: Runtime) -> BatchStream:
+    """Batches of (lr_image, hr_image), as `to_network` gives them, for this worker.
+
+    `--data_train` names sets joined by +, or one packed .mindrecord.
+    """
     root, names = existing_folder(options.dir_data, "--dir_data"), options.data_train
+    lr_patch, augment = options.lr_patch(), not options.no_augment
 
     def pairs() -> list[Pair]:
         numbers, sets = parse_ranges(options.data_range)[0], split_names(names, root).values()
-        return [pair for name in sets for pair in find_set(root, name, numbers, scale, options.track)]
+        return [pair for name in sets for pair in find_set(root, name, numbers, hyper.scale, options.track)]
+
+    def sample(hr: np.ndarray, lr: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        hr, lr = random_patch(hr, lr, lr_patch, hyper.scale, rng, mirror=augment, turn=augment)
+        return to_network(lr, hyper), to_network(hr, hyper)
 
     path = str(root / names) if (root / names).exists() else names
     load = DecodedFiles() if options.ext == "sep" else read_pair
-    return training_pictures(path, pairs, scale, options.lr_patch(), options.cache_gb, load)
-
-
-def training_stream(options: TrainConfig, hyper: Hyper, here: Runtime) -> BatchStream:
-    pictures = training_set(options, hyper.scale)
-    patches = PatchMaker(hyper, options.lr_patch(), not options.no_augment)
-    return BatchStream(pictures, patches, stack_nchw, options.batch_size, options.seed, here.rank, here.world_size)
+    images = training_pictures(path, pairs, hyper.scale, lr_patch, options.cache_gb, load)
+    return BatchStream(images, sample, stack_nchw, options.batch_size, options.seed, here.rank, here.world_size)
 
 
 def find_set(root: Path, name: str, numbers: range, scale: int, track: str) -> list[Pair]:
