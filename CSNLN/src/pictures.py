@@ -38,8 +38,8 @@ def make_upscaler(network: CSNLN, options: EvalConfig | InferConfig) -> Upscale:
     engine = graphs.make_engine(options.engine, network, options.attention_memory * 2**20)
     piece = Upscaler(engine.run, hyper)
 
-    def enlarge(picture: np.ndarray, progress: Progress | None = None) -> np.ndarray:
-        with progress(number_of_runs(picture.shape, hyper.scale, options)) if progress else nullcontext() as bar:
+    def upscale(image: np.ndarray, progress: Progress | None = None) -> np.ndarray:
+        with progress(number_of_runs(image.shape, hyper.scale, options)) if progress else nullcontext() as bar:
 
             def run(lr_image: np.ndarray) -> np.ndarray:
                 result = piece(lr_image)
@@ -47,14 +47,14 @@ def make_upscaler(network: CSNLN, options: EvalConfig | InferConfig) -> Upscale:
                     bar.update(1)
                 return result
 
-            upscale = chopped(run, hyper.scale) if options.chop else run
-            upscale = self_ensemble(upscale) if options.self_ensemble else upscale
-            result = upscale(to_float(picture))
+            whole = chopped(run, hyper.scale) if options.chop else run
+            whole = self_ensemble(whole) if options.self_ensemble else whole
+            result = whole(to_float(image))
         if not np.isfinite(result).all():
             raise UserError("the network gives NaN or Inf: are these the weights that were meant?")
-        return to_uint8(result) if picture.dtype == np.uint8 else to_uint16(result)
+        return to_uint8(result) if image.dtype == np.uint8 else to_uint16(result)
 
-    return Upscale(enlarge, network, hyper.scale, engine.name)
+    return Upscale(upscale, network, hyper.scale, engine.name)
 
 
 def number_of_runs(shape: tuple[int, ...], scale: int, options: EvalConfig | InferConfig) -> int:
@@ -92,21 +92,21 @@ def chopped(
     its sides are multiples of the scale. Images that such a piece would not fit into go through `function` whole.
     """
 
-    def enlarge(picture: np.ndarray) -> np.ndarray:
-        halves = picture.shape[0] // 2, picture.shape[1] // 2
+    def upscale(image: np.ndarray) -> np.ndarray:
+        halves = image.shape[0] // 2, image.shape[1] // 2
         height, width = (rounded(half + shave, scale) for half in halves)
-        if height > picture.shape[0] or width > picture.shape[1]:
-            return function(picture)
-        is_last = height * width < least or (height, width) == picture.shape[:2]
-        inner = function if is_last else enlarge
-        result = np.empty((picture.shape[0] * scale, picture.shape[1] * scale, picture.shape[2]), np.float32)
-        axes = [quarters(*sizes, scale) for sizes in zip(picture.shape, halves, (height, width), strict=False)]
+        if height > image.shape[0] or width > image.shape[1]:
+            return function(image)
+        is_last = height * width < least or (height, width) == image.shape[:2]
+        inner = function if is_last else upscale
+        result = np.empty((image.shape[0] * scale, image.shape[1] * scale, image.shape[2]), np.float32)
+        axes = [quarters(*sizes, scale) for sizes in zip(image.shape, halves, (height, width), strict=False)]
         for rows, columns in product(*axes):
-            piece = inner(np.ascontiguousarray(picture[rows.read, columns.read]))
+            piece = inner(np.ascontiguousarray(image[rows.read, columns.read]))
             result[rows.target, columns.target] = piece[rows.kept, columns.kept]
         return result
 
-    return enlarge
+    return upscale
 
 
 def rounded(length: int, scale: int) -> int:
@@ -146,19 +146,19 @@ class Answers(NamedTuple):
         return row - 1, column - 1, row + 2, column + 2
 
 
-def answers(network: CSNLN, picture: np.ndarray, query: tuple[int, int], time: int) -> Answers:
+def answers(network: CSNLN, image: np.ndarray, query: tuple[int, int], time: int) -> Answers:
     """Return the attention of the `time`-th time that the cell is applied (0: the last) on an image (H, W, 3).
 
     At x4 it is the attention of the cell's first step, on LR pixels.
     """
     hyper = network.hyper
-    (height, width), (row, column) = picture.shape[:2], query
+    (height, width), (row, column) = image.shape[:2], query
     if row >= height or column >= width:
         raise UserError(f"--attention {row},{column} is outside the image, which has {height} rows and {width} columns")
     if time > hyper.depth:
         raise UserError(f"--attention_time {time}: the cell of this network is applied {hyper.depth} times")
     network.set_train(False)
-    padded = pad_to_multiple(to_float(picture), hyper.attention_scale)
+    padded = pad_to_multiple(to_float(image), hyper.attention_scale)
     x = network.head(network.sub_mean(Tensor(np.ascontiguousarray(padded.transpose(2, 0, 1)[None]))))
     for _ in range((time or hyper.depth) - 1):
         x, _ = network.SEM(x)
@@ -169,60 +169,51 @@ def answers(network: CSNLN, picture: np.ndarray, query: tuple[int, int], time: i
     return Answers(weights.reshape(small), hyper.attention_scale, query)
 
 
-def draw(picture: np.ndarray, found: Answers) -> np.ndarray:
+def draw(image: np.ndarray, found: Answers) -> np.ndarray:
     """Draw an image (H, W, 3) uint8 with frames of query and strongest patches, all weights, and the patches."""
-    strongest, zoom = found.strongest(), max(1, WIDTH // picture.shape[1])
-    framed, weights = larger(picture, zoom), larger(weight_map(picture, found), zoom)
+    strongest, zoom = found.strongest(), max(1, WIDTH // image.shape[1])
+    # On dark gray the square root of the weights, so that small ones show.
+    light = larger(np.sqrt(found.weights / found.weights.max()), found.scale)[: image.shape[0], : image.shape[1], None]
+    gray = 0.5 * image.mean(2, keepdims=True)
+    framed, weights = larger(image, zoom), larger((gray + light * (np.array(ANSWER) - gray)).astype(np.uint8), zoom)
     for weight, frame in reversed(strongest):
         outline(framed, frame, zoom, ANSWER, 1 + round(3 * weight / strongest[0][0]))
     for shown in (framed, weights):
         outline(shown, found.query_frame(), zoom, QUERY, 2)
-    details = [captioned(detail(picture, found.query_frame(), QUERY), "query")]
-    details += [captioned(detail(picture, frame, ANSWER), f"{100 * weight:.2g} %") for weight, frame in strongest]
+    details = [detail(image, found.query_frame(), QUERY, "query")]
+    details += [detail(image, frame, ANSWER, f"{100 * weight:.2g} %") for weight, frame in strongest]
     upper, lower = beside([framed, weights]), beside(details)
     width = max(upper.shape[1], lower.shape[1])
     return np.concatenate([widened(upper, width), widened(lower, width)])
 
 
-def weight_map(picture: np.ndarray, found: Answers) -> np.ndarray:
-    """Return the image in dark gray, coloured by the square root of the weights, so that small ones show."""
-    light = larger(np.sqrt(found.weights / found.weights.max()), found.scale)[: picture.shape[0], : picture.shape[1]]
-    gray = 0.5 * picture.mean(2, keepdims=True)
-    return (gray + light[..., None] * (np.array(ANSWER) - gray)).astype(np.uint8)
-
-
-def larger(picture: np.ndarray, times: int) -> np.ndarray:
+def larger(image: np.ndarray, times: int) -> np.ndarray:
     """Repeat each pixel to a square."""
-    return picture.repeat(times, 0).repeat(times, 1)
+    return image.repeat(times, 0).repeat(times, 1)
 
 
-def outline(picture: np.ndarray, frame: Frame, zoom: int, colour: tuple[int, int, int], thickness: int) -> None:
+def outline(image: np.ndarray, frame: Frame, zoom: int, colour: tuple[int, int, int], thickness: int) -> None:
     top, left, bottom, right = (at * zoom for at in frame)
-    cv2.rectangle(picture, (left, top), (right - 1, bottom - 1), colour, thickness)
+    cv2.rectangle(image, (left, top), (right - 1, bottom - 1), colour, thickness)
 
 
-def detail(picture: np.ndarray, frame: Frame, colour: tuple[int, int, int]) -> np.ndarray:
+def detail(image: np.ndarray, frame: Frame, colour: tuple[int, int, int], caption: str) -> np.ndarray:
     """Cut out and upscale a frame, in a border; black beyond the image, as the attention pads with zeros."""
     top, left, bottom, right = frame
     margin = max(bottom - top, right - left)
-    wide = np.pad(picture, ((margin, margin), (margin, margin), (0, 0)))
+    wide = np.pad(image, ((margin, margin), (margin, margin), (0, 0)))
     inside = wide[top + margin : bottom + margin, left + margin : right + margin]
     large = cv2.resize(inside, (DETAIL, DETAIL), interpolation=cv2.INTER_NEAREST_EXACT)
-    return cv2.rectangle(large, (1, 1), (DETAIL - 2, DETAIL - 2), colour, 3)
+    panel, font = Image.new("RGB", (DETAIL, 24), "white"), ImageFont.load_default(16)
+    ImageDraw.Draw(panel).text((DETAIL / 2, 3), caption, fill=(32, 32, 32), font=font, anchor="ma")
+    return np.concatenate([cv2.rectangle(large, (1, 1), (DETAIL - 2, DETAIL - 2), colour, 3), np.asarray(panel)])
 
 
-def captioned(picture: np.ndarray, text: str) -> np.ndarray:
-    panel = Image.new("RGB", (picture.shape[1], 24), "white")
-    font = ImageFont.load_default(16)
-    ImageDraw.Draw(panel).text((picture.shape[1] / 2, 3), text, fill=(32, 32, 32), font=font, anchor="ma")
-    return np.concatenate([picture, np.asarray(panel)])
-
-
-def beside(pictures: list[np.ndarray]) -> np.ndarray:
+def beside(images: list[np.ndarray]) -> np.ndarray:
     """Join images of one height, with white around and between them."""
-    edged = [np.pad(picture, ((GAP, 0), (GAP, 0), (0, 0)), constant_values=255) for picture in pictures]
-    return widened(np.concatenate(edged, axis=1), sum(picture.shape[1] for picture in edged) + GAP)
+    edged = [np.pad(image, ((GAP, 0), (GAP, 0), (0, 0)), constant_values=255) for image in images]
+    return widened(np.concatenate(edged, axis=1), sum(image.shape[1] for image in edged) + GAP)
 
 
-def widened(picture: np.ndarray, width: int) -> np.ndarray:
-    return np.pad(picture, ((0, 0), (0, width - picture.shape[1]), (0, 0)), constant_values=255)
+def widened(image: np.ndarray, width: int) -> np.ndarray:
+    return np.pad(image, ((0, 0), (0, width - image.shape[1]), (0, 0)), constant_values=255)

@@ -45,24 +45,18 @@ def pictures_of(
     options: EvalConfig,
     share: Callable[[Sequence], Sequence] = list,
 ) -> Iterator[Picture]:
-    """Yield the images of a set, or a worker's `share` of them, cut to `cut_to`."""
+    """Yield the images of a set, or a worker's `share`, cut to `cut_to`; LR that was made of HR is made anew."""
     multiple = math.lcm(scale, options.cut_to)
-    pictures = picture_sets.pictures_of(title, pairs, scale, options.limit, share)
-    return (cut(picture, multiple) for picture in pictures)
-
-
-def cut(picture: Picture, multiple: int) -> Picture:
-    """Cut the sides of HR to multiples of a number, and those of LR alike; LR that was made of HR is made anew."""
-    name, hr, lr, made = picture
-    height, width = (side - side % multiple for side in hr.shape[:2])
-    if not height or not width:
-        raise UserError(
-            f"{name} is smaller than {multiple}x{multiple}, and images are cut to multiples of it (--cut_to)"
-        )
-    if (height, width) == hr.shape[:2]:
-        return picture
-    scale, hr = hr.shape[0] // lr.shape[0], hr[:height, :width]
-    return Picture(name, hr, imresize(hr, 1 / scale) if made else lr[: height // scale, : width // scale], made)
+    for name, hr, lr, made in picture_sets.pictures_of(title, pairs, scale, options.limit, share):
+        height, width = (side - side % multiple for side in hr.shape[:2])
+        if not height or not width:
+            raise UserError(
+                f"{name} is smaller than {multiple}x{multiple}, and images are cut to multiples of it (--cut_to)"
+            )
+        if (height, width) != hr.shape[:2]:
+            hr = hr[:height, :width]
+            lr = imresize(hr, 1 / scale) if made else lr[: height // scale, : width // scale]
+        yield Picture(name, hr, lr, made)
 
 
 def figures(options: EvalConfig, scale: int, ways: Sequence[Way]) -> list[Figure]:

@@ -55,19 +55,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     output = Path(options.output) if options.output else HERE / f"DF2K-{options.scale}X"
     for name in SPLITS if options.split == "all" else (options.split,):
         path = output / name / f"DIV2K_X{options.scale}_{name}.mindrecord"
-        if (folders := folders_of(options, name)) is not None:
-            manifest = make(options, folders, path)
-            print(f"{path}: {manifest.records} patches of {len(manifest.pictures)} images")  # noqa: T201
+        folders = find_hr_folders(options.root, SPLITS[name])
+        if name == "valid" and options.split == "all" and folders[0].name != "DIV2K_valid_HR":
+            log.warning("%s has no DIV2K_valid_HR: no validation set is made", options.root)
+            continue
+        manifest = make(options, folders, path)
+        print(f"{path}: {manifest.records} patches of {len(manifest.pictures)} images")  # noqa: T201
     return 0
-
-
-def folders_of(options: PrepareOptions, name: str) -> list[Path] | None:
-    """Return a set's folders; None and a warning where "all" finds no validation images."""
-    folders = find_hr_folders(options.root, SPLITS[name])
-    if name == "valid" and options.split == "all" and folders[0].name != "DIV2K_valid_HR":
-        log.warning("%s has no DIV2K_valid_HR: no validation set is made", options.root)
-        return None
-    return folders
 
 
 def make(options: PrepareOptions, folders: Sequence[Path], path: Path) -> Manifest:

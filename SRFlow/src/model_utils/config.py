@@ -110,7 +110,8 @@ PATHS = ("dataset_GT_path", "dataset_LQ_path", "val_GT_path", "val_LQ_path", "ck
 
 def read(path: str, program: type) -> dict[str, Any]:
     """Return the options of `program` that a file gives. Relative paths are the current folder's, else the file's."""
-    file = find_config(path)
+    given, ours = Path(path), MODEL_FOLDER / path  # SRFlow_DF2K_4X.yml alone does from everywhere
+    file = ours if not given.exists() and ours.is_file() else given
     options = read_sections(file, {key: of_program(meaning, program) for key, meaning in KEYS.items()}, SECTIONS)
     if not isinstance(options, Translated):
         return options
@@ -119,7 +120,10 @@ def read(path: str, program: type) -> dict[str, Any]:
             "beta2 is 0.999 as in the authors' runs: their code overlooks the 0.99 of their files (--beta2 sets it)"
         )
         del options["beta2"]
-    options.update({name: located(options[name], file) for name in PATHS if name in options})
+    for name in options.keys() & set(PATHS):
+        beside = file.parent / str(options[name])
+        if not Path(str(options[name])).exists() and beside.exists():
+            options[name] = str(beside)
     for name, other in INSTEAD if program.CONFIG_PART == "trained" else ():
         if name in options:
             options.pop(other, None)
@@ -129,14 +133,3 @@ def read(path: str, program: type) -> dict[str, Any]:
 def of_program(meaning: Meaning | By, program: type) -> Meaning:
     meaning = getattr(meaning, program.CONFIG_PART) if isinstance(meaning, By) else meaning
     return None if isinstance(meaning, str) and meaning not in program.__dataclass_fields__ else meaning
-
-
-def located(value: Any, file: Path) -> Any:
-    beside = file.parent / str(value)
-    return str(beside) if not Path(str(value)).exists() and beside.exists() else value
-
-
-def find_config(path: str) -> Path:
-    """Return the file, or the model folder's of that name: `SRFlow_DF2K_4X.yml` does from everywhere."""
-    beside, ours = Path(path), MODEL_FOLDER / path
-    return ours if not beside.exists() and ours.is_file() else beside

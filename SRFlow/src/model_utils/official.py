@@ -48,13 +48,9 @@ def hyper_of(weights: Mapping[str, np.ndarray], source: str, stack: tuple[int, .
         "eps": eps or DEFAULT_EPS,
     }
     stacked = own // num_features - 1
-    named = (hyper.stack for hyper in NAMED.values() if resembles(hyper, found, stacked))
-    stack = stack or next(named, ())
+    alike = ("scale", "num_features", "num_blocks", "growth")
+    named = (hyper for hyper in NAMED.values() if all(getattr(hyper, name) == found[name] for name in alike))
+    stack = stack or next((hyper.stack for hyper in named if len(hyper.stack) == stacked), ())
     if len(stack) != stacked:
         raise CheckpointError(f"{source} does not tell which {stacked} block(s) its flow reads: type --stack, as 1,3")
     return Hyper(stack=stack, **found)
-
-
-def resembles(hyper: Hyper, found: Mapping[str, object], stacked: int) -> bool:
-    same = all(getattr(hyper, name) == found[name] for name in ("scale", "num_features", "num_blocks", "growth"))
-    return same and len(hyper.stack) == stacked
