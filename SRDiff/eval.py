@@ -42,11 +42,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name, pairs in sets.items():
             title = f"{name} x{scale}, SRDiff {trained.source}, {runner}, {options.samples} sample(s)"
             own, folder = (name, pairs, scale, options), run.folder / name
-            pictures = measuring.pictures_of(*own, run.share)
-            table, deviations = measuring.evaluate(title, pictures, sampler, ways, columns, options, folder)
+            images = measuring.images_of(*own, run.share)
+            table, deviations = measuring.evaluate(title, images, sampler, ways, columns, options, folder)
             table = run.whole(table)
             deviations = {name: found for part in run.gather(deviations) for name, found in part.items()}
-            shown = measuring.shown(measuring.pictures_of(*own), ways, options.samples, folder)
+            shown = measuring.shown(measuring.images_of(*own), ways, options.samples, folder)
             run.add(name, table, shown, options.samples)
             summary = measuring.summary(table, deviations, ways)
             if here.is_main:

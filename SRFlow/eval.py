@@ -46,16 +46,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             packed = isinstance(pairs, PatchRecords)
             if options.protocol == "patches" or (options.protocol == "auto" and packed):
                 for heat in heats:
-                    pictures = pictures_of(*own, run.share)
+                    images = pictures_of(*own, run.share)
                     say = run.say if here.world_size == 1 else log.info
-                    table = run.whole(measuring.evaluate_patches(title, pictures, sampler, heat, options, say))
+                    table = run.whole(measuring.evaluate_patches(title, images, sampler, heat, options, say))
                     rows = table.rows.values() if here.world_size > 1 else ()
                     lines = [measuring.patch_line(number, row) for number, row in enumerate(rows, 1)]
                     run.say("\n".join([*lines, *measuring.mean_lines(table)]))
                     run.add(name, table, stem=name if len(heats) == 1 else f"{name}_heat_{heat:g}")
                 continue
-            pictures = pictures_of(*own, run.share)
-            table = run.whole(measuring.evaluate(title, pictures, sampler, columns, options, folder))
+            images = pictures_of(*own, run.share)
+            table = run.whole(measuring.evaluate(title, images, sampler, columns, options, folder))
             shown = measuring.shown(pictures_of(*own), options, folder)
             run.add(name, table, shown, options.samples)
             for first in range(0, len(table.figures), 2):

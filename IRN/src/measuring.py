@@ -123,12 +123,12 @@ def make_validation(pairs: list[Pair], hyper: Hyper, seed: int) -> Validation | 
     """
     if not pairs:
         return None
-    pictures = [read_with_reference(pair, hyper.scale) for pair in pairs]
+    images = [read_with_reference(pair, hyper.scale) for pair in pairs]
     of_y, of_rgb = Convention("y", hyper.scale), Convention("rgb", hyper.scale)
 
     def validate(network: InvRescaleNet) -> dict[str, float]:
         scores = []
-        for number, (hr, reference) in enumerate(pictures):
+        for number, (hr, reference) in enumerate(images):
             output = network(Tensor(to_float(hr).transpose(2, 0, 1)[None]))
             lr = to_uint8(output[0, :COLORS].asnumpy().transpose(1, 2, 0))
             z = draw_z([seed, number], hyper, lr.shape)
@@ -138,4 +138,4 @@ def make_validation(pairs: list[Pair], hyper: Hyper, seed: int) -> Validation | 
         names = of_y.label("PSNR"), of_rgb.label("PSNR"), "LR " + of_y.label("PSNR")
         return dict(zip(names, map(mean_psnr, zip(*scores, strict=True)), strict=True))
 
-    return Validation(validate, digest_of((image for pair in pictures for image in pair), seed))
+    return Validation(validate, digest_of((image for pair in images for image in pair), seed))

@@ -168,7 +168,7 @@ def upscale(job: Job, results: Results, rescaler: Rescaler, options: UpscaleConf
     hyper = rescaler.hyper
     names = result_names(job.source, options.suffix, options.format, hyper.scale, options.samples)
     targets = [results.reserve(job, name) for name in names]
-    lr, alpha, notes, icc, text = picture = read_picture(job.source)
+    lr, alpha, notes, icc, text = image = read_picture(job.source)
     origin = read_origin(text)
     height, width = original_size(job.source, lr.shape[:2], hyper.scale, origin, options.size)
     check_writable(targets[0], height, width)
@@ -180,12 +180,12 @@ def upscale(job: Job, results: Results, rescaler: Rescaler, options: UpscaleConf
     elif origin is None and not options.size:
         said.append("all of it, since the original size is not known: --size gives it")
     if origin and origin.gray:
-        picture = picture._replace(rgb=lr[..., [0, 0, 0]])
+        image = image._replace(rgb=lr[..., [0, 0, 0]])
     if alpha is not None:
         alpha = imresize(alpha, hyper.scale)[:height, :width]
     for draw, target in enumerate(targets):
         z = latent(options.seed, (job.inside / job.source.name).as_posix(), draw, hyper, lr, options.gaussian_scale)
-        hr = picture.colored_alike(rescaler.upscale(lr, z, progress_of(job.source))[:height, :width])
+        hr = image.colored_alike(rescaler.upscale(lr, z, progress_of(job.source))[:height, :width])
         write_picture(target, hr, alpha, icc)
         log_result(job.source, lr, target, hr, said)
 
@@ -214,10 +214,10 @@ def write_lr(path: Path, lr: np.ndarray, alpha: np.ndarray | None, origin: Origi
     text.add_text(WEIGHTS, origin.weights[:DIGITS])
     if origin.gray:
         text.add_text(GRAY, "yes")
-    picture = Image.fromarray(lr if alpha is None else np.dstack([lr, alpha]))
+    image = Image.fromarray(lr if alpha is None else np.dstack([lr, alpha]))
     try:
         with replacing(path) as temporary:
-            picture.save(temporary, format="PNG", pnginfo=text, icc_profile=icc)
+            image.save(temporary, format="PNG", pnginfo=text, icc_profile=icc)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
 

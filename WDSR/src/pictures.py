@@ -23,9 +23,9 @@ def make_upscaler(network: WDSR, saved: Checkpoint, source: str, options: EvalOp
     if options.self_ensemble:
         upscale = self_ensemble(upscale)
 
-    def enlarge(picture: np.ndarray, progress: Progress | None = None) -> np.ndarray:
-        whole = picture.shape[0] * picture.shape[1] <= WHOLE**2
+    def run(image: np.ndarray, progress: Progress | None = None) -> np.ndarray:
+        whole = image.shape[0] * image.shape[1] <= WHOLE**2
         tiles = {"tile": options.tile or (0 if whole else TILE + 2 * radius), "overlap": radius}
-        return tile_apply(upscale, picture, scale=hyper.scale, out_dtype=picture.dtype, progress=progress, **tiles)
+        return tile_apply(upscale, image, scale=hyper.scale, out_dtype=image.dtype, progress=progress, **tiles)
 
-    return Upscale(enlarge, network, hyper.scale, engine.name)
+    return Upscale(run, network, hyper.scale, engine.name)

@@ -30,11 +30,11 @@ def build(what: str, engine: str) -> tuple[Callable[[], float], dict]:
     if what == "infer":
         runner = make_engine(engine, network, InferConfig().attention_memory * 2**20)
 
-        def enlarge() -> float:
+        def upscale() -> float:
             with graph_mode(False):
                 return float(runner.run(lr).mean())
 
-        return enlarge, about | {"gflop": BATCH * gflop}
+        return upscale, about | {"gflop": BATCH * gflop}
 
     parameters, options = ParameterTuple(network.trainable_params()), TrainConfig()
     gradient_step, optimizer = GradientStep(L1Loss(network), parameters), Adam(parameters)

@@ -35,11 +35,11 @@ def build(what: str, engine: str) -> tuple[Callable[[], float], dict]:
         size = f"LR {INFER_SIDE}x{INFER_SIDE}, {STEPS} of {HYPER.timesteps} steps"
         about |= {"size": size, "batch": 1, "gflop": 2 * (encoder + STEPS * predictor)}
 
-        def enlarge() -> float:
+        def upscale() -> float:
             chain = Chain(lr, sampler)
             return float(chain.image(chain.sample(chain.noise(0, "an image", 0), Way("ddpm", STEPS))).mean())
 
-        return enlarge, about
+        return upscale, about
 
     options, shape = TrainConfig(), (TRAIN_BATCH, 3, TRAIN_SIDE * scale, TRAIN_SIDE * scale)
     parameters = ParameterTuple(trained_part(network, options).trainable_params())

@@ -81,7 +81,7 @@ def to_network(image: np.ndarray) -> np.ndarray:
     return to_chw((image if image.dtype.kind == "f" else to_float(image)) * 2 - 1)
 
 
-def enlarged(lr_image: np.ndarray, scale: int) -> np.ndarray:
+def upscaled(lr_image: np.ndarray, scale: int) -> np.ndarray:
     """Upscale (h, w, 3), uint8, uint16 or float in [0, 1], by MATLAB's bicubic to (3, scale h, scale w) float32.
 
     The authors divide its 8-bit values by 256, where HR and the encoder's LR image are divided by 255, and their
@@ -121,7 +121,7 @@ def training_stream(options: TrainConfig, hyper: Hyper, here: Runtime) -> BatchS
         if options.stage == "rrdb":
             return patches
         t = np.int32(rng.integers(hyper.timesteps))
-        return (*patches, enlarged(lr, hyper.scale), t, rng.standard_normal(patches[0].shape, np.float32))
+        return (*patches, upscaled(lr, hyper.scale), t, rng.standard_normal(patches[0].shape, np.float32))
 
     def collate(samples: Sequence[Sample]) -> Sample:
         return tuple(np.stack(arrays) for arrays in zip(*samples, strict=True))

@@ -102,13 +102,13 @@ def graph_of(network: SRDiffNet, which: str, batch_size: int | str = 1, unit: bo
     sizes = [
         dict(zip(("height", "width"), (n * lr_multiple(hyper) for n in cells), strict=True)) for cells in CHECK_CELLS
     ]
-    picture = (batch_size, COLORS, "height", "width")
+    image = (batch_size, COLORS, "height", "width")
     if which == "encoder":
-        return Graph(Encoder(network, unit), [Port("lr_image", picture)], ["cond"], sizes)
+        return Graph(Encoder(network, unit), [Port("lr_image", image)], ["cond"], sizes)
     cond = Port("cond", (batch_size, hyper.hidden_size, "height", "width"))
-    inputs = [Port("x", picture), Port("t", (batch_size,), float(hyper.timesteps)), cond]
-    enlarged = [{side: length * hyper.scale for side, length in size.items()} for size in sizes]
-    return Graph(Predictor(network), inputs, ["eps"], enlarged)
+    inputs = [Port("x", image), Port("t", (batch_size,), float(hyper.timesteps)), cond]
+    of_hr = [{side: length * hyper.scale for side, length in size.items()} for size in sizes]
+    return Graph(Predictor(network), inputs, ["eps"], of_hr)
 
 
 def lr_multiple(hyper: Hyper) -> int:

@@ -38,7 +38,7 @@ Deviations = dict[str, dict[str, tuple[float, ...]]]  # image -> figure -> of ea
 SECONDS, DIVERSITY = "seconds per sample", "diversity (std of 255)"
 
 
-def pictures_of(
+def images_of(
     title: str,
     pairs: Sequence[Pair] | PatchRecords,
     scale: int,

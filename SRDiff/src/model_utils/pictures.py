@@ -18,7 +18,7 @@ from common.evaluation import Job, Results, log_result, progress_of, resized, re
 from common.export import Engine, Progress, Upscale, default_tile, make_engine, pad_to_multiple, plan_axis
 from common.images import grid, imresize, to_uint8, to_uint16
 
-from ..dataset.patches import enlarged, from_network, to_network
+from ..dataset.patches import from_network, to_network, upscaled
 from ..model.sampling import Draw, Way, blend, sample, to_image
 from ..model.srdiff import Hyper, SRDiffNet
 from ..model.unet import COLORS
@@ -165,13 +165,13 @@ class Chain:
 
     def residual(self, hr: np.ndarray) -> np.ndarray:
         """Return x_0 of an HR image (sH, sW, 3): its difference from the upscaled LR image, as in training."""
-        difference = to_network(hr) - enlarged(self.lr, self.hyper.scale)
+        difference = to_network(hr) - upscaled(self.lr, self.hyper.scale)
         found = (difference * np.float32(self.hyper.res_rescale)).clip(-1, 1)
         return fill_up(found.transpose(1, 2, 0), *self.shape[2:]).transpose(2, 0, 1)[None]
 
     def image(self, residual: np.ndarray) -> np.ndarray:
         """Return (sH, sW, 3) in the LR image's type, of x_0."""
-        up = enlarged(self.lr, self.hyper.scale)
+        up = upscaled(self.lr, self.hyper.scale)
         residual = residual[0, :, : up.shape[1], : up.shape[2]]
         convert = to_uint8 if self.lr.dtype == np.uint8 else to_uint16
         return convert(from_network(to_image(residual, up, self.hyper.res_rescale)))

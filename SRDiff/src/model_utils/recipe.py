@@ -16,7 +16,7 @@ from common.images import to_uint8
 from common.metrics import PROTOCOLS, lr_psnr
 from common.training import Adam, Plan, Trainer, Validation, digest_of, mean_psnr, memory, recipe
 
-from ..dataset.patches import enlarged, from_network, to_network
+from ..dataset.patches import from_network, to_network, upscaled
 from ..model.encoder import RRDBNet
 from ..model.objective import EncoderLoss, NoiseLoss
 from ..model.sampling import sample, to_image
@@ -97,9 +97,9 @@ def halvings(name: str, hyper: Hyper) -> int:
     return last if words[1].startswith("mid_block") else 0
 
 
-def plan(options: TrainConfig, world_size: int, pictures: int) -> Plan:
+def plan(options: TrainConfig, world_size: int, images: int) -> Plan:
     """Return steps, rate and intervals of a run."""
-    steps, scaled = recipe.step_counts(options.updates, options, world_size, pictures)
+    steps, scaled = recipe.step_counts(options.updates, options, world_size, images)
     return recipe.plan(
         options,
         steps,
@@ -127,8 +127,8 @@ def make_validation(patches: Sequence[Patch], options: TrainConfig, hyper: Hyper
     def psnr(found: Sequence[np.ndarray]) -> dict[str, float]:
         """Return mean PSNR and LR-PSNR of images (3, sh, sw) in [-1, 1], by the authors' protocol."""
         scores = []
-        for picture, (hr, lr) in zip(found, patches, strict=True):
-            sr = to_uint8(from_network(picture))
+        for image, (hr, lr) in zip(found, patches, strict=True):
+            sr = to_uint8(from_network(image))
             of_lr = lr_psnr(sr, lr, hyper.scale, channels="rgb", crop=0, rounding="half_even")
             scores.append((convention.psnr(sr, hr), of_lr))
         means = map(mean_psnr, zip(*scores, strict=True))
@@ -136,13 +136,13 @@ def make_validation(patches: Sequence[Patch], options: TrainConfig, hyper: Hyper
 
     def of_encoder(encoder: RRDBNet) -> dict[str, float]:
         inputs = (Tensor(np.stack([to_network(lr) for _, lr in chunk])) for chunk in chunks)
-        return psnr([picture for lr_image in inputs for picture in encoder(lr_image).asnumpy()])
+        return psnr([image for lr_image in inputs for image in encoder(lr_image).asnumpy()])
 
     def of_predictor(network: SRDiffNet) -> dict[str, float]:
         loss, rng = NoiseLoss(network, squared=options.loss_type == "l2"), np.random.default_rng([options.seed, 3])
-        losses, pictures = [], []
+        losses, images = [], []
         for chunk in chunks:
-            arrays = [(to_network(hr), to_network(lr), enlarged(lr, hyper.scale)) for hr, lr in chunk]
+            arrays = [(to_network(hr), to_network(lr), upscaled(lr, hyper.scale)) for hr, lr in chunk]
             hr_image, lr_image, lr_up = map(np.stack, zip(*arrays, strict=True))
             found = []
             for t in (shares * hyper.timesteps).astype(np.int32):
@@ -150,8 +150,8 @@ def make_validation(patches: Sequence[Patch], options: TrainConfig, hyper: Hyper
                 batch = *map(Tensor, (hr_image, lr_image, lr_up)), Tensor(np.full(len(chunk), t)), eps
                 found.append(float(loss(*batch)[1]))
             losses += [float(np.mean(found))] * len(chunk)
-            pictures.extend(sampled(network, lr_image, lr_up, rng))
-        return {NOISE: -float(np.mean(losses)), **psnr(pictures)}
+            images.extend(sampled(network, lr_image, lr_up, rng))
+        return {NOISE: -float(np.mean(losses)), **psnr(images)}
 
     def sampled(network: SRDiffNet, lr_image: np.ndarray, lr_up: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Images (N, 3, sh, sw) in [-1, 1], not clipped."""

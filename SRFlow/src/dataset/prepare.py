@@ -73,7 +73,7 @@ def make(options: PrepareOptions, folders: Sequence[Path], path: Path) -> Manife
             raise UserError(f"{path} was made with {found}, not {wanted}: choose another --output, or --overwrite true")
         log.info("%s is there already", path)
         return manifest
-    with tempfile.TemporaryDirectory(prefix="pictures-") as together:
+    with tempfile.TemporaryDirectory(prefix="images-") as together:
         names = link_all(folders, Path(together))
         log.info("%d images of %s -> %s", names, ", ".join(map(str, folders)), path)
         try:
@@ -86,13 +86,13 @@ def make(options: PrepareOptions, folders: Sequence[Path], path: Path) -> Manife
 
 
 def link_all(folders: Sequence[Path], together: Path) -> int:
-    pictures = [picture for folder in folders for picture in find_pictures(folder)]
-    for picture in pictures:
-        link = together / picture.name
+    images = [image for folder in folders for image in find_pictures(folder)]
+    for image in images:
+        link = together / image.name
         if link.is_symlink():
-            raise UserError(f"{picture} and {os.readlink(link)} have one name: rename one of them")
-        link.symlink_to(picture.resolve())
-    return len(pictures)
+            raise UserError(f"{image} and {os.readlink(link)} have one name: rename one of them")
+        link.symlink_to(image.resolve())
+    return len(images)
 
 
 if __name__ == "__main__":

@@ -71,8 +71,8 @@ def fold(weights: Mapping[str, np.ndarray], hyper: Hyper) -> Arrays:
 def is_read(name: str, hyper: Hyper) -> bool:
     """Return whether the flow depends on this parameter of the encoder: not on its head and last upscaling."""
     doublings = round(math.log2(hyper.scale))
-    enlargements = tuple(f"RRDB.upconv{number}." for number in range(1, doublings))
-    return name.startswith(("RRDB.conv_first.", "RRDB.RRDB_trunk.", "RRDB.trunk_conv.", *enlargements))
+    upconvs = tuple(f"RRDB.upconv{number}." for number in range(1, doublings))
+    return name.startswith(("RRDB.conv_first.", "RRDB.RRDB_trunk.", "RRDB.trunk_conv.", *upconvs))
 
 
 def fold_maps(weights: Mapping[str, np.ndarray], numbers: Sequence[int]) -> Arrays:
@@ -195,13 +195,13 @@ class Level(nn.Cell):
         prefix = f"levels.{number}."
         arrays = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
         # The stacked features have half the size where the encoder's own are upscaled; each pixel stands for four.
-        self.enlarged = number < round(math.log2(hyper.scale)) - 1
+        self.upsampled = number < round(math.log2(hyper.scale)) - 1
         firsts = range(0, hyper.steps, TOGETHER)
         self.groups = tuple(tuple(range(first, min(first + TOGETHER, hyper.steps))) for first in firsts)
         layers = [[np.concatenate(arrays[f"read.{kind}"][list(k)]) for kind in ("weight", "bias")] for k in self.groups]
         own = hyper.num_features
         self.readers = nn.CellList(
-            [ReadEnlarged(*layer, own) if self.enlarged else convolution(*layer) for layer in layers]
+            [ReadUpsampled(*layer, own) if self.upsampled else convolution(*layer) for layer in layers]
         )
         self.steps = nn.CellList([Step(arrays, k, hyper, forwards) for k in range(hyper.steps)])
         self.split = convolution(arrays["split.weight"], arrays["split.bias"]) if "split.weight" in arrays else None
@@ -238,14 +238,14 @@ class Level(nn.Cell):
 
     def features(self, condition: Condition) -> tuple[Tensor, ...]:
         """Return what the readers take: `Flow.joined` without looking at sizes, which are free here."""
-        return condition if self.enlarged else (ops.concat(condition, 1),)
+        return condition if self.upsampled else (ops.concat(condition, 1),)
 
     def read(self, features: tuple[Tensor, ...], group: int) -> tuple[Tensor, ...]:
         """Return for each step of a group fFeatures' and fAffine's first layer of the features (N, hidden, h', w')."""
         return ops.chunk(self.readers[group](*features), 2 * len(self.groups[group]), 1)
 
 
-class ReadEnlarged(nn.Cell):
+class ReadUpsampled(nn.Cell):
     """A 3x3 convolution of `own` channels of features beside stacked ones of half the size, each pixel counting as 2x2.
 
     A result sees 2x2 of these pixels, by 4 sums of the filter's 9 taps. The 2x2 results around a corner of four pixels

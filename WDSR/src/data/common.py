@@ -9,9 +9,9 @@ from common.images import imresize, rgb_to_y, rgb_to_ycbcr, ycbcr_to_rgb
 from ..model import Hyper
 
 
-def to_network(picture: np.ndarray, hyper: Hyper) -> np.ndarray:
+def to_network(image: np.ndarray, hyper: Hyper) -> np.ndarray:
     """(H, W, 3) uint8, or float32 in [0, 1] -> (H, W, colors) float32 in 0..rgb_range."""
-    values = picture.astype(np.float32) * (1.0 if picture.dtype == np.uint8 else 255.0)
+    values = image.astype(np.float32) * (1.0 if image.dtype == np.uint8 else 255.0)
     if hyper.num_colors == 1:
         values = rgb_to_y(values)[..., None].astype(np.float32)
     return values if hyper.rgb_range == 255 else values * np.float32(hyper.rgb_range / 255)

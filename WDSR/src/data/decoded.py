@@ -33,8 +33,8 @@ class DecodedFiles:
         hr, lr, sums = (folder / f"{stem}{rest}" for rest in ("-hr.npy", "-lr.npy", ".sha256"))
         if sums not in self._whole:
             if not _are_whole(sums, (hr, lr)):
-                for path, picture in zip((hr, lr), read_pair(pair, scale), strict=True):
-                    _write(path, lambda file, picture=picture: np.save(file, picture))
+                for path, image in zip((hr, lr), read_pair(pair, scale), strict=True):
+                    _write(path, lambda file, image=image: np.save(file, image))
                 _write(sums, lambda file: file.write_bytes(_sums((hr, lr))))
             self._whole.add(sums)
         try:

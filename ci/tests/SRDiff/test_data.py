@@ -6,25 +6,25 @@ import pytest
 from ci.tests.specs import noise, write
 from common import UserError
 from common.images import imresize
-from SRDiff.src.dataset.patches import enlarged, from_network, to_network
+from SRDiff.src.dataset.patches import from_network, to_network, upscaled
 
 
-def test_enlarged_picture_is_the_authors(goldens_dir):
+def test_upscaled_image_is_the_authors(goldens_dir):
     """Bit for bit, of 8 bits; and the same image in 16 bits and as floats."""
     with np.load(goldens_dir / "imresize.npz") as goldens:
         keys = [key for key in goldens.files if key.endswith("_img_lr_up_m1p1_hwc")]
         assert len(keys) == 3
         for key in keys:
             lr, wanted = goldens[key.replace("_up_m1p1_hwc", "_u8")], goldens[key].transpose(2, 0, 1)
-            np.testing.assert_array_equal(enlarged(lr, 4), wanted)
+            np.testing.assert_array_equal(upscaled(lr, 4), wanted)
             for same in (lr.astype(np.uint16) * 257, lr / 255, (lr / 255).astype(np.float32)):
-                np.testing.assert_allclose(enlarged(same, 4), wanted, atol=2e-7)
+                np.testing.assert_allclose(upscaled(same, 4), wanted, atol=2e-7)
 
 
-def test_white_is_one_but_for_the_enlarged_picture():
+def test_white_is_one_but_for_the_upscaled_image():
     for white in (np.full((5, 6, 3), 255, np.uint8), np.full((5, 6, 3), 65535, np.uint16), np.ones((5, 6, 3))):
         np.testing.assert_array_equal(to_network(white), np.ones((3, 5, 6), np.float32))
-        np.testing.assert_allclose(enlarged(white, 2), np.full((3, 10, 12), 2 * 255 / 256 - 1), rtol=1e-6)
+        np.testing.assert_allclose(upscaled(white, 2), np.full((3, 10, 12), 2 * 255 / 256 - 1), rtol=1e-6)
         np.testing.assert_array_equal(to_network(white * 0), -np.ones((3, 5, 6), np.float32))
     picture = noise(4, 5)
     np.testing.assert_allclose(to_network(picture), (picture.astype(float) / 127.5 - 1).transpose(2, 0, 1), atol=1e-7)
