@@ -94,7 +94,8 @@ def chopped(
 
     def upscale(image: np.ndarray) -> np.ndarray:
         halves = image.shape[0] // 2, image.shape[1] // 2
-        height, width = (rounded(half + shave, scale) for half in halves)
+        # The next multiple of the scale, also of a multiple.
+        height, width = (((half + shave) // scale + 1) * scale for half in halves)
         if height > image.shape[0] or width > image.shape[1]:
             return function(image)
         is_last = height * width < least or (height, width) == image.shape[:2]
@@ -107,11 +108,6 @@ def chopped(
         return result
 
     return upscale
-
-
-def rounded(length: int, scale: int) -> int:
-    """Return the next multiple of the scale, also of a multiple."""
-    return length + scale - length % scale
 
 
 def quarters(length: int, half: int, piece: int, scale: int) -> tuple[Quarter, Quarter]:

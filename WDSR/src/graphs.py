@@ -30,7 +30,8 @@ class WDSRInference(nn.Cell):
         hyper = network.hyper
         self.head = fold(network.head[0])
         self.blocks = nn.CellList([InferenceBlock(block) for block in network.body])
-        order = depth_to_space_order(hyper.num_colors, hyper.scale)
+        shape = hyper.num_colors, hyper.scale, hyper.scale  # pixel shuffle's, DepthToSpace's is (row, column, colour)
+        order = np.arange(np.prod(shape)).reshape(shape).transpose(1, 2, 0).ravel()
         self.tail, self.skip = fold(network.tail[0], order), fold(network.skip[0], order)
         shift, width = hyper.shift_and_width
         ratio = white / hyper.rgb_range if white else 1
@@ -77,8 +78,3 @@ def fold(layer: WeightNormConv2d, order: np.ndarray | slice = slice(None)) -> nn
     """Return a convolution with the effective filters, its outputs put in `order`."""
     weight, bias = folded_filters(layer)
     return convolution(weight[order], bias[order])
-
-
-def depth_to_space_order(colors: int, scale: int) -> np.ndarray:
-    """Return where DepthToSpace's channels (row, column, colour) are in pixel shuffle's (colour, row, column)."""
-    return np.arange(colors * scale**2).reshape(colors, scale, scale).transpose(1, 2, 0).ravel()

@@ -6,7 +6,6 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from itertools import product
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,10 +43,6 @@ class Trained(NamedTuple):
     def hyper(self) -> Hyper:
         return self.network.hyper
 
-    @property
-    def cache(self) -> Path | None:
-        return cache_of(self.source)
-
 
 def load_trained(options: TrainedOptions) -> Trained:
     network, saved, source = load_network(options)
@@ -82,7 +77,7 @@ class Sampler:
         if which not in self._engines:
             form, inputs, outputs, sizes = graph_of(self.trained.network, which)
             digest = hashlib.sha256(f"{self.trained.digest} {which}".encode()).hexdigest()
-            cached = {"cache": self.trained.cache, "digest": digest}
+            cached = {"cache": cache_of(self.trained.source), "digest": digest}
             self._engines[which] = make_engine(self.kind, form, inputs, outputs, sizes=sizes, **cached)
         return self._engines[which]
 

@@ -20,6 +20,7 @@ class By(NamedTuple):
 _COLORS = Only("3", "images are RGB")
 _RATE = Refused("the rate is lr_G and falls by lr_gamma at lr_steps_rel")
 _ENCODER = By(train="rrdb_path")
+_STEPS = "lr_steps", "lr_steps_rel", "lr_steps_inverse_rel"
 _DATA = {
     "mode": Only("LRHR_PKL", "there is one kind of data, HR images or patches with or without LR ones"),
     "color": Only("RGB", "images are read as RGB"),
@@ -85,8 +86,7 @@ KEYS: dict[str, Meaning | By] = {
     "path.load_submodule": Only("true", "the file gives the encoder; ckpt_path gives a whole network"),
     "path.strict_load": Only("true", "weights that do not fit are always an error"),
     "path.resume_state": By(train="resume"),
-    **{f"train.{key}": By(train=key) for key in ("niter", "beta1", "beta2", "lr_gamma")},
-    **{f"train.{key}": By(train=key) for key in ("lr_steps", "lr_steps_rel", "lr_steps_inverse_rel")},
+    **{f"train.{key}": By(train=key) for key in ("niter", "beta1", "beta2", "lr_gamma", *_STEPS)},
     **{f"train.{key}": _RATE for key in ("lr_decay", "lr_init", "lr_max", "lr_end")},
     "train.lr_G": By(train="lr"),
     "train.lr_RRDB": Refused("the encoder learns at the flow's rate"),

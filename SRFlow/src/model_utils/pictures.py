@@ -13,6 +13,7 @@ import numpy as np
 
 from common import UserError, images
 from common.atomic import replacing
+from common.checkpoint import cache_of
 from common.evaluation import Job, Results, log_result, progress_of, resized, result_names
 from common.export import Engine, Progress, Span, Upscale, default_tile, fill_tiles, make_engine, pad_to_multiple
 from common.images import grid, imresize, to_float
@@ -29,13 +30,6 @@ COPIES = {"onnxruntime": 3.5, "mindspore": 15}  # of the values counted in `Samp
 OVERLAP = 24
 KIND, ABOUT, LR = "SRFlow latents", "about", "lr_image"  # what a file of latents says it is; two of its arrays
 log = logging.getLogger(__name__)
-
-
-class Encoded(NamedTuple):
-    """Latents (1, C, h, w), see `Hyper.latent_shapes`, and the image's NLL in bits per HR pixel, without noise."""
-
-    latents: list[np.ndarray]
-    nll: float
 
 
 class Sampler:
@@ -57,7 +51,7 @@ class Sampler:
         if direction not in self._engines:
             form, inputs, outputs, sizes = graph_of(self.trained.arrays, self.hyper, direction)
             digest = hashlib.sha256(f"{self.trained.digest} {direction} {self.hyper.bound}".encode()).hexdigest()
-            cached = {"cache": self.trained.cache, "digest": digest}
+            cached = {"cache": cache_of(self.trained.source), "digest": digest}
             self._engines[direction] = make_engine(
                 self.kind, form, inputs, outputs, sizes=sizes, tolerance=TOLERANCE, **cached
             )
@@ -97,8 +91,10 @@ class Sampler:
         scale = side * self.hyper.scale
         return fill_tiles(run, cells, result, scale=scale, progress=progress, **self._tiles(cells, engine))
 
-    def encode(self, hr: np.ndarray, lr: np.ndarray, progress: Progress | None = None) -> Encoded:
-        """(sH, sW, 3) and (H, W, 3), uint8 or uint16, -> latents for `decode`, and the likelihood."""
+    def encode(
+        self, hr: np.ndarray, lr: np.ndarray, progress: Progress | None = None
+    ) -> tuple[list[np.ndarray], float]:
+        """(sH, sW, 3) and (H, W, 3), uint8 or uint16, -> latents for `decode`, and the NLL in bits per HR pixel."""
         engine, side, scale = self.engine("encode"), self.hyper.lr_multiple, self.hyper.scale
         lr, hr = pad_to_multiple(lr, side), pad_to_multiple(hr, side * scale)
         cells = lr.shape[0] // side, lr.shape[1] // side
@@ -119,7 +115,7 @@ class Sampler:
         latents = [from_cells(part, factor) for part, factor in zip(parts, factors, strict=False)][: len(shapes)]
         log_density = sum(part.sum(dtype=np.float64) for part in parts[len(shapes) :])
         log_density -= sum(0.5 * np.sum(np.square(z, dtype=np.float64) + math.log(2 * math.pi)) for z in latents)
-        return Encoded(latents, -log_density / (math.log(2) * hr.shape[0] * hr.shape[1]))
+        return latents, -log_density / (math.log(2) * hr.shape[0] * hr.shape[1])
 
     def _tiles(self, cells: tuple[int, int], engine: Engine) -> dict[str, int]:
         """Return the tiles' side and overlap in cells, for an image of so many cells."""
@@ -296,11 +292,11 @@ def encode(job: Job, results: Results, sampler: Sampler, options: EncodeConfig) 
         hr = pad_to_multiple(image, hyper.scale * hyper.lr_multiple)
         lr = imresize(hr, 1 / hyper.scale)
         said += ["LR image made by bicubic"]
-    found = sampler.encode(hr, lr, progress_of(job.source))
+    latents, nll = sampler.encode(hr, lr, progress_of(job.source))
     height, width = (min(sides) for sides in zip(hr.shape[:2], image.shape[:2], strict=True))
-    write_latents(target, Latents(found.latents, lr, height, width, sampler.trained.digest))
-    deviation = np.concatenate([part.ravel() for part in found.latents]).std(dtype=np.float64)
-    said += [f"NLL {found.nll:.3f} bits per pixel", f"latents of deviation {deviation:.3f}"]
+    write_latents(target, Latents(latents, lr, height, width, sampler.trained.digest))
+    deviation = np.concatenate([part.ravel() for part in latents]).std(dtype=np.float64)
+    said += [f"NLL {nll:.3f} bits per pixel", f"latents of deviation {deviation:.3f}"]
     log.info("%s %dx%d -> %s (%s)", job.source, *image.shape[1::-1], target, "; ".join(said))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from mindspore import Tensor
 
 from common import UserError, checkpoint
-from common.checkpoint import Checkpoint, ModelWeights, cache_of, digest_of, trained, weights_of
+from common.checkpoint import Checkpoint, ModelWeights, digest_of, trained, weights_of
 from common.config import TrainedOptions
 from common.images import imresize
 from common.runtime import graph_mode
@@ -98,10 +98,6 @@ class Trained(NamedTuple):
     digest: str
     heat: float | None = None
     network: SRFlowNet | None = None
-
-    @property
-    def cache(self) -> Path | None:
-        return cache_of(self.source)
 
 
 def load_trained(options: TrainedOptions) -> Trained:
