@@ -23,8 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from common.export import export_graphs, export_weights
     from SRDiff.src.model_utils.graphs import MEANING, graph_of
-    from SRDiff.src.model_utils.pictures import load_trained
-    from SRDiff.src.model_utils.util import WEIGHTS
+    from SRDiff.src.model_utils.util import WEIGHTS, load_trained
 
     if options.file_format == "SAFETENSORS":
         print(f"exported {export_weights(WEIGHTS, options)}")  # noqa: T201

@@ -39,11 +39,7 @@ def ports(batch_size: int | str = 1, height: int | str = "height", width: int | 
 
 
 def write(network: CSNLN, saved: Checkpoint, source: str, options: ExportConfig) -> Path:
-    """Export: ONNX for images of any size, or as MINDIR and AIR for one.
-
-    Raises:
-        ExportError: the file does not answer as the network does.
-    """
+    """Export: ONNX for images of any size, or as MINDIR and AIR for one; ExportError if the file answers otherwise."""
     hyper, height, width = network.hyper, options.lr_height or LR_PATCH, options.lr_width or LR_PATCH
     said = {"model": "CSNLN", "scale": str(hyper.scale), "hyper": json.dumps(asdict(hyper)), "source": source}
     inputs, sizes, multiple = ports(options.batch), CHECK_SIZES, hyper.attention_scale

@@ -33,11 +33,7 @@ def to_official(network: CSNLN) -> dict[str, np.ndarray]:
 
 
 def hyper_of(weights: Mapping[str, np.ndarray], source: str) -> Hyper:
-    """Return the network that a file without metadata describes, read off its names and shapes.
-
-    Raises:
-        CheckpointError: not a CSNLN.
-    """
+    """Return the network that a file without metadata describes, read off its shapes; CheckpointError for no CSNLN."""
     try:
         n_feats = weights["head.0.0.weight"].shape[0]
         read = weights["tail.0.weight"].shape[1]

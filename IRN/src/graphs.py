@@ -23,10 +23,7 @@ MEANING = {"z": "standard normal times the scale of the latent; all zeros for th
 
 
 def graph_of(network: InvRescaleNet, direction: str, batch_size: int | str = 1) -> Graph:
-    """Return "downscale" (hr_image -> lr_image) or "upscale" (lr_image, z -> hr_image), free in height and width.
-
-    The height and width of hr_image must be multiples of the scale.
-    """
+    """Return "downscale" (hr_image -> lr_image) or "upscale" (lr_image, z -> hr_image), free in height and width."""
     hyper = network.hyper
 
     def port(name: str, channels: int) -> Port:

@@ -117,10 +117,7 @@ def say(table: Table, name: str, columns: Figures) -> None:
 
 
 def make_validation(pairs: list[Pair], hyper: Hyper, seed: int) -> Validation | None:
-    """Return network -> mean PSNR of the restored image (Y, and as the authors log it RGB) and of LR, with one z.
-
-    None without images, which are decoded once.
-    """
+    """Return network -> mean PSNR of the restored image (Y, and as the authors log it RGB) and of LR, with one z."""
     if not pairs:
         return None
     images = [read_with_reference(pair, hyper.scale) for pair in pairs]

@@ -73,9 +73,7 @@ def hyper_of(saved: Checkpoint, source: str, asked: Hyper) -> Hyper:
     """Return the network that a file without hyper-parameters describes, read off its shapes in `to_ours`' form.
 
     What shapes do not tell (res_scale, rgb_range, rgb_mean, and normalization where no names do) is taken from `asked`.
-
-    Raises:
-        CheckpointError: not a WDSR.
+    CheckpointError for no WDSR.
     """
     weights = saved.weights
     shapes = {name: array.shape for name, array in weights.items()}

@@ -10,8 +10,9 @@ from SRDiff.src.model.objective import NoiseLoss
 from SRDiff.src.model.srdiff import PRESETS, SRDiffNet, count_parameters
 from SRDiff.src.model_utils.graphs import prepare
 from SRDiff.src.model_utils.options import TrainConfig
-from SRDiff.src.model_utils.pictures import Chain, Sampler, Trained, Way
+from SRDiff.src.model_utils.pictures import Chain, Sampler, Way
 from SRDiff.src.model_utils.recipe import halvings, trained_part
+from SRDiff.src.model_utils.util import Trained
 
 HYPER = PRESETS["diffsr_df2k4x"]
 INFER_SIDE, TRAIN_SIDE, TRAIN_BATCH = 40, 40, 4  # LR pixels

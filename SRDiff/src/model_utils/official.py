@@ -24,12 +24,8 @@ UNSEEN = ("timesteps", "beta_schedule", "beta_s", "beta_end", "res_rescale")  # 
 def hyper_of(weights: Mapping[str, np.ndarray], source: str, asked: Mapping[str, Any] | None = None) -> Hyper:
     """Return the network that a file without metadata describes, read off its names, shapes and constants.
 
-    Args:
-        asked: hyper-parameters that the user names; those count that the file cannot tell: `res_rescale`, what shapes
-            the schedule, and the number of steps where there are no constants.
-
-    Raises:
-        CheckpointError: no SRDiff, or one half of it.
+    Of what the user asks for count what the file cannot tell: `res_rescale`, what shapes the schedule, and the number
+    of steps where there are no constants. CheckpointError for no SRDiff, or one half of it.
     """
     refuse_half(weights, source)
     blocks = [name for name in weights if BLOCK.fullmatch(name)]
@@ -53,8 +49,7 @@ def hyper_of(weights: Mapping[str, np.ndarray], source: str, asked: Mapping[str,
 def network_weights(weights: Mapping[str, np.ndarray], hyper: Hyper, source: str) -> dict[str, np.ndarray]:
     """Return the weights without the constants of the chain; those that are there must be the network's.
 
-    Raises:
-        CheckpointError: they are not, or the file is no SRDiff, or one half of it.
+    CheckpointError where they are not, for no SRDiff, or for one half of it.
     """
     refuse_half(weights, source)
     for name, wanted in vars(hyper.schedule()).items():

@@ -11,42 +11,23 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from common import UserError, config, images
-from common.checkpoint import cache_of, digest_of
-from common.config import TrainedOptions
+from common.checkpoint import cache_of
 from common.evaluation import Job, Results, log_result, progress_of, resized, result_names
 from common.export import Engine, Progress, Upscale, default_tile, make_engine, pad_to_multiple, plan_axis
 from common.images import grid, imresize, to_uint8, to_uint16
 
 from ..dataset.patches import from_network, to_network, upscaled
 from ..model.sampling import Draw, Way, blend, sample, to_image
-from ..model.srdiff import Hyper, SRDiffNet
 from ..model.unet import COLORS
-from .graphs import graph_of, lr_multiple, prepare
+from .graphs import graph_of, lr_multiple
 from .options import InferConfig
-from .util import WEIGHTS, load_network
+from .util import WEIGHTS, Trained, load_trained
 
 OVERLAP = 64  # HR pixels at the inner edges of a tile, beyond which its neighbour counts for more
 COPIES = {"onnxruntime": 8, "mindspore": 68}  # of the first level's features that it takes, measured
 ARRAYS = 7  # images of HR size, float32, that a step of the chain holds at once
 PROCESS = 2**29  # bytes of a process that has loaded the network
 CACHED = 2**30  # bytes of the encoder's features that are cached; those of further tiles are computed at each step
-
-
-class Trained(NamedTuple):
-    """A trained network in the form of `graphs.prepare`, the file it is of, and a digest of its weights."""
-
-    network: SRDiffNet
-    source: str
-    digest: str
-
-    @property
-    def hyper(self) -> Hyper:
-        return self.network.hyper
-
-
-def load_trained(options: TrainedOptions) -> Trained:
-    network, saved, source = load_network(options)
-    return Trained(prepare(network), source, digest_of(network.hyper, saved))
 
 
 class Piece(NamedTuple):

@@ -1,11 +1,14 @@
-"""Checkpoints: their metadata, and the network that they hold."""
+"""Checkpoints: read, built into networks, and brought into the inference form."""
+
+from typing import NamedTuple
 
 from common import UserError
-from common.checkpoint import Checkpoint, ModelWeights, load_into, trained
+from common.checkpoint import Checkpoint, ModelWeights, digest_of, load_into, trained
 from common.config import TrainedOptions, asked
 
 from ..model.srdiff import Hyper, SRDiffNet
 from . import official
+from .graphs import prepare
 from .options import DEMO_SCALE
 
 MODEL = "SRDiff"
@@ -54,3 +57,20 @@ WEIGHTS = ModelWeights(
     to_official=official.to_official,
 )
 describe, load_network = WEIGHTS.describe, WEIGHTS.load_network
+
+
+class Trained(NamedTuple):
+    """A trained network in the form of `graphs.prepare`, the file it is of, and a digest of its weights."""
+
+    network: SRDiffNet
+    source: str
+    digest: str
+
+    @property
+    def hyper(self) -> Hyper:
+        return self.network.hyper
+
+
+def load_trained(options: TrainedOptions) -> Trained:
+    network, saved, source = load_network(options)
+    return Trained(prepare(network), source, digest_of(network.hyper, saved))

@@ -19,8 +19,8 @@ __all__ = ["get_device_id", "workplace"]
 def workplace(options: TrainConfig) -> Iterator[TrainConfig]:
     """Yield the options with paths of this machine.
 
-    As a ModelArts job the data set is copied to `data_path`, where relative paths in the options then lie, and the run
-    folders from `output_path` to `train_url` in the end, also after a failure.
+    As a ModelArts job the data set is copied to `data_path`, below which relative paths then are, and the run folders
+    from `output_path` to `train_url` in the end, also after a failure.
     """
     if not options.enable_modelarts:
         yield options

@@ -69,7 +69,7 @@ def evaluate(
             row[DIVERSITY] = tuple(map(diversity, samples.values()))
             table.spreads[name] = {figure: values[-1] for figure, values in spreads.items()}
         if options.nll:
-            row[NLL] = sampler.encode(hr, lr)[1:]
+            row[NLL] = (sampler.encode(hr, lr)[1],)
         table.rows[name] = row
         said = ", ".join(f"{c} {v:.2f}" for c, v in zip(first.columns, row[first.name], strict=True))
         log.info("%s: %s %s", name, first.name, said)

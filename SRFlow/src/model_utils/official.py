@@ -23,10 +23,8 @@ def hyper_of(weights: Mapping[str, np.ndarray], source: str, stack: tuple[int, .
     """Return the network that a file without metadata describes, read off its names and shapes.
 
     Shapes tell neither which blocks the flow reads (`stack`; by default the named network's that has as many of
-    everything) nor the smallest scale of a coupling (`eps`; 0 takes the authors').
-
-    Raises:
-        CheckpointError: not an SRFlow, or none of the named ones and no `stack` given.
+    everything) nor the smallest scale of a coupling (`eps`; 0 takes the authors'). CheckpointError for no SRFlow, or
+    without a `stack`.
     """
     blocks = {int(match[1]): array for name, array in weights.items() if (match := BLOCK.fullmatch(name))}
     steps = {int(match[1]): array for name, array in weights.items() if (match := STEP.fullmatch(name))}

@@ -13,7 +13,8 @@ from common.images import imresize, read_picture, read_rgb, write_picture
 from SRDiff import infer
 from SRDiff.src.model_utils import pictures
 from SRDiff.src.model_utils.options import EvalConfig, InferConfig
-from SRDiff.src.model_utils.pictures import Sampler, Way, load_trained
+from SRDiff.src.model_utils.pictures import Sampler, Way
+from SRDiff.src.model_utils.util import load_trained
 
 
 @pytest.fixture
