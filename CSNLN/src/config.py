@@ -79,6 +79,8 @@ SELF_ENSEMBLE = option(False, "average over the eight flips and turns (x8)")
 
 @configuration
 class NetworkOptions:
+    """The network."""
+
     scale: int = option(2, "super resolution scale", aliases=("sr_scale",), choices=(2, 3, 4))
     model: str = option("CSNLN", "a named network", choices=tuple(MODELS), presets=MODELS)
     n_feats: int = option(0, "number of feature maps; 0: the model's", at_least=0, hyper="n_feats")

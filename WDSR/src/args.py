@@ -23,6 +23,8 @@ SELF_ENSEMBLE = option(False, "average over the eight flips and turns (x8)")
 
 @configuration
 class NetworkOptions:
+    """The network."""
+
     scale: str = option(
         "2",
         "super resolution scale: 2, 3 or 4; or several as 2+3+4, of which --task_id takes one",

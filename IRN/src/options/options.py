@@ -43,6 +43,8 @@ GAUSSIAN_SCALE = option(1.0, "standard deviation of z; 0: the mean image of all 
 
 @configuration
 class NetworkOptions:
+    """The network."""
+
     scale: int = option(4, "super resolution scale", aliases=("sr_scale",), choices=SCALES)
     model: str = option(
         "IRN",

@@ -47,6 +47,8 @@ HR_FOLDER = option(
 
 @configuration
 class NetworkOptions:
+    """The network."""
+
     scale: int = option(0, "super resolution scale; default: the model's", aliases=("sr_scale",), choices=(0, 2, 4, 8))
     model: str = option(
         "", "a named network; default: the authors' of the scale, x4", choices=("", *PRESETS), presets=PRESETS

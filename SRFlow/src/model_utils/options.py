@@ -48,6 +48,8 @@ HR_ALIASES = ("dir_data", "dataroot_GT", "dataroot")  # data_path is ModelArts'
 
 @configuration
 class NetworkOptions:
+    """The network."""
+
     CONFIG_PART: ClassVar[str] = "trained"  # what concerns this program in an authors' file: see config.py
 
     scale: int = option(0, "super resolution scale; default: the model's", aliases=("sr_scale",), choices=(0, 2, 4, 8))
