@@ -1,5 +1,6 @@
 """An image through CSNLN: upscaled, in pieces where it is large; and which patches its attention weighs for a pixel."""
 
+import logging
 from collections.abc import Callable
 from contextlib import nullcontext
 from itertools import product
@@ -11,8 +12,9 @@ from mindspore import Tensor, ops
 from PIL import Image, ImageDraw, ImageFont
 
 from common import UserError
+from common.evaluation import Job, Results
 from common.export import Progress, Upscale, pad_to_multiple, self_ensemble
-from common.images import to_float, to_uint8, to_uint16
+from common.images import read_picture, to_float, to_uint8, to_uint16, write_picture
 
 from . import graphs
 from .attention import SHARPNESS, attend
@@ -29,6 +31,7 @@ DETAIL = 132  # side of the upscaled patches
 GAP = 12
 QUERY = (255, 72, 24)  # orange
 ANSWER = (0, 174, 239)  # blue
+log = logging.getLogger(__name__)
 Frame = tuple[int, int, int, int]  # top, left, bottom, right, in LR pixels; may reach beyond the image
 
 
@@ -163,6 +166,20 @@ def answers(network: CSNLN, image: np.ndarray, query: tuple[int, int], time: int
     weights = attend(ops.matmul(queries[:, place : place + 1], keys), SHARPNESS).asnumpy()
     small = [side // hyper.attention_scale for side in padded.shape[:2]]
     return Answers(weights.reshape(small), hyper.attention_scale, query)
+
+
+def draw_attention(results: Results, network: CSNLN, query: tuple[int, int], time: int, job: Job) -> None:
+    """Image file -> its attention for a pixel, drawn by `draw`, and the weights in the log."""
+    target = results.reserve(job, f"{job.source.stem}_attention_{query[0]}_{query[1]}.png")
+    rgb = read_picture(job.source).rgb
+    found = answers(network, rgb, query, time)
+    write_picture(target, draw(to_uint8(to_float(rgb)), found))
+    said = "; ".join(
+        f"{100 * weight:.2g} % rows {top}-{bottom - 1}, columns {left}-{right - 1}"
+        for weight, (top, left, bottom, right) in found.strongest()
+    )
+    alike = f"all alike: {100 / found.weights.size:.2g} %"
+    log.info("%s, pixel %d,%d: %s (%s) -> %s", job.source, *query, said, alike, target)
 
 
 def draw(image: np.ndarray, found: Answers) -> np.ndarray:

@@ -35,17 +35,16 @@ def find_hr_folders(path: str, split: str) -> list[Path]:
     Each may hold the folders of a data set, or data sets that hold them: train/X1 or val/X1 (what div2k_preprocess.py
     makes), DIV2K_train_HR, DIV2K_valid_HR, Flickr2K_HR. If it does not, its X1/ or HR/ is taken, or its own images.
     """
-    return [folder for word in path.split(",") if word for folder in _hr_folders(Path(word), split)]
-
-
-def _hr_folders(root: Path, split: str) -> list[Path]:
-    if not root.exists():
-        raise UserError(f"--dataset_GT_path is not there: {root} (folder of HR images, or .mindrecord)")
-    if found := named_folders(root, split):
-        return found
-    if others := [] if folder_like(root, "HR") else named_folders(root, "test" if split == "train" else "train"):
-        raise UserError(f"{root} has none of {', '.join(OF_SPLIT[split])}; it has {others[0].relative_to(root)}")
-    return [found for name in OF_ANY if (found := folder_like(root, name))][:1] or [root]
+    found = []
+    for root in map(Path, filter(None, path.split(","))):
+        if not root.exists():
+            raise UserError(f"--dataset_GT_path is not there: {root} (folder of HR images, or .mindrecord)")
+        named, inside = named_folders(root, split), [folder_like(root, name) for name in OF_ANY]
+        others = named_folders(root, "test" if split == "train" else "train")
+        if not named and others and not folder_like(root, "HR"):
+            raise UserError(f"{root} has none of {', '.join(OF_SPLIT[split])}; it has {others[0].relative_to(root)}")
+        found += named or [*filter(None, inside), root][:1]
+    return found
 
 
 def named_folders(root: Path, split: str) -> list[Path]:

@@ -74,8 +74,13 @@ def make(options: PrepareOptions, folders: Sequence[Path], path: Path) -> Manife
         log.info("%s is there already", path)
         return manifest
     with tempfile.TemporaryDirectory(prefix="images-") as together:
-        names = link_all(folders, Path(together))
-        log.info("%d images of %s -> %s", names, ", ".join(map(str, folders)), path)
+        images = [image for folder in folders for image in find_pictures(folder)]
+        for image in images:
+            link = Path(together) / image.name
+            if link.is_symlink():
+                raise UserError(f"{image} and {os.readlink(link)} have one name: rename one of them")
+            link.symlink_to(image.resolve())
+        log.info("%d images of %s -> %s", len(images), ", ".join(map(str, folders)), path)
         try:
             return pack(PackOptions(hr=Path(together), output=path, encoding=options.encoding, **wanted))
         except UserError as error:  # the links go with their folder: what they lead to stays
@@ -83,16 +88,6 @@ def make(options: PrepareOptions, folders: Sequence[Path], path: Path) -> Manife
             for link in Path(together).iterdir():
                 text = text.replace(str(link), os.readlink(link))
             raise UserError(text.replace(together, options.root)) from None
-
-
-def link_all(folders: Sequence[Path], together: Path) -> int:
-    images = [image for folder in folders for image in find_pictures(folder)]
-    for image in images:
-        link = together / image.name
-        if link.is_symlink():
-            raise UserError(f"{image} and {os.readlink(link)} have one name: rename one of them")
-        link.symlink_to(image.resolve())
-    return len(images)
 
 
 if __name__ == "__main__":

@@ -309,19 +309,18 @@ class Step(nn.Cell):
 
     def first(self, features: Tensor) -> tuple[Tensor, Tensor]:
         hidden = ops.relu(self.features_middle(ops.relu(features)))
-        shift, quarter = ops.chunk(self.features_last(hidden), 2, 1)
-        return shift, self.scale_of(quarter)
+        return self.shift_and_scale(self.features_last(hidden))
 
     def second(self, z1: Tensor, affine: Tensor) -> tuple[Tensor, Tensor]:
         hidden = ops.relu(self.affine_middle(ops.relu(self.read_z(z1) + affine)))
-        shift, quarter = ops.chunk(self.affine_last(hidden), 2, 1)
-        return shift, self.scale_of(quarter)
+        return self.shift_and_scale(self.affine_last(hidden))
 
-    def scale_of(self, quarter: Tensor) -> Tensor:
+    def shift_and_scale(self, found: Tensor) -> tuple[Tensor, Tensor]:
         """`FlowAffineCouplingsAblation.scale_of` of four times as much; the 2 is in the biases."""
+        shift, quarter = ops.chunk(found, 2, 1)
         quarter = ops.tanh(quarter)
         more = 1 + quarter
-        return more * more / (2 + 2 * (quarter * quarter)) + self.eps
+        return shift, more * more / (2 + 2 * (quarter * quarter)) + self.eps
 
 
 def graph_of(arrays: Arrays, hyper: Hyper, direction: str, batch_size: int | str = 1) -> Graph:
