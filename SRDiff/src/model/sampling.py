@@ -77,7 +77,7 @@ def time_steps(count: int, steps: int = 0) -> list[int]:
 
 
 class Ancestral:
-    """x_{t-1} drawn from its distribution given x_t and x_0."""
+    """Draw x_{t-1} from its distribution given x_t and x_0."""
 
     def __init__(self, chain: Schedule, draw: Draw) -> None:
         self.chain, self.draw = chain, draw
@@ -88,7 +88,7 @@ class Ancestral:
 
 
 class Implicit:
-    """The noise that x_t holds beside x_0 is kept in it, as much as there is at the next step."""
+    """Keep the noise that x_t has beside x_0, as much as there is at the next step."""
 
     def __init__(self, chain: Schedule, _: Draw) -> None:
         self.chain = chain
@@ -99,9 +99,9 @@ class Implicit:
 
 
 class SecondOrder:
-    """The same with x_0 carried on along the line through this guess and the one before it.
+    """The same with x_0 extrapolated along the line through this estimate and the one before it.
 
-    The line is over half the logarithm of the ratio of signal to noise, over which the chain is nearly straight.
+    The line is over half the logarithm of the signal-to-noise ratio, over which the chain is nearly straight.
     """
 
     def __init__(self, chain: Schedule, _: Draw) -> None:

@@ -55,7 +55,7 @@ KEYS: dict[str, Meaning | By] = {
     "datasets.val.dataroot": "val_GT_path",
     "datasets.val.dataroot_GT": "val_GT_path",
     "datasets.val.dataroot_LQ": "val_LQ_path",
-    "datasets.val.n_max": By(train="test_pictures"),  # of the looks while training; evaluation takes all
+    "datasets.val.n_max": By(train="test_pictures"),  # of validations while training; evaluation takes all
     "network_G.which_model_G": Only("SRFlowNet", "there is no other network here"),
     "network_G.in_nc": _COLORS,
     "network_G.out_nc": _COLORS,
