@@ -1,1 +1,0 @@
-"""Options of the programs, and what they are put together from."""

@@ -1,1 +1,0 @@
-"""Training samples and the images they are cut from."""

@@ -1,1 +1,0 @@
-"""Where SRFlow's data lie, and the program that makes them."""

@@ -1,1 +1,0 @@
-"""What SRFlow's programs are built from: options, configuration files, adapters to where they run."""
