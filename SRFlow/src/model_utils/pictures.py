@@ -65,14 +65,8 @@ class Sampler:
         rng = np.random.default_rng([seed, zlib.crc32(name.encode(errors="surrogateescape")), number])
         return draw_latents(self.hyper, (1, *sides), heat, rng)
 
-    def decode(
-        self, lr: np.ndarray, latents: Sequence[np.ndarray], progress: Progress | None = None, out_dtype: Any = None
-    ) -> np.ndarray:
-        """(H, W, 3) uint8 or uint16 and the latents of `draw` -> (sH, sW, 3), clipped and rounded to lr's type.
-
-        Args:
-            out_dtype: np.float32 leaves the values as the network gives them, about 0 ... 1.
-        """
+    def decode(self, lr: np.ndarray, latents: Sequence[np.ndarray], progress: Progress | None = None) -> np.ndarray:
+        """(H, W, 3) uint8 or uint16 and the latents of `draw` -> (sH, sW, 3), clipped and rounded to lr's type."""
         engine, side = self.engine("decode"), self.hyper.lr_multiple
         padded = pad_to_multiple(lr, side)
         cells = padded.shape[0] // side, padded.shape[1] // side
@@ -83,10 +77,9 @@ class Sampler:
             (found,) = finite(engine.run(as_input(padded, row, column, side), *parts))
             return found[0].transpose(1, 2, 0)
 
-        height, width = lr.shape[0] * self.hyper.scale, lr.shape[1] * self.hyper.scale
-        result = np.empty((height, width, COLORS), out_dtype or lr.dtype)
-        scale = side * self.hyper.scale
-        return fill_tiles(run, cells, result, scale=scale, progress=progress, **self._tiles(cells, engine))
+        scale = self.hyper.scale
+        result = np.empty((lr.shape[0] * scale, lr.shape[1] * scale, COLORS), lr.dtype)
+        return fill_tiles(run, cells, result, scale=side * scale, progress=progress, **self._tiles(cells, engine))
 
     def encode(
         self, hr: np.ndarray, lr: np.ndarray, progress: Progress | None = None
