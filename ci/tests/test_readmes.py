@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ci.options_table import page
+from ci.tests import forks
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = [path.parent.name for path in sorted(ROOT.glob("[!.]*/train.py"))]
@@ -82,16 +83,23 @@ def test_lines_from_python_are_among_those_run(folder):
     assert [re.search(r"import (load|build)\n", code)[1] for code in marked] == ["load", "build"]
 
 
+@pytest.fixture(scope="module")
+def python(tmp_path_factory):
+    """A `python` for the commands that needs no seconds to import MindSpore."""
+    with forks.python(tmp_path_factory.mktemp("python")) as program:
+        yield program
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("readme", ["README.md", *(f"{folder}/README.md" for folder in FOLDERS)])
-def test_marked_commands_work(readme, tmp_path):
+def test_marked_commands_work(readme, python, tmp_path):
     clone = tmp_path / "a clone"
     shutil.copytree(ROOT, clone, ignore=shutil.ignore_patterns(".git", ".venv", "runs", "__pycache__", "*.egg-info"))
     blocks = [block for block in load("readme_commands").blocks_of(clone / readme) if not block.takes_long]
     assert blocks
     environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHON": sys.executable,
+        "PATH": os.pathsep.join(map(str, (python.parent, Path(sys.executable).parent, os.environ["PATH"]))),
+        "PYTHON": str(python),
         "PYTHONPATH": str(clone),
     }
     (clone / "runs").mkdir()
