@@ -1,7 +1,6 @@
 """IRN: the network in both directions, the quantisation, its learning rates, and the names at full size."""
 
-import itertools
-import math
+import dataclasses
 import re
 from typing import Any
 
@@ -145,85 +144,32 @@ def quantisation(golden: Golden) -> None:
 # ------------------------------------------------------------------ learning rates
 
 
-@schedule("irn_*")
-def rates(golden: Golden, name: str) -> list[float]:
-    """The rates after k steps.
+SCHEDULES: dict[str, dict[str, Any]] = {  # what the authors' rates were made with
+    "irn_official_multistep": {"lr_steps": (100_000, 200_000, 300_000, 400_000)},
+    "irn_multistep_restarts": {
+        "lr_steps": [begin + step for begin in (0, 25, 50, 75) for step in (5, 10, 15, 20, 24)],
+        "restarts": (25, 50, 75), "restart_weights": (1.0, 0.5, 0.25),
+    },
+    "irn_cosine_no_restart": {"T_period": (40,)},
+    "irn_cosine_restart_a": {"T_period": 4 * (25,), "restarts": (25, 50, 75), "restart_weights": (1.0, 1.0, 1.0)},
+    "irn_cosine_restart_b": {
+        "T_period": (20, 30, 40), "restarts": (20, 50), "restart_weights": (0.8, 0.5), "eta_min": 1e-6,
+    },
+    "irn_warmup10_cosine": {"warmup_iter": 10, "T_period": (40,)},
+    "irn_warmup10_multistep": {"warmup_iter": 10, "lr_steps": (20, 30)},
+}  # fmt: skip
 
-    The parameters of a schedule are in no file. The name tells its kind; all else is read off the rates: the base rate
-    is that of step 0 and the warm-up what rises in proportion to the step. See `read_multistep` and `read_cosine`.
-    """
-    steps, wanted = golden[f"{name}/k"], golden[f"{name}/lr"]
-    warmup = read_warmup(steps, wanted)
-    read = read_cosine if "cosine" in name else read_multistep
-    options = TrainConfig(lr=float(wanted[0]), warmup_iter=warmup, **read(steps, wanted, max(warmup - 1, 0)))
-    rate = learning_rate(options, int, int(steps[-1]))
+
+def rates(golden: Golden, name: str) -> list[float]:
+    """The rates after k steps."""
+    scheme = "CosineAnnealingLR_Restart" if "cosine" in name else "MultiStepLR"
+    steps, options = golden[f"{name}/k"], TrainConfig(lr=float(golden[f"{name}/lr"][0]), lr_scheme=scheme)
+    rate = learning_rate(dataclasses.replace(options, **SCHEDULES[name]), int, int(steps[-1]))
     return [rate(int(step)) for step in steps]
 
 
-def read_warmup(steps: np.ndarray, wanted: np.ndarray) -> int:
-    """Length of the warm-up, whose rates are base * step / length; -1 for none."""
-    if len(wanted) < 2 or wanted[1] >= wanted[0]:
-        return -1
-    length = round(wanted[0] * steps[1] / wanted[1])
-    rising = (steps > 0) & (steps < length)
-    return length if length > 1 and np.allclose(wanted[rising], wanted[0] * steps[rising] / length, rtol=1e-9) else -1
-
-
-def read_multistep(steps: np.ndarray, wanted: np.ndarray, begin: int) -> dict[str, Any]:
-    """gamma is the smallest fall, a larger one is several milestones at once; where the rate rises is a restart.
-
-    Args:
-        begin: step from which on the scheme counts.
-    """
-    ratios = wanted[1:] / wanted[:-1]
-    ratios[steps[1:] <= begin] = 1
-    falls, rises = np.flatnonzero(ratios < 1) + 1, np.flatnonzero(ratios > 1) + 1
-    gamma = float(ratios[falls - 1].max(initial=0)) or 1.0
-    times = [round(math.log(ratios[fall - 1]) / math.log(gamma)) for fall in falls]
-    return {
-        "lr_scheme": "MultiStepLR",
-        "lr_steps": tuple(np.repeat(steps[falls], times).tolist()),
-        "lr_gamma": gamma,
-        "restarts": tuple(steps[rises].tolist()),
-        "restart_weights": tuple((wanted[rises] / wanted[0]).tolist()),
-    }
-
-
-def read_cosine(steps: np.ndarray, wanted: np.ndarray, begin: int) -> dict[str, Any]:
-    """Restarts are peaks that the rate jumps to; each stretch up to its lowest rate is a piece of a half cosine.
-
-    Args:
-        begin: as in `read_multistep`.
-    """
-    if not np.array_equal(steps, np.arange(len(steps))):
-        raise ValueError("a cosine is read off the rates of all steps from 0")
-    before, at, after = wanted[begin:-2], wanted[begin + 1 : -1], wanted[begin + 2 :]
-    jumps = (at > after) & (after > before) & (at - before > 2 * (at - after))
-    restarts = (np.flatnonzero(jumps) + begin + 1).tolist()
-    halves = [
-        read_half_cosine(wanted[first:last], first == begin and begin)
-        for first, last in itertools.pairwise([begin, *restarts, len(wanted)])
-    ]
-    return {
-        "lr_scheme": "CosineAnnealingLR_Restart",
-        "T_period": tuple(period for period, _ in halves),
-        "eta_min": halves[-1][1],
-        "restarts": tuple(restarts),
-        "restart_weights": tuple((wanted[restarts] / wanted[0]).tolist()),
-    }
-
-
-def read_half_cosine(wanted: np.ndarray, since: int) -> tuple[int, float]:
-    """(period, minimum) of minimum + amplitude * (1 + cos(pi * step / period)), the first rate's step being `since`.
-
-    The second difference of such rates is their distance from the middle, times 2 cos(pi / period) - 2.
-    """
-    rising = np.flatnonzero(np.diff(wanted) > 0)
-    falling = wanted[: rising[0] + 1] if len(rising) else wanted
-    slope = np.polyfit(falling[1:-1], np.diff(falling, 2), 1)[0]
-    period = round(math.pi / math.acos(1 + slope / 2))
-    first, last = (1 + math.cos(math.pi * step / period) for step in (since, since + len(falling) - 1))
-    return period, max(0.0, float(falling[-1] - (falling[0] - falling[-1]) / (first - last) * last))
+for each in SCHEDULES:
+    schedule(each)(rates)
 
 
 # ------------------------------------------------------------------ full size

@@ -276,20 +276,21 @@ def step_gradients(golden: Golden, step: FlowStep, z: Tensor, features: Tensor) 
 # ------------------------------------------------------------------ learning rates
 
 
-@schedule("srflow_*")
-def rates(golden: Golden, name: str) -> list[float]:
-    """The rates after k turns of the authors' scheduler, which is turned before each step.
+SCHEDULES = {  # steps at which the rate is halved, and doubled
+    "srflow_official_df2k_4x": ((100_000, 150_000, 180_000, 190_000), ()),
+    "srflow_with_inverse_steps": ((10, 20, 30), (15, 25)),
+}
 
-    The parameters of a schedule are in no file: the base rate is the first one, the milestones are where the rate
-    changes, gamma is the smallest fall, and a larger change is several milestones at once.
-    """
-    turns, wanted = golden[f"{name}/k"], golden[f"{name}/lr"]
-    ratios = wanted[1:] / wanted[:-1]
-    gamma = float(ratios[ratios < 1].max(initial=0)) or 0.5
-    times = np.rint(np.log(ratios) / math.log(gamma)).astype(int)
-    down, up = (np.repeat(turns[1:], count).tolist() for count in (times.clip(min=0), (-times).clip(min=0)))
-    rate = multistep_rate(float(wanted[0]), down, gamma, up)
-    return [rate(int(turn) - 1) for turn in turns]
+
+def rates(golden: Golden, name: str) -> list[float]:
+    """The rates after k turns of the authors' scheduler, which is turned before each step."""
+    down, up = SCHEDULES[name]
+    rate = multistep_rate(float(golden[f"{name}/lr"][0]), down, 0.5, up)
+    return [rate(int(turn) - 1) for turn in golden[f"{name}/k"]]
+
+
+for each in SCHEDULES:
+    schedule(each)(rates)
 
 
 # ------------------------------------------------------------------ full size

@@ -2,7 +2,6 @@
 
 import re
 
-import numpy as np
 from mindspore import Tensor, nn, ops
 
 from common.training import L1Loss
@@ -28,7 +27,6 @@ OPTIONS = {  # the manifest's name -> ours
     "expand": "expand",
     "linear": "linear",
 }
-NEVER = 10**8  # epochs; --decay takes nine digits
 STEPS_PER_EPOCH = 3
 
 
@@ -76,29 +74,23 @@ def intermediates(network: WDSR, lr_image: Tensor) -> dict[str, Tensor]:
     return found
 
 
-@schedule("wdsr_*")
-def rates(golden: Golden, name: str) -> list[float]:
-    """The rates of `--decay`, at the first and, as a check, at the last step of each epoch.
+SCHEDULES = {  # --decay, --gamma, epochs that it is ahead: ntire2018's scheduler is turned before the first
+    "wdsr_ychfan_multistep": ("20-25", 0.2, 0),
+    "wdsr_yjn_step200_of_300": ("200", 0.5, 1),
+}
 
-    The parameters of a schedule are in no file: the base rate, and what the name does not tell of the decay, are read
-    off the rates themselves. ntire2018's trainer (`yjn`) calls its scheduler before the first epoch, so that epoch k
-    runs with the rate after k + 1 calls.
-    """
-    epochs, wanted = golden[f"{name}/k"].tolist(), golden[f"{name}/lr"]
-    ahead = 1 if "_yjn_" in name else 0
-    decay, gamma = read_decay(name, np.array(epochs) + ahead, wanted)
-    options = TrainConfig(test_every=STEPS_PER_EPOCH, lr=float(wanted[0]), decay=decay, gamma=gamma)
-    first_steps = [(epoch + ahead) * STEPS_PER_EPOCH for epoch in epochs]
+
+def rates(golden: Golden, name: str) -> list[float]:
+    """The rates of `--decay`, at the first and, as a check, at the last step of each epoch."""
+    decay, gamma, ahead = SCHEDULES[name]
+    base = float(golden[f"{name}/lr"][0])
+    options = TrainConfig(test_every=STEPS_PER_EPOCH, lr=base, decay=decay, gamma=gamma)
+    first_steps = [(epoch + ahead) * STEPS_PER_EPOCH for epoch in golden[f"{name}/k"].tolist()]
     return rates_by_epoch(learning_rate(options), first_steps, STEPS_PER_EPOCH)
 
 
-def read_decay(name: str, epochs: np.ndarray, wanted: np.ndarray) -> tuple[str, float]:
-    """(--decay, --gamma) of a schedule: `step200` in its name is every 200 epochs; other drops are listed."""
-    drops = np.flatnonzero(np.diff(wanted)) + 1
-    gamma = float(wanted[drops[0]] / wanted[drops[0] - 1]) if len(drops) else 1.0
-    if every := re.search(r"_step(\d+)", name):
-        return every[1], gamma
-    return "-".join(str(epoch) for epoch in [*epochs[drops], NEVER]), gamma
+for each in SCHEDULES:
+    schedule(each)(rates)
 
 
 @full_size("wdsr_*")

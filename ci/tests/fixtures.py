@@ -1,11 +1,9 @@
-"""What the models' tests share: trainings, each run once or set up without a step; checkpoints; goldens to edit."""
+"""What the models' tests share: trainings, each run once or set up without a step; checkpoints."""
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from ci.tests import training
@@ -92,19 +90,3 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Model -> checkpoint of its tiny network; exports of it are cached, so each is made once."""
     folder = tmp_path_factory.mktemp("saved")
     return {spec.name: spec.save(folder / f"{spec.name}.ckpt") for spec in SPECS}
-
-
-@pytest.fixture
-def copy(goldens_dir: Path, tmp_path: Path) -> Callable[..., Path]:
-    """copy(name, change): a folder with one file of the goldens, whose arrays and manifest entry `change` may edit."""
-
-    def make(name: str, change: Callable = lambda arrays, entry: None) -> Path:
-        entry = json.loads((goldens_dir / "manifest.json").read_text(encoding="utf-8"))["files"][name]
-        with np.load(goldens_dir / name) as file:
-            arrays = dict(file)
-        change(arrays, entry)
-        np.savez(tmp_path / name, **arrays)
-        (tmp_path / "manifest.json").write_text(json.dumps({"files": {name: entry}}), encoding="utf-8")
-        return tmp_path
-
-    return make

@@ -271,21 +271,6 @@ def test_quantising():
         images.to_uint8(np.array([0.5, np.nan]))
 
 
-def test_colour_conversions_are_the_authors(goldens_dir):
-    colours = np.load(goldens_dir / "metrics.npz")
-    for order, name in ((slice(None), "rgb2ycbcr"), (slice(None, None, -1), "bgr2ycbcr")):
-        floats = colours["in/color_f32"][..., order].astype(np.float64) * 255
-        whole = colours["in/color_u8"][..., order]
-        np.testing.assert_allclose(images.rgb_to_y(floats) / 255, colours[f"color/{name}_y_f32"], atol=1e-6)
-        np.testing.assert_allclose(images.rgb_to_ycbcr(floats) / 255, colours[f"color/{name}_full_f32"], atol=1e-6)
-        np.testing.assert_array_equal(images.rgb_to_y(whole).round(), colours[f"color/{name}_y_u8"])
-        np.testing.assert_array_equal(images.rgb_to_ycbcr(whole).round(), colours[f"color/{name}_full_u8"])
-    floats = colours["color/rgb2ycbcr_full_f32"].astype(np.float64) * 255
-    np.testing.assert_allclose(images.ycbcr_to_rgb(floats) / 255, colours["color/ycbcr2rgb_f32"], atol=1e-6)
-    rgb = colours["in/tensor2img"][0].transpose(1, 2, 0)
-    np.testing.assert_array_equal(images.to_uint8(rgb)[..., ::-1], colours["color/tensor2img_uint8_bgr_hwc"])
-
-
 @pytest.mark.parametrize("size", [(120, 160), (300, 1200)])
 def test_strip_zooms_where_bicubic_fails(size):
     """The scene is flat, and its bicubic image wrong in one place only: rows 60 to 80, columns 100 to 120."""
