@@ -14,6 +14,7 @@ from mindspore import nn
 
 from ci.tests.CSNLN import nets as csnln
 from ci.tests.IRN import nets as irn
+from ci.tests.naive import weights_of
 from ci.tests.SRDiff import nets as srdiff
 from ci.tests.SRFlow import nets as srflow
 from ci.tests.WDSR import nets as wdsr
@@ -134,11 +135,6 @@ SPECS = (
     ),
 )  # fmt: skip
 BY_NAME = {spec.name: spec for spec in SPECS}
-
-
-def weights_of(network: nn.Cell) -> dict[str, np.ndarray]:
-    """Name -> values of every parameter."""
-    return {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
 
 
 # -------------------------------------------------------------------------------------------------------------- images

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
-from ci.tests.naive import assert_close, convolution, normal, numerical_logdet, picture, values
+from ci.tests.naive import assert_close, convolution, leaky, normal, numerical_logdet, picture, shaken, values
 from common import UserError
 from common.runtime import graph_mode
 from IRN.src.graphs import Downscale, Upscale
@@ -35,15 +35,6 @@ def tiny(scale: int, growth: int = 2, blocks: int = 1, **settings) -> Hyper:
     return Hyper(scale, (blocks,) * len(BLOCKS_PER_LEVEL[scale]), growth, **settings)
 
 
-def shaken(network, size: float = 0.1):
-    """The network with every trained parameter away from its initial value, so that none can be left out unnoticed."""
-    random = np.random.default_rng(1)
-    for parameter in network.trainable_params():
-        noise = random.uniform(0.5, 1.5, parameter.shape) * random.choice([-size, size], parameter.shape)
-        parameter.set_data(Tensor(parameter.asnumpy() + noise, ms.float32))
-    return network
-
-
 # ------------------------------------------------------------------ the same in naive float64 NumPy
 
 
@@ -54,8 +45,7 @@ def naive_convolution(x: np.ndarray, layer) -> np.ndarray:
 def naive_dense_block(x: np.ndarray, block) -> np.ndarray:
     found = x
     for layer in (block.conv1, block.conv2, block.conv3, block.conv4):
-        y = naive_convolution(found, layer)
-        found = np.concatenate((found, np.where(y > 0, y, 0.2 * y)), 1)
+        found = np.concatenate((found, leaky(naive_convolution(found, layer))), 1)
     return naive_convolution(found, block.conv5)
 
 

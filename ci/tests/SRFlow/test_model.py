@@ -9,9 +9,9 @@ import pytest
 import scipy.linalg
 from mindspore import Tensor, ops
 
-from ci.tests.naive import assert_close, convolution, normal, numerical_logdet, picture, values
+from ci.tests.naive import assert_close, convolution, normal, numerical_logdet, picture, shaken, values, weights_of
 from ci.tests.SRFlow import nets
-from ci.tests.SRFlow.nets import SMALL, TINY, make, shaken
+from ci.tests.SRFlow.nets import SMALL, TINY, make
 from common import UserError
 from SRFlow.src.model.Flow import (
     Conv2d,
@@ -283,7 +283,7 @@ def test_first_batch_sets_every_actnorm_once():
     assert np.all(preset.bias.asnumpy() == 0.5)
     assert not preset.logs.asnumpy().any()
     wanted = nets.set_actnorms(network, pictures[0], nets.encode(network, pictures[1])[0])
-    found = nets.weights_of(network)
+    found = weights_of(network)
     del wanted["flowUpsamplerNet.layers.1.actnorm.bias"], wanted["flowUpsamplerNet.layers.1.actnorm.logs"]
     assert len(wanted) == 2 * (2 * 3 - 1)
     for name, value in wanted.items():
@@ -291,7 +291,7 @@ def test_first_batch_sets_every_actnorm_once():
     unset = [name for name, value in found.items() if name.endswith("actnorm.bias") and not value.any()]
     assert not unset  # those inside the couplings, too
     network.initialise(*(Tensor(values + 1) for values in pictures))
-    for name, value in nets.weights_of(network).items():
+    for name, value in weights_of(network).items():
         np.testing.assert_array_equal(value, found[name], err_msg=name)
 
 
@@ -381,7 +381,7 @@ def test_samples_do_not_run_away(heat):
     assert not np.isfinite(network.inverse(latents, lr_image)[0].asnumpy()).all()
     found = network.sample(latents, lr_image).asnumpy()
     assert np.abs(found).max() < 1e3 * hyper.bound
-    decode = Decode(fold(nets.weights_of(network), hyper), hyper)
+    decode = Decode(fold(weights_of(network), hyper), hyper)
     assert_close(decode(lr_image, *latents), found, 1e-5)
 
 

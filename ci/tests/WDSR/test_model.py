@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
+from ci.tests import naive
 from ci.tests.naive import assert_close
 from common import UserError
 from common.runtime import graph_mode
@@ -26,12 +27,7 @@ def picture(height: int = 7, width: int = 9, colors: int = 3, seed: int = 0) -> 
 
 
 def shaken(hyper: Hyper) -> WDSR:
-    """A network whose every parameter is away from its initial value, so that none can be left out unnoticed."""
-    network, random = WDSR(hyper), np.random.default_rng(1)
-    for parameter in network.get_parameters():
-        noise = random.uniform(0.1, 0.3, parameter.shape) * random.choice([-1, 1], parameter.shape)
-        parameter.set_data(Tensor(parameter.asnumpy() + noise, ms.float32))
-    return network
+    return naive.shaken(WDSR(hyper), 1, share=(0.1, 0.3))
 
 
 def run(network, batch: np.ndarray) -> np.ndarray:
@@ -74,14 +70,8 @@ def test_output_size_for_every_scale(scale, colors):
 
 
 def naive_convolution(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """(C, H, W) -> (O, H, W), zeros around, one output value after the other, in float64."""
-    side = weight.shape[-1]
-    padded = np.pad(x.astype(np.float64), ((0, 0), (side // 2, side // 2), (side // 2, side // 2)))
-    result = np.empty((len(weight), *x.shape[1:]))
-    for channel, row, column in np.ndindex(*result.shape):
-        window = padded[:, row : row + side, column : column + side]
-        result[channel, row, column] = (window * weight[channel]).sum() + bias[channel]
-    return result
+    """(C, H, W) -> (O, H, W)."""
+    return naive.convolution(x[None], weight, bias)[0]
 
 
 @pytest.mark.parametrize("side", [1, 3, 5])
