@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import common  # noqa: F401  (sets the environment before mindspore is imported)
-from ci.tests.fixtures import begun, data, saved, spec, trained  # noqa: F401
+from ci.tests.fixtures import begun, data, python, saved, spec, trained  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -3,12 +3,12 @@
 import fcntl
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from ci.tests import training
+from ci.tests import forks, training
 from ci.tests.specs import BY_NAME, RESTORING, SPECS, Spec
 from common import runtime
 from common.images import read_rgb, write_picture
@@ -19,6 +19,13 @@ from common.training import Trainer
 def spec(request: pytest.FixtureRequest) -> Spec:
     """Each of the five models."""
     return request.param
+
+
+@pytest.fixture(scope="session")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A `python` that needs no seconds to import MindSpore."""
+    with forks.python(tmp_path_factory.mktemp("python")) as program:
+        yield program
 
 
 @pytest.fixture(scope="session")

@@ -71,6 +71,7 @@ def test_sets_named_by_paths(model, tmp_path, monkeypatch, caplog):
     words = ("--dataset_GT_path", tmp_path, "--data_test", names, "--output", out)
     assert evaluate(model, *words) == 0
     assert sorted(data.rglob("*")) == before, "nothing is written to the user's images"
+    assert "random weights" in caplog.text
     assert {path.stem for path in out.glob("*.csv")} == {"pics", "pics-2", "with+plus"}
     assert list((out / "pics-2").rglob("b*.png"))
     assert f"LR read from {data / 'one' / 'pics' / 'lr_bicubic' / f'x{scale}'}" in caplog.text

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from ci.options_table import page
-from ci.tests import forks
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = [path.parent.name for path in sorted(ROOT.glob("[!.]*/train.py"))]
@@ -81,13 +80,6 @@ def test_lines_from_python_are_among_those_run(folder):
     marked = [block.commands for block in load("readme_commands").blocks_of(readme) if block.language == "python"]
     assert [code.strip() for code in re.findall(r"```python\n(.*?)```", readme.read_text(), re.DOTALL)] == marked
     assert [re.search(r"import (load|build)\n", code)[1] for code in marked] == ["load", "build"]
-
-
-@pytest.fixture(scope="module")
-def python(tmp_path_factory):
-    """A `python` for the commands that needs no seconds to import MindSpore."""
-    with forks.python(tmp_path_factory.mktemp("python")) as program:
-        yield program
 
 
 @pytest.mark.slow
