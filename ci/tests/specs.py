@@ -21,6 +21,7 @@ from ci.tests.WDSR import nets as wdsr
 from common.checkpoint import Checkpoint, save
 from common.images import imresize, write_picture
 
+UTILITIES = {"IRN": "utils.util", "SRFlow": "model_utils.util", "SRDiff": "model_utils.util"}
 LUMA = np.array([65.481, 128.553, 24.966]) / 255
 
 
@@ -72,6 +73,11 @@ class Spec(NamedTuple):
     def checkpoint(self) -> str:
         """Option that names a trained network."""
         return "ckpt_file" if self.name == "CSNLN" else "ckpt_path"
+
+    @property
+    def utilities(self) -> Any:
+        """Module with load_network and load_weights."""
+        return importlib.import_module(f"{self.name}.src.{UTILITIES.get(self.name, 'utils')}")
 
     def main(self, program: str, *words: object) -> int:
         """Run one of its programs in this process."""

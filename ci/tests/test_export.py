@@ -97,7 +97,6 @@ SIZES = {  # of a PyTorch network, in order
     "SRDiff": ("hidden_size", "dim_mults", "rrdb_num_feat", "rrdb_num_block", "timesteps", "res_rescale"),
     "CSNLN": ("scale", "n_feats", "depth"),
 }
-PLACES = {"IRN": "src.utils.util", "SRFlow": "src.model_utils.util", "SRDiff": "src.model_utils.util"}
 GRAPHS = {"WDSR": wdsr, "IRN": irn, "SRFlow": srflow, "SRDiff": srdiff_graphs, "CSNLN": csnln_graph}
 SIDES = {"SRFlow": (6, 10), "SRDiff": (4, 14)}  # in twos; the others: any
 
@@ -192,8 +191,7 @@ def test_published_names(spec, goldens_dir):
     """Of the authors' network at full size: each name and shape, and none besides."""
     network, (listed, settings) = spec.network(), PUBLISHED[spec.name]
     full = type(network)(type(network.hyper)(**settings))
-    place = f"{spec.name}.{PLACES.get(spec.name, 'src.utils')}"
-    found = importlib.import_module(place).WEIGHTS.to_official(full)
+    found = spec.utilities.WEIGHTS.to_official(full)
     keys = json.loads((goldens_dir / "full_size_keys" / f"{listed}.json").read_text(encoding="utf-8"))["state_dict"]
     assert {name: list(array.shape) for name, array in found.items()} == keys
 

@@ -1,41 +1,18 @@
-"""An evaluation: right figures in right places, its folder, and the workers that share its images."""
+"""An evaluation: its folder, and the workers that share its images."""
 
 import itertools
 import os
 import re
 
-import numpy as np
 import pytest
 
 import WDSR.eval
 from ci.tests.clone import run
 from ci.tests.workers import rows_of
-from common import UserError, images, runtime
+from common import UserError, runtime
 from common.evaluation.run import EvaluationRun
-from common.evaluation.table import Figure, Table, evaluate
-from common.images.pairs import find_pairs
-from common.images.resize import imresize
+from common.evaluation.table import Figure, Table
 from WDSR.src.args import EvalConfig
-
-
-@pytest.fixture
-def pairs(tmp_path):
-    rng = np.random.default_rng(5)
-    for name in ("a2", "a10"):
-        smooth = imresize(rng.integers(0, 256, (12, 14, 3), dtype=np.uint8), 4)
-        images.write_picture(tmp_path / "HR" / f"{name}.png", smooth)
-    return find_pairs(tmp_path / "HR", None, 2)
-
-
-def upscale(lr):
-    return np.clip(imresize(lr, 2).astype(int) + 3, 0, 255).astype(np.uint8)
-
-
-def test_pictures_of_one_name_in_two_folders_are_refused(pairs, tmp_path):
-    for folder in ("left", "right"):
-        images.write_picture(tmp_path / "both" / folder / "a.png", images.read_rgb(pairs[0].hr))
-    with pytest.raises(UserError, match="two images of t are named a"):
-        evaluate("t", find_pairs(tmp_path / "both", None, 2), upscale, [], 2, None)
 
 
 @pytest.mark.parametrize("measured", [False, True])
