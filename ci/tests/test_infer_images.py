@@ -96,7 +96,7 @@ def test_tiles_equal_the_whole(model, size, tile, exact, infer, tmp_path):
     difference = np.abs(tiled.rgb.astype(int) - whole.rgb)
     assert difference.max() <= 1
     assert difference.mean() < 1e-3
-    with pytest.raises(UserError, match=r"--tile 5 is (smaller than what this network sees|hardly more than the over)"):
+    with pytest.raises(UserError, match=r"--tile 5 is (smaller than the receptive field|hardly more than the over)"):
         infer(BY_NAME[model], tmp_path / "a.png", "--tile", 5, to="wrong")
 
 

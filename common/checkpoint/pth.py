@@ -248,7 +248,7 @@ class _Maker(_Unpickler):
     def tensor(self, storage: _Storage, offset: int, size: tuple, stride: tuple, *_: Any) -> np.ndarray:
         """Return a C-contiguous copy, so transposed, sliced, expanded and tied views are what they were."""
         if not all(isinstance(n, int) and n >= 0 for n in (offset, storage.start, storage.count, *size, *stride)):
-            raise ValueError("a tensor in it has a negative size, or one that is no number")
+            raise ValueError("a tensor in it has a negative size, or one that is not an integer")
         code, count = storage.code, math.prod(size)
         dtype = np.dtype({"bf16": "u2", "b1": "u1"}.get(code, code)).newbyteorder(self.order)
         self.left -= count * dtype.itemsize

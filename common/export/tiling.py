@@ -95,7 +95,7 @@ def refuse_small(tile: int, radius: int) -> None:
     """
     if 0 < tile <= 2 * radius:
         least = 2 * radius + 1
-        raise UserError(f"--tile {tile} is smaller than what this network sees: take {least} or more, better twice it")
+        raise UserError(f"--tile {tile} is smaller than the receptive field: take {least} or more, better twice it")
 
 
 def default_tile(

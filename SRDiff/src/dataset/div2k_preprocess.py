@@ -125,7 +125,7 @@ def source_folders(options: PreprocessOptions) -> dict[str, Path]:
             found[split] = folder
     if not found:
         names = (name for names in HR_FOLDERS[options.dataset].values() for name in names if name != ".")
-        raise UserError(f"no images of {options.dataset} in {root}: looked for {', '.join(names)}")
+        raise UserError(f"no images of {options.dataset} in {root}: expected {', '.join(names)}")
     for split, names in HR_FOLDERS[options.dataset].items():
         if split not in found:
             log.warning("%s has no %s: %s is left out", root, names[0], split)

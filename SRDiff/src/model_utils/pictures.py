@@ -114,7 +114,7 @@ class Look:
     """The noise predictor for one LR image, which the encoder has looked at.
 
     What is missing to a size that the networks take is padded by reflection, and cut off the results. The noise is
-    that of the whole image. In tiles, the guesses of all tiles are blended at every step, so the chain goes on with
+    that of the whole image. In tiles, the guesses of all tiles are blended at every step, so the chain continues with
     one image and has no seams; the tiles overlap, and the weight of each falls to nothing where it ends.
 
     Attributes:

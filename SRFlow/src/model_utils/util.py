@@ -184,7 +184,7 @@ def compare(network: SRFlowNet, arrays: Arrays) -> tuple[float, float, float]:
 
 
 def relative(found: np.ndarray, wanted: np.ndarray) -> float:
-    """Largest difference over the largest value; NaN where one is no number."""
+    """Largest difference over the largest value; NaN where one has NaN."""
     return float(np.abs(found.astype(np.float64) - wanted).max() / max(np.abs(wanted).max(), 1e-30))
 
 
