@@ -18,6 +18,7 @@ from ci.tests.naive import weights_of
 from ci.tests.SRDiff import nets as srdiff
 from ci.tests.SRFlow import nets as srflow
 from ci.tests.WDSR import nets as wdsr
+from common import config
 from common.checkpoint import Checkpoint, save
 from common.images import imresize, write_picture
 
@@ -86,6 +87,11 @@ class Spec(NamedTuple):
     def options(self, program: str, config: str = "") -> type:
         """The configuration class of a program."""
         return getattr(importlib.import_module(f"{self.name}.{program}"), config or f"{program.capitalize()}Config")
+
+    def load(self, path: Path, **typed: Any) -> nn.Cell:
+        """The network of a file, as export.py with these options puts it together."""
+        options = config.merge(self.options("export")(), {"checkpoint": str(path), **typed}, "the test")
+        return self.utilities.load_network(options)[0]
 
     def save(self, path: Path, weights: dict[str, np.ndarray] | None = None, **meta: Any) -> Path:
         """Write a checkpoint of the tiny network, as training does; returns its path."""

@@ -24,7 +24,6 @@ MINUTE, PATIENCE = 60.0, 600.0  # seconds: in which a job must end, and after wh
 # The largest difference of a weight, and of a moment or an average, between two workers and one process: the gradients
 # are added in another order. SRFlow is steep: the last digit of a bias (5e-7) is 1e-5 of its gradient.
 TOLERANCES = {
-    "CSNLN": (5e-7, 5e-7),
     "IRN": (1e-6, 1e-6),
     "SRDiff": (1e-6, 1e-6),
     "SRFlow": (2e-6, 3e-5),

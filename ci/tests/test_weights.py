@@ -15,7 +15,6 @@ from common import UserError
 from common.checkpoint import files as checkpoint
 from common.checkpoint import trained
 from common.checkpoint.files import Checkpoint
-from common.config import options as config
 
 # What no file of another program tells of the tiny networks.
 TYPED = {"SRFlow": {"stack": "0,1"}, "SRDiff": {"timesteps": "10"}}
@@ -37,8 +36,7 @@ def model(spec):
 
 
 def load(model, path, **typed):
-    options = config.merge(BY_NAME[model].options("export")(), {"checkpoint": str(path), **typed}, "the test")
-    return weights_of(BY_NAME[model].utilities.load_network(options)[0])
+    return weights_of(BY_NAME[model].load(path, **typed))
 
 
 def behind(prefix, arrays):
