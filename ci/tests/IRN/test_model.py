@@ -11,7 +11,6 @@ import pytest
 from mindspore import Tensor
 
 from ci.tests.naive import assert_close, convolution, leaky, normal, numerical_logdet, picture, shaken, values
-from common import UserError
 from common.runtime import graph_mode
 from IRN.src.graphs import Downscale, Upscale
 from IRN.src.network.Invnet import (
@@ -247,25 +246,6 @@ def test_initial_values(init):
             seen.append(values.ravel()[:50])
     assert len(seen) == 2 * 3 * 4
     assert len(np.unique(np.concatenate(seen))) > 0.99 * 50 * len(seen)  # no two layers begin alike
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"scale": 5}, "scales 2, 3, 4 and 8, not 5"),
-        ({"scale": 1}, "scales"),
-        ({"block_num": (8,)}, r"x4 takes 2 number\(s\) of blocks .* not \[8\] and 32"),
-        ({"block_num": (8, 0)}, "1 or more"),
-        ({"growth": 0}, "1 or more"),
-        ({"clamp": 0.0}, "above 0, not 0"),
-        ({"clamp": math.inf}, "not inf"),
-        ({"clamp": math.nan}, "not nan"),
-        ({"init": "orthogonal"}, "xavier or kaiming, not 'orthogonal'"),
-    ],
-)
-def test_networks_that_cannot_be(settings, message):
-    with pytest.raises(UserError, match=message):
-        Hyper(**settings)
 
 
 # ------------------------------------------------------------------ quantisation

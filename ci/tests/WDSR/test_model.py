@@ -9,7 +9,6 @@ from mindspore import Tensor
 
 from ci.tests import naive
 from ci.tests.naive import assert_close
-from common import UserError
 from common.runtime import graph_mode
 from common.training.step import L1Loss
 from WDSR.src.common import WeightNormConv2d
@@ -221,20 +220,3 @@ def test_initial_values_of_ntire2018_are_pytorch_convolutions():
         assert abs(direction.std() / (bound / np.sqrt(3)) - 1) < 0.1  # uniform
         assert np.abs(layer.bias.asnumpy()).max() <= bound
         assert_close(layer.effective_weight().asnumpy(), direction)  # each length is that of its direction
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"variant": "C"}, "variants A and B"),
-        ({"scale": 5}, "scales 1, 2, 3 and 4, not 5"),
-        ({"scale": 0}, "scales"),
-        ({"normalization": "imagenet"}, "ntire2018 or ychfan"),
-        ({"num_blocks": 0}, "0 blocks"),
-        ({"num_features": 0}, "0 features"),
-        ({"num_features": 1}, "1 features"),  # int(0.8) is no channel at all
-    ],
-)
-def test_networks_that_cannot_be(settings, message):
-    with pytest.raises(UserError, match=message):
-        Hyper(**settings)
