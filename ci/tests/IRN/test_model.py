@@ -15,7 +15,6 @@ from common.runtime import graph_mode
 from IRN.src.graphs import Downscale, Upscale
 from IRN.src.network.Invnet import (
     BLOCKS_PER_LEVEL,
-    COLORS,
     ConvDownsampling,
     HaarDownsampling,
     Hyper,
@@ -207,20 +206,6 @@ def test_log_scale_is_exact():
     error = block.log_scale(Tensor(picture(64, 64))).asnumpy() - np.tanh(wide.astype(np.float64) / 2)
     assert np.abs(error).max() < 3e-7
     assert abs(error.mean()) < 1e-8
-
-
-# ------------------------------------------------------------------ two forms
-
-
-@pytest.mark.parametrize("scale", SCALES[:3])
-def test_inference_form_is_the_network(scale):
-    network, x = shaken(InvRescaleNet(tiny(scale, clamp=0.8)), 0.07), picture(3 * scale, 5 * scale, count=2)
-    output = network(Tensor(x))
-    restored, values = network.inverse(output)[0].asnumpy(), output.asnumpy()
-    low, z = Tensor(values[:, :COLORS]), Tensor(values[:, COLORS:])
-    # Its sigmoid and exp are the CPU's, each with an error of 1e-6.
-    assert_close(Downscale(network)(Tensor(x)).asnumpy(), values[:, :COLORS], 5e-6)
-    assert_close(Upscale(network)(low, z).asnumpy(), restored, 5e-6)
 
 
 # ------------------------------------------------------------------ sizes, names, initial values

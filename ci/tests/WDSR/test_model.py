@@ -9,7 +9,6 @@ from mindspore import Tensor
 
 from ci.tests import naive
 from ci.tests.naive import assert_close
-from common.runtime import graph_mode
 from common.training.step import L1Loss
 from WDSR.src.common import WeightNormConv2d
 from WDSR.src.graphs import WDSRInference
@@ -152,16 +151,6 @@ def test_inference_form_is_the_training_form(hyper):
     network = shaken(hyper)
     x = picture(7, 5, hyper.num_colors) * np.float32(hyper.rgb_range / 255)
     assert_close(run(WDSRInference(network), x), run(network, x))
-
-
-@pytest.mark.parametrize("hyper", [replace(SMALL, res_scale=0.5), replace(YCHFAN, scale=3)], ids=["B", "A"])
-def test_graph_mode_is_pynative(hyper):
-    network, x = shaken(hyper), picture()
-    eager = [run(network, x), run(WDSRInference(network), x)]
-    with graph_mode():
-        compiled = [run(network, x), run(WDSRInference(network), x)]
-    for found, wanted in zip(compiled, eager, strict=True):
-        assert_close(found, wanted)
 
 
 # ------------------------------------------------------------------ what reaches where

@@ -8,7 +8,7 @@ import pytest
 
 import WDSR.eval
 from ci.tests.clone import run
-from ci.tests.workers import rows_of
+from ci.tests.test_evaluation import rows_of
 from common import UserError, runtime
 from common.evaluation.run import EvaluationRun
 from common.evaluation.table import Figure, Table
@@ -46,8 +46,14 @@ def test_two_real_workers(root, tmp_path):
     alone = ["--dir_data", data, "--ckpt_path", weights, "--data_test", "DIV2K", *words, tmp_path / "one"]
     assert WDSR.eval.main([*map(str, alone), "--device_target", "CPU"]) == 0
     (one,), (two,) = (folder.glob("*.csv") for folder in (tmp_path / "one", tmp_path / "two"))
-    assert len(rows_of(one)) == 3
-    assert list(rows_of(one).items()) == list(rows_of(two).items())
+    alone, shared = (
+        {name: {key: row[key] for key in row if key != "seconds"} for name, row in rows_of(table).items()}
+        for table in (one, two)
+    )
+    assert len(alone) == 3
+    assert list(alone.items()) == list(shared.items()), "in the order of the set"
+    images = [{path.name: path.read_bytes() for path in table.parent.rglob("*.png")} for table in (one, two)]
+    assert images[0] == images[1]
     measured = [re.findall(r"(\w+): PSNR-Y", log.read_text()) for log in tmp_path.rglob("worker_?.log")]
-    assert sorted(itertools.chain(*measured)) == sorted(rows_of(one)), "each image was measured once"
+    assert sorted(itertools.chain(*measured)) == sorted(alone), "each image was measured once"
     assert all(measured), "by both"
