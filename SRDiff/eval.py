@@ -4,8 +4,8 @@
     python SRDiff/eval.py --dataset_GT_path DATA --data_test Set5 --sampler ddpm,ddim,dpm --steps 100,20,10,5
 
 Of each image and the mean: PSNR and SSIM by the authors' protocol (RGB, images cut to multiples of 8, then nothing
-cropped, 7x7 uniform window) and on Y (nothing cropped either, as the seed's 28.78 dB), PSNR of the result made small
-again against LR, LPIPS, how much the samples differ, and seconds. A figure of several samples is their mean.
+cropped, 7x7 uniform window) and on Y (nothing cropped either, as the seed's 28.78 dB), PSNR of the downscaled
+result against LR, LPIPS, how much the samples differ, and seconds. A figure of several samples is their mean.
 """
 
 import logging

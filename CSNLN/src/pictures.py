@@ -1,4 +1,4 @@
-"""An image through CSNLN: upscaled, in pieces where it is large; and which patches its attention weighs for a pixel."""
+"""An image through CSNLN: upscaled, in tiles where it is large; and which patches its attention weighs for a pixel."""
 
 import logging
 from collections.abc import Callable
@@ -36,7 +36,7 @@ Frame = tuple[int, int, int, int]  # top, left, bottom, right, in LR pixels; may
 
 
 def make_upscaler(network: CSNLN, options: EvalConfig | InferConfig) -> Upscale:
-    """Prepare a network for images of 8 or 16 bit, in pieces where they are large."""
+    """Prepare a network for images of 8 or 16 bit, in tiles where they are large."""
     hyper = network.hyper
     engine = graphs.make_engine(options.runner, network, options.attention_memory * 2**20)
     piece = Upscaler(engine.run, hyper)
@@ -74,7 +74,7 @@ def number_of_runs(shape: tuple[int, ...], scale: int, options: EvalConfig | Inf
     return max(1, runs) * (8 if options.self_ensemble else 1)
 
 
-# --------------------------------------------------------------------------- in pieces, as the authors do
+# --------------------------------------------------------------------------- in tiles, as the authors do
 # Attention reads the whole piece, so the seams are not exact.
 
 

@@ -66,7 +66,7 @@ class RecomputingStep:
             estimates.append(estimate)
         loss, of_estimates, of_end = self.loss(scale, mutable(tuple(estimates)), hr_image, mutable(of_end))
         below, above = ops.zeros_like(features.pop()), list(of_estimates)
-        del estimates, of_estimates  # each is let go as soon as its cell is done
+        del estimates, of_estimates  # each is freed as soon as its cell is done
         for _ in range(self.depth):
             sensitivities = mutable((below, above.pop()))
             below, of_cell = self.cell_backward(features.pop(), sensitivities, mutable(of_cell))

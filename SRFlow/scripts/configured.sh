@@ -4,7 +4,7 @@
 # shellcheck source=common/launch.sh
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../../common/launch.sh"
 
-# srflow_config FILE: prints the path of the configuration; a bare name is looked for here, then in the model folder.
+# srflow_config FILE: prints the path of the configuration; a bare name is searched here, then in the model folder.
 srflow_config() {
     if [[ ! -f $1 && -f $ROOT/SRFlow/$1 ]]; then
         echo "$ROOT/SRFlow/$1"

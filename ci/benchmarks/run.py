@@ -20,10 +20,10 @@ from pathlib import Path
 
 import common
 
-MODELS = tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem != "run"))
+MODELS = ("csnln", "irn", "srdiff", "srflow", "wdsr")
 CASES = (("infer", "onnxruntime"), ("infer", "mindspore"), ("train", "mindspore"))
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))  # for ci.benchmarks.<model>
+sys.path.insert(0, str(ROOT))  # for ci.benchmarks.cases
 
 
 def time_case(model: str, what: str, engine: str, repeat: int) -> dict:
@@ -31,9 +31,10 @@ def time_case(model: str, what: str, engine: str, repeat: int) -> dict:
     from common import runtime
 
     runtime.start("CPU")
+    build = getattr(importlib.import_module("ci.benchmarks.cases"), model)
     started = time.perf_counter()
     with runtime.graph_mode():
-        step, about = importlib.import_module(f"ci.benchmarks.{model}").build(what, engine)
+        step, *about = build(what, engine)
         step()
         first = time.perf_counter() - started
         step()
@@ -48,12 +49,11 @@ def time_case(model: str, what: str, engine: str, repeat: int) -> dict:
         "model": model,
         "what": what,
         "engine": engine,
-        **about,
+        **dict(zip(("size", "batch", "config", "parameters"), about, strict=True)),
         "wall_s": round(median, 4),
         "wall_min_s": round(min(wall), 4),
         "cpu_s": round(statistics.median(cpu), 4),
         "first_step_s": round(first, 1),
-        "gflop_per_s": round(about["gflop"] / median, 1),
         "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "finite": value == value,
         "load": [round(x, 2) for x in os.getloadavg()],

@@ -26,7 +26,7 @@ STEPS_PER_EPOCH = 3
 
 @fixture("csnln_x*.npz", modes=MODES)
 def csnln(golden: Golden) -> None:
-    """Outputs whole and in pieces, every layer, loss, gradients and optimizer steps."""
+    """Outputs whole and in tiles, every layer, loss, gradients and optimizer steps."""
     hyper = Hyper(**{key: golden.config[key] for key in ("scale", "n_feats", "depth")})
     network = CSNLN(hyper)
     load_state(golden, network, official_name)
@@ -40,7 +40,7 @@ def csnln(golden: Golden) -> None:
 def compare_pictures(golden: Golden, upscale: Upscaler) -> None:
     """What becomes of whole images, height and width first here, channels first in the fixture.
 
-    Op by op, as training looks at images: in graph mode each size of a piece would be compiled.
+    Op by op, as in validation: in graph mode each size of a tile would be compiled.
     """
     if golden.mode == GRAPH:
         for name in golden.under("out/"):

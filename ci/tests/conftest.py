@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import common  # noqa: F401  (sets the environment before mindspore is imported)
-from ci.tests.fixtures import begun, data, saved, spec, trained  # noqa: F401
+from ci.tests.fixtures import begun, data, python, saved, spec, trained  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -19,7 +19,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first: nothing else could be run beside them at the end."""
-    items.sort(key=lambda item: item.path.name not in ("test_readmes.py", "test_distribution.py"))
+    items.sort(key=lambda item: item.path.name not in ("test_readmes.py", "test_distribution.py", "test_train.py"))
 
 
 @pytest.fixture(autouse=True)

@@ -25,14 +25,13 @@ import statistics
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, NoReturn
 
 import numpy as np
 
-from ci.tests import clone, training
+from ci.tests import clone, forks, training
 from common import UserError, atomic, images, runtime
 from common.checkpoint import ckpt as ckpt_format
 from common.checkpoint import files as checkpoint
@@ -171,8 +170,8 @@ class HaltingFile:
 
 def live(work: Callable[[], int], said: Path, trap: Trap | None) -> NoReturn:
     """All that a child does."""
-    code = 1
-    try:
+
+    def all_of_it() -> None:
         os.setsid()  # a Ctrl-C at the terminal is the parent's business
         output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(output, 1)
@@ -181,12 +180,8 @@ def live(work: Callable[[], int], said: Path, trap: Trap | None) -> NoReturn:
         if trap:
             trap.set()
         runtime.run_main(work)
-    except SystemExit as left:
-        code = int(left.code or 0)
-    except BaseException:
-        traceback.print_exc()
-    sys.stdout.flush()
-    sys.stderr.flush()
+
+    code = forks.ended(all_of_it)
     if trap and not code:
         trap.spring("the program has come to its end")
         time.sleep(PATIENCE)  # or it would be gone when SIGKILL comes

@@ -1,12 +1,14 @@
 """What the models' tests share: trainings, each run once or set up without a step; checkpoints."""
 
+import fcntl
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from ci.tests import training
+from ci.tests import forks, training
 from ci.tests.specs import BY_NAME, RESTORING, SPECS, Spec
 from common import runtime
 from common.images import read_rgb, write_picture
@@ -17,6 +19,13 @@ from common.training import Trainer
 def spec(request: pytest.FixtureRequest) -> Spec:
     """Each of the five models."""
     return request.param
+
+
+@pytest.fixture(scope="session")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A `python` that needs no seconds to import MindSpore."""
+    with forks.python(tmp_path_factory.mktemp("python")) as program:
+        yield program
 
 
 @pytest.fixture(scope="session")
@@ -32,22 +41,26 @@ def data(sample_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """trained(model), trained(model, "rrdb") -> folder of a run of 40 steps, not to be changed."""
-    made: dict[tuple[str, str], Path] = {}
+    """trained(model), trained(model, "rrdb") -> folder of a run of 40 steps, not to be changed; workers share it."""
+    top = tmp_path_factory.getbasetemp()
+    top = top.parent if "PYTEST_XDIST_WORKER" in os.environ else top
 
     def run(model: str, stage: str = "") -> Path:
-        if (model, stage) not in made:
-            spec = BY_NAME[model]
-            settings = {spec.data: data / spec.inside, **spec.train, "save_dir": tmp_path_factory.mktemp(model)}
-            if stage:
-                settings["stage"] = stage
-            elif model in RESTORING:
-                settings["rrdb_path"] = run(model, "rrdb") / "ckpt" / "last.ckpt"
-            with pytest.MonkeyPatch.context() as patch:
+        place = top / "trained" / f"{model}{stage}"
+        place.mkdir(parents=True, exist_ok=True)
+        with open(place / "lock", "w") as lock, pytest.MonkeyPatch.context() as patch:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (done := place / "done").exists():
+                spec = BY_NAME[model]
+                settings = {spec.data: data / spec.inside, **spec.train, "save_dir": place / "runs"}
+                if stage:
+                    settings["stage"] = stage
+                elif model in RESTORING:
+                    settings["rrdb_path"] = run(model, "rrdb") / "ckpt" / "last.ckpt"
                 if model != "WDSR":  # no curve: drawing it takes longer than the training
                     patch.setitem(sys.modules, "matplotlib.figure", None)
-                made[model, stage] = training.train(lambda words: spec.main("train", *words), settings)
-        return made[model, stage]
+                done.write_text(str(training.train(lambda words: spec.main("train", *words), settings)))
+            return Path(done.read_text())
 
     return run
 

@@ -14,7 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
@@ -72,17 +72,26 @@ def answer(line: socket.socket) -> NoReturn:
     """Do what `python WORDS` would; its exit code is the answer."""
     _, streams, *_ = socket.recv_fds(line, 1, 3)
     words, folder, environment = json.loads(b"".join(iter(lambda: line.recv(2**20), b"")))
+    encoding, _, errors = environment.get("PYTHONIOENCODING", "utf-8").partition(":")
     for number, (stream, name) in enumerate(zip(streams, ("stdin", "stdout", "stderr"), strict=True)):
         os.dup2(stream, number)
         os.close(stream)
-        setattr(sys, name, open(number, "w" if number else "r", buffering=1, closefd=False))  # noqa: SIM115
+        text = {"buffering": 1, "encoding": encoding, "errors": errors or None, "closefd": False}
+        setattr(sys, name, open(number, "w" if number else "r", **text))  # noqa: SIM115
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    code = ended(lambda: run(words))
+    line.sendall(bytes([code]))
+    os._exit(code)
+
+
+def ended(work: Callable[[], object]) -> int:
+    """Do all of a process's work; the exit code that Python would end with."""
     code = 1
     try:
-        run(words)
+        work()
         code = 0
     except SystemExit as left:
         code = left.code if isinstance(left.code, int) else int(left.code is not None)
@@ -91,8 +100,7 @@ def answer(line: socket.socket) -> NoReturn:
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
-    line.sendall(bytes([code]))
-    os._exit(code)
+    return code
 
 
 def run(words: list[str]) -> None:

@@ -1,9 +1,35 @@
 """What the models' networks are held against: arithmetic by NumPy in float64, one tap after the other."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 
+import mindspore as ms
 import numpy as np
-from mindspore import Tensor
+from mindspore import Tensor, nn
+
+
+def weights_of(network: nn.Cell) -> dict[str, np.ndarray]:
+    """Name -> values of every parameter."""
+    return {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
+
+
+def exact(network: nn.Cell) -> dict[str, np.ndarray]:
+    """`weights_of` in float64."""
+    return {name: array.astype(np.float64) for name, array in weights_of(network).items()}
+
+
+def shaken(cell: nn.Cell, size: float = 0.1, seed: int = 1, share: tuple[float, float] = (0.5, 1.5)) -> nn.Cell:
+    """The cell with every trained parameter away from its initial value, so that none can be left out unnoticed.
+
+    Args:
+        size: by which it is, times `share`; less for matrices, which stay well conditioned.
+    """
+    rng = np.random.default_rng(seed)
+    for parameter in cell.trainable_params():
+        noise = rng.uniform(*share, parameter.shape) * rng.choice([-size, size], parameter.shape)
+        noise /= math.sqrt(len(noise)) if noise.ndim == 2 else 1
+        parameter.set_data(Tensor(parameter.asnumpy() + noise, ms.float32))
+    return cell
 
 
 def assert_close(found: Tensor | np.ndarray, wanted: np.ndarray, share: float = 2e-6) -> None:
@@ -58,3 +84,35 @@ def picture(height: int, width: int, count: int = 1, seed: int = 0, channels: in
 def normal(*shape: int, seed: int = 5) -> np.ndarray:
     """Standard normal values."""
     return np.random.default_rng(seed).standard_normal(shape, np.float32)
+
+
+# ------------------------------------------------------------------ the RRDB encoder of SRFlow and SRDiff
+
+
+def layer(
+    x: np.ndarray, weights: Mapping[str, np.ndarray], name: str, border: str = "constant", stride: int = 1
+) -> np.ndarray:
+    """`convolution` by the names of its filters and biases."""
+    return convolution(x, weights[f"{name}.weight"], weights[f"{name}.bias"], border, stride)
+
+
+def rrdb(x: np.ndarray, weights: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    """A residual block of three dense ones."""
+    found = x
+    for own in (f"{name}.RDB{place}" for place in (1, 2, 3)):
+        seen = found
+        for number in (1, 2, 3, 4):
+            seen = np.concatenate((seen, leaky(layer(seen, weights, f"{own}.conv{number}"))), 1)
+        found = found + 0.2 * layer(seen, weights, f"{own}.conv5")
+    return x + 0.2 * found
+
+
+def encoder(x: np.ndarray, weights: Mapping[str, np.ndarray], name: str) -> tuple[list[np.ndarray], ...]:
+    """(the first convolution's result and those of the blocks, the sum's and those of the upscalings, the head's)."""
+    blocks = [layer(x.astype(np.float64), weights, f"{name}.conv_first")]
+    while f"{name}.RRDB_trunk.{len(blocks) - 1}.RDB1.conv1.weight" in weights:
+        blocks.append(rrdb(blocks[-1], weights, f"{name}.RRDB_trunk.{len(blocks) - 1}"))
+    sizes = [blocks[0] + layer(blocks[-1], weights, f"{name}.trunk_conv")]
+    while f"{name}.upconv{len(sizes)}.weight" in weights:
+        sizes.append(leaky(layer(larger(sizes[-1]), weights, f"{name}.upconv{len(sizes)}")))
+    return blocks, sizes, layer(leaky(layer(sizes[-1], weights, f"{name}.HRconv")), weights, f"{name}.conv_last")

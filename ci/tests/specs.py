@@ -14,12 +14,15 @@ from mindspore import nn
 
 from ci.tests.CSNLN import nets as csnln
 from ci.tests.IRN import nets as irn
+from ci.tests.naive import weights_of
 from ci.tests.SRDiff import nets as srdiff
 from ci.tests.SRFlow import nets as srflow
 from ci.tests.WDSR import nets as wdsr
+from common import config
 from common.checkpoint import Checkpoint, save
 from common.images import imresize, write_picture
 
+UTILITIES = {"IRN": "utils.util", "SRFlow": "model_utils.util", "SRDiff": "model_utils.util"}
 LUMA = np.array([65.481, 128.553, 24.966]) / 255
 
 
@@ -72,6 +75,11 @@ class Spec(NamedTuple):
         """Option that names a trained network."""
         return "ckpt_file" if self.name == "CSNLN" else "ckpt_path"
 
+    @property
+    def utilities(self) -> Any:
+        """Module with load_network and load_weights."""
+        return importlib.import_module(f"{self.name}.src.{UTILITIES.get(self.name, 'utils')}")
+
     def main(self, program: str, *words: object) -> int:
         """Run one of its programs in this process."""
         return importlib.import_module(f"{self.name}.{program}").main([str(word) for word in words])
@@ -79,6 +87,11 @@ class Spec(NamedTuple):
     def options(self, program: str, config: str = "") -> type:
         """The configuration class of a program."""
         return getattr(importlib.import_module(f"{self.name}.{program}"), config or f"{program.capitalize()}Config")
+
+    def load(self, path: Path, **typed: Any) -> nn.Cell:
+        """The network of a file, as export.py with these options puts it together."""
+        options = config.merge(self.options("export")(), {"checkpoint": str(path), **typed}, "the test")
+        return self.utilities.load_network(options)[0]
 
     def save(self, path: Path, weights: dict[str, np.ndarray] | None = None, **meta: Any) -> Path:
         """Write a checkpoint of the tiny network, as training does; returns its path."""
@@ -134,11 +147,6 @@ SPECS = (
     ),
 )  # fmt: skip
 BY_NAME = {spec.name: spec for spec in SPECS}
-
-
-def weights_of(network: nn.Cell) -> dict[str, np.ndarray]:
-    """Name -> values of every parameter."""
-    return {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
 
 
 # -------------------------------------------------------------------------------------------------------------- images

@@ -10,8 +10,6 @@ import pytest
 from ci.options_table import programs
 from ci.tests import wrong_input as table
 from common import UserError
-from common.checkpoint import files as checkpoint
-from common.checkpoint.files import Checkpoint
 from common.config import options as config
 from common.config.command_line import WIDEST
 from common.metrics import __main__ as metrics
@@ -158,16 +156,6 @@ def test_tensorboard_is_written_as_the_authors_ask(model, key, tmp_path):
     file.write_text("use_tb_logger: false\ntrain: {niter: 3}\n")
     with pytest.raises(UserError, match="use_tb_logger must be true, not 'false': TensorBoard's events are"):
         config.parse(cls, [key, str(file)], description="")
-
-
-@pytest.mark.parametrize("model", MODELS)
-def test_resume_auto_takes_the_last_run_of_the_name(model, tmp_path):
-    """The newer of two, neither of which a training run wrote: that is what is said of the one that is taken."""
-    main = importlib.import_module(f"{model}.train").main
-    for name, stamp in (("old", "20260101-000000"), ("mine", "20260102-000000"), ("mine", "20260101-000000")):
-        checkpoint.save(tmp_path / f"{name}-{stamp}" / "ckpt" / "last.ckpt", Checkpoint({}, {"model": model}))
-    with pytest.raises(UserError, match=r"mine-20260101-000000/ckpt/last\.ckpt was not written by a training run"):
-        main(["--resume", "auto", "--name", "mine", "--save_dir", str(tmp_path)])
 
 
 @pytest.mark.parametrize("model", MODELS)

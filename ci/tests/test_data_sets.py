@@ -1,15 +1,14 @@
 """Which images the five evaluate, validate on and write, as a user names them: through their programs."""
 
-import csv
-import importlib
 import logging
 
 import numpy as np
 import pytest
-from PIL import Image
 
+from ci.tests.specs import BY_NAME, noise
+from ci.tests.test_evaluation import rows_of
 from common import UserError
-from common.images.resize import imresize
+from common.images import imresize, write_picture
 
 SCALES = {"WDSR": 2, "CSNLN": 2, "IRN": 2, "SRFlow": 4, "SRDiff": 4}
 TINY = {
@@ -27,26 +26,16 @@ all_models = pytest.mark.parametrize("model", SCALES)
 
 
 def image(seed, channels=3):
-    return np.random.default_rng(seed).integers(0, 256, (SIDE, SIDE, channels), np.uint8).squeeze()
-
-
-def write(path, pixels):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
+    return noise(SIDE, SIDE, channels, seed=seed)
 
 
 def call(model, program, *words):
-    return importlib.import_module(f"{model}.{program}").main([str(word) for word in words])
+    return BY_NAME[model].main(program, *words)
 
 
 def evaluate(model, *words):
     options = f"--random_weights true --scale {SCALES[model]} {TINY[model]} {FEW.get(model, '')} --engine mindspore"
     return call(model, "eval", *options.split(), *words)
-
-
-def rows(path):
-    with open(path, newline="") as file:
-        return {row["picture"]: row for row in csv.DictReader(file)}
 
 
 def column(row, start):
@@ -59,18 +48,19 @@ def test_sets_named_by_paths(model, tmp_path, monkeypatch, caplog):
     scale, data, out = SCALES[model], tmp_path / "data", tmp_path / "out"
     monkeypatch.chdir(tmp_path)
     caplog.set_level(logging.INFO)
-    write(data / "one" / "pics" / "hr" / "a.png", image(1))
+    write_picture(data / "one" / "pics" / "hr" / "a.png", image(1))
     small = np.full((SIDE // scale, SIDE // scale, 3), 99, np.uint8)
-    write(data / "one" / "pics" / "lr_bicubic" / f"x{scale}" / f"ax{scale}.png", small)
-    write(data / "two" / "pics" / "b.png", image(2, 1))
-    write(data / "two" / "pics" / "copy.png", np.dstack([image(2, 1)] * 3))
-    write(data / "two" / "pics" / "black.png", np.zeros((SIDE, SIDE), np.uint8))
-    write(data / "with+plus" / "c.png", image(3))
+    write_picture(data / "one" / "pics" / "lr_bicubic" / f"x{scale}" / f"ax{scale}.png", small)
+    write_picture(data / "two" / "pics" / "b.png", image(2, 1))
+    write_picture(data / "two" / "pics" / "copy.png", np.dstack([image(2, 1)] * 3))
+    write_picture(data / "two" / "pics" / "black.png", np.zeros((SIDE, SIDE), np.uint8))
+    write_picture(data / "with+plus" / "c.png", image(3))
     before = sorted(data.rglob("*"))
     names = f"{data / 'one' / 'pics'}+data/two/pics/../pics+{data / 'with+plus'}"
     words = ("--dataset_GT_path", tmp_path, "--data_test", names, "--output", out)
     assert evaluate(model, *words) == 0
     assert sorted(data.rglob("*")) == before, "nothing is written to the user's images"
+    assert "random weights" in caplog.text
     assert {path.stem for path in out.glob("*.csv")} == {"pics", "pics-2", "with+plus"}
     assert list((out / "pics-2").rglob("b*.png"))
     assert f"LR read from {data / 'one' / 'pics' / 'lr_bicubic' / f'x{scale}'}" in caplog.text
@@ -80,7 +70,7 @@ def test_sets_named_by_paths(model, tmp_path, monkeypatch, caplog):
     crop = 0 if model == "SRDiff" else scale
     inner = slice(crop, SIDE - crop), slice(crop, SIDE - crop)
     expected = 10 * np.log10(255**2 / np.mean((gray - bicubic)[inner] ** 2))
-    found = {name: column(row, "PSNR-Y") for name, row in rows(out / "pics-2.csv").items()}
+    found = {name: column(row, "PSNR-Y") for name, row in rows_of(out / "pics-2.csv").items()}
     assert found["b"] == pytest.approx(expected, abs=0.05)  # IRN rounds the LR image once, others twice
     assert found["copy"] == pytest.approx(found["b"] + 20 * np.log10(255 / 219), abs=1e-3)
     assert "inf: reproduced exactly (black)" in (out / "pics-2.md").read_text()
@@ -93,7 +83,7 @@ def test_sets_named_by_paths(model, tmp_path, monkeypatch, caplog):
 @pytest.mark.parametrize("model", ["IRN", "SRFlow", "SRDiff"])
 def test_names_lead_out_of_no_folder(model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    write(tmp_path / "data" / "a.png", image(1))
+    write_picture(tmp_path / "data" / "a.png", image(1))
     out = tmp_path / "deep" / "out"
     assert evaluate(model, "--dataset_GT_path", "data", "--data_name", "../../name", "--output", out) == 0
     assert {path.name for path in out.iterdir()} == {"name", "name.csv", "name.md"} | (
@@ -112,7 +102,7 @@ def test_names_of_runs_and_results_are_no_paths(model, tmp_path, monkeypatch, tr
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="--name must be a part of a file name, not a path"):
         train_without_steps(model, tmp_path, "--name", "../x")
-    write(tmp_path / "a.png", image(1)[:8, :8])
+    write_picture(tmp_path / "a.png", image(1)[:8, :8])
     command = {"IRN": ["upscale"]}.get(model, [])
     with pytest.raises(UserError, match="must be a part of a file name, not a path"):
         call(model, "infer", *command, "a.png", "--suffix", "/../../x", "--engine", "mindspore", "--output", "o")
@@ -132,7 +122,7 @@ def train_without_steps(monkeypatch):
     monkeypatch.setattr("common.training.loop.Trainer.fit", fit)
 
     def train(model, folder, *words):
-        write(folder / "DATA" / "DIV2K" / "DIV2K_train_HR" / "0001.png", np.tile(image(1), (5, 5, 1)))
+        write_picture(folder / "DATA" / "DIV2K" / "DIV2K_train_HR" / "0001.png", np.tile(image(1), (5, 5, 1)))
         data = folder / "DATA" / ("" if model in VALIDATION else "DIV2K")
         scale = SCALES[model]
         stage = "--stage rrdb" if model in ("SRFlow", "SRDiff") else ""
@@ -164,7 +154,7 @@ def test_training_without_validation_images(model, tmp_path, monkeypatch, caplog
 def test_exact_images_do_not_decide_the_best_checkpoint(model, tmp_path, monkeypatch, train_without_steps):
     """A mean that is infinite could never be exceeded."""
     monkeypatch.chdir(tmp_path)
-    write(tmp_path / "DATA" / "flat" / "black.png", np.zeros((SIDE, SIDE, 3), np.uint8))
+    write_picture(tmp_path / "DATA" / "flat" / "black.png", np.zeros((SIDE, SIDE, 3), np.uint8))
     monkeypatch.setattr("common.metrics.fidelity.psnr", lambda *_, **__: float("inf"))
     flag = "--data_test" if model in VALIDATION else "--val_GT_path"
     trainer = train_without_steps(model, tmp_path, flag, tmp_path / "DATA" / "flat")

@@ -1,4 +1,4 @@
-"""eval.py of the five: figures by NumPy of the written images, tables and strips, several sets, several workers."""
+"""eval.py of the five: figures by NumPy of the written images, tables and strips, several sets."""
 
 import csv
 import re
@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from ci.tests.specs import BY_NAME, noise, psnr, smooth, write
-from ci.tests.workers import assert_two_make_the_table_of_one
 from common import UserError
 from common.images import imresize, read_rgb
 
@@ -96,13 +95,6 @@ def test_flags_of_the_table(spec, hr, evaluate, tmp_path, capsys):
     names = {"One.csv", "One.md"} | ({"One_summary.md"} if spec.name == "SRDiff" else set())
     assert {path.name for path in (tmp_path / "out").iterdir()} == names
     assert "PSNR-Y (crop 1)" in capsys.readouterr().out
-
-
-def test_two_workers_make_the_table_of_one(spec, hr, saved, tmp_path, monkeypatch):
-    write(tmp_path / "sets" / "One", {"b3": smooth(32, 36, 3)})
-    words = ["--dataset_GT_path", tmp_path / "sets", "--data_test", "One", "--ckpt_path", saved[spec.name]]
-    main = lambda argv: spec.main("eval", *argv)  # noqa: E731
-    assert_two_make_the_table_of_one(main, [*words, *spec.evaluate, "--report"], tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """export.py of the five: every graph, run by other programs at sizes that were never compared, is the network; weights
 by the authors' names."""
 
-import importlib.util
 import json
 
 import numpy as np
@@ -83,21 +82,6 @@ BESIDES = {  # arrays of the authors' files that are no parameters here
     "SRDiff": CONSTANTS,
     "CSNLN": ("SEM.multi_source_projection.up_attention.escape_NaN",),
 }
-PUBLISHED = {  # of ci/goldens/full_size_keys
-    "WDSR": ("wdsr_b_16blocks_32feats_x3", {"scale": 3, "num_blocks": 16, "num_features": 32}),
-    "IRN": ("irn_x2", {"scale": 2, "block_num": (8,)}),
-    "SRFlow": ("srflow_SRFlow_DF2K_4X", {}),
-    "SRDiff": ("srdiff_diffsr_df2k4x", {}),
-    "CSNLN": ("csnln_x4", {"scale": 4}),
-}
-SIZES = {  # of a PyTorch network, in order
-    "WDSR": ("scale", "num_blocks", "num_features"),
-    "IRN": ("scale", "block_num", "growth"),
-    "SRFlow": ("num_features", "num_blocks", "growth", "stack", "levels", "steps", "hidden_channels"),
-    "SRDiff": ("hidden_size", "dim_mults", "rrdb_num_feat", "rrdb_num_block", "timesteps", "res_rescale"),
-    "CSNLN": ("scale", "n_feats", "depth"),
-}
-PLACES = {"IRN": "src.utils.util", "SRFlow": "src.model_utils.util", "SRDiff": "src.model_utils.util"}
 GRAPHS = {"WDSR": wdsr, "IRN": irn, "SRFlow": srflow, "SRDiff": srdiff_graphs, "CSNLN": csnln_graph}
 SIDES = {"SRFlow": (6, 10), "SRDiff": (4, 14)}  # in twos; the others: any
 
@@ -188,16 +172,6 @@ def test_weights_by_the_authors_names(spec, export, tmp_path):
     assert_same(arrays_of(tmp_path / "again.safetensors")[0], found)
 
 
-def test_published_names(spec, goldens_dir):
-    """Of the authors' network at full size: each name and shape, and none besides."""
-    network, (listed, settings) = spec.network(), PUBLISHED[spec.name]
-    full = type(network)(type(network.hyper)(**settings))
-    place = f"{spec.name}.{PLACES.get(spec.name, 'src.utils')}"
-    found = importlib.import_module(place).WEIGHTS.to_official(full)
-    keys = json.loads((goldens_dir / "full_size_keys" / f"{listed}.json").read_text(encoding="utf-8"))["state_dict"]
-    assert {name: list(array.shape) for name, array in found.items()} == keys
-
-
 def test_ychfans_names(tmp_path):
     """WDSR's other authors have one body, whose first entry is the head, its last the tail."""
     hyper = Hyper(num_features=8, num_blocks=1, variant="A", expand=4.0, res_scale=0.5, normalization="ychfan")
@@ -214,20 +188,6 @@ def test_ychfans_names(tmp_path):
     parts = {name: name.rpartition(".")[::2] for name in weights}
     theirs = {f"{places.get(cell, cell)}.{end}": weights[name] for name, (cell, end) in parts.items()}
     assert_same(arrays_of(tmp_path / "y.safetensors")[0], theirs)
-
-
-def test_pytorch_loads_them_strictly(spec, export, tmp_path, root):
-    """Networks that are written in PyTorch with the authors' names, where both are there."""
-    torch, peers = pytest.importorskip("torch"), root.parent / "shared" / "peers" / "torch_nets.py"
-    if not peers.is_file():
-        pytest.skip(f"needs the PyTorch networks in {peers}")
-    found = importlib.util.spec_from_file_location("torch_nets", peers)
-    nets = importlib.util.module_from_spec(found)
-    found.loader.exec_module(nets)
-    export(spec, "--file_format", "SAFETENSORS")
-    network = getattr(nets, spec.name)(*(getattr(spec.network().hyper, key) for key in SIZES[spec.name]))
-    state = {name: torch.tensor(array) for name, array in arrays_of(tmp_path / "net.safetensors")[0].items()}
-    nets.load_state(network, state, nets.DEAD_KEYS.get(spec.name.lower(), ()))
 
 
 def test_what_cannot_be_written(spec, export, tmp_path):

@@ -5,7 +5,6 @@
 
 import re
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -16,9 +15,9 @@ from common.checkpoint.files import Checkpoint
 
 
 @pytest.mark.slow
-def test_killed_run_equals_the_uninterrupted_one(root, tmp_path):
+def test_killed_run_equals_the_uninterrupted_one(root, python, tmp_path):
     """Killed some time after a step and in the middle of a checkpoint's write: every loss, and every bit at the end."""
-    words = [sys.executable, "-m", "ci.tests.faults", "--kills", "2", "--models", "WDSR", "--folder", tmp_path]
+    words = [str(python), "-m", "ci.tests.faults", "--kills", "2", "--models", "WDSR", "--folder", tmp_path]
     done = subprocess.run(words, cwd=root, env=clone.environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "WDSR: bit-equal after 2 kills, 1 of them in a write" in done.stdout

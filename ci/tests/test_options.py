@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import importlib
+import math
 
 import numpy as np
 import pytest
@@ -262,6 +263,63 @@ def test_networks_by_name_and_by_number(model, words, hyper):
 def test_networks_that_cannot_be_asked_for(model, words, message):
     with pytest.raises(UserError, match=message):
         parsed(model, "train", *words.split()).hyper()
+
+
+@pytest.mark.parametrize(
+    ("cls", "settings", "message"),
+    [
+        (IRNHyper, {"scale": 5}, "scales 2, 3, 4 and 8, not 5"),
+        (IRNHyper, {"scale": 1}, "scales"),
+        (IRNHyper, {"block_num": (8,)}, r"x4 takes 2 number\(s\) of blocks .* not \[8\] and 32"),
+        (IRNHyper, {"block_num": (8, 0)}, "1 or more"),
+        (IRNHyper, {"growth": 0}, "1 or more"),
+        (IRNHyper, {"clamp": 0.0}, "above 0, not 0"),
+        (IRNHyper, {"clamp": math.inf}, "not inf"),
+        (IRNHyper, {"clamp": math.nan}, "not nan"),
+        (IRNHyper, {"init": "orthogonal"}, "xavier or kaiming, not 'orthogonal'"),
+        (SRFlowHyper, {"scale": 3}, "scales 2, 4 and 8, not 3"),
+        (SRFlowHyper, {"scale": 1}, "scales 2, 4 and 8, not 1"),
+        (SRFlowHyper, {"num_blocks": 0, "stack": ()}, "no SRFlow has 64 features, 0 blocks"),
+        (SRFlowHyper, {"growth": 0}, "growth 0"),
+        (SRFlowHyper, {"steps": 0}, "0 steps"),
+        (SRFlowHyper, {"hidden_channels": 0}, "0 hidden channels"),
+        (SRFlowHyper, {"num_features": -1}, "-1 features"),
+        (SRFlowHyper, {"levels": 0}, "at x4 the flow has 1 to 3 levels, .* not 0"),
+        (SRFlowHyper, {"levels": 4}, "at x4 the flow has 1 to 3 levels, .* not 4"),
+        (SRFlowHyper, {"scale": 8, "levels": 5}, "at x8 the flow has 1 to 4 levels"),
+        (SRFlowHyper, {"stack": (0, 23)}, r"blocks from 0 to 22, not \[0, 23\]"),
+        (SRFlowHyper, {"stack": (-1,)}, r"blocks from 0 to 22, not \[-1\]"),
+        (SRFlowHyper, {"stack": ()}, r"blocks from 0 to 22, not \[\]"),
+        (SRFlowHyper, {"eps": 0.0}, r"lies in \(0, 1\), not 0"),
+        (SRFlowHyper, {"eps": 1.0}, "not 1.0"),
+        (SRFlowHyper, {"eps": math.nan}, "not nan"),
+        (SRFlowHyper, {"bound": 0.5}, r"lies in 1 \.\.\. 1e\+06, not 0.5"),
+        (SRFlowHyper, {"bound": math.inf}, "not inf"),
+        (SRDiffHyper, {"scale": 3}, "scales 2, 4 and 8, not 3"),
+        (SRDiffHyper, {"hidden_size": 5}, r"no U-Net has 5 channels and the multiples \[1, 2, 3, 4\]"),
+        (SRDiffHyper, {"hidden_size": 2}, "no U-Net has 2 channels"),
+        (SRDiffHyper, {"dim_mults": ()}, r"64 channels and the multiples \[\]"),
+        (SRDiffHyper, {"dim_mults": (1, 0)}, r"the multiples \[1, 0\]"),
+        (SRDiffHyper, {"rrdb_num_block": 1}, "2 blocks or more are needed, not 1"),
+        (SRDiffHyper, {"rrdb_num_feat": 1}, "two channels or more, not 1"),
+        (SRDiffHyper, {"timesteps": 0}, "no chain has 0 steps"),
+        (SRDiffHyper, {"res_rescale": 0.0}, "res_rescale 0.0"),
+        (WDSRHyper, {"variant": "C"}, "variants A and B"),
+        (WDSRHyper, {"scale": 5}, "scales 1, 2, 3 and 4, not 5"),
+        (WDSRHyper, {"scale": 0}, "scales"),
+        (WDSRHyper, {"normalization": "imagenet"}, "ntire2018 or ychfan"),
+        (WDSRHyper, {"num_blocks": 0}, "0 blocks"),
+        (WDSRHyper, {"num_features": 0}, "0 features"),
+        (WDSRHyper, {"num_features": 1}, "1 features"),  # int(0.8) is no channel at all
+        (CSNLNHyper, {"scale": 5}, "CSNLN"),
+        (CSNLNHyper, {"n_feats": 7}, "CSNLN"),
+        (CSNLNHyper, {"n_feats": 0}, "CSNLN"),
+        (CSNLNHyper, {"depth": 0}, "CSNLN"),
+    ],
+)
+def test_networks_that_cannot_be(cls, settings, message):
+    with pytest.raises(UserError, match=message):
+        cls(**settings)
 
 
 ENCODER = {"SRFlow": {"stage": "rrdb"}}  # which has the same schedule, and is made faster

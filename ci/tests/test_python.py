@@ -79,16 +79,6 @@ def test_outscale(model, tmp_path):
     assert Image.open(path).mode == "RGBA"
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_build(model):
-    """Initial weights, by the random seed."""
-    make = package(model).build
-    one, same, other = (make(model=f"{model.lower()}{'_b' * (model == 'WDSR')}_small", seed=seed) for seed in (1, 1, 2))
-    values = [[p.asnumpy() for p in network.trainable_params()] for network in (one, same, other)]
-    assert all(map(np.array_equal, values[0], values[1]))
-    assert not all(map(np.array_equal, values[0], values[2]))
-
-
 def test_mistakes_are_said():
     with pytest.raises(UserError, match="unknown key 'scal'; did you mean 'scale'"):
         package("WDSR").load(scal=4)

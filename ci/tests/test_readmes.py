@@ -75,6 +75,41 @@ def test_readmes_are_short(readme):
     assert readme.parent == ROOT or len(text.partition("```bash")[0].split()) <= 120
 
 
+WORDS = {  # paraphrases -> the field's own terms
+    r"values that are no numbers|\bis no number": "NaN or Inf",
+    r"\blooks? at (test )?(pictures|images)\b": "validation",
+    r"\blooked for\b": "expected, searched",
+    r"\bgo(es)? on with\b": "resume, continue",
+    r"\bma[dk]es? (it |them )?small(er)?\b": "downscale",
+    r"\bma[dk]es? (it |them )?larger?\b": "upscale",
+    r"continued by reflection": "reflection padding",
+    r"what (a|the|this) network (sees|looks at)": "receptive field",
+    r"seed of all that is random": "random seed",
+    r"\bfirst (filters|values|weights)\b": "initial weights",
+    r"\bstep is made\b(?! of)": "done",
+    r"\bgreater is better": "higher is better",
+    r"\bin pieces\b(?!\.)": "in tiles",
+    r"\b(is|are) let go\b": "freed",
+    r"pictures of a run's end": "results",
+}
+
+
+def test_the_fields_own_terms():
+    """In code, messages, help and documents, so that a reader and `grep` find them."""
+    found = []
+    for path in ROOT.rglob("*.*"):
+        place = path.relative_to(ROOT)
+        product = (
+            place.parts[:2] != ("ci", "tests") and "runs" not in place.parts and not place.parts[0].startswith(".")
+        )
+        if product and path.suffix in (".py", ".md", ".sh", ".yml", ".yaml", ".html", ".js", ".toml", ".ipynb"):
+            text = path.read_text(encoding="utf-8")
+            found += [
+                f"{place}: {match[0]!r} is {WORDS[word]!r}" for word in WORDS for match in re.finditer(word, text, re.I)
+            ]
+    assert not found
+
+
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_lines_from_python_are_among_those_run(folder):
     readme = ROOT / folder / "README.md"

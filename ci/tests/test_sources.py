@@ -13,6 +13,7 @@ import pytest
 
 from ci.tests import wrong_input as table
 from ci.tests.clone import ROOT
+from ci.tests.specs import BY_NAME
 from ci.tests.test_command_line import MODELS, options_of
 from common import UserError
 from common.config import options as config
@@ -26,15 +27,14 @@ class Network(NamedTuple):
     hyper: str  # what the size is called in a checkpoint
     own: object  # of the named network
     authors: object  # of the authors'
-    module: str  # with load_network
 
 
 SMALL = {
-    "WDSR": Network("wdsr_b_small", "n_feats", "num_features", 32, 64, "WDSR.src.utils"),
-    "IRN": Network("irn_small", "growth", "growth", 16, 32, "IRN.src.utils.util"),
-    "SRFlow": Network("srflow_small", "nf", "num_features", 24, 64, "SRFlow.src.model_utils.util"),
-    "SRDiff": Network("srdiff_small", "hidden_size", "hidden_size", 24, 64, "SRDiff.src.model_utils.util"),
-    "CSNLN": Network("csnln_small", "depth", "depth", 3, 12, "CSNLN.src.utils"),
+    "WDSR": Network("wdsr_b_small", "n_feats", "num_features", 32, 64),
+    "IRN": Network("irn_small", "growth", "growth", 16, 32),
+    "SRFlow": Network("srflow_small", "nf", "num_features", 24, 64),
+    "SRDiff": Network("srdiff_small", "hidden_size", "hidden_size", 24, 64),
+    "CSNLN": Network("csnln_small", "depth", "depth", 3, 12),
 }
 
 
@@ -138,7 +138,7 @@ def test_two_options_of_one_meaning(cls, one, other, tmp_path):
 def test_what_is_typed_is_held_against_the_checkpoint(model, tmp_path, caplog):
     """Also where it equals a default: the demo weights are small networks."""
     cls, small = options_of(model, "export"), SMALL[model]
-    load = importlib.import_module(small.module).load_network
+    load = BY_NAME[model].utilities.load_network
     known = f"has {small.hyper} {small.own}"
     with pytest.raises(UserError, match=f"{known}, not {small.authors}: leave the flag out"):
         load(parsed(cls, tmp_path, {}, f"--{small.option}", small.authors))
@@ -158,7 +158,7 @@ def test_a_named_network_is_held_against_the_checkpoint(tmp_path):
         "SRDiff": "diffsr_df2k4x",
         "CSNLN": "CSNLN",
     }.items():
-        load = importlib.import_module(SMALL[model].module).load_network
+        load = BY_NAME[model].utilities.load_network
         with pytest.raises(UserError, match=rf"has \w+ .*, not .* of --model {name}: leave the flag out"):
             load(parsed(options_of(model, "export"), tmp_path, {}, "--model", name))
 

@@ -32,10 +32,10 @@ def here(tmp_path_factory):
     return folder
 
 
-def run(here, program, *words, before=(), **changes):
+def run(here, program, *words, before=(), python=sys.executable, **changes):
     """Start a program in `here`, after the words `before` of another one."""
     return subprocess.run(
-        [*before, sys.executable, str(ROOT / program), *map(str, words)],
+        [*before, str(python), str(ROOT / program), *map(str, words)],
         cwd=here, env=environment(PYTHONPATH=str(ROOT), **changes), capture_output=True, timeout=240, check=False,
     )  # fmt: skip
 
@@ -55,10 +55,10 @@ def mounted(line):
     return "unshare", "-m", "bash", "-c", f'{line} && exec "$@"', "bash"
 
 
-def test_names_that_are_not_utf8_on_a_console_of_ascii(spec, here, tmp_path):
+def test_names_that_are_not_utf8_on_a_console_of_ascii(spec, here, python, tmp_path):
     data = f"--{spec.data}", here, "--data_test", SET
     words = *data, "--ckpt_path", f"{spec.name}.ckpt", "--engine", "mindspore", "--report", "--output", tmp_path
-    done = run(here, f"{spec.name}/eval.py", *words, PYTHONIOENCODING="ascii:strict")
+    done = run(here, f"{spec.name}/eval.py", *words, python=python, PYTHONIOENCODING="ascii:strict")
     assert (done.returncode, b"Traceback" in done.stderr) == (0, False), done.stderr.decode()
     (table,) = tmp_path.glob("*.csv")
     assert "\n\\udce9\N{CAT FACE}," in table.read_text(encoding="utf-8")
@@ -67,10 +67,10 @@ def test_names_that_are_not_utf8_on_a_console_of_ascii(spec, here, tmp_path):
     assert b"\\udce9\\U0001f431" in done.stdout
 
 
-def test_training_on_a_folder_that_is_not_utf8(here, tmp_path):
+def test_training_on_a_folder_that_is_not_utf8(here, python, tmp_path):
     words = "--dir_data", here, "--data_train", SET, "--data_test", SET, "--save_dir", tmp_path, "--epochs", 1
     small = "--n_resblocks", 1, "--n_feats", 4, "--patch_size", 16, "--batch_size", 2, "--test_every", 2
-    done = run(here, "WDSR/train.py", *words, *small)
+    done = run(here, "WDSR/train.py", *words, *small, python=python)
     assert (done.returncode, b"Traceback" in done.stderr) == (0, False), done.stderr.decode()
     (run_folder,) = tmp_path.iterdir()
     assert config.read_yaml(run_folder / "config.yaml")["data_train"] == SET, "a run can be resumed"

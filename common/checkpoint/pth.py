@@ -215,7 +215,7 @@ class _Unpickler(pickle.Unpickler):
     def _tensor(self, storage: _Storage, offset: int, size: tuple, stride: tuple, *_: Any) -> np.ndarray:
         """Return an empty C-contiguous array of its own; requires_grad and hooks are left out."""
         if not all(isinstance(n, int) and n >= 0 for n in (offset, storage.start, storage.count, *size, *stride)):
-            raise ValueError("a tensor in it has a negative size, or one that is no number")
+            raise ValueError("a tensor in it has a negative size, or one that is not an integer")
         self._left -= math.prod(size) * _dtype(storage.code).itemsize
         if self._left < 0:
             raise ValueError("its tensors claim absurdly more numbers than it has")

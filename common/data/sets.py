@@ -103,7 +103,7 @@ def find_place(name: str, root: Path) -> Path:
     places = _places(name, root)
     if place := next(filter(os.path.isdir, places), None):
         return place
-    raise NoSuchSetError(f"no data set {name!r}: looked for {', '.join(dict.fromkeys(map(str, places)))}")
+    raise NoSuchSetError(f"no data set {name!r}: expected {', '.join(dict.fromkeys(map(str, places)))}")
 
 
 def named_sets(names: str, root: Path, lr_path: str) -> Iterator[tuple[str, Path, str]]:

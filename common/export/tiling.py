@@ -78,7 +78,7 @@ def refuse_small(tile: int, radius: int) -> None:
     """Reject a --tile no larger than the receptive field of this radius; 0 stands for as large as it takes."""
     if 0 < tile <= 2 * radius:
         least = 2 * radius + 1
-        raise UserError(f"--tile {tile} is smaller than what this network sees: take {least} or more, better twice it")
+        raise UserError(f"--tile {tile} is smaller than the receptive field: take {least} or more, better twice it")
 
 
 def default_tile(

@@ -90,7 +90,7 @@ def find_pairs(
         named = ", ".join(pair.hr.name for pair in missing[:5]) + (" ..." if len(missing) > 5 else "")
         raise UserError(
             f"{len(missing)} of {len(pairs)} images of {hr_folder} have no x{scale} image in {lr_folder}: {named}; "
-            f"of {missing[0].hr.name} looked for {', '.join(names(missing[0].name))}, the folder has "
+            f"of {missing[0].hr.name} expected {', '.join(names(missing[0].name))}, the folder has "
             f"{', '.join(path.name for path in list(lr_paths.values())[:3])}"
         )
     return pairs

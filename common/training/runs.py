@@ -181,7 +181,7 @@ def occupy(folder: Path) -> IO[str]:
 def resumed(
     cls: type[T], argv: Sequence[str] | None, path: str, description: str, model: str
 ) -> tuple[T, Checkpoint, Path | None]:
-    """What `--resume PATH` goes on with: the saved options with those on the command line over them.
+    """Return what `--resume PATH` resumes: the saved options with those on the command line over them.
 
     Args:
         path: a run's folder, or one of its checkpoints.

@@ -120,7 +120,7 @@ def source_folders(options: PreprocessOptions) -> dict[str, Path]:
                 break
     if not found:
         names = (name for names in wanted.values() for name in names if name != ".")
-        raise UserError(f"no images of {options.dataset} in {root}: looked for {', '.join(names)}")
+        raise UserError(f"no images of {options.dataset} in {root}: expected {', '.join(names)}")
     for split in wanted.keys() - found:
         log.warning("%s has no %s: %s is left out", root, wanted[split][0], split)
     return found

@@ -10,7 +10,7 @@ DF2K holds DIV2K_train_HR/, Flickr2K_HR/ (or Flickr2K/Flickr2K_HR/) and DIV2K_va
     valid/DIV2K_X4_valid.mindrecord     the same of DIV2K_valid_HR
 
 beside the .db and .json that belong to each. A set that is there already is left as it is, so that a stopped program
-goes on with the next one; a set that was begun is begun anew. Of 3,450 training images come 162,150 patches.
+continues with the next one; a set that was begun is begun anew. Of 3,450 training images come 162,150 patches.
 """
 
 import logging

@@ -1,9 +1,9 @@
 """A network of CSNLN that is cheap to compile, and images for it."""
 
-import mindspore as ms
 import numpy as np
 from mindspore import Tensor
 
+from ci.tests import naive
 from CSNLN.src.CSNLN import CSNLN, Hyper
 
 TINY = Hyper(n_feats=4, depth=2)
@@ -11,11 +11,7 @@ TINY = Hyper(n_feats=4, depth=2)
 
 def shaken(hyper: Hyper = TINY, rows: int = 0) -> CSNLN:
     """A network whose every parameter is away from its first value, so that none can be left out unnoticed."""
-    network, random = CSNLN(hyper, rows=rows), np.random.default_rng(1)
-    for parameter in network.trainable_params():
-        noise = random.uniform(0.02, 0.1, parameter.shape) * random.choice([-1, 1], parameter.shape)
-        parameter.set_data(Tensor(parameter.asnumpy() + noise, ms.float32))
-    return network
+    return naive.shaken(CSNLN(hyper, rows=rows), 1, share=(0.02, 0.1))
 
 
 def batch(count: int, height: int, width: int, seed: int = 0) -> np.ndarray:

@@ -9,7 +9,6 @@ from mindspore import Tensor, amp
 
 from ci.tests.CSNLN.nets import TINY, batch, shaken
 from ci.tests.naive import assert_close
-from common import UserError
 from common.runtime import graph_mode
 from common.training.step import GradientStep, L1Loss
 from CSNLN.src.attention import CrossScaleAttention, NonLocalAttention, attend, reduced
@@ -32,20 +31,6 @@ def features(count: int, height: int, width: int) -> np.ndarray:
 
 def test_small_network_is_small():
     assert count_parameters(CSNLN(MODELS["csnln_small"])) <= 480_000
-
-
-@pytest.mark.parametrize("scale", [2, 3, 4])
-def test_output_size(scale):
-    hyper = replace(TINY, scale=scale, depth=1)
-    output = CSNLN(hyper)(Tensor(batch(2, 6, 12))).asnumpy()
-    assert output.shape == (2, 3, 6 * scale, 12 * scale)
-    assert np.isfinite(output).all()
-
-
-@pytest.mark.parametrize("settings", [{"scale": 5}, {"n_feats": 7}, {"n_feats": 0}, {"depth": 0}])
-def test_networks_that_cannot_be(settings):
-    with pytest.raises(UserError):
-        Hyper(**settings)
 
 
 # ------------------------------------------------------------------------------------------------- arithmetic

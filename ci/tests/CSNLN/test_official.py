@@ -6,18 +6,13 @@ import numpy as np
 import pytest
 
 from ci.tests.CSNLN.nets import shaken
-from ci.tests.specs import weights_of
+from ci.tests.specs import BY_NAME, weights_of
 from ci.tests.test_official import write_pth
-from common import config
 from common.checkpoint import CheckpointError
-from CSNLN.src.config import InferConfig
-from CSNLN.src.CSNLN import CSNLN, Hyper
+from CSNLN.src.CSNLN import Hyper
 from CSNLN.src.official import hyper_of
-from CSNLN.src.utils import load_network
 
-
-def load(path) -> CSNLN:
-    return load_network(config.merge(InferConfig(), {"ckpt_file": str(path)}, "the test"))[0]
+load = BY_NAME["CSNLN"].load
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])

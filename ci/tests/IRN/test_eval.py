@@ -3,7 +3,6 @@
 import logging
 import re
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -101,11 +100,11 @@ def test_saved_lr_images_are_a_reference_and_can_be_upscaled(hr, run, saved, tmp
 
 
 @pytest.mark.parametrize("place", ["IRN", ".", "elsewhere"])
-def test_val_forwards_from_everywhere(root, saved, tmp_path, place):
+def test_val_forwards_from_everywhere(root, saved, python, tmp_path, place):
     """The seed's val.py, with its -opt; its results are in a new folder of the place where it is typed."""
     cwd = root / place if place != "elsewhere" else tmp_path
     model = {"IRN": ".", ".": "IRN", "elsewhere": root / "IRN"}[place]
-    command = [sys.executable, f"{model}/val.py", "-opt", f"{model}/src/options/test/test_IRN_x2.yml"]
+    command = [str(python), f"{model}/val.py", "-opt", f"{model}/src/options/test/test_IRN_x2.yml"]
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=240, check=False)
     assert (done.returncode, done.stderr) == (2, "error: which images? type --dataset_GT_path FOLDER\n")
     if place == "elsewhere":

@@ -8,15 +8,12 @@ from mindspore import Tensor, ops
 
 from ci.tests.IRN.nets import TINY
 from ci.tests.naive import assert_close
-from ci.tests.specs import weights_of
+from ci.tests.specs import BY_NAME, weights_of
 from ci.tests.test_official import write_pth
-from common import config
 from common.checkpoint import CheckpointError
 from IRN.src.graphs import Downscale, Upscale
 from IRN.src.network.Invnet import BLOCKS_PER_LEVEL, COLORS, HAAR, Hyper, InvRescaleNet, Quantization
 from IRN.src.official import hyper_of
-from IRN.src.options.options import EvalConfig
-from IRN.src.utils.util import load_network
 
 FILES = {  # as ci/goldens/pth/make_irn.py writes them with PyTorch
     "irn_x4": Hyper(4, (1, 2), 1),
@@ -25,8 +22,7 @@ FILES = {  # as ci/goldens/pth/make_irn.py writes them with PyTorch
 }
 
 
-def load(path, **typed) -> InvRescaleNet:
-    return load_network(config.merge(EvalConfig(), {"ckpt_path": str(path), **typed}, "the test"))[0]
+load = BY_NAME["IRN"].load
 
 
 @pytest.mark.parametrize("name", FILES)

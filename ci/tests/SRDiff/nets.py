@@ -5,10 +5,10 @@ from collections.abc import Mapping
 
 import mindspore as ms
 import numpy as np
-from mindspore import Tensor, nn
+from mindspore import Tensor
 
 from ci.tests import naive
-from ci.tests.naive import larger, leaky
+from ci.tests.naive import exact, layer
 from common.images import imresize
 from SRDiff.src.model.srdiff import Hyper, SRDiffNet
 
@@ -34,15 +34,6 @@ def make(hyper: Hyper = USED[4], seed: int = 3) -> SRDiffNet:
     return network
 
 
-def weights_of(network: nn.Cell) -> dict[str, np.ndarray]:
-    return {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
-
-
-def exact(network: nn.Cell) -> dict[str, np.ndarray]:
-    """The weights in float64, which all naive functions are given."""
-    return {name: array.astype(np.float64) for name, array in weights_of(network).items()}
-
-
 def picture(height: int, width: int, count: int = 1, seed: int = 0) -> np.ndarray:
     """(count, 3, height, width) float32 in [-1, 1]."""
     return 2 * np.random.default_rng(seed).random((count, 3, height, width), np.float32) - 1
@@ -58,11 +49,6 @@ def mish(x: np.ndarray) -> np.ndarray:
 def mish_slope(x: np.ndarray) -> np.ndarray:
     t = np.tanh(np.logaddexp(0, x))
     return t + x * (1 - t * t) * np.exp(-np.logaddexp(0, -x))
-
-
-def convolution(x: np.ndarray, weights: Weights, name: str, border: str = "constant", stride: int = 1) -> np.ndarray:
-    """(N, C, H, W) -> (N, O, H / stride, W / stride)."""
-    return naive.convolution(x, weights[f"{name}.weight"], weights[f"{name}.bias"], border, stride)
 
 
 def transposed(x: np.ndarray, weights: Weights, name: str, scale: int) -> np.ndarray:
@@ -84,30 +70,10 @@ def dense(x: np.ndarray, weights: Weights, name: str) -> np.ndarray:
 # ------------------------------------------------------------------ the encoder
 
 
-def rrdb(x: np.ndarray, weights: Weights, name: str) -> np.ndarray:
-    found = x
-    for place in (1, 2, 3):
-        seen, own = found, f"{name}.RDB{place}"
-        for number in (1, 2, 3, 4):
-            seen = np.concatenate((seen, leaky(convolution(seen, weights, f"{own}.conv{number}"))), 1)
-        found = found + 0.2 * convolution(seen, weights, f"{own}.conv5")
-    return x + 0.2 * found
-
-
 def encode(weights: Weights, hyper: Hyper, lr_image: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
     """All features, and the head's image."""
-    first = x = convolution((lr_image.astype(np.float64) + 1) / 2, weights, "rrdb.conv_first")
-    features = []
-    for number in range(hyper.rrdb_num_block):
-        x = rrdb(x, weights, f"rrdb.RRDB_trunk.{number}")
-        features.append(x)
-    features.append(first + convolution(x, weights, "rrdb.trunk_conv"))
-    x, number = features[-1], 1
-    while f"rrdb.upconv{number}.weight" in weights:
-        x = leaky(convolution(larger(x), weights, f"rrdb.upconv{number}"))
-        number += 1
-    head = convolution(leaky(convolution(x, weights, "rrdb.HRconv")), weights, "rrdb.conv_last")
-    return features, head.clip(0, 1) * 2 - 1
+    blocks, sizes, head = naive.encoder((lr_image.astype(np.float64) + 1) / 2, weights, "rrdb")
+    return [*blocks[1:], sizes[0]], head.clip(0, 1) * 2 - 1
 
 
 def read(features: list[np.ndarray]) -> np.ndarray:
@@ -119,14 +85,14 @@ def read(features: list[np.ndarray]) -> np.ndarray:
 
 
 def block(x: np.ndarray, weights: Weights, name: str) -> np.ndarray:
-    return mish(convolution(x, weights, f"{name}.block.1", "reflect"))
+    return mish(layer(x, weights, f"{name}.block.1", "reflect"))
 
 
 def residual(x: np.ndarray, time: np.ndarray, weights: Weights, name: str) -> np.ndarray:
     own = f"denoise_fn.{name}"
     found = block(x, weights, f"{own}.block1") + dense(mish(time), weights, f"{own}.mlp.1")[:, :, None, None]
     found = block(found, weights, f"{own}.block2")
-    return found + (convolution(x, weights, f"{own}.res_conv") if f"{own}.res_conv.weight" in weights else x)
+    return found + (layer(x, weights, f"{own}.res_conv") if f"{own}.res_conv.weight" in weights else x)
 
 
 def predict(weights: Weights, hyper: Hyper, x: np.ndarray, t: np.ndarray, features: np.ndarray) -> np.ndarray:
@@ -142,13 +108,13 @@ def predict(weights: Weights, hyper: Hyper, x: np.ndarray, t: np.ndarray, featur
             x = x + transposed(features, weights, "denoise_fn.cond_proj", hyper.scale)
         skips.append(x)
         if level < levels - 1:
-            x = convolution(x, weights, f"denoise_fn.downs.{level}.2.conv.1", "reflect", 2)
+            x = layer(x, weights, f"denoise_fn.downs.{level}.2.conv.1", "reflect", 2)
     x = residual(residual(x, time, weights, "mid_block1"), time, weights, "mid_block2")
     for level in range(levels - 1):
         x = np.concatenate((x, skips.pop()), 1)
         x = residual(residual(x, time, weights, f"ups.{level}.0"), time, weights, f"ups.{level}.1")
         x = transposed(x, weights, f"denoise_fn.ups.{level}.2.conv.0", 2)
-    return convolution(block(x, weights, "denoise_fn.final_conv.0"), weights, "denoise_fn.final_conv.1")
+    return layer(block(x, weights, "denoise_fn.final_conv.0"), weights, "denoise_fn.final_conv.1")
 
 
 # ------------------------------------------------------------------ what is trained

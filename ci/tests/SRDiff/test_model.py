@@ -395,25 +395,6 @@ def test_number_of_parameters():
     assert (PRESETS["diffsr_df2k4x"].scale, PRESETS["diffsr_celeb"].scale) == (4, 8)
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"scale": 3}, "scales 2, 4 and 8, not 3"),
-        ({"hidden_size": 5}, r"no U-Net has 5 channels and the multiples \[1, 2, 3, 4\]"),
-        ({"hidden_size": 2}, "no U-Net has 2 channels"),
-        ({"dim_mults": ()}, r"64 channels and the multiples \[\]"),
-        ({"dim_mults": (1, 0)}, r"the multiples \[1, 0\]"),
-        ({"rrdb_num_block": 1}, "2 blocks or more are needed, not 1"),
-        ({"rrdb_num_feat": 1}, "two channels or more, not 1"),
-        ({"timesteps": 0}, "no chain has 0 steps"),
-        ({"res_rescale": 0.0}, "res_rescale 0.0"),
-    ],
-)
-def test_networks_that_cannot_be(settings, message):
-    with pytest.raises(UserError, match=message):
-        Hyper(**settings)
-
-
 def test_what_follows_from_hyper_parameters():
     hyper = Hyper(dim_mults=[1, 2, 3, 4])  # JSON gives a list
     assert hyper == Hyper() == PRESETS["diffsr_df2k4x"]

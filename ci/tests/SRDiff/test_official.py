@@ -11,7 +11,8 @@ import pytest
 from mindspore import Tensor
 
 from ci.tests.common.test_pth import dict_of, number
-from ci.tests.SRDiff.nets import TINY, weights_of
+from ci.tests.specs import weights_of
+from ci.tests.SRDiff.nets import TINY
 from ci.tests.test_official import write_pth
 from common.checkpoint import files as checkpoint
 from common.checkpoint.fitting import CheckpointError, load_into

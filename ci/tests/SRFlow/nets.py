@@ -1,13 +1,12 @@
 """Tiny networks for tests, and what they compute, told by naive float64 NumPy: one tap, one channel after the other."""
 
-import math
 import zlib
 
-import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
-from ci.tests.naive import convolution, larger, leaky, values
+from ci.tests import naive
+from ci.tests.naive import convolution, shaken, values
 from common.runtime import graph_mode
 from SRFlow.src.model.Flow import SqueezeLayer
 from SRFlow.src.model.FlowActNorms import ActNorm2d
@@ -24,26 +23,9 @@ TINY = {
 }
 
 
-def shaken(cell: nn.Cell, size: float = 0.1, seed: int = 1) -> nn.Cell:
-    """The cell with every parameter away from its initial value, so that none can be left out unnoticed.
-
-    The matrices of 1x1 convolutions stay well conditioned.
-    """
-    rng = np.random.default_rng(seed)
-    for parameter in cell.trainable_params():
-        noise = rng.uniform(0.5, 1.5, parameter.shape) * rng.choice([-size, size], parameter.shape)
-        noise /= math.sqrt(len(noise)) if noise.ndim == 2 else 1
-        parameter.set_data(Tensor(parameter.asnumpy() + noise, ms.float32))
-    return cell
-
-
 def make(hyper: Hyper = TINY[4], size: float = 0.1, seed: int = 3) -> SRFlowNet:
     """A trained-looking network."""
     return shaken(SRFlowNet(hyper, seed), size)
-
-
-def weights_of(network: nn.Cell) -> dict[str, np.ndarray]:
-    return {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
 
 
 def promised_latents(hyper: Hyper, name: str, heat: float, seed: int, number: int, size: tuple[int, int]) -> list:
@@ -69,38 +51,18 @@ def upscale(network: SRFlowNet, lr: np.ndarray, name: str, number: int = 0) -> n
 # ------------------------------------------------------------------ the encoder
 
 
-def layer(x: np.ndarray, conv: nn.Cell) -> np.ndarray:
-    return convolution(x, values(conv.weight), values(conv.bias))
-
-
-def block(x: np.ndarray, cell: nn.Cell) -> np.ndarray:
-    found = x
-    for dense in (cell.RDB1, cell.RDB2, cell.RDB3):
-        seen = found
-        for conv in (dense.conv1, dense.conv2, dense.conv3, dense.conv4):
-            seen = np.concatenate((seen, leaky(layer(seen, conv))), 1)
-        found = found + 0.2 * layer(seen, dense.conv5)
-    return x + 0.2 * found
-
-
 def encode(network: SRFlowNet, lr_image: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
     """What the levels read, from the largest size, and the head's image."""
-    encoder, scale = network.RRDB, network.hyper.scale
-    x, blocks = layer(lr_image.astype(np.float64), encoder.conv_first), []
-    for cell in encoder.RRDB_trunk:
-        x = block(x, cell)
-        blocks.append(x)
-    x = x + layer(x, encoder.trunk_conv)
+    (_, *blocks), found, head = naive.encoder(lr_image, naive.exact(network), "RRDB")
+    x, scale, sizes = found[0], network.hyper.scale, {2**number: features for number, features in enumerate(found)}
     h, w = x.shape[2:]
-    sizes = {0.5: x.reshape(*x.shape[:2], h // 2, 2, w // 2, 2).mean((3, 5)) if h % 2 == w % 2 == 0 else None, 1: x}
-    for number in range(1, round(math.log2(scale)) + 1):
-        x = sizes[2**number] = leaky(layer(larger(x), getattr(encoder, f"upconv{number}")))
+    sizes[0.5] = x.reshape(*x.shape[:2], h // 2, 2, w // 2, 2).mean((3, 5)) if h % 2 == w % 2 == 0 else None
     stacked, conditions = np.concatenate([blocks[number] for number in network.hyper.stack], 1), []
     for level in range(1, network.hyper.levels + 1):
         own = sizes[scale / 2**level]
         rows, columns = (np.arange(size) * side // size for size, side in zip(own.shape[2:], (h, w), strict=True))
         conditions.append(np.concatenate((own, stacked[:, :, rows][:, :, :, columns]), 1))
-    return conditions, layer(leaky(layer(x, encoder.HRconv)), encoder.conv_last)
+    return conditions, head
 
 
 # ------------------------------------------------------------------ the flow
@@ -116,7 +78,7 @@ def mixed(x: np.ndarray, cell: InvertibleConv1x1) -> np.ndarray:
 
 def zeros_layer(x: np.ndarray, cell: nn.Cell) -> tuple[np.ndarray, np.ndarray]:
     """Conv2dZeros: outputs 0, 2, 4 ... and 1, 3, 5 ..."""
-    result = layer(x, cell) * np.exp(3 * values(cell.logs))
+    result = convolution(x, values(cell.weight), values(cell.bias)) * np.exp(3 * values(cell.logs))
     return result[:, 0::2], result[:, 1::2]
 
 

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from ci.tests.specs import BY_NAME, noise, write
+from ci.tests.specs import BY_NAME, noise, weights_of, write
 from ci.tests.SRFlow import nets
 from common import UserError, checkpoint
 from common.images import imresize, read_rgb
@@ -76,7 +76,7 @@ def test_a_picture_goes_into_latents_and_back(run, tmp_path, caplog, size):
     assert np.array_equal(run("out", "decode", tmp_path / "latents" / "a.npz")["a_x4.png"], hr)
     assert "other weights" not in caplog.text
     other = nets.make(size=0.02, seed=4)
-    other = BY_NAME["SRFlow"].save(tmp_path / "other.ckpt", nets.weights_of(other))
+    other = BY_NAME["SRFlow"].save(tmp_path / "other.ckpt", weights_of(other))
     run("other", "decode", tmp_path / "latents" / "a.npz", weights=other)
     assert "was made by other weights" in caplog.text
 

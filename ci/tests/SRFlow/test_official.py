@@ -7,23 +7,20 @@ import pytest
 from mindspore import Tensor
 
 from ci.tests.naive import assert_close
-from ci.tests.specs import weights_of
+from ci.tests.specs import BY_NAME, weights_of
 from ci.tests.SRFlow.nets import TINY
 from ci.tests.test_official import write_pth
-from common import UserError, checkpoint, config
+from common import UserError, checkpoint
 from common.checkpoint import CheckpointError
 from SRFlow.src.model.SRFlowNet import PRESETS, UNREAD, Hyper, SRFlowNet
 from SRFlow.src.model_utils import official
-from SRFlow.src.model_utils.options import EvalConfig
-from SRFlow.src.model_utils.util import load_network
 
 HYPER = Hyper(4, 3, 2, 1, (1,), 2, 1, 4)  # as ci/goldens/pth/make_srflow.py builds them with PyTorch
 FILES = ("srflow_x4", "srflow_x4_parallel_legacy")
 NETWORK = {"scale": 4, "nf": 3, "nb": 2, "gc": 1, "stack": 1, "L": 2, "K": 1, "hidden_channels": 4}
 
 
-def load(path, **typed) -> SRFlowNet:
-    return load_network(config.merge(EvalConfig(), {"ckpt_path": str(path), **typed}, "the test"))[0]
+load = BY_NAME["SRFlow"].load
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -11,7 +11,7 @@ from mindspore import Tensor
 
 from ci.tests.clone import ROOT
 from ci.tests.naive import picture
-from ci.tests.specs import noise, write
+from ci.tests.specs import noise, weights_of, write
 from ci.tests.SRFlow import nets
 from common import UserError, checkpoint
 from common.runtime import graph_mode
@@ -32,7 +32,7 @@ SHAPES = {  # every way in which a level may read the features
 
 
 def folded(network):
-    return fold(nets.weights_of(network), network.hyper)
+    return fold(weights_of(network), network.hyper)
 
 
 def run(*arguments):

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
+from ci.tests import naive
 from ci.tests.naive import assert_close
-from common import UserError
-from common.runtime import graph_mode
 from common.training.step import L1Loss
 from WDSR.src.common import WeightNormConv2d
 from WDSR.src.graphs import WDSRInference
@@ -26,12 +25,7 @@ def picture(height: int = 7, width: int = 9, colors: int = 3, seed: int = 0) -> 
 
 
 def shaken(hyper: Hyper) -> WDSR:
-    """A network whose every parameter is away from its initial value, so that none can be left out unnoticed."""
-    network, random = WDSR(hyper), np.random.default_rng(1)
-    for parameter in network.get_parameters():
-        noise = random.uniform(0.1, 0.3, parameter.shape) * random.choice([-1, 1], parameter.shape)
-        parameter.set_data(Tensor(parameter.asnumpy() + noise, ms.float32))
-    return network
+    return naive.shaken(WDSR(hyper), 1, share=(0.1, 0.3))
 
 
 def run(network, batch: np.ndarray) -> np.ndarray:
@@ -74,14 +68,8 @@ def test_output_size_for_every_scale(scale, colors):
 
 
 def naive_convolution(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """(C, H, W) -> (O, H, W), zeros around, one output value after the other, in float64."""
-    side = weight.shape[-1]
-    padded = np.pad(x.astype(np.float64), ((0, 0), (side // 2, side // 2), (side // 2, side // 2)))
-    result = np.empty((len(weight), *x.shape[1:]))
-    for channel, row, column in np.ndindex(*result.shape):
-        window = padded[:, row : row + side, column : column + side]
-        result[channel, row, column] = (window * weight[channel]).sum() + bias[channel]
-    return result
+    """(C, H, W) -> (O, H, W)."""
+    return naive.convolution(x[None], weight, bias)[0]
 
 
 @pytest.mark.parametrize("side", [1, 3, 5])
@@ -165,16 +153,6 @@ def test_inference_form_is_the_training_form(hyper):
     assert_close(run(WDSRInference(network), x), run(network, x))
 
 
-@pytest.mark.parametrize("hyper", [replace(SMALL, res_scale=0.5), replace(YCHFAN, scale=3)], ids=["B", "A"])
-def test_graph_mode_is_pynative(hyper):
-    network, x = shaken(hyper), picture()
-    eager = [run(network, x), run(WDSRInference(network), x)]
-    with graph_mode():
-        compiled = [run(network, x), run(WDSRInference(network), x)]
-    for found, wanted in zip(compiled, eager, strict=True):
-        assert_close(found, wanted)
-
-
 # ------------------------------------------------------------------ what reaches where
 
 
@@ -231,20 +209,3 @@ def test_initial_values_of_ntire2018_are_pytorch_convolutions():
         assert abs(direction.std() / (bound / np.sqrt(3)) - 1) < 0.1  # uniform
         assert np.abs(layer.bias.asnumpy()).max() <= bound
         assert_close(layer.effective_weight().asnumpy(), direction)  # each length is that of its direction
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"variant": "C"}, "variants A and B"),
-        ({"scale": 5}, "scales 1, 2, 3 and 4, not 5"),
-        ({"scale": 0}, "scales"),
-        ({"normalization": "imagenet"}, "ntire2018 or ychfan"),
-        ({"num_blocks": 0}, "0 blocks"),
-        ({"num_features": 0}, "0 features"),
-        ({"num_features": 1}, "1 features"),  # int(0.8) is no channel at all
-    ],
-)
-def test_networks_that_cannot_be(settings, message):
-    with pytest.raises(UserError, match=message):
-        Hyper(**settings)

@@ -11,14 +11,11 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
-from ci.tests.specs import weights_of
+from ci.tests.specs import BY_NAME, weights_of
 from ci.tests.test_official import write_pth
-from common import config
 from common.checkpoint import CheckpointError
-from WDSR.src.args import InferConfig
 from WDSR.src.model import WDSR, Hyper
 from WDSR.src.official import hyper_of, to_ours
-from WDSR.src.utils import load_network
 
 B = Hyper(num_features=10, num_blocks=2, scale=3)
 A = replace(B, variant="A", expand=4.0, scale=2)
@@ -35,8 +32,7 @@ YCHFAN_PLACES = {
 }
 
 
-def load(path, **typed) -> WDSR:
-    return load_network(config.merge(InferConfig(), {"ckpt_path": str(path), **typed}, "the test"))[0]
+load = BY_NAME["WDSR"].load
 
 
 def trained(hyper: Hyper) -> WDSR:

@@ -125,23 +125,6 @@ def test_mistakes_in_yaml(tmp_path, text, message):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ("--epoch 3", "unrecognized arguments: --epoch 3; did you mean '--epochs'?"),
-        ("stray", "unrecognized arguments: stray"),
-        ("--lr", "argument --lr: expected one argument"),
-        ("--epochs 1.5", "command line: epochs must be a whole number, not '1.5'"),
-        ("--decay.gama", "unrecognized arguments: --decay.gama; did you mean '--decay.gamma'?"),
-        ("--config /nope.yaml", "cannot read the configuration '/nope.yaml': No such file or directory"),
-    ],
-)  # fmt: skip
-def test_mistakes_on_the_command_line(words, message):
-    with pytest.raises(UserError) as raised:
-        parse(*shlex.split(words))
-    assert str(raised.value).removesuffix(" (--help lists the options)") == message
-
-
-@pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"lr: 1\nepochs: 2\nlr: 3\n", r"is not valid YAML: 'lr' is there twice in .*some\.yaml.*, line 3"),

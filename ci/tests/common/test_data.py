@@ -178,7 +178,9 @@ def test_missing_lr_pictures(tmp_path):
     folders = write_pairs(tmp_path, names, [f"{name}x2" for name in names])
     for name in names[1:]:
         (folders[1] / f"{name}x2.png").unlink()
-    with pytest.raises(UserError, match=r"7 of 8 images .*: 1\.png, .*, 5\.png \.\.\.; .* for 1x2, 1, .* has 0x2\.png"):
+    with pytest.raises(
+        UserError, match=r"7 of 8 images .*: 1\.png, .*, 5\.png \.\.\.; .* expected 1x2, 1, .* has 0x2\.png"
+    ):
         find_pairs(*folders, SCALE)
 
 

@@ -145,6 +145,7 @@ def jobs(tmp_path_factory):
     clone = make_clone(top / "a clone", "WDSR", "script")
     plans = {"good": "", "mistake": "exit 2", "dies": "rank 1 fails", "Ctrl-C": "wait", "killed": "wait"}
     started = {name: Job(clone, top / name, TEST_PROGRAM=plan) for name, plan in plans.items()}
+    started["hangs"] = Job(clone, top / "hangs", TEST_PROGRAM="wait", WATCHDOG_SECONDS="5")
     yield started
     for job in started.values():
         if job.process.poll() is None:
@@ -164,9 +165,13 @@ def test_job(jobs):
 
 @pytest.mark.parametrize(
     ("name", "code", "said"),
-    [("mistake", 2, "the distributed job ended with code 2"), ("dies", 1, "RuntimeError: worker 1 has had enough")],
+    [
+        ("mistake", 2, "the distributed job ended with code 2"),
+        ("dies", 1, "RuntimeError: worker 1 has had enough"),
+        ("hangs", 1, "error: rank 0 wrote nothing for 5 seconds (WATCHDOG_SECONDS): the job is ended"),
+    ],
 )
-def test_job_whose_workers_end(jobs, name, code, said):
+def test_job_whose_workers_end_or_hang(jobs, name, code, said):
     """The code is python's, and the reason is shown although rank 0 is healthy."""
     found, output = jobs[name].end()
     assert (found, said in output) == (code, True)

@@ -95,29 +95,18 @@ def fork_workers() -> None:
 
 def live(words: list, output: int, before) -> None:
     """All that a forked process does: what `python PROGRAM WORDS` would."""
-    import atexit
-    import runpy
-    import traceback
+    from ci.tests import forks
 
-    code = 1
-    try:
+    def work():
         if before:
             before()
         os.dup2(output, 1)
         os.dup2(output, 2)
-        sys.argv, sys.path[0] = words[1:], os.path.dirname(words[1])
         if os.environ["MS_ROLE"] == "MS_WORKER":
             watch_worker()
-        runpy.run_path(words[1], run_name="__main__")
-        code = 0
-    except SystemExit as left:
-        code = left.code or 0
-    except BaseException:
-        traceback.print_exc()
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+        forks.run(words[1:])
+
+    os._exit(forks.ended(work))
 
 
 if os.environ.get("MS_ROLE") == "MS_WORKER":
