@@ -12,6 +12,7 @@ import pytest
 
 from ci.options_table import page
 from ci.tests import forks
+from common import checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = [path.parent.name for path in sorted(ROOT.glob("[!.]*/train.py"))]
@@ -141,3 +142,14 @@ def test_marked_commands_work(readme, python, tmp_path):
     for block in blocks:
         done = subprocess.run(block.words, cwd=clone, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == block.code, f"{block.commands}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+
+
+@pytest.mark.parametrize("weights", sorted(ROOT.glob("*/weights")), ids=lambda path: path.parent.name)
+def test_weights_tables_are_what_the_files_say(weights):
+    """Written by ci/weights_table.py; a file has at most 4 MB, its figures, and no path of the machine it is from."""
+    assert (weights / "README.md").read_text(encoding="utf-8") == load("weights_table").page(weights)
+    for path in weights.glob("*.ckpt"):
+        saved = checkpoint.read(str(path))
+        assert path.stat().st_size <= 4_000_000
+        assert saved.meta["figures"]["Set5"]
+        assert not [value for value in saved.meta["config"].values() if isinstance(value, str) and "/" in value]
