@@ -66,7 +66,7 @@ class Chain:
     """The diffusion chain of one LR image (H, W, 3), uint8 or uint16, whose features the encoder has computed.
 
     Sides are padded by reflection to sizes that the networks take, and the results cut. The noise is that of the whole
-    image. In tiles, the eps of all tiles are blended at every step, so the chain goes on with one image and has no
+    image. In tiles, the eps of all tiles are blended at every step, so the chain continues with one image and has no
     seams; the tiles overlap, and the weight of each falls to 0 where it ends. `shape` is x_t's, (1, 3, sh, sw).
     """
 
