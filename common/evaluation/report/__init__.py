@@ -18,7 +18,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from common import UserError
 from common.atomic import replacing
 from common.evaluation.table import Table
 from common.images import Pair, imresize, read_pair
@@ -49,12 +48,8 @@ class Shown(NamedTuple):
 
     def layers(self) -> list[bytes]:
         """Return bicubic, the results and HR as PNG files."""
-        try:
-            results = [path.read_bytes() for path in self.made]
-        except OSError as error:
-            raise UserError(f"cannot read {error.filename} for the report: {error.strerror}") from None
         bicubic = [] if self.lr is None else [_png(imresize(self.lr, self.hr.shape[0] // self.lr.shape[0]))]
-        return [*bicubic, *results, _png(self.hr)]
+        return [*bicubic, *(path.read_bytes() for path in self.made), _png(self.hr)]
 
 
 def of_pairs(pairs: Iterable[Pair], scale: int, folder: Path) -> Iterator[Shown]:
