@@ -208,12 +208,31 @@ def in_blocks(block: Callable, rows: Symbol, height: Symbol, width: Symbol, shap
         first = node("Min", node("Mul", step, rows), last)
         return block(first, node("Add", first, rows))
 
-    found = node("Transpose", height.graph.loop(node("Squeeze", count), body), perm=[1, 0, 2, 3])
+    found = node("Transpose", looped(node("Squeeze", count), body), perm=[1, 0, 2, 3])
     found = node("Reshape", found, node("Concat", length(found, 0), -1, length(found, 3), axis=0))
     again = node("Mul", node("Sub", node("Mul", count, rows), height), width)  # queries that two blocks have
     seam = node("Mul", node("Mul", node("Sub", count, 1), rows), width)
     before, after = node("Slice", found, 0, seam, 1), node("Slice", found, node("Add", seam, again), END, 1)
     return squared(node("Concat", before, after, axis=1), height, width, shape)
+
+
+def looped(count: Symbol, body: Callable[[Symbol], Symbol]) -> Symbol:
+    """Record body(0), body(1) ... body(count - 1), stacked along a new first axis; each has the same three axes."""
+    from onnx import TensorProto, helper
+
+    graph, symbol = count.graph, type(count)
+    outer, graph.nodes = graph.nodes, []
+    name = f"Loop_{next(graph.numbers)}"
+    step, going, still = (f"{name}_{word}" for word in ("step", "going", "still"))
+    result = body(symbol(graph, step, (), ms.int64))
+    graph.nodes.append(helper.make_node("Identity", [going], [still]))
+    counter = helper.make_tensor_value_info(step, TensorProto.INT64, [])
+    flags = [helper.make_tensor_value_info(flag, TensorProto.BOOL, []) for flag in (going, still)]
+    stacked = helper.make_tensor_value_info(result.name, TensorProto.FLOAT, [None] * 3)
+    inner = helper.make_graph(graph.nodes, name, [counter, flags[0]], [flags[1], stacked])
+    graph.nodes = outer
+    graph.nodes.append(helper.make_node("Loop", [count.name, ""], [name], name, body=inner))
+    return symbol(graph, name, ())
 
 
 def squared(rows: Symbol, height: Symbol, width: Symbol, shape: Sequence) -> Symbol:

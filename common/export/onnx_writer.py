@@ -129,21 +129,6 @@ class Graph:
             return self.constant(("number", float(value)), value, np.float32(value))
         return self.constant(id(value), value, value.asnumpy(), value.name if isinstance(value, ms.Parameter) else "")
 
-    def loop(self, count: Symbol, body: Callable[[Symbol], Symbol]) -> Symbol:
-        """Record body(0), body(1) ... body(count - 1), stacked along a new first axis; each has the same three axes."""
-        outer, self.nodes = self.nodes, []
-        name = f"Loop_{next(self.numbers)}"
-        step, going, still = (f"{name}_{word}" for word in ("step", "going", "still"))
-        result = body(Symbol(self, step, (), ms.int64))
-        self.nodes.append(helper.make_node("Identity", [going], [still]))
-        counter = helper.make_tensor_value_info(step, TensorProto.INT64, [])
-        flags = [helper.make_tensor_value_info(flag, TensorProto.BOOL, []) for flag in (going, still)]
-        stacked = helper.make_tensor_value_info(result.name, TensorProto.FLOAT, [None] * 3)
-        inner = helper.make_graph(self.nodes, name, [counter, flags[0]], [flags[1], stacked])
-        self.nodes = outer
-        self.nodes.append(helper.make_node("Loop", [count.name, ""], [name], name, body=inner))
-        return Symbol(self, name, ())
-
     def ints(self, values: Sequence[int]) -> Symbol:
         return self.constant(("ints", *values), values, np.array(values, np.int64))
 
