@@ -17,16 +17,10 @@ TYPES = {name.lower(): name for name in _TYPES.split()}
 _CRC_MARK = b"crc_num"  # written by save_checkpoint(crc_check=True): the mark and 10 bytes
 
 
-def plain(name: str, array: np.ndarray) -> np.ndarray:
-    """Return the array as files hold it: C order, little-endian, of a type in `TYPES`; bfloat16 becomes float32.
-
-    Raises:
-        ValueError: its type is not in `TYPES`.
-    """
+def plain(array: np.ndarray) -> np.ndarray:
+    """Return an array as files hold it: C order, little-endian; bfloat16 becomes float32."""
     if array.dtype.name == "bfloat16":  # ml_dtypes' or MindSpore's; every bfloat16 is a float32
         array = array.astype(np.float32)
-    if array.dtype.name not in TYPES:
-        raise ValueError(f"{name!r} is of type {array.dtype}, where files hold floats, integers and bools only")
     return np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
 
 

@@ -114,11 +114,9 @@ def _read_legacy(data: bytes) -> Any:
     def pickled() -> _Unpickler:
         return _Unpickler(stream, len(data))
 
-    magic = pickled().load() if data[:1] == b"\x80" else None
-    if magic != _LEGACY_MAGIC or pickled().load() != _LEGACY_PROTOCOL:
+    known = data[:1] == b"\x80" and pickled().load() == _LEGACY_MAGIC and pickled().load() == _LEGACY_PROTOCOL
+    if not known or pickled().load().get("little_endian") is not True:
         raise ValueError("it is no file of torch.save")
-    if pickled().load().get("little_endian") is not True:
-        raise ValueError("its byte order is unknown")
     tensors, blocks = pickled(), {}
     found = tensors.load()
     for key in pickled().load():

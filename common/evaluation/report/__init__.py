@@ -49,12 +49,8 @@ class Shown(NamedTuple):
 
     def layers(self) -> list[bytes]:
         """Return bicubic, the results and HR as PNG files."""
-        try:
-            results = [path.read_bytes() for path in self.made]
-        except OSError as error:
-            raise UserError(f"cannot read {error.filename} for the report: {error.strerror}") from None
         bicubic = [] if self.lr is None else [_png(imresize(self.lr, self.hr.shape[0] // self.lr.shape[0]))]
-        return [*bicubic, *results, _png(self.hr)]
+        return [*bicubic, *(path.read_bytes() for path in self.made), _png(self.hr)]
 
 
 def of_pairs(pairs: Iterable[Pair], scale: int, folder: Path) -> Iterator[Shown]:
