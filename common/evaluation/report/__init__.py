@@ -18,7 +18,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from common import UserError
 from common.atomic import replacing
 from common.evaluation.table import Table
 from common.images import Pair, imresize, read_pair
