@@ -45,11 +45,8 @@ def evaluation_sets(options: EvalConfig, scale: int) -> dict[str, list[Pair]]:
         folder = hr_folder(root).resolve()
         name = stem_of(options.data_name or (folder.parent if folder.name == "HR" else folder))
         return {name: find_pictures(str(folder), lr_path, scale, "test")}
-
-    return {
-        name: find_pictures(str(hr_folder(place)), beside, scale, "test")
-        for name, place, beside in named_sets(options.data_test, root, lr_path)
-    }
+    sets = named_sets(options.data_test, root, lr_path)
+    return {name: find_pictures(str(hr_folder(place)), lr, scale, "test") for name, place, lr in sets}
 
 
 def hr_folder(root: Path) -> Path:
