@@ -21,12 +21,8 @@ OVERLAP = 6.0  # the authors divide by 6, at every scale, where 9 patches overla
 class NonLocalAttention(nn.Cell):
     """In-scale attention: each pixel becomes a mean of all pixels, weighted by how much they resemble it (eq. 1).
 
-    The scores are not divided by the square root of the channels.
-
-    Args:
-        channels: of x; half as many are compared.
-        rng: source of the initial weights.
-        rows: how many rows of queries to take at a time; 0 takes all.
+    The scores are not divided by the square root of the channels, of which half are compared. So many `rows` of queries
+    are taken at a time, 0: all.
     """
 
     def __init__(self, channels: int, rng: np.random.Generator, rows: int = 0) -> None:
@@ -37,7 +33,6 @@ class NonLocalAttention(nn.Cell):
         self.conv_assembly = conv_prelu(channels, channels, 1, rng)
 
     def construct(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> the same shape."""
         n, c, h, w = x.shape
         queries, keys = flat(self.conv_match1(x)).swapaxes(1, 2), flat(self.conv_match2(x))
         values, results = flat(self.conv_assembly(x)).swapaxes(1, 2), ()
@@ -50,20 +45,14 @@ class NonLocalAttention(nn.Cell):
 class CrossScaleAttention(nn.Cell):
     """Cross-scale attention: each pixel becomes a patch s times as large as those it was compared with (eq. 4 to 6).
 
-    The 3x3 patch around a pixel is compared with all 3x3 patches of the image made s times smaller. Where such a
-    patch lies, the image itself has one of 3s x 3s pixels: their mean by the weights is laid where the pixel is in
-    the upscaled image, and overlapping patches are added.
+    The 3x3 patch around a pixel is compared with all 3x3 patches of the image downscaled s times. Where such a patch
+    is, the image itself has one of 3s x 3s pixels: their weighted mean is laid where the pixel is in the upscaled
+    image, and overlapping patches are added.
 
     What the authors do by convolutions with patches as filters is done here on the table of weights. Patches overlap,
     and with them the sums: of the s x s squares that a patch is made of, square l + d laid at q + d for the nine
     neighbours d is square l' laid at p with the sum of the nine weights of (p - d, l' - d). So the weights are added
     along their diagonals first, and each square is then weighted once instead of nine times.
-
-    Args:
-        channels: of x; half as many are compared.
-        scale: s.
-        rng: source of the initial weights.
-        rows: how many rows of queries to take at a time; 0 takes all.
     """
 
     def __init__(self, channels: int, scale: int, rng: np.random.Generator, rows: int = 0) -> None:
@@ -98,16 +87,13 @@ class CrossScaleAttention(nn.Cell):
 
 
 def attend(scores: Tensor, sharpness: float = 1.0) -> Tensor:
-    """Weights of sum 1 along the last axis; computed in float32, also where the scores come in half precision."""
+    """Return weights of sum 1 along the last axis, computed in float32."""
     whole = scores.astype(ms.float32)
     return ops.softmax(whole if sharpness == 1 else sharpness * whole, -1).astype(scores.dtype)
 
 
 def reduced(x: Tensor, scale: int) -> Tensor:
-    """(N, C, H, W) -> (N, C, H/s, W/s): bilinear at the middle of each square, without antialiasing.
-
-    That is the middle pixel of s = 3, and the mean of the four pixels of s = 2.
-    """
+    """(N, C, H, W) -> (N, C, H/s, W/s), bilinear without antialiasing: at s = 3 the middle pixel, at s = 2 the mean."""
     if scale % 2 == 0:
         return ops.avg_pool2d(x, scale, scale)
     # A slice with steps would do, but its gradient fails in PyNative mode on CPU (MindSpore 2.10).
@@ -126,16 +112,12 @@ def neighbourhoods(x: Tensor) -> Tensor:
 
 
 def edged(x: Tensor, axis: int) -> Tensor:
-    """A line of zeros before and behind, along the axis."""
     zeros = ops.zeros((*x.shape[:axis], 1, *x.shape[axis + 1 :]), x.dtype)
     return ops.concat((zeros, x, zeros), axis)
 
 
 def diagonal_sum(x: Tensor) -> Tensor:
-    """Sum over the nine d in {-1, 0, 1}^2 of x[n, q - d, l - d], zero beyond the borders; q and l are two axes each.
-
-    (N, H, W, h, w) -> the same shape.
-    """
+    """Sum x[n, q - d, l - d] (N, H, W, h, w) over the nine d in {-1, 0, 1}^2, with zeros beyond the borders."""
     columns = x + moved_columns(x, 1) + moved_columns(x, -1)
     return columns + moved_rows(columns, 1) + moved_rows(columns, -1)
 
@@ -160,11 +142,10 @@ def flat(x: Tensor) -> Tensor:
 
 
 def joined(parts: tuple[Tensor, ...], axis: int) -> Tensor:
-    """Along the axis."""
     return parts[0] if len(parts) == 1 else ops.concat(parts, axis)
 
 
 def blocks(height: int, rows: int) -> list[tuple[int, int]]:
-    """(first, stop) of each block of rows."""
+    """Yield (first, stop) of each block of rows."""
     rows = rows or height
     return [(first, min(first + rows, height)) for first in range(0, height, rows)]

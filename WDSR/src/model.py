@@ -29,14 +29,10 @@ class Hyper:
     Attributes:
         variant: "A" (two 3x3 per block) or "B" (1x1, 1x1, 3x3 with a linear low rank).
         scale: 1 to 4.
-        num_features: channels between the blocks (n_feats in the seed).
-        num_blocks: residual blocks (n_resblocks).
-        expand: width of the activation over num_features.
-        linear: rank of WDSR-B's bottleneck over num_features.
+        expand, linear: width of the activation, and rank of WDSR-B's bottleneck, over num_features.
         res_scale: factor on each residual branch; 0.1 steadies very deep nets.
-        normalization: "ntire2018" or "ychfan".
+        normalization: "ntire2018" or "ychfan"; rgb_mean in [0, 1] is for the former.
         rgb_range: value of white in the input and the output.
-        rgb_mean: mean colour subtracted, in [0, 1] (ntire2018 only).
         num_colors: 3 for RGB, 1 for luma.
     """
 
@@ -71,7 +67,7 @@ class Hyper:
 
     @property
     def shift_and_width(self) -> tuple[np.ndarray, float]:
-        """The network sees (x - shift) / width; shift has the shape (1, colors, 1, 1)."""
+        """Return what makes (x - shift) / width of the input; shift has the shape (1, colors, 1, 1)."""
         mean = np.array(self.rgb_mean if self.normalization == "ntire2018" else (0.5, 0.5, 0.5), np.float32)
         if self.num_colors == 1:
             mean = mean.mean(keepdims=True)
@@ -80,7 +76,7 @@ class Hyper:
 
     @property
     def receptive_radius(self) -> int:
-        """LR pixels on each side that can change one output pixel; an overlap of this size tiles exactly."""
+        """Return the LR pixels on each side that can change one output pixel."""
         per_block = 2 if self.variant == "A" else 1
         return max(2, 2 + per_block * self.num_blocks)
 
@@ -111,7 +107,6 @@ class WDSR(nn.Cell):
 
 
 def build_block(hyper: Hyper, rng: np.random.Generator) -> nn.Cell:
-    """One residual block of the given variant."""
     if hyper.variant == "B":
         return BlockB(hyper.num_features, hyper.expand, hyper.linear, hyper.res_scale, rng)
     gains = (2.0, hyper.num_blocks**-0.5) if hyper.normalization == "ychfan" else (None, None)
@@ -119,7 +114,6 @@ def build_block(hyper: Hyper, rng: np.random.Generator) -> nn.Cell:
 
 
 def count_parameters(network: nn.Cell) -> int:
-    """Number of trained values."""
     return sum(int(np.prod(parameter.shape)) for parameter in network.trainable_params())
 
 

@@ -23,14 +23,12 @@ that are made in a compiled function take minutes to compile.)"""
 
 
 class SqueezeLayer(nn.Cell):
-    """2x2 pixels -> channels, in the order (channel, row, column); the values stay as they are."""
+    """2x2 pixels -> channels, in the order (channel, row, column): (N, C, H, W) -> (N, 4C, H/2, W/2)."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, C, H, W) -> (N, 4C, H/2, W/2), and (N,)."""
         return ops.pixel_unshuffle(x, 2), constant_logdet(x, 0.0)
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, 4C, H, W) -> (N, C, 2H, 2W), and (N,)."""
         return ops.pixel_shuffle(y, 2), constant_logdet(y, 0.0)
 
 
@@ -80,13 +78,11 @@ class Conditioner(nn.SequentialCell):
         )
 
     def layers(self) -> tuple[tuple[Parameter, Parameter, Parameter], ...]:
-        """Weight, logs and bias of the three layers."""
         first, _, second, _, last = self
         hidden = [(layer.weight, layer.actnorm.logs, layer.actnorm.bias) for layer in (first, second)]
         return *hidden, (last.weight, last.logs, last.bias)
 
     def initialise(self, x: Tensor) -> None:
-        """Set the ActNorms one after the other, x being the input."""
         self[0].initialise(x)
         self[2].initialise(ops.relu(self[0](x)))
 
@@ -97,17 +93,14 @@ def convolve(x: Tensor, filters: Tensor, biases: Tensor | None = None, groups: i
 
 
 def folded(layers: Layers) -> tuple[Tensor, Tensor]:
-    """Conv2d layers one below the other, their ActNorms folded in: filters (K * out, in, k, k), biases (K * out,)."""
+    """Concatenate Conv2d layers, ActNorms folded in: filters (K * out, in, k, k), biases (K * out,)."""
     weights, logs, biases = layers
     scale = exact_exp(ops.concat(logs)).reshape((-1, 1, 1, 1))
     return ops.concat(weights) * scale, ops.concat(biases).reshape((-1,)) * scale.reshape((-1,))
 
 
 def folded_zeros(layers: Layers) -> tuple[Tensor, Tensor]:
-    """The same for Conv2dZeros; of each layer's outputs 0, 2, 4 ... come first, then 1, 3, 5 ...
-
-    It is the filters that change places, so that their outputs are simply cut in half.
-    """
+    """Concatenate Conv2dZeros; of each layer's outputs 0, 2, 4 ... come first, then 1, 3, 5 ..., to be cut in half."""
     weights, logs, biases = layers
     scale = exact_exp(LOGS_FACTOR * ops.concat(logs)).reshape((-1, 1, 1, 1))
     filters, bias = ops.concat(weights) * scale, ops.concat(biases) * scale.reshape((-1,))
@@ -116,7 +109,7 @@ def folded_zeros(layers: Layers) -> tuple[Tensor, Tensor]:
 
 
 def evens_first(x: Tensor, pairs: tuple[int, int, int, int]) -> Tensor:
-    """Along the first axis, which counts K layers' pairs: all first ones of a layer, then all second ones."""
+    """Reorder the first axis, which counts K layers' pairs: all first ones of a layer, then all second ones."""
     return x.reshape(pairs).swapaxes(1, 2).reshape(x.shape)
 
 
@@ -126,11 +119,11 @@ def enlarge(x: Tensor) -> Tensor:
 
 
 def joined(condition: Condition) -> Tensor:
-    """The features as the authors have them, (N, condition, H, W)."""
+    """Concatenate the features as the authors have them, (N, condition, H, W)."""
     own, stacked = condition
     return ops.concat((own, stacked if own.shape[2] == stacked.shape[2] else enlarge(stacked)), 1)
 
 
 def standard_normal_log_density(x: Tensor) -> Tensor:
-    """log N(x; 0, 1) (N,), summed over each image of x (N, C, H, W)."""
+    """Return log N(x; 0, 1) (N,), summed over each image of x (N, C, H, W)."""
     return -0.5 * (sum_per_picture(x * x) + math.log(2 * math.pi) * x[0].size)

@@ -20,11 +20,9 @@ class ActNorm2d(nn.Cell):
         self.logs = Parameter(Tensor(np.zeros(shape, np.float32)), name="logs")
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, C, H, W) -> the same shape, and (N,)."""
         return (x + self.bias) * exact_exp(self.logs), constant_logdet(x, self.logs.sum())
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, C, H, W) -> the same shape, and (N,)."""
         return y / exact_exp(self.logs) - self.bias, constant_logdet(y, -self.logs.sum())
 
     def initialise(self, x: Tensor) -> None:
@@ -43,12 +41,10 @@ class ActNorm2d(nn.Cell):
 
 
 def exact_exp(x: Tensor) -> Tensor:
-    """By way of float64."""
     return ops.exp(x.astype(ms.float64)).astype(ms.float32)
 
 
 def exact_sigmoid(x: Tensor) -> Tensor:
-    """By way of float64."""
     return ops.sigmoid(x.astype(ms.float64)).astype(ms.float32)
 
 
@@ -58,7 +54,7 @@ def exact_log(x: Tensor) -> Tensor:
 
 
 def constant_logdet(x: Tensor, per_pixel: Tensor) -> Tensor:
-    """(N,): for every image of x (N, C, H, W) the same, `per_pixel` times H * W."""
+    """Return (N,): `per_pixel` times H * W for every image of x (N, C, H, W)."""
     n, _, h, w = x.shape
     return ops.ones((n,), x.dtype) * (per_pixel * (h * w))
 

@@ -20,19 +20,17 @@ class InvertibleConv1x1(nn.Cell):
         self.weight = Parameter(Tensor(rotation, ms.float32), name="weight")
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, C, H, W) -> the same shape, and (N,)."""
         return convolve1x1(x, self.weight), constant_logdet(x, self.log_determinant())
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, C, H, W) -> the same shape, and (N,)."""
         matrix = ops.inverse(self.weight.astype(ms.float64)).astype(ms.float32)
         return convolve1x1(y, matrix), constant_logdet(y, -self.log_determinant())
 
     def log_determinant(self) -> Tensor:
-        """log |det W|; its gradient is the transposed inverse."""
+        """Return log |det W|; its gradient is the transposed inverse."""
         return ops.slogdet(self.weight.astype(ms.float64))[1].astype(ms.float32)
 
 
 def convolve1x1(x: Tensor, matrix: Tensor) -> Tensor:
-    """(N, C, H, W): every pixel's channels times the (C, C) matrix."""
+    """Multiply every pixel's channels of (N, C, H, W) by the (C, C) matrix."""
     return ops.conv2d(x, matrix.reshape((*matrix.shape, 1, 1)))

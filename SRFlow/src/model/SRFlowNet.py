@@ -3,9 +3,9 @@
 The network of the paper's figure 2: an RRDB encoder reads the LR image, a conditional flow maps the HR image to
 standard normal latents. Run backwards with random latents it gives one of the many HR images that fit the LR image.
 
-Every layer keeps one contract: forward(x, ...) -> (y, logdet) and inverse(y, ...) -> (x, logdet), where logdet (N,) is
-the natural logarithm of the absolute determinant of the Jacobian in that direction. Parameters are named as in the
-authors' files, which therefore load by name.
+Every layer keeps one contract: forward(x, ...) -> (y, logdet) and inverse(y, ...) -> (x, logdet) with x and y
+(N, C, H, W), where logdet (N,) is the natural logarithm of the absolute determinant of the Jacobian in that direction.
+Parameters are named as in the authors' files, which therefore load by name.
 """
 
 import math
@@ -39,7 +39,7 @@ class Hyper:
         num_features, num_blocks, growth: of the RRDB encoder.
         stack: numbers of the blocks, from 0, whose results the flow reads besides the encoder's features.
         levels, steps: L and K of the flow.
-        hidden_channels, eps: of the couplings' networks; the smallest scale of a coupling.
+        eps: smallest scale of a coupling.
         bound: samples keep all values inside the flow in -bound ... bound, see `SRFlowNet.sample`.
     """
 
@@ -77,12 +77,12 @@ class Hyper:
 
     @property
     def condition(self) -> int:
-        """Channels that the flow reads in each level."""
+        """Return the channels that the flow reads in each level."""
         return self.num_features * (1 + len(self.stack))
 
     @property
     def lr_multiple(self) -> int:
-        """Sides of LR images must be multiples of it."""
+        """Return what the sides of LR images must be multiples of."""
         return max(1, 2**self.levels // self.scale)
 
     def latent_shapes(self, lr_height: int, lr_width: int) -> tuple[tuple[int, int, int], ...]:
@@ -105,13 +105,6 @@ PRESETS: Mapping[str, Hyper] = {  # the authors' networks
 
 
 class SRFlowNet(nn.Cell):
-    """The whole network.
-
-    Args:
-        hyper: its shape.
-        seed: of the initial weights.
-    """
-
     def __init__(self, hyper: Hyper, seed: int = 0) -> None:
         super().__init__()
         self.hyper, rng = hyper, np.random.default_rng(seed)
@@ -133,13 +126,12 @@ class SRFlowNet(nn.Cell):
         return self.flowUpsamplerNet.inverse(latents, self.conditions(lr_image))
 
     def sample(self, latents: Sequence[Tensor], lr_image: Tensor) -> Tensor:
-        """The HR image (N, 3, sh, sw) of latents that were drawn, not clipped.
+        """Return the HR image (N, 3, sh, sw) of latents that were drawn, not clipped.
 
         Where latents are less likely than those of images, a coupling meets values that it has never seen and may
-        answer with its smallest scale: the inverse then multiplies by 1/eps, the next coupling sees still larger
-        values, and in a few steps nothing is a number. In images the values stay at about 10 (15.3 at most with the
-        demo weights); limited to `Hyper.bound` after each coupling they cannot run away, and samples that do not reach
-        it are the same as those of `inverse`.
+        answer with its smallest scale: the inverse then multiplies by 1/eps, and in a few steps the values overflow. In
+        images they stay at about 10 (15.3 at most with the demo weights); limited to `Hyper.bound` after each coupling
+        they cannot run away, and samples that do not reach it are the same as those of `inverse`.
         """
         return self.flowUpsamplerNet.inverse(latents, self.conditions(lr_image), self.hyper.bound)[0]
 
@@ -150,7 +142,7 @@ class SRFlowNet(nn.Cell):
 
 
 def load_weights(network: SRFlowNet, weights: Mapping[str, np.ndarray], source: str | Path) -> None:
-    """Take over the weights of a file, the authors' or ours; what nothing reads may be missing or of another shape.
+    """Load the authors' weights or ours; what nothing reads may be missing or of another shape.
 
     Raises:
         CheckpointError: they are another network's.
@@ -163,15 +155,11 @@ def load_weights(network: SRFlowNet, weights: Mapping[str, np.ndarray], source: 
 def draw_latents(
     hyper: Hyper, lr_shape: tuple[int, int, int], heat: float, rng: np.random.Generator
 ) -> list[np.ndarray]:
-    """Normal latents of deviation `heat` for LR images of (N, height, width): the generator decides, not the device.
-
-    Heat 0 gives zeros, the most likely latents; the paper's images are made with 0.8 to 0.9.
-    """
+    """Draw normal latents of deviation `heat` (0 is the most likely; the paper's 0.8 to 0.9) for LR (N, h, w)."""
     number, *sides = lr_shape
     shapes = hyper.latent_shapes(*sides)
     return [np.float32(heat) * rng.standard_normal((number, *shape), np.float32) for shape in shapes]
 
 
 def count_parameters(network: nn.Cell) -> int:
-    """Number of values as published, with those that nothing reads."""
     return sum(parameter.size for parameter in network.get_parameters())
