@@ -42,9 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         util.load_weights(network, options.ckpt_path, options)
     is_low = memory.is_low(options, here)
     need = memory.checked("IRN", recipe.step_work(network, options, is_low), here, options, "--model irn_small")
-    loss = recipe.make_loss(network, options)
-    plan, in_blocks = recipe.plan(options, here.world_size, len(stream.pictures)), LossInBlocks(loss)
-    trainable = network.trainable_params()
+    loss, weights = recipe.make_loss(network, options), network.trainable_params()
+    plan = recipe.plan(options, here.world_size, len(stream.pictures))
     name = options.data_name or Path(options.dataset_GT_path).resolve().name
     about = (
         f"IRN x{hyper.scale}, {count_parameters(network):,} parameters; {len(stream.pictures)} images of {name}; "
@@ -59,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         partial(run.open, here, about),
         util.describe(hyper, config.to_dict(options)),
         optimizer=adam(network, options),
-        step=BlockStep(in_blocks, trainable, plan.gradient_clip, here.world_size) if is_low else None,
+        step=BlockStep(LossInBlocks(loss), weights, plan.gradient_clip, here.world_size) if is_low else None,
         part_names=("fit", "ce", "rec"),
         validate=validate,
         checkpoint_folder=run.checkpoint_folder,

@@ -20,7 +20,7 @@ COPIES = {"WDSR": 1.4, "IRN": 0.6, "SRFlow": 1.0, "SRDiff": 2.0, "CSNLN": 2.4}  
 COPIES_LOW = {"WDSR": 2.8, "IRN": 1.2, "SRFlow": 2.0, "CSNLN": 2.6}  # the same, block by block
 TABLES = 14  # copies of an attention table
 WEIGHTS = 5  # copies of the weights, with moments and gradients: in a graph they are part of TENSOR
-COMPILING = 0.1  # seconds for each parameter in the graph
+COMPILING, COMPILING_LOW = 0.1, 0.3  # seconds for each parameter in the graph, or in the blocks
 
 
 class Work(NamedTuple):
@@ -90,7 +90,7 @@ def checked(model: str, work: Work, here: Runtime, options: TrainOptions, ways: 
             f"{room / 1e9:.1f} GB are free{' for each worker' if workers > 1 else ''}: type {smaller}, or {ways} "
             "(--no_memory_check tries it all the same)"
         )
-    compiling = duration(COMPILING * work.tensors)
+    compiling = duration((COMPILING_LOW if work.kept else COMPILING) * work.tensors)
     return f"{form}: a step needs about {need / 1e9:.1f} GB, its compilation {compiling} on two cores"
 
 
