@@ -24,21 +24,13 @@ COMPILING, COMPILING_LOW = 0.1, 0.3  # seconds for each parameter in the graph, 
 
 
 class Work(NamedTuple):
-    """What the compiled step of one worker is made of, or its blocks.
+    """What the graph of one worker's step, or the graphs of its blocks, are made of; values are for the whole batch."""
 
-    Attributes:
-        columns: values that its convolutions wider than 1x1 read, k * k times each, for the whole batch.
-        tensors: parameters in its graph, each as often as it is used.
-        tables: values of its attention tables, for the whole batch.
-        kept: values between the blocks, for the whole batch; 0 for one graph.
-        weights: of all blocks.
-    """
-
-    columns: float
-    tensors: float
-    tables: float = 0.0
-    kept: float = 0.0
-    weights: float = 0.0
+    columns: float  # values that convolutions wider than 1x1 read, k * k times each
+    tensors: float  # parameters, each as often as it is used
+    tables: float = 0.0  # values of attention tables
+    kept: float = 0.0  # values between the blocks; 0 for one graph
+    weights: float = 0.0  # values of all blocks' parameters
 
 
 def is_low(options: TrainOptions, here: Runtime) -> bool:
@@ -54,13 +46,7 @@ def of_convolutions(
     uses: Callable[[str], float] = lambda name: 1,
     **others: float,
 ) -> Work:
-    """Return the work of convolutions.
-
-    Args:
-        area: name of a parameter -> pixels of a batch at which its convolution is applied.
-        uses: name of a parameter -> how often it is.
-        others: of `Work`.
-    """
+    """Return the work of convolutions: by a parameter's name, `area` in pixels of a batch, and `uses` in a step."""
     shapes = {parameter.name: parameter.shape for parameter in parameters}
     wide = {name: math.prod(shape[1:]) for name, shape in shapes.items() if len(shape) == 4 and shape[-1] > 1}
     columns = sum(area(name) * uses(name) * values for name, values in wide.items())
@@ -70,9 +56,7 @@ def of_convolutions(
 def checked(model: str, work: Work, here: Runtime, options: TrainOptions, ways: str) -> str:
     """Return for the log whether training is block by block, and on CPU what a step is estimated to take.
 
-    Args:
-        options: a TrainConfig, of whose batch the work is; with `no_memory_check` a step that does not fit is tried.
-        ways: what to type besides for a smaller step, as "--model wdsr_b_small".
+    `ways`: what to type besides for a smaller step, as "--model wdsr_b_small".
     """
     form = f"; memory {'low' if work.kept else 'full'}"
     if here.device != "CPU":

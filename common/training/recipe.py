@@ -38,14 +38,9 @@ def plan_in_epochs(options: TrainOptions, learning_rate: Rate) -> Plan:
 
 
 def step_counts(steps: int, options: StepOptions, world_size: int, pictures: int) -> tuple[int, Callable[[int], int]]:
-    """Return the length of a run, and what makes a step count of the recipe one of the run.
+    """Return the length of a run of `steps`, or of `epochs` over so many pictures, and what scales step counts.
 
-    The recipe's are written for a global batch of `schedule_batch` images (0: one worker's): all are scaled by
-    schedule_batch / (batch_size * workers).
-
-    Args:
-        steps: the recipe's length, unless `epochs` are given.
-        pictures: in the data set, for the epochs.
+    The recipe's are written for a global batch of `schedule_batch` images (0: one worker's).
     """
     global_batch = options.batch_size * world_size
     share = (options.schedule_batch or options.batch_size) / global_batch

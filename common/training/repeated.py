@@ -50,8 +50,7 @@ class Repeated:
         self._graphs: dict[tuple[bool, ...], tuple[nn.Cell, nn.Cell]] = {}
 
     def graphs(self, wanted: tuple[bool, ...]) -> tuple[nn.Cell, nn.Cell]:
-        """Return (*inputs) -> (*results, *kept), and (*inputs, *kept, *gradients by the results) -> the gradients by
-        the wanted inputs and by its own parameters."""
+        """Return the block, and (*inputs, *kept, *gradients by results) -> those by wanted inputs, own parameters."""
         if wanted not in self._graphs:
             self._graphs[wanted] = _Forward(self, len(wanted)), _Backward(self, wanted)
         return self._graphs[wanted]
@@ -103,11 +102,7 @@ class Value(NamedTuple):
 
 
 class Tape:
-    """Runs blocks, and once their gradients.
-
-    Args:
-        gradients: parameter's name -> the gradient by it so far, a list of none or one; they are added to.
-    """
+    """Runs blocks, and once their gradients; `gradients` are those by parameters' names, lists of none or one."""
 
     def __init__(self, gradients: dict[str, list[Tensor]]) -> None:
         self.gradients, self.uses = gradients, []
@@ -144,11 +139,7 @@ class Tape:
 
 
 class BlockStep:
-    """What `GradientStep` does, in the memory of one block: (control, *batch) -> (values, gradients, norm, stop).
-
-    Args:
-        loss: (tape, *batch) -> the loss and its parts, on the tape.
-    """
+    """What `GradientStep` does, in the memory of one block; loss: (tape, *batch) -> loss and parts, on the tape."""
 
     def __init__(
         self,

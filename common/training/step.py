@@ -79,10 +79,7 @@ class GradientStep(nn.Cell):
 
 
 class Finish(nn.Cell):
-    """(control, values, gradients times the loss scale) -> (values, gradients, norm, stop), see `GradientStep`.
-
-    The gradients are in one row.
-    """
+    """(control, values, gradients times the loss scale) -> what `GradientStep` gives; the gradients in one row."""
 
     def __init__(self, parameters: Sequence[ms.Parameter], clip: float = 0.0, world_size: int = 1) -> None:
         super().__init__(auto_prefix=False)
@@ -113,10 +110,7 @@ def sum_of_squares(row: Tensor, side: int) -> Tensor:
 
 
 def mixed_precision(network: nn.Cell, level: str, device: str, dtype: str = "float16") -> nn.Cell:
-    """Return the network with 16-bit arithmetic, its parameters and output still float32; for "O0" itself.
-
-    Level O2 of `mindspore.amp.auto_mixed_precision` leaves normalisation layers in float32, O3 nothing.
-    """
+    """Return the network with 16-bit arithmetic, its parameters and output still float32; for "O0" itself."""
     if level == "O0":
         return network
     if device == "CPU":  # float16 convolutions are no faster there, all else is 2 to 4 times slower
