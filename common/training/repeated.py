@@ -59,13 +59,8 @@ class Repeated:
 class _Forward(nn.Cell):
     def __init__(self, of: Repeated, inputs: int, results: int = 0) -> None:
         super().__init__(auto_prefix=False)
-        self.block, self.keeps, self.is_row, self.inputs, self.results = (
-            of.block,
-            of.keeps,
-            of.results > 1,
-            inputs,
-            results,
-        )
+        self.block, self.keeps, self.is_row = of.block, of.keeps, of.results > 1
+        self.inputs, self.results = inputs, results
 
     def construct(self, *row: Tensor) -> Row:
         if self.keeps:
