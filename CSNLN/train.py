@@ -34,8 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     network = CSNLN(hyper, options.seed)
     if options.pre_trained and not run.saved:
         utils.load_weights(network, options.pre_trained, options)
+    is_low = bool(pictures) or memory.is_low(options, here)
     need = memory.checked(
-        "CSNLN", recipe.step_work(network, options), here, options, "--recompute 1, or --model csnln_small"
+        "CSNLN", recipe.step_work(network, options, is_low), here, options, "--recompute 1, or --model csnln_small"
     )
     loss = L1Loss(mixed_precision(network, options.amp_level, here.device, options.amp_dtype))
     plan = recipe.plan(options)
@@ -52,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         partial(run.open, here, about),
         utils.describe(hyper, config.to_dict(options)),
         optimizer=adam(options, network.trainable_params()),
-        step=RecomputingStep(network, pictures, plan.gradient_clip, here.world_size) if pictures else None,
+        step=RecomputingStep(network, pictures, plan.gradient_clip, here.world_size) if is_low else None,
         validate=validate,
         checkpoint_folder=run.checkpoint_folder,
     )

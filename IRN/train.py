@@ -24,11 +24,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     here = runtime.start(options.device_target, seed=options.seed, distribute=options.run_distribute)
     options.check_workers(here.world_size, "scripts/run_distribute_train.sh")
 
-    from common.training import Trainer, memory, mixed_precision
+    from common.training import BlockStep, Trainer, memory, mixed_precision
     from IRN.src import measuring, recipe
     from IRN.src.data.LQGT_dataset import training_stream
     from IRN.src.data.util import validation_pictures
     from IRN.src.network.Invnet import InvRescaleNet, count_parameters
+    from IRN.src.network.net_with_loss import LossInBlocks
     from IRN.src.optim.adam_clip import adam
     from IRN.src.utils import util
 
@@ -39,8 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     network = InvRescaleNet(hyper, options.seed)
     if options.ckpt_path and not run.saved:
         util.load_weights(network, options.ckpt_path, options)
-    need = memory.checked("IRN", recipe.step_work(network, options), here, options, "--model irn_small")
-    loss = mixed_precision(recipe.make_loss(network, options), options.amp_level, here.device, options.amp_dtype)
+    is_low = memory.is_low(options, here)
+    need = memory.checked("IRN", recipe.step_work(network, options, is_low), here, options, "--model irn_small")
+    loss, weights = recipe.make_loss(network, options), network.trainable_params()
     plan = recipe.plan(options, here.world_size, len(stream.pictures))
     name = options.data_name or Path(options.dataset_GT_path).resolve().name
     about = (
@@ -49,13 +51,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     trainer = Trainer(
         network,
-        loss,
+        mixed_precision(loss, options.amp_level, here.device, options.amp_dtype),
         stream,
         plan,
         here,
         partial(run.open, here, about),
         util.describe(hyper, config.to_dict(options)),
         optimizer=adam(network, options),
+        step=BlockStep(LossInBlocks(loss), weights, plan.gradient_clip, here.world_size) if is_low else None,
         part_names=("fit", "ce", "rec"),
         validate=validate,
         checkpoint_folder=run.checkpoint_folder,

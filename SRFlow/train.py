@@ -44,7 +44,10 @@ def train(run: runs.Start) -> int:
     stream = training_stream(options, hyper, here)
     patches = patches_to_look_at(options, hyper) if here.is_main else None
     network = recipe.make_network(options, hyper, from_start=not run.saved)
-    need = memory.checked("SRFlow", recipe.step_work(network, options, hyper), here, options, "--model srflow_small")
+    is_low = memory.is_low(options, here)
+    need = memory.checked(
+        "SRFlow", recipe.step_work(network, options, hyper, is_low), here, options, "--model srflow_small"
+    )
     plan = recipe.plan(options, hyper, here.world_size, len(stream.pictures))
     if options.stage == "flow" and not run.saved and not options.ckpt_path:
         log.info("setting the ActNorms from the first batch")
@@ -58,6 +61,7 @@ def train(run: runs.Start) -> int:
     trainer = recipe.make_trainer(
         network,
         options,
+        is_low,
         stream,
         plan,
         here,

@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = run.options
     here = runtime.start(options.device_target, seed=options.seed, distribute=options.run_distribute)
 
-    from common.training import L1Loss, Trainer, adam, memory, mixed_precision
+    from common.training import BlockStep, L1Loss, Trainer, adam, memory, mixed_precision
     from WDSR.src import measuring, recipe, utils
     from WDSR.src.data import srdata
     from WDSR.src.model import WDSR, count_parameters
@@ -34,9 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     network = WDSR(hyper, options.seed)
     if options.ckpt_path and not run.saved:
         utils.load_weights(network, options.ckpt_path, options)
-    need = memory.checked("WDSR", recipe.step_work(network, options), here, options, "--model wdsr_b_small")
+    is_low = memory.is_low(options, here)
+    need = memory.checked("WDSR", recipe.step_work(network, options, is_low), here, options, "--model wdsr_b_small")
     loss = L1Loss(mixed_precision(network, options.amp_level, here.device, options.amp_dtype))
-    plan = recipe.plan(options)
+    plan, weights = recipe.plan(options), network.trainable_params()
     about = (
         f"WDSR-{hyper.variant} x{hyper.scale}, {count_parameters(network):,} parameters; "
         f"{len(stream.pictures)} images; "
@@ -50,7 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         here,
         partial(run.open, here, about),
         utils.describe(hyper, config.to_dict(options)),
-        optimizer=adam(options, network.trainable_params()),
+        optimizer=adam(options, weights),
+        step=BlockStep(recipe.LossInBlocks(network), weights, plan.gradient_clip, here.world_size) if is_low else None,
         validate=validate,
         checkpoint_folder=run.checkpoint_folder,
     )

@@ -10,6 +10,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from common import UserError
+from common.training import Row, settled
 
 from .attention import CrossScaleAttention, NonLocalAttention
 from .public import MeanShift, ResBlock, conv, conv_prelu, enlarge, reduce
@@ -58,8 +59,17 @@ class MultisourceProjection(nn.Cell):
 
     def construct(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, sH, sW)."""
-        in_scale, cross_scale = self.upsample(self.down_attention(x)), self.up_attention(x)
-        return in_scale + self.encoder(cross_scale - in_scale)
+        return self.projected((), x)[0]
+
+    def projected(self, known: Row, x: Tensor) -> Row:
+        """Return the same, and what may be known of it (`common.training.settled`)."""
+        found = settled(self.down_attention(x), known, 0)
+        upsampled = settled(self.upsample[0](found), known, 1)
+        in_scale, encoder = self.upsample[1](upsampled), self.encoder.body
+        difference = settled(self.up_attention(x) - in_scale, known, 2)
+        inside = settled(encoder[0](difference), known, 3)
+        estimate = settled(in_scale + (difference + encoder[2](encoder[1](inside))), known, 4)
+        return estimate, found, upsampled, difference, inside, estimate
 
 
 class SEM(nn.Cell):
@@ -84,13 +94,27 @@ class SEM(nn.Cell):
 
     def construct(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(N, C, H, W) -> the same shape, and the estimate (N, C, sH, sW)."""
-        estimate = self.multi_source_projection(x)
-        estimate = estimate + self.error_encode(x - self.down_sample_1(estimate))
+        return self.estimated((), x)[:2]
+
+    def estimated(self, known: Row, x: Tensor) -> Row:
+        """Return the same, and what may be known of it (`common.training.settled`)."""
+        found = self.multi_source_projection.projected(known, x)
+        smaller = settled(self.down_sample_1[0](found[0]), known, 5)
+        error = settled(self.error_encode[0](x - self.down_sample_1[1](smaller)), known, 6)
+        estimate, kept = found[0] + self.error_encode[1](error), (*found[1:], smaller, error)
         if self.twice:
-            estimate = self.multi_source_projection_2(estimate)
-            estimate = estimate + self.error_encode_2(x - self.down_sample_3(estimate))
-            return self.post_conv(self.down_sample_4(estimate)), estimate
-        return self.post_conv(self.down_sample_2(estimate)), estimate
+            known = known[7:]
+            found = self.multi_source_projection_2.projected(known, estimate)
+            smaller = settled(self.down_sample_3[0](found[0]), known, 5)
+            error = settled(self.error_encode_2[0](x - self.down_sample_3[1](smaller)), known, 6)
+            estimate, kept = found[0] + self.error_encode_2[1](error), (*kept, *found[1:], smaller, error)
+            smaller = settled(self.down_sample_4[0](estimate), known, 7)
+            following = self.down_sample_4[1](smaller)
+        else:
+            smaller = settled(self.down_sample_2[0](estimate), known, 7)
+            following = self.down_sample_2[1](smaller)
+        last = settled(self.post_conv[0](following), known, 8)
+        return self.post_conv[1](last), estimate, *kept, smaller, last
 
 
 class CSNLN(nn.Cell):

@@ -142,8 +142,7 @@ class TrainConfig(NetworkOptions, TrainOptions):
     )
     recompute: int = option(
         0,
-        "to save memory, take so many images of a batch at a time, and compute each cell again for its gradients; "
-        "0: keep everything",
+        "take so many images of a batch at a time, cell by cell as --memory low takes all of them; 0: as --memory says",
         at_least=0,
     )
 

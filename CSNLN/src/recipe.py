@@ -22,10 +22,10 @@ def plan(options: TrainConfig) -> Plan:
     return recipe.plan_in_epochs(options, learning_rate(options))
 
 
-def step_work(network: CSNLN, options: TrainConfig) -> memory.Work:
-    """Return what a training step is made of: with --recompute one cell, and so many images of the batch."""
+def step_work(network: CSNLN, options: TrainConfig, is_low: bool) -> memory.Work:
+    """Return what a training step is made of; with --recompute for so many images of the batch."""
     hyper, pixels = network.hyper, options.lr_patch() ** 2
-    depth, images = (1, options.recompute) if options.recompute else (hyper.depth, options.batch_size)
+    depth, images = 1 if is_low else hyper.depth, options.recompute or options.batch_size
     on_hr, on_reduced = hyper.scale**2, 1 / hyper.scale**2
 
     def area(name: str) -> float:
@@ -34,8 +34,9 @@ def step_work(network: CSNLN, options: TrainConfig) -> memory.Work:
         )
         return images * pixels * here
 
+    kept = images * pixels * hyper.depth * hyper.n_feats * (5 + 7 * on_hr) if is_low else 0
     work = memory.of_convolutions(
-        network.trainable_params(), area, lambda name: depth if name.startswith("SEM.") else 1
+        network.trainable_params(), area, lambda name: depth if name.startswith("SEM.") else 1, kept=kept
     )
     passes = (1, 4) if hyper.scale == 4 else (1,)  # x4 is made in two steps, the second on x2
     tables = sum((factor * pixels) ** 2 for factor in passes) * (1 + 1 / hyper.attention_scale**2)

@@ -11,7 +11,7 @@ from mindspore import Tensor, nn, ops
 from common.checkpoint import convolution
 from common.export import Engine, Graph, Port, make_engine
 
-from .network.Invnet import COLORS, HAAR, ConvDownsampling, InvBlockExp, InvRescaleNet
+from .network.Invnet import COLORS, HAAR, ConvDownsampling, InvBlockExp, InvRescaleNet, levels_of
 from .network.util import SLOPE, DenseBlock
 
 DIRECTIONS = ("downscale", "upscale")
@@ -147,14 +147,3 @@ class DenseSum(nn.Cell):
             place += number + 1
             sources = (*sources, self.activation(total))
         return total
-
-
-def levels_of(network: InvRescaleNet) -> list[tuple[nn.Cell, list[InvBlockExp]]]:
-    """Return (transform, couplings) of each level, from the HR side."""
-    levels: list[tuple[nn.Cell, list[InvBlockExp]]] = []
-    for operation in network.operations:
-        if isinstance(operation, InvBlockExp):
-            levels[-1][1].append(operation)
-        else:
-            levels.append((operation, []))
-    return levels

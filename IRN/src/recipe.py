@@ -5,7 +5,7 @@ from collections.abc import Callable
 from common import UserError
 from common.training import Plan, memory, recipe
 
-from .network.Invnet import InvBlockExp, InvRescaleNet
+from .network.Invnet import InvRescaleNet, count_parameters, levels_of
 from .network.net_with_loss import FIT_WEIGHT, IRNLoss
 from .optim.warmup_cosine_annealing_lr import cosine_rate
 from .optim.warmup_multisteplr import multistep_rate
@@ -35,16 +35,23 @@ def plan(options: TrainConfig, world_size: int, pictures: int) -> Plan:
     )
 
 
-def step_work(network: InvRescaleNet, options: TrainConfig) -> memory.Work:
+def step_work(network: InvRescaleNet, options: TrainConfig, is_low: bool) -> memory.Work:
     """Return what a training step, down and up again, is made of."""
-    level, areas = 0, {}
-    for operation in network.operations:
-        level += not isinstance(operation, InvBlockExp)
+    areas, kinds, kept = {}, [], 0
+    for level, (_, couplings) in enumerate(levels_of(network), 1):
         squeezed = network.hyper.scale**2 if network.hyper.scale == 3 else 4**level
-        areas |= {parameter.name: 1 / squeezed for parameter in operation.trainable_params()}
+        weights = [parameter for coupling in couplings for parameter in coupling.trainable_params()]
+        areas |= {parameter.name: 1 / squeezed for parameter in weights}
+        first = couplings[0]
+        kinds += first.F.trainable_params() + first.G.trainable_params()  # H is compiled as G
+        channels = 12 * network.hyper.growth + 4 * first.G.conv5.weight.shape[0]
+        kept += 2 * len(couplings) * channels / squeezed
     pixels = options.batch_size * options.patch_size**2 / 2
+    if is_low:
+        sizes = {"kept": 2 * pixels * kept, "weights": count_parameters(network)}
+        return memory.of_convolutions(kinds, lambda name: 2 * pixels * areas[name], **sizes)
     # Used twice; the compiler takes as long, and as much memory, for it as for four convolutions elsewhere.
-    return memory.of_convolutions(network.trainable_params(), lambda name: pixels * areas[name], lambda name: 4)
+    return memory.of_convolutions(network.trainable_params(), lambda name: pixels * areas.get(name, 0), lambda name: 4)
 
 
 def learning_rate(options: TrainConfig, scaled: Callable[[int], int], niter: int) -> Callable[[int], float]:

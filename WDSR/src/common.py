@@ -10,6 +10,8 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
+from common.training import Row, settled
+
 
 class WeightNormConv2d(nn.Cell):
     """Convolution with `same` zero padding whose filters are g * v / ||v||, one length g per output channel.
@@ -42,19 +44,30 @@ class WeightNormConv2d(nn.Cell):
         self.weight_g = Parameter(Tensor(length, ms.float32), name="weight_g")
         self.weight_v = Parameter(Tensor(direction, ms.float32), name="weight_v")
         self.bias = Parameter(Tensor(bias, ms.float32), name="bias")
-        self.padding = kernel_size // 2
-        # A product with a vector of ones: reductions are 60 times slower than that on CPU (spec/platform.md, C).
-        self.ones = Tensor(np.ones((fan_in, 1)), ms.float32)
-        self.rows = (out_channels, fan_in)
+
+    def weights(self) -> Row:
+        """Return length, direction and bias."""
+        return self.weight_g, self.weight_v, self.bias
 
     def effective_weight(self) -> Tensor:
-        """The filters (out, in, k, k) that the convolution applies."""
-        direction = self.weight_v.reshape(self.rows)
-        length = ops.sqrt(ops.matmul(direction * direction, self.ones))
-        return (direction * (self.weight_g.reshape((-1, 1)) / length)).reshape(self.weight_v.shape)
+        """Return the filters (out, in, k, k) that the convolution applies."""
+        return normalised(self.weight_g, self.weight_v)
 
     def construct(self, x: Tensor) -> Tensor:
-        return ops.conv2d(x, self.effective_weight(), self.bias, pad_mode="pad", padding=self.padding)
+        return convolve(x, *self.weights())
+
+
+def normalised(length: Tensor, direction: Tensor) -> Tensor:
+    """Return direction (out, in, k, k) with filters of these lengths (out, 1, 1, 1)."""
+    rows = direction.reshape((direction.shape[0], -1))
+    # A product with a vector of ones: reductions are 60 times slower than that on CPU (spec/platform.md, C).
+    now = ops.sqrt(ops.matmul(rows * rows, ops.ones((rows.shape[1], 1), rows.dtype)))
+    return (rows * (length.reshape((-1, 1)) / now)).reshape(direction.shape)
+
+
+def convolve(x: Tensor, length: Tensor, direction: Tensor, bias: Tensor) -> Tensor:
+    """Convolution with `same` zero padding and weight normalisation."""
+    return ops.conv2d(x, normalised(length, direction), bias, pad_mode="pad", padding=direction.shape[-1] // 2)
 
 
 class BlockA(nn.Cell):
@@ -77,8 +90,12 @@ class BlockA(nn.Cell):
         )
         self.res_scale = res_scale
 
+    def weights(self) -> Row:
+        """Return those of its layers in a row."""
+        return self.body[0].weights() + self.body[2].weights()
+
     def construct(self, x: Tensor) -> Tensor:
-        return residual(x, self.body(x), self.res_scale)
+        return block_a(x, self.weights(), self.res_scale)[0]
 
 
 class BlockB(nn.Cell):
@@ -97,8 +114,25 @@ class BlockB(nn.Cell):
         )
         self.res_scale = res_scale
 
+    def weights(self) -> Row:
+        """Return those of its layers in a row."""
+        return self.body[0].weights() + self.body[2].weights() + self.body[3].weights()
+
     def construct(self, x: Tensor) -> Tensor:
-        return residual(x, self.body(x), self.res_scale)
+        return block_b(x, self.weights(), self.res_scale)[0]
+
+
+def block_a(x: Tensor, weights: Row, res_scale: float, known: Row = ()) -> Row:
+    """Return what BlockA makes of x, and what a backward graph need not compute again (`common.training.settled`)."""
+    wide = settled(convolve(x, *weights[:3]), known, 0)
+    return residual(x, convolve(ops.relu(wide), *weights[3:]), res_scale), wide
+
+
+def block_b(x: Tensor, weights: Row, res_scale: float, known: Row = ()) -> Row:
+    """Do the same for BlockB; its wide activation takes more time to keep than to compute again."""
+    wide = convolve(x, *weights[:3])
+    low_rank = settled(convolve(ops.relu(wide), *weights[3:6]), known, 0)
+    return residual(x, convolve(low_rank, *weights[6:]), res_scale), low_rank
 
 
 def residual(x: Tensor, branch: Tensor, res_scale: float) -> Tensor:

@@ -9,17 +9,19 @@ from typing import NamedTuple
 
 import mindspore as ms
 import numpy as np
-from mindspore import ParameterTuple, Tensor
+from mindspore import ParameterTuple, Tensor, nn
 
 from common.export import make_engine
 from common.runtime import graph_mode
-from common.training import Adam, GradientStep, L1Loss
+from common.training import Adam, BlockStep, GradientStep
 from CSNLN.src import graphs as csnln_graphs
 from CSNLN.src.config import LR_PATCH, MODELS, InferConfig
 from CSNLN.src.CSNLN import CSNLN
 from CSNLN.src.CSNLN import count_parameters as csnln_parameters
+from CSNLN.src.recomputing import LossInCells
 from IRN.src.graphs import DIRECTIONS, engine_of
 from IRN.src.network import Invnet
+from IRN.src.network.net_with_loss import LossInBlocks as IRNLoss
 from IRN.src.optim.adam_clip import adam
 from IRN.src.options.options import TrainConfig as IRNConfig
 from IRN.src.recipe import make_loss
@@ -29,7 +31,7 @@ from SRDiff.src.model_utils.graphs import prepare
 from SRDiff.src.model_utils.options import TrainConfig as SRDiffConfig
 from SRDiff.src.model_utils.pictures import Sampler, Trained, Way
 from SRDiff.src.model_utils.recipe import trained_part
-from SRFlow.src.model.SRFlow import NegativeLogLikelihood
+from SRFlow.src.model.SRFlow import LikelihoodInBlocks, NegativeLogLikelihood
 from SRFlow.src.model.SRFlowNet import PRESETS as SRFLOW
 from SRFlow.src.model.SRFlowNet import SRFlowNet, draw_latents
 from SRFlow.src.model.SRFlowNet import count_parameters as srflow_parameters
@@ -37,6 +39,7 @@ from SRFlow.src.model_utils.graphs import TOLERANCE, fold, graph_of
 from SRFlow.src.model_utils.recipe import read_parameters
 from WDSR.src import graphs as wdsr_graphs
 from WDSR.src import model as wide
+from WDSR.src.recipe import LossInBlocks as WDSRLoss
 
 
 class Case(NamedTuple):
@@ -60,9 +63,10 @@ def images(batch: int, *sides: int, white: float = 1.0) -> list[np.ndarray]:
 
 
 def training(loss: Callable, parameters: Sequence, batch: Callable, rate: float, update=None, clip=0.0) -> Callable:
-    """The step of training: gradients on what `batch` gives, and Adam."""
+    """The step of training: gradients on what `batch` gives, block by block as on CPU where they can be, and Adam."""
     parameters = ParameterTuple(parameters)
-    gradient_step, optimizer = GradientStep(loss, parameters, clip), update or Adam(parameters)
+    kind = GradientStep if isinstance(loss, nn.Cell) else BlockStep
+    gradient_step, optimizer = kind(loss, parameters, clip), update or Adam(parameters)
 
     def step() -> float:
         values, gradients, _, _ = gradient_step(Tensor([1.0, 0.0], ms.float32), *map(Tensor, batch()))
@@ -84,7 +88,7 @@ def wdsr(what: str, engine: str) -> Case:
         step = lambda: float(runner.run(lr).ravel()[0])  # noqa: E731
     else:
         pair = images(batch, side, 2 * side, white=255)
-        step = training(L1Loss(network), network.trainable_params(), lambda: pair, 1e-4)
+        step = training(WDSRLoss(network), network.trainable_params(), lambda: pair, 1e-4)
     config = "x2, WDSR-B, 32 blocks, 64 features"
     return Case(step, f"LR {side}x{side}", batch, config, wide.count_parameters(network))
 
@@ -100,7 +104,7 @@ def irn(what: str, engine: str) -> Case:
         step = lambda: float(up.run(np.round(down.run(hr).clip(0, 1) * 255) / 255, z).ravel()[0])  # noqa: E731
     else:
         options, parameters = IRNConfig(), network.trainable_params()
-        loss, optimizer = make_loss(network, options), adam(network, options)
+        loss, optimizer = IRNLoss(make_loss(network, options)), adam(network, options)
         step = training(loss, parameters, lambda: (hr, lr, z), options.lr, optimizer, options.gclip)
     config = "x4, 8 blocks per level, growth 32"
     return Case(step, f"HR {side}x{side}", batch, config, Invnet.count_parameters(network))
@@ -118,7 +122,9 @@ def srflow(what: str, engine: str) -> Case:
         step = lambda: float(runner.run(lr, *draw_latents(hyper, (1, side, side), 0.9, source)).sum())  # noqa: E731
     else:
         network.initialise(Tensor(hr[:1, :, :64, :64]), Tensor(lr[:1, :, :16, :16]))
-        step = training(NegativeLogLikelihood(network), read_parameters(network), lambda: (hr, lr), 2.5e-4)
+        parameters = read_parameters(network)
+        loss = LikelihoodInBlocks(NegativeLogLikelihood(network), parameters)
+        step = training(loss, parameters, lambda: (hr, lr), 2.5e-4)
     config = "x4, RRDB 23x64, L 3, K 16, hidden 64"
     return Case(step, f"LR {side}x{side}", batch, config, srflow_parameters(network))
 
@@ -162,6 +168,6 @@ def csnln(what: str, engine: str) -> Case:
                 return float(runner.run(lr).mean())
 
     else:
-        step = training(L1Loss(network), network.trainable_params(), lambda: (lr, hr), 1e-4)
+        step = training(LossInCells(network), network.trainable_params(), lambda: (lr, hr), 1e-4)
     config = "x2, 128 features, depth 12"
     return Case(step, f"LR {LR_PATCH}x{LR_PATCH}", 1, config, csnln_parameters(network))

@@ -5,13 +5,22 @@ import importlib.util
 import re
 import shutil
 
+import mindspore as ms
 import numpy as np
 import pytest
+from mindspore import Tensor
 
-from ci.tests.specs import BY_NAME, weights_of
-from ci.tests.training import assert_same, last_step, losses, read, read_csv, words
+from ci.tests.specs import BY_NAME, SPECS, weights_of
+from ci.tests.training import assert_same, last_step, losses, read, read_csv, train, words
 from common import UserError, config
+from common.runtime import graph_mode
 
+
+def is_option(spec, name):
+    return name in {field.name for field in dataclasses.fields(spec.options("train"))}
+
+
+IN_BLOCKS = [spec.name for spec in SPECS if is_option(spec, "memory")]
 PARTS = {"SRFlow": "rrdb", "SRDiff": "rrdb"}  # what they train first
 
 
@@ -89,6 +98,43 @@ def test_resumed_run_equals_the_uninterrupted_one(model, trained, tmp_path):
     assert (one.meta["counters"], one.meta["best"]) == (other.meta["counters"], other.meta["best"])
 
 
+@pytest.mark.parametrize("model", IN_BLOCKS)
+def test_block_by_block_the_gradients_are_the_same(model, begun):
+    """Of --memory low, which all other trainings here take, and full; with a loss scale and a clip."""
+    found = {}
+    for memory in ("low", "full"):
+        trainer = begun(model, memory=memory, gclip=1e-2, name=memory)
+        rng = np.random.default_rng(1)
+        for parameter in trainer.network.trainable_params():  # none is zero any more
+            parameter.set_data(parameter + Tensor(rng.normal(0, 0.02, parameter.shape), ms.float32))
+        batch = next(trainer.stream.batches(0, 1))
+        with graph_mode():
+            found[memory] = trainer.gradient_step(Tensor([4, 0], ms.float32), *map(Tensor, batch))
+        assert f"; memory {memory}: a step needs about " in (trainer.folder / "train.log").read_text()
+    (values, gradients, norm, _), (values_of_full, gradients_of_full, norm_of_full, _) = found.values()
+    assert float(norm) > 1e-2, "the clip has an effect"
+    one, other = np.array([*values, norm], np.float32), np.array([*values_of_full, norm_of_full], np.float32)
+    np.testing.assert_allclose(one, other, rtol=1e-6)
+    for one, other in zip(gradients, gradients_of_full, strict=True):
+        assert np.abs((one - other).asnumpy()).max() <= 1e-6 * np.abs(other.asnumpy()).max()
+
+
+def test_block_by_block_a_training_ends_the_same(data, tmp_path):
+    """With a moving average and a clip, stopped as one graph and resumed block by block."""
+    spec, found = BY_NAME["WDSR"], {}
+    settings = {**spec.train, spec.data: data, "epochs": 2, "test_every": 4, "gclip": 20, "ckpt_save_interval": 1}
+    for memory in ("low", "full"):
+        found[memory] = train(
+            lambda words: spec.main("train", *words), settings | {"memory": memory, "save_dir": tmp_path / memory}
+        )
+    half = found["full"] / "ckpt" / "step_0000004.ckpt"
+    assert spec.main("train", "--resume", half, "--memory", "low") == 0
+    one, other = read(found["low"]), read(found["full"])
+    for arrays, wanted in ((one.weights, other.weights), (one.state, other.state)):
+        for name, array in wanted.items():
+            assert np.abs(arrays[name] - array).max() <= 1e-6 * max(1e-3, np.abs(array).max()), name
+
+
 def test_resumed_run_with_other_options(spec, trained, begun, tmp_path, caplog):
     """The last run of the name goes on where it was, and it is said what differs."""
     caplog.set_level("INFO")
@@ -142,7 +188,7 @@ def test_checkpoints_elsewhere(trained, data, tmp_path):
 def test_mistakes_leave_nothing(spec, begun, tmp_path, changes, message):
     """Those of a run; what else can be wrong in a command line is in wrong_input.txt."""
     (option,) = changes
-    if option not in {field.name for field in dataclasses.fields(spec.options("train"))}:
+    if not is_option(spec, option):
         pytest.skip("not an option of this model")
     with pytest.raises(UserError, match=message):
         begun(spec.name, **changes)

@@ -113,6 +113,12 @@ class TrainOptions:
         1024.0, "factor on the loss in half precision; halved when gradients overflow", at_least=1
     )
 
+    memory: str = option(
+        "auto",
+        "low: train block by block, in the memory of one block and soon compiled; full: as one graph; auto: low on "
+        "CPU, full elsewhere",
+        choices=("auto", "low", "full"),
+    )
     device_target: str = DEVICE_TARGET
     run_distribute: bool | None = option(
         None, "join other workers; default: when a launcher started this process", aliases=("distribute",)

@@ -1,8 +1,4 @@
-"""The fit loop of all five models: gradient step, guards, validation, checkpoints, exact resume.
-
-A model hands over a network, a loss and a stream of batches; `Trainer.fit` runs it. The step (forward, backward,
-all-reduce, gradient norm and clip) is one compiled graph; the optimizer stands outside, which is faster on CPU.
-"""
+"""The fit loop: gradient step, guards, validation, checkpoints, exact resume."""
 
 import contextlib
 import dataclasses
@@ -31,16 +27,13 @@ from common.training.runs import RunFiles, claim, forewarned
 from common.training.step import GradientStep
 from common.training.validation import Validation
 
+log = logging.getLogger(__name__)
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 APART = 1.0  # seconds: `timeout` and some schedulers send SIGTERM twice at once, which is one request
 
 
 class StopRequest:
-    """Within its block a first Ctrl-C or SIGTERM only sets `number`; a later one ends the program at once.
-
-    Attributes:
-        number: of the signal that came; 0 for none.
-    """
+    """Within its block a first Ctrl-C or SIGTERM only sets `number` (0: none came); a later one ends the program."""
 
     def __init__(self) -> None:
         self.number, self._since, self._heard, self._said = 0, 0.0, False, False
@@ -78,9 +71,8 @@ class StopRequest:
     def _say(self, why: bytes = b"") -> None:
         if not self._said:
             self._said = True
-            os.write(
-                2, b"\nstopping after this step" + why + b"; once more ends at once\n"
-            )  # a log could be in mid-line
+            words = b"\nstopping after this step" + why + b"; once more ends at once\n"
+            os.write(2, words)  # a log could be in mid-line
 
     def _watch(self, pipe: int) -> None:
         """Answer for the main thread while the compiler keeps it, in which no handler of Python's runs."""
@@ -98,56 +90,24 @@ class StopRequest:
                     self._say(b", which waits for the compiler if it is not compiled yet")
 
 
-log = logging.getLogger(__name__)
-
-
 @dataclasses.dataclass
 class Guard:
-    """Counts non-finite steps and adapts the loss scale of half-precision training.
+    """Counts non-finite steps and adapts the loss scale: halved at each, doubled after 2,000 good ones in a row."""
 
-    Attributes:
-        at_most: so many bad steps in a row are borne.
-        largest_scale: where the loss scale starts; 1 in float32.
-        loss_scale: factor on the loss now: halved at each bad step, doubled after 2,000 good ones.
-        bad_steps: in the whole run.
-    """
+    loss_scale: float
+    bad_steps: int = 0
+    bad_in_a_row: int = 0
+    good_in_a_row: int = 0
 
-    at_most: int
-    largest_scale: float
-    loss_scale: float = dataclasses.field(init=False)
-    bad_steps: int = dataclasses.field(default=0, init=False)
-    bad_in_a_row: int = dataclasses.field(default=0, init=False)
-    good_in_a_row: int = dataclasses.field(default=0, init=False)
-
-    def __post_init__(self) -> None:
-        self.loss_scale = self.largest_scale
-
-    @property
-    def is_hopeless(self) -> bool:
-        """Return whether there were too many bad steps in a row."""
-        return self.bad_in_a_row >= self.at_most
-
-    def note_good(self) -> None:
-        """Count a step that was made."""
+    def note_good(self, largest_scale: float) -> None:
         self.bad_in_a_row, self.good_in_a_row = 0, self.good_in_a_row + 1
-        if self.loss_scale < self.largest_scale and self.good_in_a_row % 2000 == 0:
+        if self.loss_scale < largest_scale and self.good_in_a_row % 2000 == 0:
             self.loss_scale *= 2
 
     def note_bad(self, step: int, loss: float, norm: float) -> None:
-        """Count a step, named as the log counts (from 1), that was skipped."""
         self.bad_steps, self.bad_in_a_row, self.good_in_a_row = self.bad_steps + 1, self.bad_in_a_row + 1, 0
         self.loss_scale = max(1.0, self.loss_scale / 2)
         log.warning("step %d skipped: loss %g, gradient norm %g (%d so far)", step, loss, norm, self.bad_steps)
-
-    def state(self) -> dict[str, float]:
-        """What `load` continues from."""
-        names = ("loss_scale", "bad_steps", "bad_in_a_row", "good_in_a_row")
-        return {name: getattr(self, name) for name in names}
-
-    def load(self, state: dict[str, float]) -> None:
-        """Continue from `state()`."""
-        for name in self.state():
-            setattr(self, name, state.get(name, getattr(self, name)))
 
 
 Batches = Iterator[tuple[tuple[np.ndarray, ...], UserError | None]]  # with what is wrong with the next one
@@ -161,11 +121,11 @@ class Plan:
         steps: optimizer steps of the whole run.
         learning_rate: step (from 0) -> rate.
         gradient_clip: largest global norm of the gradient; 0 leaves it alone.
-        ema_decay: keep an exponential moving average of the weights, which is then validated and exported; 0 for none.
-        log_every, validate_every, save_every: in steps; save_every is how often last.ckpt is renewed.
-        keep_every, keep_at_most: numbered checkpoints beside last and best; 0 for none.
+        ema_decay: of an exponential moving average of the weights, which is then validated and exported; 0: none.
+        save_every: how often last.ckpt is renewed.
+        keep_every, keep_at_most: numbered checkpoints beside last and best; 0: none.
         bad_steps_at_most: stop after so many non-finite steps in a row; each is skipped and counted.
-        loss_scale: factor on the loss while gradients are in half precision; halved when they overflow.
+        loss_scale: largest factor on the loss, see `Guard`.
     """
 
     steps: int
@@ -180,27 +140,17 @@ class Plan:
     bad_steps_at_most: int = 20
     loss_scale: float = 1.0
 
-    def __post_init__(self) -> None:
-        for name in ("steps", "log_every", "validate_every", "save_every", "bad_steps_at_most", "loss_scale"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"Plan.{name} must be 1 or more, not {getattr(self, name)}")
-
 
 class Trainer:
     """One training run.
 
     Args:
-        network: what is trained; its trainable parameters are saved under their own names.
-        loss: (*batch tensors) -> (loss to minimise, parts to log ...); a Cell or function over `network`.
-        stream: the batches of this worker.
+        loss: (*batch) -> (loss, parts to log ...).
         open_folder: makes the run's folder, or takes up that of a resumed run, once the run is accepted.
-        meta: what the checkpoint says of itself: model, scale, hyper, config.
-        optimizer: default: Adam over the trainable parameters.
-        step: (control, *batch) -> (values, gradients, norm, stop) as `GradientStep`, with the gradients in the order of
-            the optimizer's parameters; default: `GradientStep` of the loss by the trainable parameters.
-        part_names: names of the parts.
-        validate: called by the main worker alone; None for no validation.
-        checkpoint_folder: where the checkpoints are to stand; None takes ckpt/ in the run's folder.
+        meta: of the checkpoints: model, scale, hyper, config.
+        step: as `GradientStep`, by the optimizer's parameters; default: of the loss, by the trainable ones.
+        part_names: of the loss.
+        checkpoint_folder: None for ckpt/ in the run's folder.
     """
 
     def __init__(
@@ -221,7 +171,7 @@ class Trainer:
     ) -> None:
         self.network, self.stream, self.plan, self.here, self.open_folder = network, stream, plan, here, open_folder
         self.meta, self.names, self.validate = dict(meta), ("loss", *part_names), validate
-        self.checkpoint_folder, self.guard = checkpoint_folder, Guard(plan.bad_steps_at_most, plan.loss_scale)
+        self.checkpoint_folder, self.guard = checkpoint_folder, Guard(plan.loss_scale)
         parameters = ms.ParameterTuple(network.trainable_params())
         self.optimizer = optimizer or Adam(parameters)
         self.average = MovingAverage(parameters, plan.ema_decay)
@@ -231,7 +181,7 @@ class Trainer:
         self.best: dict[str, Any] | None = None
 
     def fit(self) -> int:
-        """Train to the end of the plan, or until Ctrl-C or SIGTERM; returns the exit code."""
+        """Train to the end of the plan, or until Ctrl-C or SIGTERM; return the exit code."""
         if self.step >= self.plan.steps:
             log.info("nothing to do: step %d is made, of %d; ask for more to go on", self.step, self.plan.steps)
             return 0
@@ -287,9 +237,9 @@ class Trainer:
         return bool(interval) and (self.step % interval == 0 or self.step == self.plan.steps)
 
     def train_step(self, batch: tuple[np.ndarray, ...]) -> tuple[list[float], float]:
-        """One optimizer step on one batch of arrays; a non-finite one changes no weight. Returns (values, norm).
+        """Run one step and return (values, norm); a non-finite one changes no weight.
 
-        Call it within `runtime.graph_mode`: a step compiled in PyNative mode does not see weights that change later.
+        To be called in graph mode: a step compiled in PyNative mode does not see weights that change later.
         """
         control = Tensor([self.guard.loss_scale, bool(self.stop.number or self.damage)], ms.float32)
         values, gradients, norm, stop = self.gradient_step(control, *(Tensor(array) for array in batch))
@@ -297,13 +247,14 @@ class Trainer:
         if math.isfinite(values[0]) and math.isfinite(norm):
             self.optimizer.step(gradients, self.plan.learning_rate(self.step))
             self.average.update()
-            self.guard.note_good()
+            self.guard.note_good(self.plan.loss_scale)
         else:
             self.guard.note_bad(self.step + 1, values[0], norm)
-        if self.guard.is_hopeless:
+        if self.guard.bad_in_a_row >= self.plan.bad_steps_at_most:
+            last = self.files.last if self.files.last.exists() else "none (no step was saved yet)"
             raise UserError(
                 f"stopped at step {self.step + 1}: the loss was not finite for {self.guard.bad_in_a_row} steps in a "
-                f"row; the last good checkpoint is {self.files.last_good()}; try a smaller --lr or a gradient clip"
+                f"row; the last good checkpoint is {last}; try a smaller --lr or a gradient clip"
             )
         return values, norm
 
@@ -347,7 +298,7 @@ class Trainer:
         weights = {parameter.name: parameter.asnumpy() for parameter in self.network.get_parameters()}
         meta = {"step": self.step, "best": self.best, "version": __version__, "folder": str(self.folder.resolve())}
         meta["epoch"] = self.step * self.stream.global_batch_size / len(self.stream.pictures)  # passes over the data
-        return checkpoint.Checkpoint(weights, self.meta | meta | {"counters": self.guard.state()}, state)
+        return checkpoint.Checkpoint(weights, self.meta | meta | {"counters": dataclasses.asdict(self.guard)}, state)
 
     def _state(self) -> dict[str, np.ndarray]:
         return self.optimizer.state() | self.average.state()
@@ -371,4 +322,4 @@ class Trainer:
             ) from None
         self.average.load(saved.state)
         self.step, self.best = int(saved.meta["step"]), saved.meta["best"]
-        self.guard.load(saved.meta["counters"])
+        self.guard = Guard(**dataclasses.asdict(self.guard) | saved.meta["counters"])

@@ -17,49 +17,53 @@ from common.runtime import Runtime, duration
 # Measured with MindSpore 2.10 on two cores: peaks and first steps of small networks, and of those in the README.
 PROCESS, TENSOR = 430 * 2**20, 1.2 * 2**20  # bytes: Python with MindSpore; each parameter in the graph
 COPIES = {"WDSR": 1.4, "IRN": 0.6, "SRFlow": 1.0, "SRDiff": 2.0, "CSNLN": 2.4}  # of the columns, in work spaces
+COPIES_LOW = {"WDSR": 2.8, "IRN": 1.2, "SRFlow": 2.0, "CSNLN": 2.6}  # the same, block by block
 TABLES = 14  # copies of an attention table
-COMPILING = 0.1  # seconds for each parameter in the graph
+WEIGHTS = 5  # copies of the weights, with moments and gradients: in a graph they are part of TENSOR
+COMPILING, COMPILING_LOW = 0.1, 0.3  # seconds for each parameter in the graph, or in the blocks
 
 
 class Work(NamedTuple):
-    """What the compiled step of one worker is made of.
+    """What the graph of one worker's step, or the graphs of its blocks, are made of; values are for the whole batch."""
 
-    Attributes:
-        columns: values that its convolutions wider than 1x1 read, k * k times each, for the whole batch.
-        tensors: parameters in its graph, each as often as it is used.
-        tables: values of its attention tables, for the whole batch.
-    """
+    columns: float  # values that convolutions wider than 1x1 read, k * k times each
+    tensors: float  # parameters, each as often as it is used
+    tables: float = 0.0  # values of attention tables
+    kept: float = 0.0  # values between the blocks; 0 for one graph
+    weights: float = 0.0  # values of all blocks' parameters
 
-    columns: float
-    tensors: float
-    tables: float = 0.0
+
+def is_low(options: TrainOptions, here: Runtime) -> bool:
+    """Return whether --memory asks for training block by block."""
+    if options.memory == "low" and options.amp_level != "O0":
+        raise UserError(f"--memory low trains in float32, without --amp_level {options.amp_level}")
+    return options.memory == "low" or (options.memory == "auto" and here.device == "CPU")
 
 
 def of_convolutions(
-    parameters: Iterable[ms.Parameter], area: Callable[[str], float], uses: Callable[[str], float] = lambda name: 1
+    parameters: Iterable[ms.Parameter],
+    area: Callable[[str], float],
+    uses: Callable[[str], float] = lambda name: 1,
+    **others: float,
 ) -> Work:
-    """Return the work of convolutions.
-
-    Args:
-        area: name of a parameter -> pixels of a batch at which its convolution is applied.
-        uses: name of a parameter -> how often it is.
-    """
+    """Return the work of convolutions: by a parameter's name, `area` in pixels of a batch, and `uses` in a step."""
     shapes = {parameter.name: parameter.shape for parameter in parameters}
     wide = {name: math.prod(shape[1:]) for name, shape in shapes.items() if len(shape) == 4 and shape[-1] > 1}
-    return Work(sum(area(name) * uses(name) * values for name, values in wide.items()), sum(map(uses, shapes)))
+    columns = sum(area(name) * uses(name) * values for name, values in wide.items())
+    return Work(columns, sum(map(uses, shapes)), **others)
 
 
 def checked(model: str, work: Work, here: Runtime, options: TrainOptions, ways: str) -> str:
-    """Return what a step is estimated to take, for the log; "" on other devices than CPU.
+    """Return for the log whether training is block by block, and on CPU what a step is estimated to take.
 
-    Args:
-        options: a TrainConfig, of whose batch the work is; with `no_memory_check` a step that does not fit is tried.
-        ways: what to type besides for a smaller step, as "--model wdsr_b_small".
+    `ways`: what to type besides for a smaller step, as "--model wdsr_b_small".
     """
+    form = f"; memory {'low' if work.kept else 'full'}"
     if here.device != "CPU":
-        return ""
-    batch_size, fixed = options.batch_size, PROCESS + TENSOR * work.tensors
-    sample = 4 * (COPIES[model] * work.columns + TABLES * work.tables) / batch_size
+        return form
+    copies = COPIES_LOW if work.kept else COPIES
+    batch_size, fixed = options.batch_size, PROCESS + TENSOR * work.tensors + 4 * WEIGHTS * work.weights
+    sample = 4 * (copies[model] * work.columns + TABLES * work.tables + work.kept) / batch_size
     workers = here.world_size if "NODE_RANK" not in os.environ else 1  # on this machine
     need, room = fixed + sample * batch_size, free() / workers
     if need > room and not options.no_memory_check:
@@ -70,9 +74,8 @@ def checked(model: str, work: Work, here: Runtime, options: TrainOptions, ways: 
             f"{room / 1e9:.1f} GB are free{' for each worker' if workers > 1 else ''}: type {smaller}, or {ways} "
             "(--no_memory_check tries it all the same)"
         )
-    return (
-        f"; a step needs about {need / 1e9:.1f} GB, its compilation {duration(COMPILING * work.tensors)} on two cores"
-    )
+    compiling = duration((COMPILING_LOW if work.kept else COMPILING) * work.tensors)
+    return f"{form}: a step needs about {need / 1e9:.1f} GB, its compilation {compiling} on two cores"
 
 
 def free() -> float:

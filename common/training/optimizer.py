@@ -1,8 +1,7 @@
-"""Adam with PyTorch's arithmetic, on MindSpore's fused kernel; and a moving average of the weights.
+"""Adam as in PyTorch, on MindSpore's fused kernel; and a moving average of the weights.
 
-`mindspore.nn.Adam` adds epsilon to the biased second moment; PyTorch, and with it every recipe here, adds it to the
-corrected one (Kingma and Ba, arXiv:1412.6980, algorithm 1). Early in training the two differ by a factor of 30 in
-epsilon, enough to leave the authors' trajectories.
+`mindspore.nn.Adam` adds epsilon to the biased second moment, PyTorch to the corrected one (Kingma and Ba,
+arXiv:1412.6980, algorithm 1): early in training they differ by a factor of 30 in epsilon.
 """
 
 import contextlib
@@ -15,14 +14,7 @@ from mindspore import Parameter, Tensor, ops
 
 
 class Adam:
-    """Adam over a fixed list of parameters.
-
-    Args:
-        parameters: what is trained; updated in place.
-        betas: decay of the first and second moment.
-        epsilon: added to the square root of the corrected second moment.
-        weight_decay: L2 coupled, added to the gradient as in `torch.optim.Adam`.
-    """
+    """Adam over a fixed list of parameters; `weight_decay` is added to the gradient, as in `torch.optim.Adam`."""
 
     def __init__(
         self,
@@ -39,7 +31,7 @@ class Adam:
         self._update = ops.Adam()
 
     def step(self, gradients: Sequence[Tensor], learning_rate: float) -> None:
-        """One update; `gradients` in the order of the parameters."""
+        """Run one update; `gradients` in the order of the parameters."""
         self.steps += 1
         # The bias correction, in float64: the kernel would take 1 - 0.999**step in float32. Told that the powers are 0,
         # it makes none. It is of the betas as the kernel rounds them, since the kernel's 1 - beta is what it undoes.
@@ -54,7 +46,6 @@ class Adam:
             self._update(parameter, first, second, *scalars, gradient)
 
     def state(self) -> dict[str, np.ndarray]:
-        """Moments and step count, as `load` takes them."""
         arrays = {"optimizer.steps": np.int64(self.steps)}
         for parameter, first, second in zip(self.parameters, self.first, self.second, strict=True):
             arrays[f"optimizer.first.{parameter.name}"] = first.asnumpy()
@@ -62,11 +53,7 @@ class Adam:
         return arrays
 
     def load(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Continue from `state()`.
-
-        Raises:
-            KeyError: a moment is missing.
-        """
+        """Continue from `state()`; raises KeyError where a moment is missing."""
         self.steps = int(arrays["optimizer.steps"])
         for parameter, first, second in zip(self.parameters, self.first, self.second, strict=True):
             first.set_data(Tensor(arrays[f"optimizer.first.{parameter.name}"]))
@@ -74,24 +61,17 @@ class Adam:
 
 
 def zeros_like(parameter: Parameter) -> Parameter:
-    """A float32 moment of the parameter's shape."""
     return Parameter(Tensor(np.zeros(parameter.shape, np.float32)), name=f"moment.{parameter.name}")
 
 
 class MovingAverage:
-    """An exponential moving average of some parameters.
-
-    Args:
-        parameters: what is averaged.
-        decay: of the average in one step; 0 keeps none, and nothing here has an effect.
-    """
+    """An exponential moving average of some parameters; a decay of 0 keeps none."""
 
     def __init__(self, parameters: Sequence[Parameter], decay: float) -> None:
         self.parameters, self.decay = list(parameters) if decay else [], decay
         self.averages = [Parameter(p.value(), name=f"ema.{p.name}") for p in self.parameters]
 
     def update(self) -> None:
-        """Take in the weights of one more step."""
         for average, parameter in zip(self.averages, self.parameters, strict=True):
             average.set_data(ops.lerp(average, parameter, 1 - self.decay))
 
@@ -106,7 +86,6 @@ class MovingAverage:
             self._assign(trained)
 
     def state(self) -> dict[str, np.ndarray]:
-        """The averages, as `load` takes them."""
         return {average.name: average.asnumpy() for average in self.averages}
 
     def load(self, arrays: Mapping[str, np.ndarray]) -> None:

@@ -16,7 +16,6 @@ Rate = Callable[[int], float]  # step, from 0 -> learning rate
 
 
 def plan(options: TrainOptions, steps: int, learning_rate: Rate, *, validate_every: int, keep_every: int) -> Plan:
-    """The plan of a run: what the models' options say alike, and what is given apart."""
     return Plan(
         steps=steps,
         learning_rate=learning_rate,
@@ -32,22 +31,16 @@ def plan(options: TrainOptions, steps: int, learning_rate: Rate, *, validate_eve
 
 
 def plan_in_epochs(options: TrainOptions, learning_rate: Rate) -> Plan:
-    """The plan of a run whose options, a TrainConfig, count in epochs of --test_every steps."""
+    """Return the plan of a run whose options count in epochs of --test_every steps."""
     epoch = options.test_every
     keep_every = options.ckpt_save_interval * epoch
     return plan(options, options.epochs * epoch, learning_rate, validate_every=epoch, keep_every=keep_every)
 
 
 def step_counts(steps: int, options: StepOptions, world_size: int, pictures: int) -> tuple[int, Callable[[int], int]]:
-    """The length of a run, and what makes a count of the recipe one of the run.
+    """Return the length of a run of `steps`, or of `epochs` over so many pictures, and what scales step counts.
 
-    The recipe's counts are written for a batch of `schedule_batch` images (0: one worker's batch). With more images
-    a step there are fewer steps, so that everything happens after as many images as in the recipe.
-
-    Args:
-        steps: the recipe's length.
-        options: a TrainConfig, whose `epochs`, passes over the images, count instead of it unless they are 0.
-        pictures: in the data set, for the epochs.
+    The recipe's are written for a global batch of `schedule_batch` images (0: one worker's).
     """
     global_batch = options.batch_size * world_size
     share = (options.schedule_batch or options.batch_size) / global_batch
@@ -62,7 +55,6 @@ def step_counts(steps: int, options: StepOptions, world_size: int, pictures: int
 
 
 def adam(options: TrainOptions, parameters: Sequence[Parameter]) -> Adam:
-    """The optimizer that the options describe."""
     return Adam(parameters, (options.beta1, options.beta2), options.epsilon, options.weight_decay)
 
 
@@ -82,11 +74,7 @@ def cosine_rate(base: float, steps: int) -> Rate:
 
 
 def epochs_of(decay: str, wanted: str) -> list[int]:
-    """The epochs of a --decay like `20-25`.
-
-    Args:
-        wanted: what else than `cosine` --decay can be, for the error.
-    """
+    """Return the epochs of a --decay like `20-25`; `wanted` says what it can be besides `cosine`."""
     epochs = [counting_number(word) for word in str(decay).split("-")]  # a caller in Python may give a number
     if not all(epochs):
         raise UserError(f"--decay must be {wanted}, or cosine, not {decay!r}")

@@ -19,11 +19,9 @@ ORANGE, GRAY = "#c8501e", "#9a9a9a"
 
 
 class Record:
-    """Appends rows of numbers to `metrics.csv` in a run's folder and redraws its curve.
+    """Appends rows to `metrics.csv` in a run's folder, and draws its curve.
 
-    Args:
-        folder: the run's folder.
-        last_step: rows of later steps, left by a run that went on after its last checkpoint, are dropped.
+    Rows beyond `last_step`, left by a run that went on after its last checkpoint, are dropped.
     """
 
     def __init__(self, folder: Path, last_step: int = 0) -> None:
@@ -43,7 +41,7 @@ class Record:
             self._events.close()
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
-        """One row; new columns may appear at any time."""
+        """Append a row; new columns may appear at any time."""
         row = {"step": step, **values}
         known = set(self.columns)
         self.rows.append({key: str(value) for key, value in row.items()})
@@ -62,7 +60,6 @@ class Record:
 
     @property
     def columns(self) -> list[str]:
-        """Names in the order in which they are written."""
         seen = dict.fromkeys(key for row in self.rows for key in row)
         return [*(key for key in FIRST_COLUMNS if key in seen), *(key for key in seen if key not in FIRST_COLUMNS)]
 

@@ -20,21 +20,11 @@ T = TypeVar("T")
 
 
 class RunFiles:
-    """The checkpoints in `folder`/ckpt, a link where they are wanted elsewhere.
-
-    Args:
-        folder: the run's folder.
-        elsewhere: where the files are to stand instead; None for the run's folder.
-        keep: how many numbered files are kept; the oldest goes first.
-    """
+    """The checkpoints in `folder`/ckpt, a link where they are wanted `elsewhere`; `keep` numbered ones are kept."""
 
     def __init__(self, folder: Path, elsewhere: Path | None = None, keep: int = 5) -> None:
         self.folder, self.elsewhere, self.keep = folder / "ckpt", elsewhere, keep
-
-    @property
-    def last(self) -> Path:
-        """What a stopped run goes on from."""
-        return self.folder / "last.ckpt"
+        self.last = self.folder / "last.ckpt"
 
     def open(self) -> None:
         """Make the folder; a resumed run keeps what is in it, except the half written files of kills."""
@@ -48,7 +38,6 @@ class RunFiles:
             atomic.remove_leftovers(folder)
 
     def save(self, name: str, content: Checkpoint) -> None:
-        """Write one file, whole or not at all."""
         checkpoint.save(self.folder / name, content)
 
     def save_numbered(self, step: int, content: Checkpoint) -> None:
@@ -67,18 +56,9 @@ class RunFiles:
         command = shlex.join(["python", program, flag, str(file), "--dir_data", "FOLDER"])
         log.info("%s %s; next: %s", said, file, command)
 
-    def last_good(self) -> str:
-        """For a message: where the last good weights are."""
-        return str(self.last) if self.last.exists() else "none (no step was saved yet)"
-
 
 def claim(folder: Path | None, new: bool) -> None:
-    """Make the folder that a run's checkpoints are wanted in.
-
-    Args:
-        folder: None for the run's own.
-        new: the run is no resumed one, so that the files of another run would be in danger.
-    """
+    """Make the folder that a run's checkpoints are wanted in, if any; a `new` run must not meet another one's."""
     if not folder:
         return
     try:
@@ -129,10 +109,8 @@ def open_run(
     """Open the folder of an accepted run: config.yaml, environment.txt, train.log (other workers get a path alone).
 
     Args:
-        parent, name: where a new run is made, and what it is called.
-        folder: of a run that is resumed: its log and environment.txt are continued. None makes a new one.
-        saved: what the run is resumed from; options that have changed since are logged.
-        about: what the log says of the run.
+        folder: of a resumed run, whose files are continued; None makes a new one in `parent`.
+        saved: what is resumed; options that have changed since are logged.
     """
     if not here.is_main:
         return folder or parent / name
@@ -155,12 +133,7 @@ def open_run(
 def occupy(folder: Path) -> IO[str]:
     """Hold a run's folder until this process ends: two processes in it would mix their logs and checkpoints.
 
-    Returns:
-        environment.txt, to be appended to; its lock holds the folder.
-
-    Raises:
-        UserError: another process holds it.
-        OSError: the file cannot be written.
+    Returns environment.txt, whose lock it is, to be appended to; raises OSError where it cannot be written.
     """
     path = folder.resolve() / "environment.txt"
     if path not in _held:
@@ -181,14 +154,9 @@ def occupy(folder: Path) -> IO[str]:
 def resumed(
     cls: type[T], argv: Sequence[str] | None, path: str, description: str, model: str
 ) -> tuple[T, Checkpoint, Path | None]:
-    """Return what `--resume PATH` resumes: the saved options with those on the command line over them.
+    """Return what `--resume PATH` resumes: saved options under those of the command line, checkpoint, run folder.
 
-    Args:
-        path: a run's folder, or one of its checkpoints.
-        model: what the checkpoint must hold.
-
-    Returns:
-        (options without their `resume`, checkpoint, the run's folder or None when only the file is left).
+    PATH is a run's folder or one of its checkpoints; the folder is None where only the file is left.
     """
     file = Path(path)
     if file.is_dir():
@@ -213,14 +181,8 @@ def resumed(
 
 
 class Start(NamedTuple):
-    """What a training begins with.
-
-    Attributes:
-        options: without their `resume`, or a new run with its config.yaml would resume the old one.
-        saved: the checkpoint that is resumed; None for a new run.
-        source: its path.
-        folder: of the resumed run; None when only the file is left.
-    """
+    """What a training begins with: options without their `resume`; of a resumed run the checkpoint, its path, its
+    folder (None where only the file is left)."""
 
     options: Any
     saved: Checkpoint | None = None
@@ -228,17 +190,14 @@ class Start(NamedTuple):
     folder: Path | None = None
 
     def open(self, here: Runtime, about: str) -> Path:
-        """Open the run's folder, see `open_run`."""
         where = Path(self.options.save_dir), self.options.run_name()
         return open_run(self.options, here, *where, folder=self.folder, saved=self.saved, about=about)
 
     @property
     def checkpoint_folder(self) -> Path | None:
-        """Where checkpoints are wanted instead of in the run's folder."""
         return Path(self.options.ckpt_save_path) if self.options.ckpt_save_path else None
 
     def fit(self, trainer: Any) -> int:
-        """Train to the end, from where the resumed run stopped; returns the exit code."""
         if self.saved:
             trainer.resume(self.saved, self.source)
         return trainer.fit()

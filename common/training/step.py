@@ -1,6 +1,8 @@
 """One compiled graph from a batch to gradients that are averaged over the workers, unscaled and clipped."""
 
-from collections.abc import Callable
+import itertools
+import math
+from collections.abc import Callable, Sequence
 
 import mindspore as ms
 from mindspore import Tensor, amp, nn, ops
@@ -22,33 +24,38 @@ class L1Loss(nn.Cell):
 
 # Python loops over hundreds of gradients are unrolled by recursion and exceed the compiler's depth; maps do not.
 for_each = ops.HyperMap()
-multiply = ops.MultitypeFuncGraph("multiply")
-square_sum = ops.MultitypeFuncGraph("square_sum")
+flat, part = ops.MultitypeFuncGraph("flat"), ops.MultitypeFuncGraph("part")
 
 
-@multiply.register("Tensor", "Tensor")
-def _multiply(factor: Tensor, gradient: Tensor) -> Tensor:
-    return gradient * factor
+@flat.register("Tensor")
+def _flat(tensor: Tensor) -> Tensor:
+    return tensor.reshape((-1,))
 
 
-@square_sum.register("Tensor")
-def _square_sum(gradient: Tensor) -> Tensor:
-    flat = gradient.reshape((1, -1))  # as a product: reductions are slow on CPU
-    return ops.matmul(flat, flat.reshape((-1, 1))).reshape(())
+@part.register("Tensor", "Number", "Tensor")
+def _part(row: Tensor, first: int, like: Tensor) -> Tensor:
+    return row[first : first + like.size].reshape(like.shape)
+
+
+def joined(tensors: tuple[Tensor, ...]) -> Tensor:
+    """Return all values in one row: one operator, and one all-reduce, for hundreds of gradients."""
+    return ops.concat(for_each(flat, tensors))
+
+
+def parted(row: Tensor, firsts: tuple[int, ...], like: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Return the tensors that begin at these places of a row, in the shapes of others."""
+    return for_each(ops.partial(part, row), firsts, like)
 
 
 class GradientStep(nn.Cell):
     """(control, *batch) -> (values, gradients, norm, stop).
 
-    control holds the loss scale and whether this worker was asked to stop; values are the loss and its parts; norm is
-    the global norm of the gradients before the clip; stop is above zero when any worker was asked to stop, so that all
-    end after the same step.
+    control: the loss scale, and whether this worker was asked to stop; values: the loss and its parts; norm: of all
+    gradients before the clip; stop: above zero when any worker was asked to stop, so that all end after the same step.
 
     Args:
         loss: (*batch) -> (loss, parts ...), scalars.
-        parameters: what is trained.
         clip: largest global norm, as in `torch.nn.utils.clip_grad_norm_`; 0 for none.
-        world_size: number of workers.
     """
 
     def __init__(
@@ -67,45 +74,43 @@ class GradientStep(nn.Cell):
     @ms.jit
     def construct(self, control: Tensor, *batch: Tensor) -> tuple:
         (_, values), gradients = self.value_and_gradient(control[0], *batch)
-        return self.finish(control, values, gradients)
+        values, row, norm, stop = self.finish(control, values, joined(gradients))
+        return values, parted(row, self.finish.firsts, gradients), norm, stop
 
 
 class Finish(nn.Cell):
-    """(control, values, gradients) -> (values, gradients, norm, stop), see `GradientStep`: what is left to do when one
-    worker has its gradients, multiplied by the loss scale."""
+    """(control, values, gradients times the loss scale) -> what `GradientStep` gives; the gradients in one row."""
 
-    def __init__(self, parameters: ms.ParameterTuple, clip: float = 0.0, world_size: int = 1) -> None:
+    def __init__(self, parameters: Sequence[ms.Parameter], clip: float = 0.0, world_size: int = 1) -> None:
         super().__init__(auto_prefix=False)
-        self.clip, self.world_size = clip, world_size
-        self.one = Tensor(1.0, ms.float32)
-        self.average = nn.DistributedGradReducer(parameters, True, world_size) if world_size > 1 else None
-        self.add_up = ops.AllReduce() if world_size > 1 else None
+        self.clip, self.world_size, self.one = clip, world_size, Tensor(1.0, ms.float32)
+        *firsts, size = itertools.accumulate((parameter.size for parameter in parameters), initial=0)
+        self.firsts, self.side = tuple(firsts), math.isqrt(size - 1)
+        self.all_reduce = ops.AllReduce() if world_size > 1 else None
 
-    def construct(self, control: Tensor, values: tuple[Tensor, ...], gradients: tuple[Tensor, ...]) -> tuple:
-        scale, stop = control[0], control[1]
+    def construct(self, control: Tensor, values: tuple[Tensor, ...], row: Tensor) -> tuple:
+        scale, stop, size = control[0], control[1], row.shape[0]
         if self.world_size > 1:
-            gradients = self.average(gradients)
-            values = [self.add_up(value) / self.world_size for value in values]
-            stop = self.add_up(stop)
-        norm = global_norm(gradients) / scale
+            everything = self.all_reduce(joined((row, *values, stop)))
+            row, means = everything[:size], everything[size:] / self.world_size
+            values, stop = [means[place] for place in range(len(values))], means[-1]
+            scale = scale * self.world_size
+        norm = ops.sqrt(sum_of_squares(row, self.side)) / scale
         factor = self.one / scale
         if self.clip > 0:
             factor = factor * ops.minimum(self.clip / (norm + 1e-6), self.one)
-        return values, for_each(ops.partial(multiply, factor), gradients), norm, stop
+        return values, row * factor, norm, stop
 
 
-def global_norm(gradients: tuple[Tensor, ...]) -> Tensor:
-    """Euclidean norm of all gradients as one vector."""
-    return ops.sqrt(ops.addn(for_each(square_sum, gradients)))
+def sum_of_squares(row: Tensor, side: int) -> Tensor:
+    """By products, since reductions are slow on CPU; first of `side` rows, so that none adds up millions of values."""
+    square, rest, ones = row[: side * side].reshape((side, side)), row[side * side :], ops.ones((side, 1), row.dtype)
+    found = ops.matmul(ones.reshape((1, -1)), ops.matmul(square * square, ones))
+    return (found + ops.matmul(rest.reshape((1, -1)), rest.reshape((-1, 1)))).reshape(())
 
 
 def mixed_precision(network: nn.Cell, level: str, device: str, dtype: str = "float16") -> nn.Cell:
-    """The network with 16-bit arithmetic, its parameters and output still float32; for "O0" the network itself.
-
-    Args:
-        level: of `mindspore.amp.auto_mixed_precision`: "O2" leaves normalisation layers in float32, "O3" nothing.
-        dtype: "float16" or "bfloat16".
-    """
+    """Return the network with 16-bit arithmetic, its parameters and output still float32; for "O0" itself."""
     if level == "O0":
         return network
     if device == "CPU":  # float16 convolutions are no faster there, all else is 2 to 4 times slower

@@ -19,17 +19,12 @@ Enlarge = Callable[[np.ndarray], np.ndarray]  # (h, w, 3) float32 in [0, 1] -> (
 
 @dataclasses.dataclass(frozen=True)
 class Validation:
-    """Network -> scores, the first of which decides the best checkpoint (higher is better).
-
-    Attributes:
-        on: tells apart what is measured on; the scores of another validation are not compared.
-    """
+    """Network -> scores, the first of which decides the best checkpoint (higher is better)."""
 
     measure: Callable[[Any], Mapping[str, float]]
-    on: str
+    on: str  # what is measured on: the scores of another validation are not compared
 
     def __call__(self, network: Any) -> Mapping[str, float]:
-        """Return the scores of a network."""
         return self.measure(network)
 
     def better(

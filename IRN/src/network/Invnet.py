@@ -142,23 +142,24 @@ class InvBlockExp(nn.Cell):
         """Same shape."""
         low, high = x[:, :COLORS], x[:, COLORS:]
         low = low + self.F(high)
-        log_scale = self.log_scale(low)
+        log_scale = bounded(self.H(low), self.clamp)
         high = high * ops.exp(log_scale) + self.G(low)
         return ops.concat((low, high), 1), log_scale.sum((1, 2, 3))
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Same shape."""
         low, high = y[:, :COLORS], y[:, COLORS:]
-        log_scale = self.log_scale(low)
+        log_scale = bounded(self.H(low), self.clamp)
         high = (high - self.G(low)) / ops.exp(log_scale)
         low = low - self.F(high)
         return ops.concat((low, high), 1), -log_scale.sum((1, 2, 3))
 
-    def log_scale(self, low: Tensor) -> Tensor:
-        """rho = clamp * (2 sigmoid(H) - 1) = clamp * tanh(H / 2), by the tanh of half the angle: on CPU, MindSpore's
-        sigmoid errs to one side, which sums over an image show, and its tanh is 1 for all above 5."""
-        quarter = ops.tanh(0.25 * self.H(low))
-        return self.clamp * 2 * quarter / (1 + quarter * quarter)
+
+def bounded(h: Tensor, clamp: float) -> Tensor:
+    """rho = clamp * (2 sigmoid(h) - 1) = clamp * tanh(h / 2), by the tanh of half the angle: on CPU, MindSpore's
+    sigmoid errs to one side, which sums over an image show, and its tanh is 1 for all above 5."""
+    quarter = ops.tanh(0.25 * h)
+    return clamp * 2 * quarter / (1 + quarter * quarter)
 
 
 class InvRescaleNet(nn.Cell):
@@ -199,6 +200,17 @@ class InvRescaleNet(nn.Cell):
     def construct(self, hr_image: Tensor) -> Tensor:
         """`forward` without the log-determinant."""
         return self.forward(hr_image)[0]
+
+
+def levels_of(network: InvRescaleNet) -> list[tuple[nn.Cell, list[InvBlockExp]]]:
+    """Return (transform, couplings) of each level, from the HR side."""
+    levels: list[tuple[nn.Cell, list[InvBlockExp]]] = []
+    for operation in network.operations:
+        if isinstance(operation, InvBlockExp):
+            levels[-1][1].append(operation)
+        else:
+            levels.append((operation, []))
+    return levels
 
 
 class Quantization(nn.Cell):

@@ -4,7 +4,10 @@ from collections.abc import Mapping
 
 from mindspore import Tensor, nn, ops
 
-from .Invnet import COLORS, InvRescaleNet, Quantization
+from common.training import Repeated, Tape, Value
+
+from .Invnet import COLORS, InvRescaleNet, Quantization, bounded, levels_of
+from .util import DenseBlock, dense_block
 
 CHARBONNIER = 1e-6  # added to the square of each difference by "l1"
 FIT_WEIGHT: Mapping[int, float] = {2: 4.0, 3: 9.0, 4: 16.0, 8: 64.0}  # the authors' lambda_fit_forw: scale^2
@@ -45,6 +48,79 @@ class IRNLoss(nn.Cell):
         ce = self.ce_weight * criterion(latent, "l2")
         rec = self.rec_weight * criterion(hr_image - restored, self.rec_criterion)
         return fit + rec + ce, fit, ce, rec
+
+
+class LossInBlocks:
+    """`IRNLoss` block by block, for `common.training.BlockStep`; the blocks are dense blocks and what couples them."""
+
+    def __init__(self, loss: IRNLoss) -> None:
+        quantise, fit_weight, ce_weight, rec_weight = loss.quantise, loss.fit_weight, loss.ce_weight, loss.rec_weight
+        fit_criterion, rec_criterion, clamp = loss.fit_criterion, loss.rec_criterion, loss.network.hyper.clamp
+
+        def add(low: Tensor, f: Tensor) -> Tensor:
+            return low + f
+
+        def subtract(low: Tensor, f: Tensor) -> Tensor:
+            return low - f
+
+        def scale(high: Tensor, h: Tensor, g: Tensor) -> Tensor:
+            return high * ops.exp(bounded(h, clamp)) + g
+
+        def unscale(high: Tensor, h: Tensor, g: Tensor) -> Tensor:
+            return (high - g) / ops.exp(bounded(h, clamp))
+
+        def compare(low: Tensor, latent: Tensor, lr_reference: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            fit = fit_weight * criterion(low - lr_reference, fit_criterion)
+            return quantise(low), fit, ce_weight * criterion(latent, "l2")
+
+        def total(restored: Tensor, hr_image: Tensor, fit: Tensor, ce: Tensor) -> tuple[Tensor, Tensor]:
+            rec = rec_weight * criterion(hr_image - restored, rec_criterion)
+            return fit + rec + ce, rec
+
+        self.add, self.subtract, self.scale, self.unscale = map(Repeated, (add, subtract, scale, unscale))
+        self.dense = Repeated(dense_block, keeps=True)
+        self.compare, self.total = Repeated(compare, 3), Repeated(total, 2)
+        self.levels = [
+            (*transforms(operation, not level), couplings)
+            for level, (operation, couplings) in enumerate(levels_of(loss.network))
+        ]
+
+    def __call__(self, tape: Tape, hr_image: Tensor, lr_reference: Tensor, z: Tensor) -> tuple[Value, ...]:
+        def apply(block: DenseBlock, x: Value | Tensor) -> Value:
+            return tape(self.dense, x, *block.weights())
+
+        bands = (hr_image,)
+        for squeeze, _, couplings in self.levels:
+            low, high = tape(squeeze, *bands)
+            for coupling in couplings:
+                low = tape(self.add, low, apply(coupling.F, high))
+                high = tape(self.scale, high, apply(coupling.H, low), apply(coupling.G, low))
+            bands = low, high
+        low, fit, ce = tape(self.compare, low, high, lr_reference)
+        bands = low, z
+        for _, unsqueeze, couplings in reversed(self.levels):
+            low, high = bands
+            for coupling in reversed(couplings):
+                high = tape(self.unscale, high, apply(coupling.H, low), apply(coupling.G, low))
+                low = tape(self.subtract, low, apply(coupling.F, high))
+            bands = tape(unsqueeze, low, high)
+        loss, rec = tape(self.total, bands, hr_image, fit, ce)
+        return loss, fit, ce, rec
+
+
+def transforms(operation: nn.Cell, is_first: bool) -> tuple[Repeated, Repeated]:
+    """Return a level's transform and its inverse: of the image in the first level, else of the two bands before."""
+
+    def squeeze(*bands: Tensor) -> tuple[Tensor, Tensor]:
+        found = operation.forward(bands[0] if is_first else ops.concat(bands, 1))[0]
+        return found[:, :COLORS], found[:, COLORS:]
+
+    def unsqueeze(low: Tensor, high: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        found = operation.inverse(ops.concat((low, high), 1))[0]
+        return found if is_first else (found[:, :COLORS], found[:, COLORS:])
+
+    own = operation.trainable_params()
+    return Repeated(squeeze, 2, parameters=own), Repeated(unsqueeze, 1 if is_first else 2, parameters=own)
 
 
 def criterion(difference: Tensor, kind: str) -> Tensor:

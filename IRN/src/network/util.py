@@ -6,6 +6,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from common.checkpoint import convolution
+from common.training import settled
 
 SLOPE = 0.2  # of the leaky ReLU
 INIT_SCALE = 0.1
@@ -40,17 +41,27 @@ class DenseBlock(nn.Cell):
             setattr(self, f"conv{number}", convolution(filters, np.zeros(growth)))
         self.conv5 = convolution(np.zeros((out_channels, widths[4], 3, 3)), np.zeros(out_channels))
 
-    def construct(self, x: Tensor) -> Tensor:
+    def weights(self) -> tuple[Tensor, ...]:
+        """Return the filters of its layers, then their biases."""
         layers = (self.conv1, self.conv2, self.conv3, self.conv4, self.conv5)
-        stop = x.shape[1]
-        filters = ops.concat([layer.weight[:, :stop] for layer in layers])
-        sums = convolve(x, filters, ops.concat([layer.bias for layer in layers]))  # of all convolutions to come
-        for k in range(1, 5):
-            y, sums = ops.split(sums, [self.growth, sums.shape[1] - self.growth], 1)
-            start, stop = stop, stop + self.growth
-            filters = ops.concat([layer.weight[:, start:stop] for layer in layers[k:]])
-            sums = sums + convolve(leaky_relu(y), filters)
-        return sums
+        return *[layer.weight for layer in layers], *[layer.bias for layer in layers]
+
+    def construct(self, x: Tensor) -> Tensor:
+        return dense_block((), x, *self.weights())[0]
+
+
+def dense_block(known: tuple[Tensor, ...], x: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
+    """Compute a DenseBlock: its result, and y_1 ... y_4, which may be `known` (`common.training.settled`)."""
+    filters, kept, stop = weights[:5], (), x.shape[1]
+    growth = filters[0].shape[0]
+    of_x = ops.concat([each[:, :stop] for each in filters])
+    sums = convolve(x, of_x, ops.concat(weights[5:]))  # of all convolutions to come
+    for k in range(1, 5):
+        y, sums = ops.split(sums, [growth, sums.shape[1] - growth], 1)
+        y = settled(y, known, k - 1)
+        start, stop, kept = stop, stop + growth, (*kept, y)
+        sums = sums + convolve(leaky_relu(y), ops.concat([each[:, start:stop] for each in filters[k:]]))
+    return sums, *kept
 
 
 def leaky_relu(x: Tensor) -> Tensor:

@@ -96,6 +96,7 @@ class TrainConfig(NetworkOptions, StepOptions):
     amp_level: ClassVar[str] = "O0"
     amp_dtype: ClassVar[str] = "float16"
     loss_scale: ClassVar[float] = 1.0
+    memory: ClassVar[str] = "full"
 
     dataset_GT_path: str = HR_FOLDER  # noqa: N815
     val_GT_path: str = option(  # noqa: N815

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 from mindspore import Tensor, nn, ops
 
+from common.training import settled
+
 from .Flow import Condition, Conditioner, Layers, convolve, folded, folded_zeros, joined
 from .FlowActNorms import exact_log, exact_sigmoid, sum_per_picture
 
@@ -51,13 +53,13 @@ class CondAffineSeparatedAndCond(nn.Cell):
 
     def forward(self, z: Tensor, condition: Condition) -> tuple[Tensor, Tensor]:
         """(N, C, H, W) -> the same shape, and (N,)."""
-        injectors, affines, logdet = prepare(self.parameters, condition, self.eps)
+        injectors, affines, logdet, _ = prepare(self.parameters, condition, self.eps)
         y, scale = couple(z, injectors[0], affines[0], self.eps)
         return y, logdet + sum_per_picture(exact_log(scale))
 
     def inverse(self, y: Tensor, condition: Condition) -> tuple[Tensor, Tensor]:
         """(N, C, H, W) -> the same shape, and (N,)."""
-        injectors, affines, logdet = prepare(self.parameters, condition, self.eps)
+        injectors, affines, logdet, _ = prepare(self.parameters, condition, self.eps)
         z, scale = uncouple(y, injectors[0], affines[0], self.eps)
         return z, -logdet - sum_per_picture(exact_log(scale))
 
@@ -113,15 +115,16 @@ def collect(couplings: Sequence[CondAffineSeparatedAndCond]) -> Couplings:
 
 
 def prepare(
-    couplings: Couplings, condition: Condition, eps: float
-) -> tuple[tuple[Injector, ...], tuple[AffineLayers, ...], Tensor]:
+    couplings: Couplings, condition: Condition, eps: float, known: tuple[Tensor, ...] = ()
+) -> tuple[tuple[Injector, ...], tuple[AffineLayers, ...], Tensor, Tensor]:
     """Everything of K couplings that does not depend on z, batched.
 
     The features are by far the widest input, and the same for all steps of a level: one large convolution instead of
     2 K takes two thirds of the time. And a graph of fewer operators is compiled sooner.
 
     Returns:
-        The injector and fAffine's layers of each, and the log-determinant (N,) of all injectors together.
+        The injector and fAffine's layers of each, the log-determinant (N,) of all injectors together, and what the
+        large convolution gives the injectors, which may be `known` (`common.training.settled`).
     """
     features_layers, affine_layers = couplings
     count = len(features_layers[0][0])
@@ -129,9 +132,10 @@ def prepare(
     filters, biases = folded(affine_layers[0])
     half = filters.shape[1] - own_filters.shape[1]
     own_filters, own_biases = ops.concat((own_filters, filters[:, half:])), ops.concat((own_biases, biases))
-    own, both = ops.chunk(convolve(joined(condition), own_filters, own_biases), 2, 1)
+    first, both = ops.chunk(convolve(joined(condition), own_filters, own_biases), 2, 1)
+    first = settled(first, known, 0)
 
-    own = ops.relu(convolve(ops.relu(own), *folded(features_layers[1]), count))
+    own = ops.relu(convolve(ops.relu(first), *folded(features_layers[1]), count))
     own = ops.chunk(convolve(own, *folded_zeros(features_layers[2]), count), 2 * count, 1)
     shifts, scale = own[0::2], scale_of(ops.concat(own[1::2], 1), eps)
     scales, of_features = ops.chunk(scale, count, 1), ops.chunk(both, count, 1)
@@ -145,4 +149,4 @@ def prepare(
     for k in range(count):
         injectors = (*injectors, (shifts[k], scales[k]))
         affines = (*affines, (of_features[k], filters1[k], filters2[k], biases2[k], filters3[k], biases3[k]))
-    return injectors, affines, sum_per_picture(exact_log(scale))
+    return injectors, affines, sum_per_picture(exact_log(scale)), first

@@ -81,19 +81,24 @@ def collect(steps: Sequence[FlowStep]) -> Steps:
 def advance(steps: Steps, z: Tensor, condition: Condition, eps: float) -> tuple[Tensor, Tensor]:
     """`FlowStep.forward` of K steps one after the other, batched: z (N, C, H, W) -> the same shape, and (N,)."""
     matrices, shifts, log_determinant = affine_maps(steps[0])
-    injectors, affines, logdet = prepare(steps[1], condition, eps)
+    injectors, affines, logdet, _ = prepare(steps[1], condition, eps)
     scales = ()
     for k in range(len(matrices)):
         z, scale = couple(convolve(z, matrices[k], shifts[k]), injectors[k], affines[k], eps)
         scales = (*scales, scale)
-    logdet = logdet + sum_per_picture(exact_log(ops.concat(scales, 1)))
-    return z, logdet + constant_logdet(z, log_determinant)
+    return z, total_logdet(z, logdet, log_determinant, *scales)
+
+
+def total_logdet(z: Tensor, of_injectors: Tensor, of_maps: Tensor, *scales: Tensor) -> Tensor:
+    """Return the log-determinant (N,) of K steps; `of_maps` is for one pixel."""
+    logdet = of_injectors + sum_per_picture(exact_log(ops.concat(scales, 1)))
+    return logdet + constant_logdet(z, of_maps)
 
 
 def go_back(steps: Steps, z: Tensor, condition: Condition, eps: float, bound: float = 0.0) -> tuple[Tensor, Tensor]:
     """`FlowStep.inverse`, batched as well; a `bound` limits what leaves each coupling, 0 leaves it as it is."""
     matrices, shifts, log_determinant = inverse_affine_maps(steps[0])
-    injectors, affines, logdet = prepare(steps[1], condition, eps)
+    injectors, affines, logdet, _ = prepare(steps[1], condition, eps)
     scales = ()
     for k in range(len(matrices) - 1, -1, -1):
         z, scale = uncouple(z, injectors[k], affines[k], eps)

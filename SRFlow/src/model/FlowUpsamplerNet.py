@@ -64,16 +64,22 @@ class FlowUpsamplerNet(nn.Cell):
         """
         x, latents, logdet = hr_image, (), 0.0
         for level in range(self.levels):
-            begin = self.begin(level)
-            for place in range(begin, begin + PLAIN):
-                x, term = self.layers[place].forward(x)
-                logdet = logdet + term
+            x, term = self.enter(level, x)
+            logdet = logdet + term
             x, term = advance(self.flow_steps[level], x, conditions[level], self.eps)
             logdet = logdet + term
             if level < self.splits:
                 (x, latent), term = self.split(level).forward(x)
                 latents, logdet = (*latents, latent), logdet + term
         return (*latents, x), logdet
+
+    def enter(self, level: int, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Apply the layers before its flow steps: (N, C, H, W) -> (N, 4C, H/2, W/2), and (N,)."""
+        logdet, begin = 0.0, self.begin(level)
+        for place in range(begin, begin + PLAIN):
+            x, term = self.layers[place].forward(x)
+            logdet = logdet + term
+        return x, logdet
 
     def inverse(
         self, latents: Sequence[Tensor], conditions: Sequence[Condition], bound: float = 0.0

@@ -5,10 +5,13 @@ long skip goes around `trunk_conv` alone.
 """
 
 import math
+from collections.abc import Sequence
 
 import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
+
+from common.training import Repeated, Tape, Value, settled
 
 from .Flow import Condition, convolve, enlarge
 
@@ -43,12 +46,22 @@ class ResidualDenseBlock_5C(nn.Cell):  # noqa: N801  (the authors' name)
             filters = INIT_SCALE * math.sqrt(2 / (9 * in_channels)) * rng.standard_normal(shape)
             setattr(self, f"conv{number}", Conv3x3(filters, np.zeros(shape[0])))
 
+    def weights(self) -> tuple[Tensor, ...]:
+        """Return the filters of its layers, then their biases."""
+        layers = (self.conv1, self.conv2, self.conv3, self.conv4, self.conv5)
+        return *[layer.weight for layer in layers], *[layer.bias for layer in layers]
+
     def construct(self, x: Tensor) -> Tensor:
-        x1 = leaky_relu(self.conv1(x))
-        x2 = leaky_relu(self.conv2(ops.concat((x, x1), 1)))
-        x3 = leaky_relu(self.conv3(ops.concat((x, x1, x2), 1)))
-        x4 = leaky_relu(self.conv4(ops.concat((x, x1, x2, x3), 1)))
-        return x + RESIDUAL * self.conv5(ops.concat((x, x1, x2, x3, x4), 1))
+        return dense_block((), x, *self.weights())[0]
+
+
+def dense_block(known: tuple[Tensor, ...], x: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
+    """Compute a dense block: its result, and those of its first four convolutions (`common.training.settled`)."""
+    found, kept = (x,), ()
+    for k in range(4):
+        y = settled(convolve(ops.concat(found, 1) if k else x, weights[k], weights[5 + k]), known, k)
+        found, kept = (*found, leaky_relu(y)), (*kept, y)
+    return x + RESIDUAL * convolve(ops.concat(found, 1), weights[4], weights[9]), *kept
 
 
 class RRDB(nn.Cell):
@@ -61,7 +74,12 @@ class RRDB(nn.Cell):
         self.RDB3 = ResidualDenseBlock_5C(num_features, growth, rng)
 
     def construct(self, x: Tensor) -> Tensor:
-        return x + RESIDUAL * self.RDB3(self.RDB2(self.RDB1(x)))
+        return around(x, self.RDB3(self.RDB2(self.RDB1(x))))
+
+
+def around(x: Tensor, branch: Tensor) -> Tensor:
+    """Identity around a residual branch."""
+    return x + RESIDUAL * branch
 
 
 class RRDBNet(nn.Cell):
@@ -90,7 +108,11 @@ class RRDBNet(nn.Cell):
         for block in self.RRDB_trunk:
             x = block(x)
             results = (*results, x)
-        return results, x + self.trunk_conv(x)
+        return results, self.features(x)
+
+    def features(self, x: Tensor) -> Tensor:
+        """Of the last block's result."""
+        return x + self.trunk_conv(x)
 
     def enlarged(self, features: Tensor, doublings: int) -> tuple[Tensor, ...]:
         """The features at 2, 4 ... 2^doublings times their size, each after its activation."""
@@ -107,7 +129,10 @@ class RRDBNet(nn.Cell):
             stack: blocks whose results are read beside the features.
         """
         blocks, features = self.trunk(lr_image)
-        stacked = ops.concat([blocks[number] for number in stack], 1)
+        return self.read(features, ops.concat([blocks[number] for number in stack], 1), levels)
+
+    def read(self, features: Tensor, stacked: Tensor, levels: int) -> tuple[Condition, ...]:
+        """The same of the features and the results that were stacked."""
         found = ((features, stacked),)
         if levels > self.doublings:
             found = (*found, (ops.avg_pool2d(features, 2, 2), ops.avg_pool2d(stacked, 1, 2)))
@@ -118,8 +143,36 @@ class RRDBNet(nn.Cell):
 
     def construct(self, lr_image: Tensor) -> Tensor:
         """(N, 3, H, W) -> the head's (N, 3, sH, sW), both in [0, 1], not clipped."""
-        features = self.enlarged(self.trunk(lr_image)[1], self.doublings)[-1]
-        return self.conv_last(leaky_relu(self.HRconv(features)))
+        return self.head(self.trunk(lr_image)[1])
+
+    def head(self, features: Tensor) -> Tensor:
+        """The same of the features."""
+        return self.conv_last(leaky_relu(self.HRconv(self.enlarged(features, self.doublings)[-1])))
+
+
+class TrunkInBlocks:
+    """`RRDBNet.trunk` dense block by dense block, for `common.training.BlockStep`: (tape, LR image) -> results of all
+    RRDBs."""
+
+    def __init__(self, encoder: RRDBNet) -> None:
+        self.encoder, self.convolve, self.around = encoder, Repeated(convolve), Repeated(around)
+        self.dense = Repeated(dense_block, keeps=True)
+
+    def __call__(self, tape: Tape, lr_image: Tensor) -> list[Value]:
+        first = self.encoder.conv_first
+        results = [tape(self.convolve, lr_image, first.weight, first.bias)]
+        for block in self.encoder.RRDB_trunk:
+            branch = results[-1]
+            for part in (block.RDB1, block.RDB2, block.RDB3):
+                branch = tape(self.dense, branch, *part.weights())
+            results.append(tape(self.around, results[-1], branch))
+        return results[1:]
+
+
+def outside_trunk(parameters: Sequence[Parameter]) -> list[Parameter]:
+    """Return those of the encoder that `TrunkInBlocks` does not read."""
+    encoder = [p for p in parameters if "flowUpsamplerNet." not in p.name]
+    return [p for p in encoder if "RRDB_trunk." not in p.name and "conv_first." not in p.name]
 
 
 def leaky_relu(x: Tensor) -> Tensor:

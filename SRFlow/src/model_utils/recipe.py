@@ -12,10 +12,24 @@ from mindspore import Parameter, Tensor, nn
 from common.checkpoint import load_into, trained
 from common.images import to_uint8
 from common.metrics import Convention
-from common.training import Adam, GradientStep, Plan, Trainer, Validation, digest_of, mean_psnr, memory, recipe
+from common.training import (
+    Adam,
+    BlockStep,
+    GradientStep,
+    Plan,
+    Repeated,
+    Tape,
+    Trainer,
+    Validation,
+    Value,
+    digest_of,
+    mean_psnr,
+    memory,
+    recipe,
+)
 
-from ..model.RRDBNet import RRDBNet
-from ..model.SRFlow import NegativeLogLikelihood
+from ..model.RRDBNet import RRDBNet, TrunkInBlocks, outside_trunk
+from ..model.SRFlow import LikelihoodInBlocks, NegativeLogLikelihood
 from ..model.SRFlowNet import Hyper, SRFlowNet, draw_latents
 from ..scheduler.scheduler import multistep_rate
 from .options import TrainConfig
@@ -35,6 +49,20 @@ class PixelLoss(nn.Cell):
 
     def construct(self, hr_image: Tensor, lr_image: Tensor) -> tuple[Tensor]:
         return ((hr_image - self.encoder(lr_image)).abs().mean(),)
+
+
+class PixelLossInBlocks:
+    """`PixelLoss` block by block, for `BlockStep`."""
+
+    def __init__(self, encoder: RRDBNet) -> None:
+        def distance(x: Tensor, hr_image: Tensor) -> Tensor:
+            return (hr_image - encoder.head(encoder.features(x))).abs().mean()
+
+        self.trunk = TrunkInBlocks(encoder)
+        self.distance = Repeated(distance, parameters=outside_trunk(encoder.trainable_params()))
+
+    def __call__(self, tape: Tape, hr_image: Tensor, lr_image: Tensor) -> tuple[Value]:
+        return (tape(self.distance, self.trunk(tape, lr_image)[-1], hr_image),)
 
 
 def make_network(options: TrainConfig, hyper: Hyper, from_start: bool) -> SRFlowNet | RRDBNet:
@@ -91,7 +119,7 @@ def plan(options: TrainConfig, hyper: Hyper, world_size: int, pictures: int) -> 
     )
 
 
-def step_work(network: SRFlowNet | RRDBNet, options: TrainConfig, hyper: Hyper) -> memory.Work:
+def step_work(network: SRFlowNet | RRDBNet, options: TrainConfig, hyper: Hyper, is_low: bool) -> memory.Work:
     """Return what a training step is made of, with the encoder, which is trained sooner or later."""
     pixels = options.batch_size * options.lr_patch(hyper) ** 2
 
@@ -103,7 +131,15 @@ def step_work(network: SRFlowNet | RRDBNet, options: TrainConfig, hyper: Hyper) 
         return pixels * (hyper.scale**2 if "HRconv" in name or "conv_last" in name else 1)
 
     parameters = network.trainable_params() if options.stage == "rrdb" else read_parameters(network)
-    return memory.of_convolutions(parameters, area)
+    if not is_low:
+        return memory.of_convolutions(parameters, area)
+    kinds = [p for p in parameters if not re.search(r"RRDB_trunk\.[1-9]|RDB[23]|fAffine\.[24]", p.name)]
+    dense = 3 * hyper.num_blocks * (hyper.num_features + 4 * hyper.growth)
+    flow = sum(
+        3 * hyper.steps * hyper.hidden_channels * hyper.scale**2 / 4**level for level in range(1, hyper.levels + 1)
+    )
+    weights = sum(p.size for p in parameters)
+    return memory.of_convolutions(kinds, area, kept=pixels * (dense + flow), weights=weights)
 
 
 def level_of(name: str, hyper: Hyper) -> int:
@@ -173,12 +209,14 @@ class StagedStep:
     """The gradient step of the flow and, after `release` updates, of flow and encoder; each is compiled on first use.
 
     Args:
-        settings: what `GradientStep` takes after the parameters.
+        make: parameters -> gradient step.
     """
 
-    def __init__(self, loss: nn.Cell, optimizer: StagedAdam, release: int, *settings: Any) -> None:
-        self.loss, self.optimizer, self.release, self.settings = loss, optimizer, release, settings
-        self.flow, self.both = self._by(optimizer.flow.parameters), None
+    def __init__(
+        self, optimizer: StagedAdam, release: int, make: Callable[[Sequence[Parameter]], Callable[..., tuple]]
+    ) -> None:
+        self.optimizer, self.release, self.make = optimizer, release, make
+        self.flow, self.both = make(optimizer.flow.parameters), None
 
     def __call__(self, *batch: Tensor) -> tuple:
         optimizer = self.optimizer
@@ -187,11 +225,8 @@ class StagedStep:
             log.info("the encoder is trained as well from step %d on", optimizer.flow.steps + 1)
             for parameter in optimizer.encoder.parameters:
                 parameter.requires_grad = True
-            self.both = self._by(optimizer.parameters)
+            self.both = self.make(optimizer.parameters)
         return (self.both or self.flow)(*batch)
-
-    def _by(self, parameters: Sequence[Parameter]) -> GradientStep:
-        return GradientStep(self.loss, ms.ParameterTuple(parameters), *self.settings)
 
 
 def read_parameters(network: SRFlowNet) -> list[Parameter]:
@@ -200,16 +235,21 @@ def read_parameters(network: SRFlowNet) -> list[Parameter]:
     return [parameter for parameter in network.get_parameters() if not parameter.name.startswith(unread)]
 
 
-def make_trainer(network: SRFlowNet | RRDBNet, options: TrainConfig, *run: Any, **settings: Any) -> Trainer:
+def make_trainer(
+    network: SRFlowNet | RRDBNet, options: TrainConfig, is_low: bool, *run: Any, **settings: Any
+) -> Trainer:
     """Return the trainer of the stage; what the flow does not read (the encoder's head) is never changed.
 
     Args:
+        is_low: see `common.training.memory.is_low`.
         run, settings: what `common.training.Trainer` takes after the loss.
     """
     _, plan, here, *_ = run
+    limits = plan.gradient_clip, here.world_size
     if options.stage == "rrdb":
-        optimizer = recipe.adam(options, network.trainable_params())
-        return Trainer(network, PixelLoss(network), *run, optimizer=optimizer, **settings)
+        trained = network.trainable_params()
+        settings |= {"step": BlockStep(PixelLossInBlocks(network), trained, *limits)} if is_low else {}
+        return Trainer(network, PixelLoss(network), *run, optimizer=recipe.adam(options, trained), **settings)
     read = read_parameters(network)
     names = {parameter.name for parameter in read}
     for parameter in network.get_parameters():
@@ -218,7 +258,13 @@ def make_trainer(network: SRFlowNet | RRDBNet, options: TrainConfig, *run: Any, 
     flow = [parameter for parameter in read if not parameter.name.startswith(ENCODER)]
     optimizer = StagedAdam(flow, encoder, lambda parameters: recipe.adam(options, parameters))
     loss = NegativeLogLikelihood(network, options.quant)
-    step = StagedStep(loss, optimizer, release_step(options, plan.steps), plan.gradient_clip, here.world_size)
+
+    def step_by(parameters: Sequence[Parameter]) -> BlockStep | GradientStep:
+        if is_low:
+            return BlockStep(LikelihoodInBlocks(loss, parameters), parameters, *limits)
+        return GradientStep(loss, ms.ParameterTuple(parameters), *limits)
+
+    step = StagedStep(optimizer, release_step(options, plan.steps), step_by)
     trainer = Trainer(network, loss, *run, optimizer=optimizer, step=step, **settings)  # averages both
     for parameter in encoder:
         parameter.requires_grad = False  # until its release

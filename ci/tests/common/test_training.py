@@ -21,6 +21,7 @@ from common.runtime import Runtime
 from common.training import loop as training
 from common.training.loop import Plan, Trainer
 from common.training.optimizer import Adam, MovingAverage
+from common.training.repeated import BlockStep, Repeated, settled
 from common.training.runs import RunFiles
 from common.training.step import GradientStep, mixed_precision
 from common.training.validation import Validation
@@ -245,7 +246,7 @@ def test_overflowing_gradient_is_a_bad_step(tmp_path):
     for scale in (2.0**119, 2.0**120, 2.0**120):
         assert run.guard.loss_scale == scale
         for _ in range(2000):
-            run.guard.note_good()
+            run.guard.note_good(2.0**120)
 
 
 def test_too_many_bad_steps_in_a_row(tmp_path):
@@ -326,6 +327,43 @@ def test_gradients_norm_and_clip(clip):
     for found, one in zip(gradients, wanted, strict=True):
         np.testing.assert_allclose(found.asnumpy(), one * factor, rtol=2e-5, atol=1e-8)
     assert (factor < 0.9, float(stop)) == (clip == 0.05, 0)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_blocks_give_the_gradients_of_the_whole(frozen):
+    """Of weights that come as inputs, twice, and of those that a block reads itself; one result is not used."""
+    rng = np.random.default_rng(2)
+    first, shared, own = (
+        Parameter(Tensor(rng.normal(size=size), ms.float32), name=f"w{number}", requires_grad=number > 0 or not frozen)
+        for number, size in enumerate(((4, 3), (3, 3), (3, 3)))
+    )
+
+    def hidden(known, x, weight):
+        y = settled(ops.matmul(x, weight), known, 0)
+        return ops.tanh(y), 2 * y, y
+
+    def error(x, y):
+        return ((ops.matmul(x, own) - y) ** 2).mean(), x.mean()
+
+    def whole(x, y):
+        for weight in (first, shared, shared):
+            x = hidden((), x, weight)[0]
+        return error(x, y)
+
+    def in_blocks(tape, x, y):
+        for weight in (first, shared, shared):
+            x, _ = tape(repeated, x, weight)
+        return tape(last, x, y)
+
+    repeated, last = Repeated(hidden, 2, keeps=True), Repeated(error, 2, parameters=[own])
+    weights = ms.ParameterTuple([weight for weight in (first, shared, own) if weight.requires_grad])
+    control, batch = Tensor([8, 0], ms.float32), tuple(map(Tensor, next(Stream().prefetched(0, 1))))
+    with runtime.graph_mode():
+        wanted, found = (
+            step(control, *batch) for step in (GradientStep(whole, weights), BlockStep(in_blocks, weights))
+        )
+    for one, other in zip((*found[0], *found[1], found[2]), (*wanted[0], *wanted[1], wanted[2]), strict=True):
+        assert np.abs(one.asnumpy() - other.asnumpy()).max() <= 1e-6 * np.abs(other.asnumpy()).max()
 
 
 def naive_adam(start, gradients, rates, betas, epsilon, decay):
