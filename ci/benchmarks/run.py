@@ -93,15 +93,8 @@ def table(rows: list[dict]) -> str:
     shown as well. The ratio is its wall time over that of PyTorch's faster way.
     """
     ours, peers = ("onnxruntime", "mindspore"), ("pytorch", "pytorch (keep-memory)")
-    heads = [
-        "model",
-        "step",
-        *(f"{engine} s" for engine in (*ours, *peers)),
-        "ratio",
-        "first s",
-        "peak MiB",
-        "PyTorch's",
-    ]
+    seconds = [f"{engine} s" for engine in (*ours, *peers)]
+    heads = ["model", "step", *seconds, "ratio", "first s", "peak MiB", "PyTorch's"]
     lines = [f"| {' | '.join([*heads, 'load'])} |", "|---|---|" + "---:|" * (len(heads) - 1)]
     for model, what in dict.fromkeys((row["model"], row["what"]) for row in rows):
         found = {row["engine"]: row for row in rows if (row["model"], row["what"]) == (model, what)}

@@ -18,8 +18,11 @@ SMALLEST = "wdsr_b_x4.npz"  # one block
 BOUNDS = {"atol_relative_to_max_abs": 2e-6, "rel_l2": 1e-6}
 # File, mode, steps of training where it has more. `python ci/check_goldens.py` takes all in both modes, for minutes.
 NETWORKS = [
-    *((f"wdsr_b_x{scale}", mode, 0) for scale in (2, 3, 4) for mode in MODES),
-    ("csnln_x3", PYNATIVE, 0),
+    ("wdsr_b_x2", PYNATIVE, 0),
+    ("wdsr_b_x3", GRAPH, 0),
+    ("wdsr_b_x4", GRAPH, 0),
+    ("wdsr_b_x4", PYNATIVE, 0),
+    ("csnln_x3", PYNATIVE, 1),
     ("csnln_x4", GRAPH, 0),
     ("csnln_inscale_attention", GRAPH, 0),
     ("csnln_crossscale_attention_s2", GRAPH, 0),
@@ -159,10 +162,10 @@ def test_names_and_numbers_of_parameters(goldens_dir, model):
 
 
 def test_rows_of_both_modes(goldens_dir, capsys):
-    assert code_of(goldens_dir, "--only", SMALLEST) == 0
+    assert code_of(goldens_dir, "--only", "irn_quantization") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert sorted({line.split()[1] for line in lines if line.startswith(SMALLEST)}) == ["PyNative", "graph"]
-    assert lines[-1] == f"{2 * 7} {PASS}"
+    assert sorted({line.split()[1] for line in lines if line.startswith("irn")}) == ["PyNative", "graph"]
+    assert lines[-1] == f"2 {PASS}"
 
 
 def test_one_perturbed_weight(copy, capsys):
@@ -202,7 +205,7 @@ def test_what_a_fixture_does_not_hold_is_not_compared(copy):
 
     def drop(arrays, entry):
         for key in ("in/hr", "out/sr"):
-            entry["keys"].remove(key)
+            del entry["keys"][key]
             del arrays[key]
 
     (row,) = rows_of(copy(SMALLEST, drop), mode=PYNATIVE)

@@ -55,6 +55,7 @@ def mounted(line):
     return "unshare", "-m", "bash", "-c", f'{line} && exec "$@"', "bash"
 
 
+@pytest.mark.parametrize("spec", SPECS[:2], ids=lambda spec: spec.name)  # sets by their names, a folder by its path
 def test_names_that_are_not_utf8_on_a_console_of_ascii(spec, here, python, tmp_path):
     data = f"--{spec.data}", here, "--data_test", SET
     words = *data, "--ckpt_path", f"{spec.name}.ckpt", "--engine", "mindspore", "--report", "--output", tmp_path

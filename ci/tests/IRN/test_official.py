@@ -15,7 +15,7 @@ from IRN.src.graphs import Downscale, Upscale
 from IRN.src.network.Invnet import BLOCKS_PER_LEVEL, COLORS, HAAR, Hyper, InvRescaleNet, Quantization
 from IRN.src.official import hyper_of
 
-FILES = {  # as ci/goldens/pth/make_irn.py writes them with PyTorch
+FILES = {  # as ci/goldens/pth/make_networks.py writes them with PyTorch
     "irn_x4": Hyper(4, (1, 2), 1),
     "irn_x2_legacy": Hyper(2, (2,), 1),
     "irn_x2_parallel": Hyper(2, (1,), 1),

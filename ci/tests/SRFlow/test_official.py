@@ -15,7 +15,7 @@ from common.checkpoint import CheckpointError
 from SRFlow.src.model.SRFlowNet import PRESETS, UNREAD, Hyper, SRFlowNet
 from SRFlow.src.model_utils import official
 
-HYPER = Hyper(4, 3, 2, 1, (1,), 2, 1, 4)  # as ci/goldens/pth/make_srflow.py builds them with PyTorch
+HYPER = Hyper(4, 3, 2, 1, (1,), 2, 1, 4)  # as ci/goldens/pth/make_networks.py builds them with PyTorch
 FILES = ("srflow_x4", "srflow_x4_parallel_legacy")
 NETWORK = {"scale": 4, "nf": 3, "nb": 2, "gc": 1, "stack": 1, "L": 2, "K": 1, "hidden_channels": 4}
 
