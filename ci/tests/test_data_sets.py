@@ -155,7 +155,7 @@ def test_exact_images_do_not_decide_the_best_checkpoint(model, tmp_path, monkeyp
     """A mean that is infinite could never be exceeded."""
     monkeypatch.chdir(tmp_path)
     write_picture(tmp_path / "DATA" / "flat" / "black.png", np.zeros((SIDE, SIDE, 3), np.uint8))
-    monkeypatch.setattr("common.metrics.fidelity.psnr", lambda *_, **__: float("inf"))
+    monkeypatch.setattr("common.metrics.Convention.psnr", lambda *_, **__: float("inf"))
     flag = "--data_test" if model in VALIDATION else "--val_GT_path"
     trainer = train_without_steps(model, tmp_path, flag, tmp_path / "DATA" / "flat")
     assert np.isfinite(list(trainer.validate(trainer.network).values())).all()

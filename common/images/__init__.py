@@ -23,6 +23,7 @@ from common.images.pairs import (
     told_apart,
 )
 from common.images.pixels import (
+    BT601,
     modcrop,
     reduce_to_8_bit,
     rgb_to_y,

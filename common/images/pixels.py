@@ -2,7 +2,7 @@
 
 import numpy as np
 
-LUMA = np.array([65.481, 128.553, 24.966]) / 255  # BT.601, studio range, as MATLAB's rgb2ycbcr
+BT601 = np.array([65.481, 128.553, 24.966]) / 255  # Y - 16 of RGB in 0..255: studio range, as MATLAB's rgb2ycbcr
 _CHROMA = np.array([[-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255
 _INVERSE = np.array([[0.00456621] * 3, [0, -0.00153632, 0.00791071], [0.00625893, -0.00318811, 0]]) * 255
 
@@ -41,12 +41,12 @@ def modcrop(image: np.ndarray, scale: int) -> np.ndarray:
 
 def rgb_to_y(rgb: np.ndarray) -> np.ndarray:
     """Luma (H, W) float64 in 16..235, un-rounded, of RGB in [0, 255]."""
-    return rgb.astype(np.float64) @ LUMA + 16
+    return rgb.astype(np.float64) @ BT601 + 16
 
 
 def rgb_to_ycbcr(rgb: np.ndarray) -> np.ndarray:
     """(H, W, 3) float64 Y in 16..235 and Cb, Cr in 16..240, un-rounded, of RGB in [0, 255]."""
-    return rgb.astype(np.float64) @ np.vstack([LUMA, _CHROMA]).T + [16, 128, 128]
+    return rgb.astype(np.float64) @ np.vstack([BT601, _CHROMA]).T + [16, 128, 128]
 
 
 def ycbcr_to_rgb(ycbcr: np.ndarray) -> np.ndarray:

@@ -1,6 +1,5 @@
 """The command `python -m common.metrics`: figures of images that any program made."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,10 +39,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     for path in filter(None, (options.csv, options.report)):
         make_writable(path.parent)
     pairs = _pairs(options.hr, options.sr, options.scale)
-    lr_of = _lr_of(pairs, options)
-    scale = options.scale or _scale_of(pairs[0], lr_of)
-    crop = options.crop if options.crop is not None else scale
-    if crop is None:
+    of_lr = _pairs(options.hr, options.lr, options.scale) if options.lr else []
+    lr_of = {pair.name: pair.lr for pair in of_lr}
+    scale = options.scale
+    if not scale and of_lr:
+        scale = round(size_of(pairs[0].lr)[0] / size_of(lr_of[pairs[0].name])[0])
+    crop = scale if options.crop is None else options.crop
+    if crop is None or crop < 0:
         raise UserError("how many pixels to crop is not known: type --crop N, or --scale N (benchmarks crop the scale)")
 
     columns = ("bicubic", "SR") if lr_of else ("SR",)
@@ -72,36 +74,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _pairs(hr: Path, sr: Path, scale: int | None) -> list[Pair]:
-    """Pair HR with SR (as `lr`): two files, or two folders by name, also where infer.py added _x2."""
-    for path in (hr, sr):
+def _pairs(hr: Path, other: Path, scale: int | None) -> list[Pair]:
+    """Pair HR with SR or LR (as `lr`): two files, or two folders by name, also where infer.py added _x2."""
+    for path in (hr, other):
         if not path.exists():
             raise UserError(f"{path} is not there: expected an image or a folder of images")
-    if hr.is_file() and sr.is_file():
-        return [Pair(hr.stem, hr, sr)]
+    if hr.is_file() and other.is_file():
+        return [Pair(hr.stem, hr, other)]
     refused = None
     for one in [scale] if scale else SCALES:
         try:
-            return find_pairs(hr, sr, one)
+            return find_pairs(hr, other, one)
         except UserError as error:
             refused = refused or error
     raise refused
 
 
-def _lr_of(pairs: list[Pair], options: argparse.Namespace) -> dict[str, Path]:
-    """Return the LR image of each pair by its name; nothing without --lr."""
-    if not options.lr:
-        return {}
-    return {pair.name: pair.lr for pair in _pairs(options.hr, options.lr, options.scale)}
-
-
-def _scale_of(pair: Pair, lr_of: dict[str, Path]) -> int | None:
-    """Return HR over LR of the first pair; None without LR."""
-    return round(size_of(pair.lr)[0] / size_of(lr_of[pair.name])[0]) if lr_of else None
-
-
 def _read(pair: Pair, lr: Path | None, scale: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Return (sr, hr, lr); HR loses the rows and columns below and right that no multiple of the scale has."""
+    """(sr, hr, lr), uint8 HWC; HR loses the rows and columns below and right that no multiple of the scale has."""
     sr, hr = read_rgb(pair.lr), read_rgb(pair.hr, gray_as_plane=True)
     (height, width), most = sr.shape[:2], scale or max(SCALES)
     if not (0 <= hr.shape[0] - height < most and 0 <= hr.shape[1] - width < most):
@@ -113,7 +103,7 @@ def _read(pair: Pair, lr: Path | None, scale: int | None) -> tuple[np.ndarray, n
     return sr, hr[:height, :width], low
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     parser = Parser(prog="python -m common.metrics", description=DESCRIPTION)
     add = parser.add_argument
     add("sr", type=Path, metavar="SR", help="image or folder of images to measure")

@@ -11,10 +11,9 @@ weights/v0.1/alex.pth of the lpips package. Written from the paper, checked agai
 
 import logging
 import math
-import tokenize
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import mindspore as ms
@@ -24,9 +23,7 @@ from mindspore import Tensor, nn, ops
 from common import UserError
 from common.checkpoint import CheckpointError, load_into, read
 
-LABEL = "LPIPS (AlexNet v0.1, RGB, crop 0)"
 SMALLEST_SIDE = 31  # below it the second pooling has nothing left
-
 CHANNELS = (64, 192, 384, 256, 256)  # of the five feature maps
 TAPS = (1, 4, 7, 9, 11)  # where they leave the features, counted as in torchvision: after each ReLU
 
@@ -83,6 +80,10 @@ class LpipsNetwork(nn.Cell):
         return distance
 
 
+def _conv(in_channels: int, out_channels: int, **options: int) -> nn.Conv2d:
+    return nn.Conv2d(in_channels, out_channels, pad_mode="pad", has_bias=True, **options)
+
+
 class Lpips:
     """LPIPS of two images on the host: `Lpips.from_files(weights)(sr, hr)`."""
 
@@ -91,112 +92,76 @@ class Lpips:
 
     @classmethod
     def from_files(cls, weights: str | Path) -> "Lpips":
-        """Loads the two files of weights.
+        """Load the two files of weights.
 
         Heads of LPIPS v0.0 have the names and shapes of v0.1. The published v0.0 file is told by its values and
         refused. Weights that are neither (trained anew, say) are taken, with a warning in the log.
 
         Args:
-            weights: A folder with exactly two files alex*.pth or alex*.npz, or "file,file" in any order. The names
+            weights: a folder with exactly two files alex*.pth or alex*.npz, or "file,file" in any order. The names
                 inside are torchvision's (features.0.weight ...; classifier.* is not used) and the lpips package's
                 (lin0.model.1.weight ...).
         """
-        features = heads = None
-        paths = _find(weights)
-        for path in paths:
-            arrays = _read_arrays(path)
-            if "features.0.weight" in arrays:
-                features = {name: array for name, array in arrays.items() if not name.startswith("classifier.")}
-            elif "lin0.model.1.weight" in arrays:
-                heads = arrays
-        source = " and ".join(str(path) for path in paths)
-        if features is None or heads is None:
-            wanted = "features.0.weight ..." if features is None else "lin0.model.1.weight ..."
-            raise UserError(f"{_WANTED}; no array named {wanted} in {source}")
+        folder = Path(weights)
+        if folder.is_dir():
+            paths = sorted(p for p in folder.iterdir() if p.suffix in (".pth", ".npz") and p.name.startswith("alex"))
+            found = f"{folder} has {', '.join(p.name for p in paths) or 'no file alex*.pth or alex*.npz'}"
+        else:
+            paths = [Path(part.strip()).expanduser() for part in str(weights).split(",") if part.strip()]
+            found = f"no such folder, and not two names: {str(weights)!r}"
+        if len(paths) != 2:
+            raise UserError(f"{_WANTED}; {found}")
+        files, source = list(map(_read_arrays, paths)), " and ".join(map(str, paths))
+
+        def holding(name: str) -> Mapping[str, np.ndarray]:
+            found = [arrays for arrays in files if name in arrays]
+            if not found:
+                raise UserError(f"{_WANTED}; no array named {name} ... in {source}")
+            return found[0]
+
+        features, heads = holding("features.0.weight"), holding("lin0.model.1.weight")
+        features = {name: array for name, array in features.items() if not name.startswith("classifier.")}
         network = LpipsNetwork()
         names = {f"lin{level}.model.1.weight": f"heads.{level}.weight" for level in range(len(CHANNELS))}
         try:
             load_into(network, {**features, **heads}, source=source, names=names)
         except CheckpointError as error:
             raise UserError(f"{_WANTED}; {error}") from error
-        _check_published(features, heads, source)
+        if _sums_to(heads, OFFICIAL_HEADS_SUM["v0.0"]):
+            raise UserError(f"--lpips_weights: expected the heads of LPIPS v0.1, found those of v0.0 in {source}")
+        published = {
+            "heads": _sums_to(heads, OFFICIAL_HEADS_SUM["v0.1"]),
+            "features": _sums_to(features, OFFICIAL_FEATURES_SUM),
+        }
+        for part in (part for part, is_known in published.items() if not is_known):
+            text = "LPIPS: the %s in %s are not the published ones: do not compare with published figures"
+            _log.warning(text, part, source)
         return cls(network)
 
     def __call__(self, sr: np.ndarray, hr: np.ndarray) -> float:
         """The distance of two RGB images (H, W, 3), uint8 or float, 0 to 255; nothing is cropped.
 
-        A 2040x1356 image takes about 2 GB on CPU.
-
-        Raises:
-            ValueError: The shapes differ, or they are no such images.
-            UserError: A side is shorter than 31 pixels. Padding would measure another image, so it is not done.
+        A 2040x1356 image takes about 2 GB on CPU. A side shorter than 31 pixels is refused: padding would measure
+        another image.
         """
-        if sr.shape != hr.shape or sr.ndim != 3 or sr.shape[2] != 3:
-            raise ValueError(f"sr and hr must both be (H, W, 3) and of the same size: sr {sr.shape}, hr {hr.shape}")
         if min(sr.shape[:2]) < SMALLEST_SIDE:
             side = SMALLEST_SIDE
             raise UserError(f"LPIPS needs images of at least {side}x{side}, found {sr.shape[0]}x{sr.shape[1]}")
-        return float(self.network(_to_tensor(sr), _to_tensor(hr)).asnumpy())
-
-
-def _conv(in_channels: int, out_channels: int, **options: int) -> nn.Conv2d:
-    return nn.Conv2d(in_channels, out_channels, pad_mode="pad", has_bias=True, **options)
-
-
-def _to_tensor(image: np.ndarray) -> Tensor:
-    """(H, W, 3) in [0, 255] -> (1, 3, H, W) in [-1, 1]."""
-    if image.dtype != np.uint8 and image.dtype.kind != "f":
-        raise ValueError(f"images must be uint8, or float in [0, 255], got {image.dtype}")
-    return Tensor(np.ascontiguousarray(image.transpose(2, 0, 1)[None].astype(np.float32) / 127.5 - 1))
-
-
-def _find(weights: str | Path) -> Sequence[Path]:
-    """The two files that `weights` names."""
-    folder = Path(weights)
-    if folder.is_dir():
-        files = sorted(p for p in folder.iterdir() if p.suffix in (".pth", ".npz") and p.name.startswith("alex"))
-        found = f"{folder} has {', '.join(p.name for p in files) or 'no file alex*.pth or alex*.npz'}"
-    else:
-        files = [Path(part.strip()).expanduser() for part in str(weights).split(",") if part.strip()]
-        found = f"no such folder, and not two names: {str(weights)!r}"
-    if len(files) != 2:
-        raise UserError(f"{_WANTED}; {found}")
-    return files
+        batches = (image.transpose(2, 0, 1)[None].astype(np.float32) / 127.5 - 1 for image in (sr, hr))
+        return float(self.network(*(Tensor(np.ascontiguousarray(batch)) for batch in batches)).asnumpy())
 
 
 def _read_arrays(path: Path) -> Mapping[str, np.ndarray]:
     if not path.is_file():
         raise UserError(f"{_WANTED}; not found: {path}")
     try:
-        if path.suffix != ".npz":
-            return read(path).weights
-        with zipfile.ZipFile(path):  # np.load alone would also take an .npy or a pickle of this name
-            arrays = dict(np.load(path, allow_pickle=False))
-        if not all(
-            isinstance(array, np.ndarray) for array in arrays.values()
-        ):  # np.load gives bytes of foreign members
-            raise ValueError("a member of it is no array")
-        return arrays
+        return read(path).weights if path.suffix != ".npz" else dict(np.load(path, allow_pickle=False))
     except CheckpointError as error:
         raise UserError(f"{_WANTED}; {error}") from error
-    except (OSError, ValueError, EOFError, RuntimeError, tokenize.TokenError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{_WANTED}; {path} is damaged or no .npz file: {error}") from error
 
 
-def _check_published(features: Mapping[str, np.ndarray], heads: Mapping[str, np.ndarray], source: str) -> None:
-    """Refuses the published v0.0 heads; warns about weights that are not the published ones."""
-    heads_sum = _absolute_sum(heads)
-    if math.isclose(heads_sum, OFFICIAL_HEADS_SUM["v0.0"], rel_tol=1e-4):
-        raise UserError(f"--lpips_weights: expected the heads of LPIPS v0.1, found those of v0.0 in {source}")
-    known = {
-        "heads": math.isclose(heads_sum, OFFICIAL_HEADS_SUM["v0.1"], rel_tol=1e-4),
-        "features": math.isclose(_absolute_sum(features), OFFICIAL_FEATURES_SUM, rel_tol=1e-4),
-    }
-    for part in (part for part, is_known in known.items() if not is_known):
-        _log.warning(
-            "LPIPS: the %s in %s are not the published ones: do not compare with published figures", part, source
-        )
-
-
-def _absolute_sum(arrays: Mapping[str, np.ndarray]) -> float:
-    return float(sum(np.abs(array, dtype=np.float64).sum() for array in arrays.values()))
+def _sums_to(arrays: Mapping[str, np.ndarray], total: float) -> bool:
+    found = sum(np.abs(array, dtype=np.float64).sum() for array in arrays.values())
+    return math.isclose(found, total, rel_tol=1e-4)
