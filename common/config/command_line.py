@@ -13,7 +13,6 @@ from common.config.values import did_you_mean, says_default
 WIDEST = 120  # columns of `--help`
 CONFIG_FLAGS = "--config", "--config_path", "--opt", "-opt"
 PRINT = "print_config"
-OTHERS = "also "  # opens the other spellings of an option
 
 
 class Formatter(argparse.RawDescriptionHelpFormatter):
@@ -33,8 +32,7 @@ class Parser(argparse.ArgumentParser):
     """A parser without abbreviations that raises UserError instead of printing its usage."""
 
     def __init__(self, **settings: Any) -> None:
-        settings.setdefault("formatter_class", Formatter)
-        super().__init__(allow_abbrev=False, **settings)
+        super().__init__(allow_abbrev=False, **{"formatter_class": Formatter, **settings})
 
     def error(self, message: str) -> typing.NoReturn:
         known = [name for action in self._actions for name in action.option_strings]
@@ -42,19 +40,9 @@ class Parser(argparse.ArgumentParser):
         hint = did_you_mean(words[0].partition("=")[0], known) if words else ""
         raise UserError(f"{message}{hint} (--help lists the options)")
 
-    def parse_inputs(self, argv: typing.Sequence[str] | None) -> tuple[list[str], argparse.Namespace]:
-        """(words without a flag, wherever they stand; what the flags give)."""
-        arguments, inputs = self.parse_known_args(argv)
-        if (unknown := next((place for place, word in enumerate(inputs) if word.startswith("-")), None)) is not None:
-            self.error(f"unrecognized arguments: {' '.join(inputs[unknown:])}")
-        return inputs, arguments
-
 
 def parser_of(cls: type, description: str, usage: str = "") -> Parser:
     """The parser for a configuration class; values stay text, and what is not given is None.
-
-    The options are listed in groups: those of the class itself, then those of each class that it is put together from,
-    under the first words of its docstring, up to a full stop or a colon.
 
     Args:
         description: opens `--help`.
@@ -62,30 +50,38 @@ def parser_of(cls: type, description: str, usage: str = "") -> Parser:
     """
     lines = [f"%(prog)s {line}".strip() for line in usage.split("\n")]
     shown = "\n       ".join(f"{line} [--option VALUE ...]" for line in lines)
-    parser = Parser(description=description.strip(), usage=shown)
-    if "config" not in {field.name for field in dataclasses.fields(cls)}:
-        text = _with_spellings("YAML file with any of the options below", CONFIG_FLAGS[1:])
+    parser, fields = Parser(description=description.strip(), usage=shown), cls.__dataclass_fields__
+    if "config" not in fields:
+        text = f"YAML file with any of the options below; also {', '.join(CONFIG_FLAGS[1:])}"
         parser.add_argument(*CONFIG_FLAGS, dest="config", metavar="FILE", help=text)
     text = "print the options as YAML, as the command line and --config give them, and exit"
     parser.add_argument(f"--{PRINT}", action="store_true", help=text)
+    hints = typing.get_type_hints(cls)
     for title, names in groups(cls).items():
-        _add_options(parser.add_argument_group(title) if title else parser, cls(), names)
+        place = parser.add_argument_group(title) if title else parser
+        for name in names:
+            _add_option(place, fields[name], hints[name])
     return parser
 
 
 def spellings(cls: type) -> dict[str, str]:
     """Every name of every option, its own among them -> its own."""
-    found = {}
-    for field in dataclasses.fields(cls):
-        found |= dict.fromkeys((field.name, *field.metadata.get("aliases", ())), field.name)
-    return found
+    fields = dataclasses.fields(cls)
+    return {name: field.name for field in fields for name in (field.name, *field.metadata.get("aliases", ()))}
 
 
 def groups(cls: type) -> dict[str, list[str]]:
-    """Title -> options, in the order of the classes that they come from; the title of the class itself is empty."""
+    """Title -> options, in the order of the classes that they come from; the title of the class itself is empty.
+
+    The title of another class is the first words of its docstring, up to a full stop or a colon. A class that only says
+    an option's default anew does not take it out of its group.
+    """
+
+    def own(one: type) -> dict[str, Any]:
+        return vars(one).get("__annotations__", {})
+
     names = [field.name for field in dataclasses.fields(cls)]
-    # A class that only says an option's default anew does not take it out of its group.
-    origins = {name: next(one for one in reversed(cls.__mro__) if name in _own(one)) for name in names}
+    origins = {name: next(one for one in reversed(cls.__mro__) if name in own(one)) for name in names}
     titles: dict[str, list[str]] = {}
     for one in cls.__mro__:
         title = "" if one is cls else re.split(r"[.:]", " ".join((one.__doc__ or one.__name__).split()))[0]
@@ -93,61 +89,22 @@ def groups(cls: type) -> dict[str, list[str]]:
     return {title: sorted(own, key=names.index) for title, own in titles.items() if own}
 
 
-def _own(cls: type) -> dict[str, Any]:
-    return vars(cls).get("__annotations__", {})
-
-
-def _add_options(place: Any, defaults: Any, names: typing.Collection[str], prefix: str = "") -> None:
-    hints = typing.get_type_hints(type(defaults))
-    for field in dataclasses.fields(defaults):
-        if field.name not in names:
-            continue
-        default, name = getattr(defaults, field.name), prefix + field.name
-        if dataclasses.is_dataclass(default):
-            _add_options(place, default, [inner.name for inner in dataclasses.fields(default)], name + ".")
-            continue
-        flags = [f"--{prefix}{one}" for one in (field.name, *field.metadata.get("aliases", ()))]
-        flags += [f"-{field.metadata['short']}"] if field.metadata.get("short") else []
-        text = _with_default(field.metadata.get("help", ""), default)
-        kind = _kind(hints[field.name])
-        place.add_argument(
-            *flags,
-            dest=name,
-            metavar=_metavar(field, kind, default),
-            help=_with_spellings(text, flags[1:]).replace("%", "%%"),
-            **({"nargs": "?", "const": "true"} if kind is bool else {}),
-            **({"action": "append"} if field.metadata.get("repeated") else {}),
-        )
-
-
-def _kind(hint: Any) -> Any:
-    """The type of a value, of several or of one that may be missing; a pair of dots where it is several."""
-    arguments = typing.get_args(hint)
-    if typing.get_origin(hint) is tuple:
-        return arguments[0], ...
-    return next((one for one in arguments if one is not type(None)), hint)
-
-
-def _metavar(field: dataclasses.Field, kind: Any, default: Any) -> str:
-    """What stands for the value: its choices, its type, or the last word of the option's name."""
-    if choices := field.metadata.get("choices"):
-        stands_for_another = (default,) if says_default(field.metadata["help"]) else ()
-        return "{" + ",".join(str(one) for one in choices if one not in (*stands_for_another, "")) + "}"
-    word = field.name.rpartition("_")[2].upper()
-    if isinstance(kind, tuple):
-        word = {int: "N", float: "X"}.get(kind[0], word)
-        return f"{word},{word} ..."
-    return {bool: "{true,false}", int: "N", float: "X"}.get(kind, word)
-
-
-def _with_default(text: str, default: Any) -> str:
-    if says_default(text):
-        return text
-    if isinstance(default, tuple):
-        default = ",".join(map(str, default))
-    shown = str(default).lower() if isinstance(default, bool) else default
-    return f"{text} [{'none' if shown in ('', None) else shown}]"
-
-
-def _with_spellings(text: str, flags: typing.Sequence[str]) -> str:
-    return f"{text}; {OTHERS}{', '.join(flags)}" if flags else text
+def _add_option(place: Any, field: dataclasses.Field, hint: Any) -> None:
+    said, default, text = field.metadata, field.default, field.metadata.get("help", "")
+    kind = next((one for one in typing.get_args(hint) if one is not type(None)), hint)  # of X | None and tuple[X, ...]
+    if choices := said.get("choices"):
+        placeholders = ("", default) if says_default(text) else ("",)
+        value = "{" + ",".join(str(one) for one in choices if one not in placeholders) + "}"
+    else:
+        value = {bool: "{true,false}", int: "N", float: "X"}.get(kind, field.name.rpartition("_")[2].upper())
+        value = f"{value},{value} ..." if typing.get_origin(hint) is tuple else value
+    if not says_default(text):
+        shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
+        shown = str(shown).lower() if isinstance(shown, bool) else shown
+        text = f"{text} [{'none' if shown in ('', None) else shown}]"
+    flags = [f"--{one}" for one in (field.name, *said.get("aliases", ()))]
+    flags += [f"-{said['short']}"] if said.get("short") else []
+    text += f"; also {', '.join(flags[1:])}" if flags[1:] else ""
+    settings = {"nargs": "?", "const": "true"} if kind is bool else {}
+    settings |= {"action": "append"} if said.get("repeated") else {}
+    place.add_argument(*flags, dest=field.name, metavar=value, help=text.replace("%", "%%"), **settings)

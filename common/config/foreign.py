@@ -45,15 +45,14 @@ def read_sections(path: str | Path, keys: Mapping[str, Meaning], sections: Colle
     content = read_yaml(path)
     if not any(section in content for section in sections):
         return content
-    unknown, given = [], {}
-    for key, value in leaves(content):
-        if value is None and any(f"{known}.".startswith(f"{key}.") for known in keys):  # also a section without keys
-            continue
-        if key in keys:
-            given[key] = value
-        else:
-            unknown.append(f"unknown key {key!r}{did_you_mean(key, keys)}")
-    return from_table(given, keys, path, unknown)
+    # Nothing also stands for a section without keys.
+    given = {
+        key: value
+        for key, value in leaves(content)
+        if value is not None or not any(f"{known}.".startswith(f"{key}.") for known in keys)
+    }
+    unknown = [f"unknown key {key!r}{did_you_mean(key, keys)}" for key in given if key not in keys]
+    return from_table({key: value for key, value in given.items() if key in keys}, keys, path, unknown)
 
 
 def from_table(
@@ -75,8 +74,10 @@ def from_table(
             accepted = meaning.value.split("|")
             if str(value).lower() not in map(str.lower, accepted):
                 faults.append(f"{key} must be {' or '.join(accepted)}, not {value!r}: {meaning.otherwise}")
-        elif meaning and options.take(meaning, value, key) != value:
-            faults.append(f"{key} is {value!r}, but {meaning} has been given as {options[meaning]!r} above")
+        elif meaning:
+            options.spelled.setdefault(meaning, key.rpartition(".")[2])
+            if options.setdefault(meaning, value) != value:
+                faults.append(f"{key} is {value!r}, but {meaning} has been given as {options[meaning]!r} above")
     if faults:
         raise UserError(f"{path}: " + "; ".join(faults))
     return options

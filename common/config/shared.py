@@ -46,15 +46,13 @@ def hyper_options(options: Any) -> dict[str, str]:
 
 
 def asked(options: Any) -> dict[str, Any]:
-    """Return the hyper-parameters that options of their own give.
+    """Return the hyper-parameters that options of their own give, of a model's NetworkOptions.
 
-    Args:
-        options: of a model's NetworkOptions, which has `scale`, `model`, `hyper()`, `named(scale)`, and where --scale
-            may say several `chosen_scale()`.
+    These have `scale`, `model`, `hyper()`, `named(scale)`, and where --scale may say several `chosen_scale()`.
     """
     scale = options.chosen_scale() if hasattr(options, "chosen_scale") else options.scale
-    own = hyper_options(options)
-    given = {key: getattr(options, name) for key, name in own.items() if not left_open(options, name)}
+    own = hyper_options(options).items()
+    given = {key: getattr(options, name) for key, name in own if not left_open(options, name)}
     return given | ({"scale": scale} if scale else {})
 
 
@@ -74,10 +72,7 @@ class TrainOptions:
         "", "run to resume: its folder, or its last.ckpt; auto: the last one of this name", aliases=("resume_state",)
     )
     seed: int = option(
-        1,
-        "random seed, as the initial weights, the crops and the order of the images",
-        at_least=0,
-        below=2**32,
+        1, "random seed, as the initial weights, the crops and the order of the images", at_least=0, below=2**32
     )
 
     batch_size: int = option(16, "images per step, for each worker", at_least=1)
@@ -129,11 +124,9 @@ class TrainOptions:
         return self.name or f"{self.model.lower()}_x{self.hyper().scale}"
 
     def lr_side(self, scale: int, multiple: int = 0, why: str = "") -> int:
-        """Return the side of the LR patch.
+        """Return the side of the LR patch; that of the HR patch must be a multiple of the scale, or of `multiple`.
 
-        Args:
-            multiple: what the side of the HR patch must be a multiple of; 0: the scale.
-            why: follows the number in the error.
+        `why` follows the number in the error.
         """
         if self.patch_size < 0 or self.patch_size % (multiple or scale):
             what = f"{multiple}{why}" if multiple else f"the scale, {scale}"

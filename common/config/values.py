@@ -8,16 +8,16 @@ import re
 import types
 import typing
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from common import UserError
 
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+_NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
 def checked(value: Any, hint: Any, field: dataclasses.Field, place: str) -> Any:
-    """`value` as `hint` says, within the field's choices and bound.
+    """`value` as `hint` says, within the field's choices and bounds.
 
     Args:
         place: opens the message: where the value comes from, and its key.
@@ -39,12 +39,9 @@ def checked(value: Any, hint: Any, field: dataclasses.Field, place: str) -> Any:
 
 
 def _convert(value: Any, hint: Any, place: str) -> Any:
-    """`value`, from YAML, JSON or the command line, as the annotated type."""
     arguments = typing.get_args(hint)
-    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
-        if value is None or (isinstance(value, str) and value.lower() in ("none", "null")):
-            return None
-        return _convert(value, next(kind for kind in arguments if kind is not types.NoneType), place)
+    if types.NoneType in arguments:
+        return None if str(value).lower() in ("none", "null") else _convert(value, arguments[0], place)
     if typing.get_origin(hint) is tuple:
         items = value.strip("()[]").replace(",", " ").split() if isinstance(value, str) else value
         items = items if isinstance(items, (list, tuple)) else [items]
@@ -52,17 +49,12 @@ def _convert(value: Any, hint: Any, place: str) -> Any:
         if len(items) != len(kinds):
             raise UserError(f"{place} needs {len(kinds)} values, not {value!r}")
         return tuple(_convert(item, kind, place) for item, kind in zip(items, kinds, strict=True))
-    return _scalar(value, hint, place)
-
-
-def _scalar(value: Any, hint: type, place: str) -> Any:
-    wrong = UserError(f"{place} must be {_name(hint)}, not {value!r}")
-    word = str(value).lower()
+    wrong = UserError(f"{place} must be {_NAMES[hint]}, not {value!r}")
     if hint is bool:
-        if not isinstance(value, (bool, int, str)) or word not in TRUE + FALSE:
+        if str(value).lower() not in TRUE + FALSE:
             raise wrong
-        return word in TRUE
-    if isinstance(value, bool) or not isinstance(value, (int, float, str, Path)):
+        return str(value).lower() in TRUE
+    if isinstance(value, bool) or not isinstance(value, (int, float, str, os.PathLike)):
         raise wrong
     if isinstance(value, str) and value.startswith("~/"):  # which a shell puts in on the command line, nobody in a file
         value = os.path.expanduser(value)
@@ -79,11 +71,6 @@ def _scalar(value: Any, hint: type, place: str) -> Any:
 def counting_number(word: str) -> int | None:
     """Return the number that up to nine decimal digits are; None for anything else, also for `²` and `-1`."""
     return int(word) if re.fullmatch(r"\s*[0-9]{1,9}\s*", word) else None
-
-
-def _name(hint: type) -> str:
-    names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-    return names.get(hint, hint.__name__)
 
 
 def says_default(text: str) -> bool:

@@ -15,12 +15,6 @@ from common.config.options import option
 
 
 @dataclass(frozen=True)
-class Decay:
-    gamma: float = option(0.5, "factor")
-    epochs: tuple[int, ...] = option((20, 25), "when")
-
-
-@dataclass(frozen=True)
 class Options:
     epochs: int = option(10, "how long", at_least=1)
     lr: float = option(1e-4, "rate", at_least=0)
@@ -33,8 +27,7 @@ class Options:
     join: bool | None = option(None, "join others; default: when there are any")
     crop: int | None = option(None, "border")
     mean: tuple[float, float, float] = option((0.4488, 0.4371, 0.404), "colour")
-    place: Path = option(Path("runs"), "where")  # noqa: RUF009
-    decay: Decay = dataclasses.field(default_factory=Decay)
+    times: tuple[int, ...] = option((20, 25), "when")
 
 
 def parse(*words):
@@ -62,10 +55,9 @@ def from_yaml(tmp_path, text, *words):
         ("join: true", "join", True),
         ("crop: 4", "crop", 4),
         ("mean: [0, 1e-1, .2]", "mean", (0.0, 0.1, 0.2)),
-        ("place: /tmp/x", "place", Path("/tmp/x")),
-        ("decay: {gamma: 1e-1, epochs: 7}", "decay", Decay(0.1, (7,))),
-        ("decay.gamma: 0.25", "decay", Decay(0.25)),
-        ("decay: {<<: {gamma: 0.3}, epochs: [1]}", "decay", Decay(0.3, (1,))),
+        ("<<: {lr: 0.3}", "lr", 0.3),
+        ("times: [1, 7]", "times", (1, 7)),
+        ("times: 7", "times", (7,)),
         ("track: Bicubic", "track", "bicubic"),
         ("name: ~/data", "name", str(Path.home() / "data")),
     ],
@@ -87,7 +79,7 @@ def test_values_from_yaml(tmp_path, text, key, value):
         ("--mean '[0.1, 0.2, 0.3]'", "mean", (0.1, 0.2, 0.3)),
         ("--upscale 3", "scale", 3),
         ("--scale 2 --scale 4", "scale", 4),
-        ("--decay.epochs 5,6 --decay.gamma 0.1", "decay", Decay(0.1, (5, 6))),
+        ("--times 5,6", "times", (5, 6)),
         ("--name=-odd", "name", "-odd"),
     ],
 )
@@ -101,8 +93,6 @@ def test_values_from_the_command_line(words, key, value):
     ("text", "message"),
     [
         ("epoch: 3", "FILE: unknown key 'epoch'; did you mean 'epochs'?"),
-        ("decay: {gama: 3}", "FILE: decay: unknown key 'gama'; did you mean 'gamma'?"),
-        ("decay: 3", "FILE: decay is a section of keys, not '3'"),
         ("epochs: 2.5", "FILE: epochs must be a whole number, not '2.5'"),
         ("epochs: [3]", "FILE: epochs must be a whole number, not ['3']"),
         ("epochs: 0", "FILE: epochs must be 1 or more, not '0'"),
@@ -115,7 +105,8 @@ def test_values_from_the_command_line(words, key, value):
         ("scale: 5", "FILE: scale must be one of 2, 3, 4, not '5'"),
         ("mean: [1, 2]", "FILE: mean needs 3 values, not ['1', '2']"),
         ("epochs: 99999999999999999999", "FILE: epochs must be a whole number, not '99999999999999999999'"),
-        ("decay: {epochs: [1, 2.5]}", "FILE: decay: epochs must be a whole number, not '2.5'"),
+        ("times: [1, 2.5]", "FILE: times must be a whole number, not '2.5'"),
+        ("lr: {gamma: 1}", "FILE: lr must be a number, not {'gamma': '1'}"),
     ],
 )
 def test_mistakes_in_yaml(tmp_path, text, message):
@@ -128,7 +119,7 @@ def test_mistakes_in_yaml(tmp_path, text, message):
     ("content", "message"),
     [
         (b"lr: 1\nepochs: 2\nlr: 3\n", r"is not valid YAML: 'lr' is there twice in .*some\.yaml.*, line 3"),
-        (b"decay: {gamma: 1, gamma: 1}\n", "'gamma' is there twice"),
+        (b"lr: {gamma: 1, gamma: 1}\n", "'gamma' is there twice"),
         (b"[1, 2]\n", "must hold `key: value` lines, not list"),
         (b"lr: [1\n", "is not valid YAML"),
         (b"lr: !!python/object/apply:os.system ['true']\n", "is not valid YAML"),
@@ -157,7 +148,7 @@ def test_files_of_windows(tmp_path, coded):
 
 @pytest.mark.parametrize("name", ["0815", "no", "1e3", ""])
 def test_saved_configuration_is_loaded_to_an_equal_object(tmp_path, name):
-    words = "--lr 1e-08 --crop 3 --mean 1,2,3 --place 'a b' --decay.epochs 9 --quiet --name"
+    words = "--lr 1e-08 --crop 3 --mean 1,2,3 --times 9 --quiet --name"
     options = parse(*shlex.split(words), name)
     config.save(options, tmp_path / "config.yaml")
     assert config.load(Options, tmp_path / "config.yaml") == options
@@ -185,8 +176,6 @@ def test_every_program_lists_every_option(capsys):
         shown = listed_options(capsys.readouterr().out)
         for field in dataclasses.fields(cls):
             default = getattr(cls(), field.name)
-            if dataclasses.is_dataclass(default):
-                continue
             written = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
             written = "none" if default in ("", None, ()) else written.lower() if isinstance(default, bool) else written
             assert len(field.metadata["help"].split()) > 0
