@@ -12,6 +12,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from common import UserError
 from common.atomic import replacing, sha256
 
@@ -19,30 +21,29 @@ FORMAT, VERSION = "common.mindrecord", 1
 _REMEDY = "copy the set anew, or delete it and pack again"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(kw_only=True)
 class Manifest:
-    """What is known of a set."""
+    """What is known of a set; a pack fills in what it finds."""
 
     pack_id: str  # random, also in the header of each data file
     encoding: str  # "png" or "raw"
     scale: int
     patch: int  # side of the HR patches in pixels, 0 for whole images
-    records: int
-    shard_records: list[int]  # of each data file
+    records: int = 0
+    shard_records: list[int] = dataclasses.field(default_factory=list)  # of each data file
     lr_source: str  # "imresize" (made here) or "files"
-    payload_bytes: int  # of all encoded HR and LR images
-    content_sha256: str  # over name and pixels of every record in order: equal for equal content in any encoding
+    payload_bytes: int = 0  # of all encoded HR and LR images
+    content_sha256: str = ""  # over name and pixels of every record in order: equal for equal content in any encoding
     columns: dict[str, dict[str, str]]
-    pictures: dict[str, int]  # records of each source image, in pack order
-    skipped: dict[str, str]  # source images without a record, and why
-    files: dict[str, dict[str, Any]]  # bytes and SHA-256 of each data file, then of each index
+    pictures: dict[str, int] = dataclasses.field(default_factory=dict)  # records of each source image, in pack order
+    skipped: dict[str, str] = dataclasses.field(default_factory=dict)  # source images without a record, and why
+    files: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)  # bytes, SHA-256: data, then indexes
     arguments: dict[str, Any]  # of `pack`
     mindspore: str
     version: int = VERSION
 
 
 def manifest_path(output: Path) -> Path:
-    """Return the path of a set's manifest."""
     return output.with_name(f"{output.name}.json")
 
 
@@ -52,7 +53,7 @@ def set_exists(output: str | Path) -> bool:
 
 
 def aside_path(output: Path) -> Path:
-    """Return the hidden folder in which a set is written before it is moved into place."""
+    """The hidden folder in which a set is written before it is moved into place."""
     return output.with_name(f".{output.name}.packing")
 
 
@@ -76,7 +77,16 @@ def read_manifest(output: Path) -> Manifest:
     try:
         content = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        raise UserError(f"expected a packed set {output} with its manifest {path.name}: {_what_is(output)}") from None
+        whole = output.with_name(output.name.rstrip("0123456789"))
+        if whole.name and whole != output and manifest_path(whole).exists():
+            why = f"this is one shard of a set, open {whole}"
+        elif aside_path(output).exists():
+            why = "its pack is still running or was killed, in which case pack it again"
+        elif output.exists():
+            why = "there is none, so `python -m common.mindrecord pack` did not write this file, or it was copied alone"
+        else:
+            why = "there is no such file"
+        raise UserError(f"expected a packed set {output} with its manifest {path.name}: {why}") from None
     except (OSError, ValueError) as error:
         raise UserError(f"the manifest {path} is damaged ({error}): {_REMEDY}") from None
     if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
@@ -106,16 +116,17 @@ def check_set(output: Path) -> Manifest:
     return manifest
 
 
-def _what_is(output: Path) -> str:
-    """Why there may be no manifest."""
-    whole = output.with_name(output.name.rstrip("0123456789"))
-    if whole.name and whole != output and manifest_path(whole).exists():
-        return f"this is one shard of a set, open {whole}"
-    if aside_path(output).exists():
-        return "its pack is still running or was killed, in which case pack it again"
-    if output.exists():
-        return "there is none, so `python -m common.mindrecord pack` did not write this file, or it was copied alone"
-    return "there is no such file"
+def hash_record(digest: Any, name: str, hr: np.ndarray, lr: np.ndarray) -> None:
+    """Add a record's name, sizes and pixels to a hash."""
+    for part in (name.encode(), f"\n{hr.shape}{lr.shape}\n".encode(), hr.tobytes(), lr.tobytes()):
+        digest.update(part)
+
+
+def mindspore_reason(error: Exception) -> str:
+    """Return the one line of a MindSpore error that says what is wrong."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line.removeprefix("[ERROR]") for line in lines if line.startswith("[ERROR]")]
+    return (told or lines or [type(error).__name__])[0].strip()
 
 
 def _digest(content: dict[str, Any]) -> str:

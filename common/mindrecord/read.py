@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from common import UserError
+from common.atomic import refuse_path
 from common.images import write_picture
-from common.mindrecord.manifest import Manifest, check_set, file_names, set_exists
-from common.mindrecord.pack import hash_record, mindspore_reason
+from common.mindrecord.manifest import Manifest, check_set, file_names, hash_record, mindspore_reason, set_exists
 from common.runtime import progress
 
 log = logging.getLogger(__name__)
@@ -109,9 +109,8 @@ def unpack(path: str | Path, output: str | Path) -> int:
             raise UserError(f"{folder} is not empty: choose another --output")
     with progress(len(records), "unpack", "record") as bar:
         for *images, name in records.read():
+            refuse_path(name, "the name of a record")
             for folder, image in zip(folders, images, strict=True):
-                if Path(name).name != name or name in ("", ".", ".."):
-                    raise UserError(f"the record name {name!r} leads out of {folder}: nothing more was written")
                 write_picture(folder / f"{name}.png", image)
             bar.update(1)
     return len(records)
