@@ -1,10 +1,9 @@
 """Which images are trained and tested on, and the order of the batches."""
 
-from common.data.batches import BatchStream, PictureSet, random_patch, stack_nchw, to_nchw
+from common.data.batches import BatchStream, Patch, PictureSet, random_patch, stack_nchw, to_nchw
 from common.data.div2k import find_numbered, find_root, parse_ranges
 from common.data.sets import (
     RECORDS,
-    Patch,
     Picture,
     benchmark_pairs,
     existing_folder,

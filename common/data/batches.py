@@ -8,45 +8,41 @@ every global batch see together what one worker would have seen alone.
 
 import dataclasses
 import itertools
-import queue
-import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import numpy as np
 
 from common import UserError
 
+Patch = tuple[np.ndarray, np.ndarray]  # (hr, lr), uint8 HWC, lr smaller by the scale
+
 
 class PictureSet(Protocol):
-    """Anything that hands out (hr, lr) uint8 HWC images by number, lr smaller by the scale."""
+    """Anything that hands out (hr, lr, name) by number, uint8 HWC, lr smaller by the scale."""
 
     def __len__(self) -> int: ...
 
     def read(self, indices: Iterable[int]) -> Iterator[tuple[np.ndarray, np.ndarray, str]]: ...
 
 
-def random_crop(
-    hr: np.ndarray, lr: np.ndarray, lr_patch: int, scale: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def random_crop(hr: np.ndarray, lr: np.ndarray, lr_patch: int, scale: int, rng: np.random.Generator) -> Patch:
     """A square of `lr_patch` LR pixels and the HR square above it."""
     height, width = lr.shape[:2]
     if min(height, width) < lr_patch:
         raise UserError(f"an LR image of {width}x{height} is smaller than the training patch of {lr_patch}x{lr_patch}")
-    top, left = rng.integers(height - lr_patch + 1), rng.integers(width - lr_patch + 1)
-    return _square(hr, lr, top, left, lr_patch, scale)
+    return _square(hr, lr, lr_patch, scale, rng.integers(height - lr_patch + 1), rng.integers(width - lr_patch + 1))
 
 
-def middle_crop(hr: np.ndarray, lr: np.ndarray, lr_patch: int, scale: int) -> tuple[np.ndarray, np.ndarray]:
+def middle_crop(hr: np.ndarray, lr: np.ndarray, lr_patch: int, scale: int) -> Patch:
     """The square of `lr_patch` LR pixels in the middle, and the HR square above it; the image is as large."""
-    top, left = ((length - lr_patch) // 2 for length in lr.shape[:2])
-    return _square(hr, lr, top, left, lr_patch, scale)
+    return _square(hr, lr, lr_patch, scale, *((length - lr_patch) // 2 for length in lr.shape[:2]))
 
 
-def _square(
-    hr: np.ndarray, lr: np.ndarray, top: int, left: int, lr_patch: int, scale: int
-) -> tuple[np.ndarray, np.ndarray]:
-    bottom, right = top + lr_patch, left + lr_patch
+def _square(hr: np.ndarray, lr: np.ndarray, side: int, scale: int, top: int, left: int) -> Patch:
+    bottom, right = top + side, left + side
     return hr[top * scale : bottom * scale, left * scale : right * scale], lr[top:bottom, left:right]
 
 
@@ -69,17 +65,10 @@ def random_flip(
 
 
 def random_patch(
-    hr: np.ndarray,
-    lr: np.ndarray,
-    lr_patch: int,
-    scale: int,
-    rng: np.random.Generator,
-    *,
-    mirror: bool = True,
-    turn: bool = True,
+    hr: np.ndarray, lr: np.ndarray, lr_patch: int, scale: int, rng: np.random.Generator, **flips: bool
 ) -> list[np.ndarray]:
-    """[hr, lr]: the same random crop and flip of both, see `random_crop` and `random_flip`."""
-    return random_flip(random_crop(hr, lr, lr_patch, scale, rng), rng, mirror=mirror, turn=turn)
+    """[hr, lr]: the same `random_crop` and `random_flip` of both."""
+    return random_flip(random_crop(hr, lr, lr_patch, scale, rng), rng, **flips)
 
 
 def to_nchw(pictures: Sequence[np.ndarray]) -> np.ndarray:
@@ -88,25 +77,18 @@ def to_nchw(pictures: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def stack_nchw(samples: Sequence[Sequence[np.ndarray]]) -> tuple[np.ndarray, ...]:
-    """Samples of HWC arrays -> their batches in the same order, each (N, C, H, W) float32 with unchanged values."""
+    """Samples of HWC arrays -> their batches in the same order, as `to_nchw`."""
     return tuple(to_nchw(arrays) for arrays in zip(*samples, strict=True))
 
 
 @dataclasses.dataclass
 class BatchStream:
-    """The batches of one worker.
-
-    Attributes:
-        pictures: what is shown.
-        prepare: makes one training sample, a tuple of arrays, from (hr, lr, rng).
-        collate: stacks the samples of a batch into the arrays that the loss takes.
-        batch_size: samples per worker and step.
-    """
+    """The batches of one worker."""
 
     pictures: PictureSet
-    prepare: Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple]
-    collate: Callable[[list[tuple]], tuple[np.ndarray, ...]]
-    batch_size: int
+    prepare: Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple]  # (hr, lr, rng) -> a training sample
+    collate: Callable[[list[tuple]], tuple[np.ndarray, ...]]  # samples -> what the loss takes
+    batch_size: int  # samples per worker and step
     seed: int
     rank: int = 0
     world_size: int = 1
@@ -146,34 +128,11 @@ class BatchStream:
 
     def prefetched(self, first_step: int, last_step: int) -> Iterator[tuple[np.ndarray, ...]]:
         """`batches`, made in a thread up to `ahead` batches before they are asked for."""
-        ready: queue.Queue = queue.Queue(self.ahead)
-        closed = threading.Event()
-
-        def put(item: object) -> bool:
-            while not closed.is_set():
-                try:
-                    ready.put(item, timeout=0.2)
-                    return True
-                except queue.Full:
-                    continue
-            return False
-
-        def produce() -> None:
-            try:
-                for batch in self.batches(first_step, last_step):
-                    if not put(batch):
-                        return
-                put(None)
-            except BaseException as error:  # handed to the consumer, who raises it
-                put(error)
-
-        producer = threading.Thread(target=produce, daemon=True, name="batches")
-        producer.start()
+        batches, pool = self.batches(first_step, last_step), ThreadPoolExecutor(1, "batches")
         try:
-            while (item := ready.get()) is not None:
-                if isinstance(item, BaseException):
-                    raise item
-                yield item
-        finally:
-            closed.set()
-            producer.join(timeout=10)  # or it would go on reading while another run uses the same images
+            made = deque(pool.submit(next, batches, None) for _ in range(self.ahead))
+            while (batch := made.popleft().result()) is not None:
+                made.append(pool.submit(next, batches, None))
+                yield batch
+        finally:  # waits, or it would go on reading while another run uses the same images
+            pool.shutdown(cancel_futures=True)

@@ -13,20 +13,12 @@ from common import UserError
 from common.images import NoSuchSetError, Pair, pairs_of
 
 log = logging.getLogger(__name__)
-SPLITS = "train", "valid", "test"
 HR = {"train": "DIV2K_train_HR", "test": "DIV2K_valid_HR"}
 
 
 def find_root(folder: Path) -> Path | None:
     """The folder that holds DIV2K_train_HR: `folder/DIV2K` or `folder` itself."""
     return next((root for root in (folder / "DIV2K", folder) if (root / HR["train"]).is_dir()), None)
-
-
-def require_root(folder: Path) -> Path:
-    """Return what `find_root` finds, or raise NoSuchSetError."""
-    if root := find_root(folder):
-        return root
-    raise NoSuchSetError(f"no DIV2K in {folder}: expected {folder / 'DIV2K' / HR['train']} with 0001.png ...")
 
 
 def find_split(folder: Path, split: str) -> Path | None:
@@ -42,8 +34,10 @@ def find_numbered(folder: Path, numbers: range, scale: int, track: str = "bicubi
         NoSuchSetError: no DIV2K, or none of the numbers.
         UserError: an LR image is missing.
     """
-    root, found = require_root(folder), {}
-    for split in SPLITS:
+    root, found = find_root(folder), {}
+    if not root:
+        raise NoSuchSetError(f"no DIV2K in {folder}: expected {folder / 'DIV2K' / HR['train']} with 0001.png ...")
+    for split in ("train", "valid", "test"):
         if (hr := root / f"DIV2K_{split}_HR").is_dir():
             for pair in pairs_of(hr, None, scale, track, numbers):
                 found.setdefault(int(pair.name), pair)

@@ -5,14 +5,14 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
 from common import UserError
-from common.config import typed
+from common.config import StepOptions, typed
 from common.data import div2k
-from common.data.batches import PictureSet, middle_crop
+from common.data.batches import Patch, PictureSet, middle_crop
 from common.images import NoSuchSetError, Pair, PairedPictures, folder_like, pairs_of, read_pair, told_apart
 from common.mindrecord import PatchRecords, open_patches, set_exists
 
@@ -21,7 +21,6 @@ RECORDS = ".mindrecord"
 NOT_VALIDATED = "the run is not validated, last.ckpt is its result"
 OTHER_NAMES = {"B100": "BSD100", "BSD100": "B100"}
 Find = Callable[[str, str, int, str], list[Pair]]  # path of HR, of LR, scale, "train" or "test" -> a model's pairs
-Patch = tuple[np.ndarray, np.ndarray]
 
 
 class Picture(NamedTuple):
@@ -33,25 +32,11 @@ class Picture(NamedTuple):
     made: bool = False
 
 
-class LookOptions(Protocol):
-    """Options about the images for validation."""
-
-    dataset_GT_path: str  # noqa: N815
-    val_GT_path: str  # noqa: N815
-    val_LQ_path: str  # noqa: N815
-    test_pictures: int
-
-
 # ------------------------------------------------------------------------------------------------------------- folders
 
 
 def existing_folder(path: str, option: str, hint: str = "") -> Path:
-    """The path.
-
-    Args:
-        option: what gave it, as the user knows it.
-        hint: what else to say.
-    """
+    """The path, which `option` gave; `hint` follows in the error."""
     if not Path(path).is_dir():
         raise UserError(f"{option} is not a folder: {path}{hint}")
     return Path(path)
@@ -97,8 +82,7 @@ def _places(name: str, root: Path) -> list[Path]:
 def find_place(name: str, root: Path) -> Path:
     """Return the folder of a set: in benchmark/ of the root, in the root, a path of its own, or the root itself.
 
-    Raises:
-        NoSuchSetError: none of them is a folder.
+    NoSuchSetError: none of them is a folder.
     """
     places = _places(name, root)
     if place := next(filter(os.path.isdir, places), None):
@@ -109,8 +93,7 @@ def find_place(name: str, root: Path) -> Path:
 def named_sets(names: str, root: Path, lr_path: str) -> Iterator[tuple[str, Path, str]]:
     """Yield (stem, folder, path of the LR images) of each set in `Set5+Set14`, see `split_names` and `find_place`.
 
-    Args:
-        lr_path: LR images, or folders of them by the names of the sets; "" for none.
+    `lr_path` has LR images, or folders of them by the names of the sets; "" for none.
     """
     for stem, name in split_names(names, root).items():
         beside = Path(lr_path) / stem
@@ -128,11 +111,7 @@ def benchmark_pairs(place: Path, scale: int) -> list[Pair]:
 
 
 def validation_pairs(find: Callable[[], list[Pair]], named: bool, count: int) -> list[Pair]:
-    """Return the first pairs of a validation set; none, with a warning, where one that nobody typed is not there.
-
-    Args:
-        count: 0 takes all.
-    """
+    """Return the first pairs (0: all) of a validation set; none, and a warning, where an untyped one is not there."""
     try:
         return find()[: count or None]
     except NoSuchSetError as error:
@@ -157,7 +136,7 @@ def training_pictures(
 
     Args:
         lr_patch: side of the LR patches, which the images must have.
-        cache_gb, load: memory for decoded images, in GiB, and how a pair is read, see `PairedPictures`.
+        cache_gb, load: see `PairedPictures`; in GiB.
     """
     if path.endswith(RECORDS):
         return open_patches(path, scale, lr_patch * scale)
@@ -166,39 +145,11 @@ def training_pictures(
     return pictures
 
 
-def patches_to_look_at(
-    options: LookOptions,
-    find: Find,
-    beside: Callable[[str], str],
-    scale: int,
-    lr_patch: int,
-) -> list[Patch]:
-    """(hr, lr) uint8 HWC of the size that is trained on: the middle of each image.
-
-    Of a packed set, whose patches are sorted by image, --test_pictures are taken at equal distances; of a folder the
-    first ones. None at all, and a line of the log, when there is nothing to look at.
-
-    Args:
-        beside: path of the training images -> of those that are validated on with them; "" for none.
-    """
-    path, lr_path = validation_folders(options, beside)
-    if not path:
-        return []
-    patches = [
-        middle_crop(hr, lr, lr_patch, scale)
-        for hr, lr in _some_pictures(find, path, lr_path, scale, options.test_pictures)
-        if min(lr.shape[:2]) >= lr_patch
-    ]
-    if not patches:
-        raise UserError(f"every image of {path} is smaller than --patch_size {lr_patch * scale}")
-    return patches
-
-
-def validation_folders(options: LookOptions, beside: Callable[[str], str]) -> tuple[str, str]:
+def validation_folders(options: StepOptions, beside: Callable[[str], str]) -> tuple[str, str]:
     """Return the paths of the HR and LR validation images; ("", "") and a line of the log where there are none.
 
     Args:
-        beside: see `patches_to_look_at`.
+        beside: path of the training images -> of those that are validated on with them; "" for none.
     """
     path, lr_path = options.val_GT_path, options.val_LQ_path
     if path and not set_exists(path):
@@ -214,14 +165,28 @@ def validation_folders(options: LookOptions, beside: Callable[[str], str]) -> tu
     return path, lr_path
 
 
-def _some_pictures(find: Find, path: str, lr_path: str, scale: int, count: int) -> Iterator[Patch]:
+def patches_to_look_at(
+    options: StepOptions, find: Find, beside: Callable[[str], str], scale: int, lr_patch: int
+) -> list[Patch]:
+    """Patches of the size that is trained on: the middle of each validation image, see `validation_folders`.
+
+    Of a packed set, whose patches are sorted by image, --test_pictures are taken at equal distances; of a folder the
+    first ones.
+    """
+    path, lr_path = validation_folders(options, beside)
+    if not path:
+        return []
     if path.endswith(RECORDS):
         records = open_patches(path, scale)
-        count = min(count or len(records), len(records))
-        yield from (pair[:2] for pair in records.read(i * len(records) // count for i in range(count)))
+        count = min(options.test_pictures or len(records), len(records))
+        pictures = (pair[:2] for pair in records.read(i * len(records) // count for i in range(count)))
     else:
-        pairs = find(path, lr_path, scale, "test")
-        yield from (read_pair(pair, scale) for pair in pairs[: count or None])
+        pairs = find(path, lr_path, scale, "test")[: options.test_pictures or None]
+        pictures = (read_pair(pair, scale) for pair in pairs)
+    large = ((hr, lr) for hr, lr in pictures if min(lr.shape[:2]) >= lr_patch)
+    if not (patches := [middle_crop(hr, lr, lr_patch, scale) for hr, lr in large]):
+        raise UserError(f"every image of {path} is smaller than --patch_size {lr_patch * scale}")
+    return patches
 
 
 # ---------------------------------------------------------------------------------------------------------- evaluation
@@ -243,12 +208,7 @@ def pictures_of(
     limit: int,
     share: Callable[[Sequence], Sequence] = list,
 ) -> Iterator[Picture]:
-    """The images of a set, or a worker's `share` of them, read one by one.
-
-    Args:
-        pairs: or a packed set.
-        limit: only so many; 0: all.
-    """
+    """The images of a set, or a worker's `share` of the first `limit` (0: all), read one by one."""
     if isinstance(pairs, PatchRecords):
         count = min(limit or len(pairs), len(pairs))
         return (Picture(Path(name).name, hr, lr) for hr, lr, name in pairs.read(share(range(count))))

@@ -122,7 +122,7 @@ def test_flips_are_equal_on_both_and_all_occur(mirror, turn, count):
 
 
 def batch_threads():
-    return [thread for thread in threading.enumerate() if thread.name == "batches"]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("batches")]
 
 
 @pytest.mark.parametrize("problem", [UserError("no such image"), ValueError("a bug")])
