@@ -44,9 +44,7 @@ class Parser(argparse.ArgumentParser):
 def parser_of(cls: type, description: str, usage: str = "") -> Parser:
     """The parser for a configuration class; values stay text, and what is not given is None.
 
-    Args:
-        description: opens `--help`.
-        usage: what is typed behind the program's name before the options, one line for each way; "decode LATENTS ...".
+    `usage` is what is typed behind the program's name before the options, one line for each way: "decode LATENTS ...".
     """
     lines = [f"%(prog)s {line}".strip() for line in usage.split("\n")]
     shown = "\n       ".join(f"{line} [--option VALUE ...]" for line in lines)

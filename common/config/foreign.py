@@ -60,8 +60,7 @@ def from_table(
 ) -> Translated:
     """Return the options that a file's keys stand for; a key that is not in the table is one by itself.
 
-    Args:
-        faults: what is wrong with the file besides, to be said at once.
+    `faults` are what is wrong with the file besides, to be said at once.
     """
     options, faults = Translated(), list(faults)
     for key, value in content.items():

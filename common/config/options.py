@@ -104,11 +104,8 @@ def _layered(declared: Sequence[Any]) -> Any:
 
 
 def parse(cls: type[T], argv: Sequence[str] | None, *, description: str, base: T | None = None) -> T:
-    """Build `cls` from the command line (None: the process's own) and the YAML file it may name.
-
-    Args:
-        description: opens `--help`; the program's docstring.
-        base: values to start from instead of the defaults.
+    """Build `cls` from the command line (None: the process's own) and the YAML file it may name, over `base` or the
+    defaults. The description, a program's docstring, opens `--help`.
     """
     return _merged(cls, parser_of(cls, description).parse_args(argv), base)
 
@@ -116,13 +113,9 @@ def parse(cls: type[T], argv: Sequence[str] | None, *, description: str, base: T
 def parse_inputs(
     cls: type[T], argv: Sequence[str] | None, *, description: str, usage: str, base: T | None = None
 ) -> tuple[list[str], T]:
-    """As `parse`, for a program whose inputs may also be typed without `--input`, before the options or behind them.
+    """(inputs, options): as `parse`, for a program whose inputs may also be typed without `--input`, see `parser_of`.
 
-    Args:
-        usage: see `parser_of`.
-
-    Returns:
-        (inputs: those that are typed, those without a flag first, else the file's; options).
+    Inputs are those that are typed, those without a flag first; else the file's.
     """
     parser = parser_of(cls, description, usage)
     arguments, words = parser.parse_known_args(argv)
@@ -195,9 +188,7 @@ class _Loader(yaml.SafeLoader):
 def merge(base: T, values: Mapping[str, Any], source: str) -> T:
     """Replace some options of `base`, and put those back to their defaults that the new values stand instead of.
 
-    Args:
-        values: by any of the options' spellings.
-        source: what the messages call it; `origin` tells it again.
+    The values are by any of the options' spellings; messages name the source, and `origin` tells it again.
     """
     fields, hints = type(base).__dataclass_fields__, typing.get_type_hints(type(base))
     names, changes, said = spellings(type(base)), {}, {}

@@ -173,7 +173,6 @@ class StepOptions(TrainOptions):
     device_num: int = option(0, "number of workers there must be; 0: any", at_least=0)
 
     def check_workers(self, count: int, script: str) -> None:
-        """Refuse a number of workers other than `device_num`."""
         if self.device_num not in (0, count):
             raise UserError(f"--device_num {self.device_num}, but there are {count} worker(s): {script} starts several")
 
@@ -253,7 +252,6 @@ class EvalOptions(RunOptions):
     )
 
     def __post_init__(self) -> None:
-        """Refuse a report without images."""
         if self.report and not self.save_results:
             raise UserError("--report shows the SR images, which --save_results no leaves out: type one of the two")
 

@@ -17,11 +17,7 @@ _NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true o
 
 
 def checked(value: Any, hint: Any, field: dataclasses.Field, place: str) -> Any:
-    """`value` as `hint` says, within the field's choices and bounds.
-
-    Args:
-        place: opens the message: where the value comes from, and its key.
-    """
+    """`value` as `hint` says, within the field's choices and bounds; `place` (source and key) opens the message."""
     converted = _convert(value, hint, place)
     choices, lowest, bound = (field.metadata.get(key) for key in ("choices", "at_least", "below"))
     if choices and isinstance(converted, str):  # in any case of letters

@@ -97,7 +97,6 @@ class BatchStream:
 
     @property
     def global_batch_size(self) -> int:
-        """Samples of all workers in one step."""
         return self.batch_size * self.world_size
 
     def sample_numbers(self, step: int) -> range:

@@ -30,9 +30,7 @@ def find_split(folder: Path, split: str) -> Path | None:
 def find_numbered(folder: Path, numbers: range, scale: int, track: str = "bicubic") -> list[Pair]:
     """Return the pairs of the numbers that are there, in their order, and log how many are missing.
 
-    Raises:
-        NoSuchSetError: no DIV2K, or none of the numbers.
-        UserError: an LR image is missing.
+    NoSuchSetError: no DIV2K, or none of the numbers.
     """
     root, found = find_root(folder), {}
     if not root:

@@ -134,9 +134,7 @@ def training_pictures(
 ) -> PictureSet:
     """What training cuts its patches from: the packed set `path`, or where it is none the pairs that are found.
 
-    Args:
-        lr_patch: side of the LR patches, which the images must have.
-        cache_gb, load: see `PairedPictures`; in GiB.
+    The images must have the LR patches' side; for the cache, in GiB, and `load` see `PairedPictures`.
     """
     if path.endswith(RECORDS):
         return open_patches(path, scale, lr_patch * scale)
@@ -148,8 +146,7 @@ def training_pictures(
 def validation_folders(options: StepOptions, beside: Callable[[str], str]) -> tuple[str, str]:
     """Return the paths of the HR and LR validation images; ("", "") and a line of the log where there are none.
 
-    Args:
-        beside: path of the training images -> of those that are validated on with them; "" for none.
+    `beside` maps the path of training images to that of the validation images that belong to them, or "".
     """
     path, lr_path = options.val_GT_path, options.val_LQ_path
     if path and not set_exists(path):

@@ -55,7 +55,6 @@ class Picture(NamedTuple):
 
     @property
     def is_gray(self) -> bool:
-        """Return whether the file has no colours."""
         return any(note.endswith(", repeated to RGB") for note in self.notes)
 
     def colored_alike(self, result: np.ndarray) -> np.ndarray:
@@ -115,8 +114,7 @@ def read_picture(path: str | Path) -> Picture:
 def read_rgb(path: str | Path, *, gray_as_plane: bool = False) -> np.ndarray:
     """Read (H, W, 3) uint8. Transparency and the lower 8 of 16 bits are dropped, and the log says so.
 
-    Args:
-        gray_as_plane: a gray file is one plane seen three times (stride 0), see `common.metrics`.
+    With `gray_as_plane` a gray file is one plane seen three times (stride 0), see `common.metrics`.
     """
     picture = read_picture(path)
     rgb = picture.rgb

@@ -38,7 +38,6 @@ def pairs_of(
         lr: folder of the LR images; None takes LR_bicubic/X4 beside HR or in a folder of any name,
             DIV2K_train_LR_bicubic/X4 beside DIV2K_train_HR, or X4 beside X1, in capital or small letters.
         track: how the LR images were made; only those by bicubic are made here where there are none.
-        numbers: see `find_pairs`.
     """
     place, x = Path(os.path.abspath(hr)), f"X{scale}"
     places = [(place, f"LR_{track}", x)]
@@ -68,13 +67,10 @@ def folder_like(parent: Path, *names: str) -> Path | None:
 def find_pairs(
     hr_folder: Path, lr_folder: Path | None, scale: int, numbers: Container[int] | None = None
 ) -> list[Pair]:
-    """Pair the images of two folders by their place and name.
+    """Pair the images of two folders by their place and name, or only those whose names are these numbers.
 
-    The x2 image of `0001` may be called 0001x2 or 0001, or as infer.py calls its results of both.
-
-    Args:
-        lr_folder: None when the LR images are to be made by bicubic.
-        numbers: only images whose names are these numbers.
+    The x2 image of `0001` may be called 0001x2 or 0001, or as infer.py calls its results of both; without a folder of
+    LR images they are to be made by bicubic.
     """
 
     def names(name: str) -> list[str]:

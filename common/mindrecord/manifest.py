@@ -110,14 +110,12 @@ def check_set(output: Path) -> Manifest:
             raise UserError(f"{path} is missing, but {manifest_path(output).name} lists it: {_REMEDY}")
         if (found := path.stat().st_size) != stated["bytes"]:
             raise UserError(f"{path} has {found} bytes, but {stated['bytes']} were packed: {_REMEDY}")
-    for path, stated in files.items():
         if sha256(path) != stated["sha256"]:
             raise UserError(f"{path} is not as it was packed (its SHA-256 differs): {_REMEDY}")
     return manifest
 
 
 def hash_record(digest: Any, name: str, hr: np.ndarray, lr: np.ndarray) -> None:
-    """Add a record's name, sizes and pixels to a hash."""
     for part in (name.encode(), f"\n{hr.shape}{lr.shape}\n".encode(), hr.tobytes(), lr.tobytes()):
         digest.update(part)
 
