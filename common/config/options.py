@@ -194,7 +194,7 @@ def merge(base: T, values: Mapping[str, Any], source: str) -> T:
     names, changes, said = spellings(type(base)), {}, {}
     for spelled, value in values.items():
         if spelled not in names:
-            raise UserError(f"{source}: unknown key {spelled!r}{did_you_mean(str(spelled), names)}")
+            raise UserError(f"{source}: unknown key {str(spelled)!r}{did_you_mean(str(spelled), names)}")
         key = names[spelled]
         if said.setdefault(key, spelled) != spelled:
             raise UserError(f"{source}: {said[key]} and {spelled} are the same option: give one of them")
