@@ -29,8 +29,9 @@ from SRDiff.src.model import srdiff as diffusion
 from SRDiff.src.model.objective import NoiseLoss
 from SRDiff.src.model_utils.graphs import prepare
 from SRDiff.src.model_utils.options import TrainConfig as SRDiffConfig
-from SRDiff.src.model_utils.pictures import Sampler, Trained, Way
+from SRDiff.src.model_utils.pictures import Chain, Sampler, Way
 from SRDiff.src.model_utils.recipe import trained_part
+from SRDiff.src.model_utils.util import Trained
 from SRFlow.src.model.SRFlow import LikelihoodInBlocks, NegativeLogLikelihood
 from SRFlow.src.model.SRFlowNet import PRESETS as SRFLOW
 from SRFlow.src.model.SRFlowNet import SRFlowNet, draw_latents
@@ -138,8 +139,8 @@ def srdiff(what: str, engine: str) -> Case:
         lr, size = source.integers(0, 256, (side, side, 3), np.uint8), f"{size}, 10 of {hyper.timesteps} steps"
 
         def step() -> float:
-            look = sampler.look_at(lr)
-            return float(look.picture(look.draw(look.noise(0, "an image", 0), Way("ddpm", 10))).mean())
+            chain = Chain(lr, sampler)
+            return float(chain.image(chain.sample(chain.noise(0, "an image", 0), Way("ddpm", 10))).mean())
 
     else:
         lr, hr, lr_up = (2 * array - 1 for array in images(batch, side, side * hyper.scale, side * hyper.scale))

@@ -167,7 +167,7 @@ def test_a_named_network_is_held_against_the_checkpoint(tmp_path):
 def test_weights_to_start_from_that_do_not_fit(model, tmp_path, sample_dir):
     """It is said which of the options, and where it stands, asks for another network."""
     small, main = SMALL[model], importlib.import_module(f"{model}.train").main
-    (weights,) = (ROOT / model / "weights").glob("*.ckpt")
+    weights = min((ROOT / model / "weights").glob("*.ckpt"))
     (tmp_path / "some.yaml").write_text(f"{small.option}: 8\nmodel: {small.name}\n")
     words = ["--config", str(tmp_path / "some.yaml"), "--ckpt_path", str(weights), "--dataroot", str(sample_dir)]
     words += ["--save_dir", str(tmp_path), "--scale", weights.stem[-1], "--patch_size", "32", "--batch_size", "1"]

@@ -37,7 +37,7 @@ def test_two_real_workers(root, tmp_path):
     """The script of WDSR, its demo weights, three images: what one process measures."""
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("needs two cores")
-    data, weights = root / "ci/sample", next((root / "WDSR/weights").glob("*.ckpt"))
+    data, weights = root / "ci/sample", root / "WDSR/weights/wdsr_b_small_x2.ckpt"
     words = ["--data_range", "1-8/9-11", "--limit", "3", "--output"]
     script = root / "WDSR/script/run_eval_gpu.sh", data, weights, "DIV2K", *words, "two"
     done = run("bash", *script, cwd=tmp_path, DEVICE_TARGET="CPU", EVAL_WORKERS="2")
