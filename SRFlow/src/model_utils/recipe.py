@@ -29,7 +29,7 @@ from common.training import (
 )
 
 from ..model.RRDBNet import RRDBNet, TrunkInBlocks, outside_trunk
-from ..model.SRFlow import LikelihoodInBlocks, NegativeLogLikelihood
+from ..model.SRFlow import BATCHED, LikelihoodInBlocks, NegativeLogLikelihood
 from ..model.SRFlowNet import Hyper, SRFlowNet, draw_latents
 from ..scheduler.scheduler import multistep_rate
 from .options import TrainConfig
@@ -133,13 +133,21 @@ def step_work(network: SRFlowNet | RRDBNet, options: TrainConfig, hyper: Hyper, 
     parameters = network.trainable_params() if options.stage == "rrdb" else read_parameters(network)
     if not is_low:
         return memory.of_convolutions(parameters, area)
-    kinds = [p for p in parameters if not re.search(r"RRDB_trunk\.[1-9]|RDB[23]|fAffine\.[24]", p.name)]
+    kinds = [p for p in parameters if is_first(p.name, hyper)]
     dense = 3 * hyper.num_blocks * (hyper.num_features + 4 * hyper.growth)
     flow = sum(
         3 * hyper.steps * hyper.hidden_channels * hyper.scale**2 / 4**level for level in range(1, hyper.levels + 1)
     )
     weights = sum(p.size for p in parameters)
     return memory.of_convolutions(kinds, area, kept=pixels * (dense + flow), weights=weights)
+
+
+def is_first(name: str, hyper: Hyper) -> bool:
+    """Return whether a parameter is of the first block of its kind, or of the first batch of steps of its level."""
+    if ".layers." in name:
+        place, length = int(name.split(".")[2]), 3 + hyper.steps
+        return (place if place <= length else (place - 1) % length) < 3 + BATCHED
+    return not re.search(r"RRDB_trunk\.[1-9]|RDB[23]", name)
 
 
 def level_of(name: str, hyper: Hyper) -> int:
