@@ -127,6 +127,8 @@ class ConvDownsampling(nn.Cell):
 class InvBlockExp(nn.Cell):
     """Affine coupling of the low-frequency channels with all others (paper, eq. 4 and 5).
 
+    Each direction alone, as it is exported, is in `graphs.py`.
+
     forward:  low' = low + F(high);  high' = high * exp(rho(low')) + G(low'), rho = clamp * (2 sigmoid(H) - 1)
     """
 

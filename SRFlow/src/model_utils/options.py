@@ -41,7 +41,7 @@ SMALL = {
 NAMED = {**PRESETS, **SMALL}
 DEMO_SCALE = 4  # of the weights that come with the repository
 GRAPHS = ("decode", "encode")
-HEAT = 0.9  # the authors'
+HEAT = 0.9  # the authors'; a checkpoint's own comes first, as the demo weights' 0.5
 LATENTS = option(help="a file of latents (.npz), or a folder of them; --input may be left out, and several typed")
 HR_ALIASES = ("dir_data", "dataroot_GT", "dataroot")  # data_path is ModelArts'
 
