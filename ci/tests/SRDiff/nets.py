@@ -72,7 +72,7 @@ def dense(x: np.ndarray, weights: Weights, name: str) -> np.ndarray:
 
 def encode(weights: Weights, hyper: Hyper, lr_image: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
     """All features, and the head's image."""
-    blocks, sizes, head = naive.encoder((lr_image.astype(np.float64) + 1) / 2, weights, "rrdb")
+    blocks, sizes, head = naive.encoder((lr_image.astype(np.float64) + 1) / 2, weights, "rrdb", 0)
     return [*blocks[1:], sizes[0]], head.clip(0, 1) * 2 - 1
 
 
