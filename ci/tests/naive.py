@@ -107,12 +107,18 @@ def rrdb(x: np.ndarray, weights: Mapping[str, np.ndarray], name: str) -> np.ndar
     return x + 0.2 * found
 
 
-def encoder(x: np.ndarray, weights: Mapping[str, np.ndarray], name: str) -> tuple[list[np.ndarray], ...]:
-    """(the first convolution's result and those of the blocks, the sum's and those of the upscalings, the head's)."""
+def encoder(
+    x: np.ndarray, weights: Mapping[str, np.ndarray], name: str, skipped: int = 0
+) -> tuple[list[np.ndarray], ...]:
+    """(the first convolution's result and those of the blocks, the sum's and those of the upscalings, the head's).
+
+    Args:
+        skipped: which of the former the long skip adds to the trunk's: SRDiff's first, SRFlow's last.
+    """
     blocks = [layer(x.astype(np.float64), weights, f"{name}.conv_first")]
     while f"{name}.RRDB_trunk.{len(blocks) - 1}.RDB1.conv1.weight" in weights:
         blocks.append(rrdb(blocks[-1], weights, f"{name}.RRDB_trunk.{len(blocks) - 1}"))
-    sizes = [blocks[0] + layer(blocks[-1], weights, f"{name}.trunk_conv")]
+    sizes = [blocks[skipped] + layer(blocks[-1], weights, f"{name}.trunk_conv")]
     while f"{name}.upconv{len(sizes)}.weight" in weights:
         sizes.append(leaky(layer(larger(sizes[-1]), weights, f"{name}.upconv{len(sizes)}")))
     return blocks, sizes, layer(leaky(layer(sizes[-1], weights, f"{name}.HRconv")), weights, f"{name}.conv_last")

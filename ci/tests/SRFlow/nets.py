@@ -53,7 +53,7 @@ def upscale(network: SRFlowNet, lr: np.ndarray, name: str, number: int = 0) -> n
 
 def encode(network: SRFlowNet, lr_image: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
     """What the levels read, from the largest size, and the head's image."""
-    (_, *blocks), found, head = naive.encoder(lr_image, naive.exact(network), "RRDB")
+    (_, *blocks), found, head = naive.encoder(lr_image, naive.exact(network), "RRDB", -1)
     x, scale, sizes = found[0], network.hyper.scale, {2**number: features for number, features in enumerate(found)}
     h, w = x.shape[2:]
     sizes[0.5] = x.reshape(*x.shape[:2], h // 2, 2, w // 2, 2).mean((3, 5)) if h % 2 == w % 2 == 0 else None
