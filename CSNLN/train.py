@@ -14,7 +14,6 @@ from CSNLN.src.config import TrainConfig, parse
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train; returns the exit code."""
     runtime.start_log()
     run = runs.begin(parse(TrainConfig, argv, __doc__), argv, __doc__, "CSNLN")
     options = run.options

@@ -15,7 +15,6 @@ from IRN.src.options.options import TrainConfig
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train; returns the exit code."""
     runtime.start_log()
     run = runs.begin(config.parse(TrainConfig, argv, description=__doc__), argv, __doc__, "IRN")
     options = run.options

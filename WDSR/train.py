@@ -14,7 +14,6 @@ from WDSR.src.args import TrainConfig
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train, or with --test_only evaluate; returns the exit code."""
     runtime.start_log()
     options = config.parse(TrainConfig, argv, description=__doc__)
     if options.test_only:
@@ -60,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def test_only(options: TrainConfig) -> int:
-    """What --test_only does: eval.py with the options that the two share and that were given."""
+    """Run eval.py with the options that the two share and that were given."""
     from WDSR import eval as evaluation
     from WDSR.src.args import EvalConfig
 

@@ -20,13 +20,7 @@ COLORS = 3
 
 @dataclass(frozen=True)
 class Hyper:
-    """Hyper-parameters, from which the network is built again; saved in every checkpoint.
-
-    Attributes:
-        scale: 2, 3 or 4.
-        n_feats: channels.
-        depth: how often the cell is applied.
-    """
+    """Hyper-parameters, saved in every checkpoint; the cell is applied `depth` times."""
 
     scale: int = 2
     n_feats: int = 128
@@ -40,14 +34,14 @@ class Hyper:
 
     @property
     def attention_scale(self) -> int:
-        """Between the patches that are compared: x4 is made in two steps of x2. LR sides must be multiples of it."""
+        """Return the scale between compared patches (x4 is two steps of x2), of which LR sides must be multiples."""
         return 3 if self.scale == 3 else 2
 
 
 class MultisourceProjection(nn.Cell):
-    """Mutual-projected fusion (section 3.3): what both kinds of attention find, at s times the size.
+    """Mutual-projected fusion (section 3.3), (N, C, H, W) -> (N, C, sH, sW).
 
-    The in-scale result, upscaled, and the difference of the cross-scale one from it, refined.
+    The in-scale attention's result, upscaled, and the refined difference of the cross-scale one's from it.
     """
 
     def __init__(self, channels: int, scale: int, rng: np.random.Generator, rows: int = 0) -> None:
@@ -58,7 +52,6 @@ class MultisourceProjection(nn.Cell):
         self.encoder = ResBlock(channels, rng)
 
     def construct(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, sH, sW)."""
         return self.projected((), x)[0]
 
     def projected(self, known: Row, x: Tensor) -> Row:
@@ -120,11 +113,7 @@ class SEM(nn.Cell):
 class CSNLN(nn.Cell):
     """LR image (N, 3, H, W) in [0, 1] -> HR image (N, 3, sH, sW), not clipped.
 
-    Args:
-        hyper: its shape.
-        seed: of the initial weights.
-        rows: how many rows of queries the attentions take at a time; 0 takes all. It changes the memory, not the
-            result.
+    The attentions take so many `rows` of queries at a time, 0: all; it changes the memory, not the result.
     """
 
     def __init__(self, hyper: Hyper, seed: int = 0, rows: int = 0) -> None:
@@ -145,5 +134,5 @@ class CSNLN(nn.Cell):
 
 
 def count_parameters(network: nn.Cell) -> int:
-    """Number of values as published, with the mean colours."""
+    """Count the values as published, with the mean colours."""
     return sum(parameter.size for parameter in network.get_parameters())

@@ -13,18 +13,13 @@ from .options.options import TrainConfig
 
 
 def make_loss(network: InvRescaleNet, options: TrainConfig) -> IRNLoss:
-    """The objective with the options' weights."""
     fit = options.lambda_fit_forw or FIT_WEIGHT[network.hyper.scale]
     weights = fit, options.lambda_rec_back, options.lambda_ce_forw
     return IRNLoss(network, *weights, options.pixel_criterion_forw, options.pixel_criterion_back)
 
 
 def plan(options: TrainConfig, world_size: int, pictures: int) -> Plan:
-    """Steps, rate and intervals of a run, see `common.training.step_counts`.
-
-    Args:
-        pictures: in the data set, for --epochs.
-    """
+    """Return steps, rate and intervals of a run."""
     niter, scaled = recipe.step_counts(options.niter, options, world_size, pictures)
     return recipe.plan(
         options,
@@ -36,7 +31,6 @@ def plan(options: TrainConfig, world_size: int, pictures: int) -> Plan:
 
 
 def step_work(network: InvRescaleNet, options: TrainConfig, is_low: bool) -> memory.Work:
-    """Return what a training step, down and up again, is made of."""
     areas, kinds, kept = {}, [], 0
     for level, (_, couplings) in enumerate(levels_of(network), 1):
         squeezed = network.hyper.scale**2 if network.hyper.scale == 3 else 4**level
@@ -55,7 +49,6 @@ def step_work(network: InvRescaleNet, options: TrainConfig, is_low: bool) -> mem
 
 
 def learning_rate(options: TrainConfig, scaled: Callable[[int], int], niter: int) -> Callable[[int], float]:
-    """Step (from 0) -> rate."""
     restarts = [scaled(step) for step in options.restarts]
     if options.restart_weights and len(options.restart_weights) != len(restarts):
         raise UserError(f"{len(restarts)} restarts need as many restart_weights, not {len(options.restart_weights)}")

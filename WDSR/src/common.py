@@ -17,12 +17,7 @@ class WeightNormConv2d(nn.Cell):
     """Convolution with `same` zero padding whose filters are g * v / ||v||, one length g per output channel.
 
     Direction and length are learned apart, which is what lets WDSR train at ten times the usual rate (section 3.3).
-
-    Args:
-        in_channels, out_channels: channels of the image before and after.
-        kernel_size: odd side of the filter.
-        gain: initial length of each filter; None keeps the length that the random direction has.
-        rng: source of the initial values, uniform in +-1/sqrt(fan_in) as in PyTorch.
+    Filters begin uniform in +-1/sqrt(fan_in) as in PyTorch, with the length `gain`, or if None their own.
     """
 
     def __init__(
@@ -136,5 +131,4 @@ def block_b(x: Tensor, weights: Row, res_scale: float, known: Row = ()) -> Row:
 
 
 def residual(x: Tensor, branch: Tensor, res_scale: float) -> Tensor:
-    """x + res_scale * branch, without the product where it would be by one."""
     return x + branch if res_scale == 1 else x + branch * res_scale

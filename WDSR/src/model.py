@@ -76,7 +76,7 @@ class Hyper:
 
     @property
     def receptive_radius(self) -> int:
-        """Return the LR pixels on each side that can change one output pixel."""
+        """Return the LR pixels on each side that can change one output pixel; so much overlap makes tiles exact."""
         per_block = 2 if self.variant == "A" else 1
         return max(2, 2 + per_block * self.num_blocks)
 

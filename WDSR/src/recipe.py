@@ -22,7 +22,6 @@ def learning_rate(options: TrainConfig) -> Callable[[int], float]:
 
 
 def plan(options: TrainConfig) -> Plan:
-    """Steps, rate and intervals of a run."""
     return recipe.plan_in_epochs(options, learning_rate(options))
 
 

@@ -33,7 +33,6 @@ class Hyper:
         block_num: couplings after each transform.
         growth: channels that each convolution of a DenseBlock adds.
         clamp: bound of the logarithm of each coupling's factor.
-        init: of the filters, "xavier" or "kaiming".
     """
 
     scale: int = 4
@@ -59,12 +58,11 @@ class Hyper:
 
     @property
     def z_channels(self) -> int:
-        """Channels of z."""
         return COLORS * (self.scale**2 - 1)
 
     @property
     def receptive_radius(self) -> int:
-        """LR pixels on each side that can change one output pixel, down or up: an overlap of this size tiles exactly.
+        """Return the LR pixels on each side that can change one output pixel, down or up: so much overlap is exact.
 
         A DenseBlock reaches 5 pixels of its level. Forwards F adds to the low frequencies what it sees, and H and G see
         the sum: 10 pixels a coupling; backwards G and H come first and F sees theirs: 10, too.
@@ -141,7 +139,6 @@ class InvBlockExp(nn.Cell):
         self.H = DenseBlock(low, high, hyper.growth, rng, hyper.init)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Same shape."""
         low, high = x[:, :COLORS], x[:, COLORS:]
         low = low + self.F(high)
         log_scale = bounded(self.H(low), self.clamp)
@@ -149,7 +146,6 @@ class InvBlockExp(nn.Cell):
         return ops.concat((low, high), 1), log_scale.sum((1, 2, 3))
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Same shape."""
         low, high = y[:, :COLORS], y[:, COLORS:]
         log_scale = bounded(self.H(low), self.clamp)
         high = (high - self.G(low)) / ops.exp(log_scale)
@@ -165,12 +161,7 @@ def bounded(h: Tensor, clamp: float) -> Tensor:
 
 
 class InvRescaleNet(nn.Cell):
-    """The whole network.
-
-    Args:
-        hyper: its shape.
-        seed: of the initial weights.
-    """
+    """All transforms and couplings."""
 
     def __init__(self, hyper: Hyper, seed: int = 0) -> None:
         super().__init__()
@@ -200,7 +191,6 @@ class InvRescaleNet(nn.Cell):
         return y, logdet
 
     def construct(self, hr_image: Tensor) -> Tensor:
-        """`forward` without the log-determinant."""
         return self.forward(hr_image)[0]
 
 
@@ -233,26 +223,25 @@ def space_to_depth(x: Tensor, side: int) -> Tensor:
 
 
 def depth_to_space(x: Tensor, side: int) -> Tensor:
-    """The inverse of `space_to_depth`."""
     n, c, h, w = x.shape
     squares = x.reshape((n, side, side, c // side**2, h, w)).transpose((0, 3, 4, 1, 5, 2))
     return squares.reshape((n, c // side**2, h * side, w * side))
 
 
 def mix(x: Tensor, matrix: Tensor) -> Tensor:
-    """(N, s^2 C, H, W): every channel's s^2 values times the (s^2, s^2) matrix."""
+    """Multiply every channel's s^2 values of (N, s^2 C, H, W) by the (s^2, s^2) matrix."""
     n, c, h, w = x.shape
     return ops.matmul(matrix, x.reshape((n, matrix.shape[0], -1))).reshape((n, c, h, w))
 
 
 def constant_logdet(x: Tensor, per_value: float) -> Tensor:
-    """(N,): the same for every image, `per_value` for each of its values."""
+    """Return (N,): the same for every image, `per_value` for each of its values."""
     n, c, h, w = x.shape
     return ops.full((n,), c * h * w * per_value, dtype=x.dtype)
 
 
 def cosine_transform(side: int) -> np.ndarray:
-    """(side^2, side^2): DCT-II of a square; the first row is the mean, the inverse at 2x2 has entries of 1."""
+    """Return the DCT-II of a square, (side^2, side^2): first the mean; the inverse at 2x2 has entries of 1."""
     k = np.arange(side)
     basis = np.cos(np.pi * (2 * k[None] + 1) * k[:, None] / (2 * side))
     basis[1:] *= math.sqrt(2)
@@ -260,5 +249,5 @@ def cosine_transform(side: int) -> np.ndarray:
 
 
 def count_parameters(network: nn.Cell) -> int:
-    """Number of values as published, that is with the constants of the Haar transforms."""
+    """Count the values as published, that is with the constants of the Haar transforms."""
     return sum(math.prod(parameter.shape) for parameter in network.get_parameters())

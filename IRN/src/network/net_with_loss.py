@@ -17,13 +17,8 @@ class IRNLoss(nn.Cell):
     """(hr_image, lr_reference, z) -> (total, fit, ce, rec), sums over an image and means over the batch.
 
     fit: the LR image against the bicubic one; ce: -log density of z but for a constant; rec: the image that comes
-    back from the 8-bit LR image and a fresh z. Each is given with its weight.
-
-    Args:
-        network: what is trained.
-        fit_weight, rec_weight, ce_weight: the paper's lambda_2, lambda_1 and lambda_3. A fit ten times the authors'
-            removes the coloured dots that IRN can hide in the LR images of screen content.
-        fit_criterion, rec_criterion: "l2", or "l1" with a rounded tip (Charbonnier).
+    back from the 8-bit LR image and a fresh z. Their weights are the paper's lambda_2, lambda_3 and lambda_1; a fit ten
+    times the authors' removes the coloured dots that IRN can hide in the LR images of screen content.
     """
 
     def __init__(
@@ -124,7 +119,7 @@ def transforms(operation: nn.Cell, is_first: bool) -> tuple[Repeated, Repeated]:
 
 
 def criterion(difference: Tensor, kind: str) -> Tensor:
-    """Sum over each image, mean over the batch, of squares ("l2") or rounded absolute values ("l1")."""
+    """Sum squares ("l2") or Charbonnier's rounded absolute values ("l1") over an image; mean over the batch."""
     squares = difference * difference
     values = squares if kind == "l2" else ops.sqrt(squares + CHARBONNIER)
     row = values.reshape((1, -1))  # as a product: reductions are slow on CPU

@@ -22,12 +22,6 @@ class DenseBlock(nn.Cell):
     A convolution of concatenated images is the sum of their convolutions. Here each image, once it is there, is
     convolved with what all later convolutions apply to it, as one: the same sums without the concatenation, and with
     two fifths of the copies that a convolution makes of its input, which on CPU saves nearly half of the time.
-
-    Args:
-        in_channels, out_channels: channels before and after.
-        growth: channels of each result between.
-        rng: source of the initial filters.
-        init: "xavier" or "kaiming", the normal distributions of these names, times 0.1.
     """
 
     def __init__(
@@ -70,12 +64,11 @@ def leaky_relu(x: Tensor) -> Tensor:
 
 
 def convolve(x: Tensor, filters: Tensor, bias: Tensor | None = None) -> Tensor:
-    """3x3 convolution with `same` zero padding."""
     return ops.conv2d(x, filters, bias, pad_mode="pad", padding=1)
 
 
 def initial_filters(shape: tuple[int, int, int, int], rng: np.random.Generator, init: str) -> np.ndarray:
-    """Random filters (out, in, k, k), small so that the couplings begin near the identity."""
+    """Draw "xavier" or "kaiming" normal filters (out, in, k, k), times 0.1: couplings begin near the identity."""
     out_channels, in_channels, *sides = shape
     area = math.prod(sides)
     fan = in_channels * area if init == "kaiming" else (in_channels + out_channels) * area

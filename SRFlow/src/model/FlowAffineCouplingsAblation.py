@@ -33,14 +33,7 @@ filters and biases of the second and the third layer. (A NamedTuple made in a co
 
 
 class CondAffineSeparatedAndCond(nn.Cell):
-    """The layer above. Every scale lies between eps and 1 + eps: the inverse upscales no value more than 1/eps times.
-
-    Args:
-        channels: of z.
-        condition: channels of the features.
-        hidden_channels: inside the two networks.
-        eps: smallest scale.
-    """
+    """The layer above. Scales are in eps ... 1 + eps: the inverse multiplies no value by more than 1/eps."""
 
     def __init__(
         self, channels: int, condition: int, hidden_channels: int, eps: float, rng: np.random.Generator
@@ -52,19 +45,16 @@ class CondAffineSeparatedAndCond(nn.Cell):
         self.parameters = collect([self])
 
     def forward(self, z: Tensor, condition: Condition) -> tuple[Tensor, Tensor]:
-        """(N, C, H, W) -> the same shape, and (N,)."""
         injectors, affines, logdet, _ = prepare(self.parameters, condition, self.eps)
         y, scale = couple(z, injectors[0], affines[0], self.eps)
         return y, logdet + sum_per_picture(exact_log(scale))
 
     def inverse(self, y: Tensor, condition: Condition) -> tuple[Tensor, Tensor]:
-        """(N, C, H, W) -> the same shape, and (N,)."""
         injectors, affines, logdet, _ = prepare(self.parameters, condition, self.eps)
         z, scale = uncouple(y, injectors[0], affines[0], self.eps)
         return z, -logdet - sum_per_picture(exact_log(scale))
 
     def initialise(self, z: Tensor, condition: Condition) -> None:
-        """Set the ActNorms of both networks from z (N, C, H, W)."""
         features = joined(condition)
         self.fFeatures.initialise(features)
         shift, logit = self.fFeatures(features)
@@ -73,7 +63,7 @@ class CondAffineSeparatedAndCond(nn.Cell):
 
 
 def couple(z: Tensor, injector: Injector, affine: AffineLayers, eps: float) -> tuple[Tensor, Tensor]:
-    """Both maps: z (N, C, H, W) -> the same shape, and the coupling's scale (N, C/2, H, W)."""
+    """Apply both maps: z (N, C, H, W) -> the same shape, and the coupling's scale (N, C/2, H, W)."""
     shift, scale = injector
     h1, h2 = ops.chunk((z + shift) * scale, 2, 1)
     shift, scale = read_half(h1, affine, eps)
@@ -81,7 +71,7 @@ def couple(z: Tensor, injector: Injector, affine: AffineLayers, eps: float) -> t
 
 
 def uncouple(y: Tensor, injector: Injector, affine: AffineLayers, eps: float) -> tuple[Tensor, Tensor]:
-    """The inverse of `couple`, and the same scale."""
+    """Invert `couple`; returns the same scale."""
     y1, y2 = ops.chunk(y, 2, 1)
     shift, scale = read_half(y1, affine, eps)
     h = ops.concat((y1, y2 / scale - shift), 1)
@@ -89,7 +79,7 @@ def uncouple(y: Tensor, injector: Injector, affine: AffineLayers, eps: float) ->
 
 
 def read_half(h1: Tensor, affine: AffineLayers, eps: float) -> tuple[Tensor, Tensor]:
-    """Shift and scale that fAffine reads off h1 (N, C/2, H, W) and the features."""
+    """Return shift and scale that fAffine reads off h1 (N, C/2, H, W) and the features."""
     of_features, filters1, filters2, biases2, filters3, biases3 = affine
     hidden = ops.relu(convolve(h1, filters1) + of_features)
     hidden = ops.relu(convolve(hidden, filters2, biases2))
@@ -106,7 +96,7 @@ def scale_of(logit: Tensor, eps: float) -> Tensor:
 
 
 def collect(couplings: Sequence[CondAffineSeparatedAndCond]) -> Couplings:
-    """Their parameters, sorted by kind; to be called while the network is built."""
+    """Sort the parameters by kind; to be called while the network is built."""
     networks = [c.fFeatures for c in couplings], [c.fAffine for c in couplings]
     return tuple(
         tuple(tuple(zip(*layer, strict=True)) for layer in zip(*(cell.layers() for cell in cells), strict=True))
@@ -117,7 +107,7 @@ def collect(couplings: Sequence[CondAffineSeparatedAndCond]) -> Couplings:
 def prepare(
     couplings: Couplings, condition: Condition, eps: float, known: tuple[Tensor, ...] = ()
 ) -> tuple[tuple[Injector, ...], tuple[AffineLayers, ...], Tensor, Tensor]:
-    """Everything of K couplings that does not depend on z, batched.
+    """Compute what of K couplings does not depend on z, batched.
 
     The features are by far the widest input, and the same for all steps of a level: one large convolution instead of
     2 K takes two thirds of the time. And a graph of fewer operators is compiled sooner.

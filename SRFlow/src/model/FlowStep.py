@@ -26,25 +26,20 @@ class TransitionStep(nn.Cell):
         self.invconv = InvertibleConv1x1(channels, rng)
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, C, H, W) -> the same shape, and (N,)."""
         z, logdet = self.actnorm.forward(z)
         z, term = self.invconv.forward(z)
         return z, logdet + term
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, C, H, W) -> the same shape, and (N,)."""
         z, logdet = self.invconv.inverse(z)
         z, term = self.actnorm.inverse(z)
         return z, logdet + term
 
     def initialise(self, z: Tensor) -> None:
-        """Set the ActNorm from z (N, C, H, W)."""
         self.actnorm.initialise(z)
 
 
 class FlowStep(TransitionStep):
-    """ActNorm, invertible 1x1 convolution and the conditional couplings."""
-
     def __init__(
         self, channels: int, condition: int, hidden_channels: int, eps: float, rng: np.random.Generator
     ) -> None:
@@ -52,19 +47,16 @@ class FlowStep(TransitionStep):
         self.affine = CondAffineSeparatedAndCond(channels, condition, hidden_channels, eps, rng)
 
     def forward(self, z: Tensor, condition: Condition) -> tuple[Tensor, Tensor]:
-        """(N, C, H, W) -> the same shape, and (N,)."""
         z, logdet = super().forward(z)
         z, term = self.affine.forward(z, condition)
         return z, logdet + term
 
     def inverse(self, z: Tensor, condition: Condition) -> tuple[Tensor, Tensor]:
-        """(N, C, H, W) -> the same shape, and (N,)."""
         z, logdet = self.affine.inverse(z, condition)
         z, term = super().inverse(z)
         return z, logdet + term
 
     def initialise(self, z: Tensor, condition: Condition) -> None:
-        """Set all ActNorms from z (N, C, H, W)."""
         super().initialise(z)
         self.affine.initialise(super().forward(z)[0], condition)
 
@@ -73,7 +65,7 @@ class FlowStep(TransitionStep):
 
 
 def collect(steps: Sequence[FlowStep]) -> Steps:
-    """Their parameters, sorted by kind; to be called while the network is built."""
+    """Sort the parameters by kind; to be called while the network is built."""
     maps = [(step.actnorm.logs, step.actnorm.bias, step.invconv.weight) for step in steps]
     return tuple(zip(*maps, strict=True)), collect_couplings([step.affine for step in steps])
 
@@ -111,11 +103,7 @@ def go_back(steps: Steps, z: Tensor, condition: Condition, eps: float, bound: fl
 
 
 def affine_maps(maps: Maps) -> tuple[Sequence[Tensor], Sequence[Tensor], Tensor]:
-    """ActNorm and 1x1 convolution of each step as one map y = M x + b.
-
-    Returns:
-        K filters M (C, C, 1, 1) and biases b (C,), and the log-determinant of all maps together for one pixel.
-    """
+    """Return the maps y = M x + b of K steps, (C, C, 1, 1) and (C,), and the log-determinant of all for one pixel."""
     logs, bias, weights = stacked(maps)
     matrices = weights * ops.exp(logs)
     filters, biases = as_filters(matrices, ops.matmul(matrices, bias.swapaxes(1, 2)))
@@ -123,14 +111,14 @@ def affine_maps(maps: Maps) -> tuple[Sequence[Tensor], Sequence[Tensor], Tensor]
 
 
 def inverse_affine_maps(maps: Maps) -> tuple[Sequence[Tensor], Sequence[Tensor], Tensor]:
-    """The same for the inverses x = M^-1 y - bias."""
+    """Return the inverses, x = M^-1 y - bias, in the same way."""
     logs, bias, weights = stacked(maps)
     filters, biases = as_filters(ops.inverse(weights * ops.exp(logs)), -bias)
     return filters, biases, -log_determinant(logs, weights)
 
 
 def stacked(maps: Maps) -> tuple[Tensor, Tensor, Tensor]:
-    """Logs and biases (K, 1, C), and weights (K, C, C), in float64."""
+    """Return logs and biases (K, 1, C), and weights (K, C, C), in float64."""
     logs, biases, weights = maps
     rows = len(logs), 1, -1
     logs, biases, weights = ops.concat(logs).reshape(rows), ops.concat(biases).reshape(rows), ops.stack(weights)
@@ -138,7 +126,7 @@ def stacked(maps: Maps) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def log_determinant(logs: Tensor, weights: Tensor) -> Tensor:
-    """Of all maps together, for one pixel."""
+    """Return that of all maps together, for one pixel."""
     return (logs.sum() + ops.slogdet(weights)[1].sum()).astype(ms.float32)
 
 

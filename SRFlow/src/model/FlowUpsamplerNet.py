@@ -23,15 +23,8 @@ UNUSED_CHANNELS = 96
 class FlowUpsamplerNet(nn.Cell):
     """All levels in one list, numbered as in the authors' files.
 
-    A level is squeeze, two transition steps, `steps` flow steps, and a split in all but the last two levels. The paper
-    splits in all but the last one; the authors' networks do not.
-
-    Args:
-        levels: L in the paper.
-        steps: K in the paper.
-        condition: channels of the features.
-        hidden_channels, eps: of the couplings.
-        rng: source of the initial weights.
+    A level is squeeze, two transition steps, `steps` (the paper's K) flow steps, and a split in all but the last two
+    levels. The paper splits in all but the last one; the authors' networks do not. Couplings read `condition` channels.
     """
 
     def __init__(
@@ -53,14 +46,9 @@ class FlowUpsamplerNet(nn.Cell):
         self.f = nn.SequentialCell(default_conv3x3(condition, UNUSED_CHANNELS, rng))
 
     def forward(self, hr_image: Tensor, conditions: Sequence[Condition]) -> tuple[tuple[Tensor, ...], Tensor]:
-        """HR image -> latents.
+        """HR image (N, 3, H, W) in [0, 1] -> the latents, those of the splits first, and the log-determinant (N,).
 
-        Args:
-            hr_image: (N, 3, H, W) in [0, 1].
-            conditions: what each level reads, at half, a quarter ... of the image's sides.
-
-        Returns:
-            The latents, those of the splits first, and the log-determinant (N,).
+        `conditions` are what each level reads, at half, a quarter ... of the image's sides.
         """
         x, latents, logdet = hr_image, (), 0.0
         for level in range(self.levels):
@@ -99,7 +87,7 @@ class FlowUpsamplerNet(nn.Cell):
         return x, logdet
 
     def initialise(self, hr_image: Tensor, conditions: Sequence[Condition]) -> None:
-        """Set every ActNorm that is not yet set, from what these images are when they come to it; not compiled."""
+        """Set every ActNorm that is not yet set, from these images; not compiled."""
         x = hr_image
         for level in range(self.levels):
             begin = self.begin(level)
@@ -116,14 +104,12 @@ class FlowUpsamplerNet(nn.Cell):
     # -------------------------------------------------- the layers of a level; a slice of the list would rename them
 
     def begin(self, level: int) -> int:
-        """Number of its first layer, the squeeze."""
+        """Return the number of a level's first layer, the squeeze."""
         return level * (PLAIN + self.steps) + min(level, self.splits)
 
     def level_steps(self, level: int) -> list[FlowStep]:
-        """Its flow steps."""
         begin = self.begin(level) + PLAIN
         return [self.layers[place] for place in range(begin, begin + self.steps)]
 
     def split(self, level: int) -> Split2d:
-        """Of a level that has one."""
         return self.layers[self.begin(level) + PLAIN + self.steps]

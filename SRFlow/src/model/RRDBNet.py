@@ -21,7 +21,7 @@ INIT_SCALE = 0.1  # on the initial weights of the dense blocks
 
 
 class Conv3x3(nn.Cell):
-    """A 3x3 convolution with `same` zero padding that begins with these filters (out, in, 3, 3) and biases (out,).
+    """A 3x3 convolution with `same` zero padding and these initial filters (out, in, 3, 3) and biases (out,).
 
     `nn.Conv2d` does the same, but a network of hundreds of them takes longer to compile.
     """
@@ -83,13 +83,7 @@ def around(x: Tensor, branch: Tensor) -> Tensor:
 
 
 class RRDBNet(nn.Cell):
-    """The encoder.
-
-    Args:
-        num_features, num_blocks, growth: channels between the blocks, number of blocks, channels a dense layer adds.
-        scale: a power of two; the head has an `upconv` for each factor of two.
-        rng: source of the initial weights.
-    """
+    """The encoder; a dense layer adds `growth` channels, and the head has an `upconv` for each doubling."""
 
     def __init__(self, num_features: int, num_blocks: int, growth: int, scale: int, rng: np.random.Generator) -> None:
         super().__init__()
@@ -115,7 +109,7 @@ class RRDBNet(nn.Cell):
         return x + self.trunk_conv(x)
 
     def enlarged(self, features: Tensor, doublings: int) -> tuple[Tensor, ...]:
-        """The features at 2, 4 ... 2^doublings times their size, each after its activation."""
+        """Return the features at 2, 4 ... 2^doublings times their size, each after its activation."""
         results = ()
         for number in range(1, doublings + 1):
             features = leaky_relu(getattr(self, f"upconv{number}")(enlarge(features)))
@@ -123,10 +117,9 @@ class RRDBNet(nn.Cell):
         return results
 
     def conditions(self, lr_image: Tensor, stack: tuple[int, ...], levels: int) -> tuple[Condition, ...]:
-        """What each level of the flow reads of the LR image (N, 3, H, W), from the largest to half the LR size.
+        """Return what each level of the flow reads of the LR image (N, 3, H, W), from the largest to half the LR size.
 
-        Args:
-            stack: blocks whose results are read beside the features.
+        `stack` numbers the blocks whose results are read beside the features.
         """
         blocks, features = self.trunk(lr_image)
         return self.read(features, ops.concat([blocks[number] for number in stack], 1), levels)
@@ -181,7 +174,7 @@ def leaky_relu(x: Tensor) -> Tensor:
 
 
 def default_conv3x3(in_channels: int, out_channels: int, rng: np.random.Generator) -> Conv3x3:
-    """A 3x3 convolution that begins as PyTorch's do: uniform in +-1/sqrt(fan_in)."""
+    """Build a 3x3 convolution that begins as PyTorch's do: uniform in +-1/sqrt(fan_in)."""
     bound = 1 / math.sqrt(9 * in_channels)
     filters = rng.uniform(-bound, bound, (out_channels, in_channels, 3, 3))
     return Conv3x3(filters, rng.uniform(-bound, bound, out_channels))

@@ -22,12 +22,8 @@ ROW = 10  # tensors that a step is prepared as: map 2, injector 2, fAffine 6
 class NegativeLogLikelihood(nn.Cell):
     """(hr_image, lr_image, uniform or none) -> (nll,), in bits per HR pixel (not per colour value), mean of the batch.
 
-    It may well be negative: it is a density's, and the values lie in [0, 1].
-
-    Args:
-        network: what is trained.
-        quant: number of steps that [0, 1] is divided into by uniform noise, so that the flow cannot gain from images
-            having few values only; 0 adds no noise. The authors' code asks for 32 and then adds none.
+    It may be negative: it is a density's, of values in [0, 1]. Uniform noise of 1/quant keeps the flow from gaining
+    from images having few values only; `quant` 0 adds none. The authors' code asks for 32 and then adds none.
     """
 
     def __init__(self, network: SRFlowNet, quant: float = 0.0) -> None:

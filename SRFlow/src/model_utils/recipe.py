@@ -41,7 +41,7 @@ HEAD = ("RRDB.HRconv.", "RRDB.conv_last.")  # the flow reads no image from the e
 
 
 class PixelLoss(nn.Cell):
-    """(hr_image, lr_image) -> (mean absolute difference of the encoder's own image,): the stage before the flow."""
+    """(hr_image, lr_image) -> (L1 distance of the encoder's own image,): the stage before the flow."""
 
     def __init__(self, encoder: RRDBNet) -> None:
         super().__init__(auto_prefix=False)
@@ -66,11 +66,7 @@ class PixelLossInBlocks:
 
 
 def make_network(options: TrainConfig, hyper: Hyper, from_start: bool) -> SRFlowNet | RRDBNet:
-    """What is trained at this stage.
-
-    Args:
-        from_start: no run goes on, so that the weights which the options name are read.
-    """
+    """Build what this stage trains, `from_start` of a run with the weights that the options name."""
     if options.stage == "rrdb":
         shape = hyper.num_features, hyper.num_blocks, hyper.growth, hyper.scale
         encoder = RRDBNet(*shape, np.random.default_rng(options.seed))
@@ -102,11 +98,7 @@ def initialise(
 
 
 def plan(options: TrainConfig, hyper: Hyper, world_size: int, pictures: int) -> Plan:
-    """Steps, rate and intervals of a run, see `common.training.step_counts`.
-
-    Args:
-        pictures: images in the data set, for --epochs.
-    """
+    """Return steps, rate and intervals of a run."""
     niter, scaled = recipe.step_counts(options.niter, options, world_size, pictures)
     falls = [scaled(step) for step in options.lr_steps] or [int(part * niter) for part in options.lr_steps_rel]
     rises = [int(part * niter) for part in options.lr_steps_inverse_rel]
@@ -151,16 +143,13 @@ def is_first(name: str, hyper: Hyper) -> bool:
 
 
 def level_of(name: str, hyper: Hyper) -> int:
-    """Of a parameter of the flow; a level has a squeeze, two transition steps and the flow steps, the first a split."""
+    """Return a parameter's level: squeeze, two transition steps, the flow steps, and in the first a split."""
     place, length = int(name.split(".")[2]), 3 + hyper.steps
     return 0 if place <= length else 1 + (place - length - 1) // length
 
 
 def release_step(options: TrainConfig, steps: int) -> int:
-    """Number of steps after which the encoder is trained as well.
-
-    An untrained encoder is trained from the start: there is nothing in it to keep.
-    """
+    """Return after how many steps the encoder is trained as well; an untrained one is from the start."""
     if options.train_RRDB:
         return 0
     if not options.ckpt_path and not options.rrdb_path:
@@ -169,12 +158,7 @@ def release_step(options: TrainConfig, steps: int) -> int:
 
 
 class StagedAdam:
-    """Adam over the flow and, once `released` is set, over the encoder as well, whose moments begin then.
-
-    Args:
-        flow, encoder: the parameters.
-        make: parameters -> optimizer.
-    """
+    """Adam over the flow and, once `released` is set, over the encoder as well, whose moments begin then."""
 
     def __init__(
         self, flow: Sequence[Parameter], encoder: Sequence[Parameter], make: Callable[[Sequence[Parameter]], Adam]
@@ -187,23 +171,17 @@ class StagedAdam:
         return self.flow.parameters + (self.encoder.parameters if self.released else [])
 
     def step(self, gradients: Sequence[Tensor], learning_rate: float) -> None:
-        """Run one update; `gradients` in the order of `parameters`."""
         count = len(self.flow.parameters)
         self.flow.step(gradients[:count], learning_rate)
         if self.released:
             self.encoder.step(gradients[count:], learning_rate)
 
     def state(self) -> dict[str, np.ndarray]:
-        """Moments and step counts, as `load` takes them; the encoder's once it is trained."""
         encoder = self.encoder.state() if self.released else {}
         return self.flow.state() | {f"encoder.{name}": array for name, array in encoder.items()}
 
     def load(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Continue from `state()`; an encoder that was trained stays so.
-
-        Raises:
-            KeyError: a moment is missing.
-        """
+        """Continue from `state()`; KeyError when a moment is missing."""
         self.flow.load(arrays)
         encoder = {
             name.removeprefix("encoder."): array for name, array in arrays.items() if name.startswith("encoder.")
@@ -214,11 +192,7 @@ class StagedAdam:
 
 
 class StagedStep:
-    """The gradient step of the flow and, after `release` updates, of flow and encoder; each is compiled on first use.
-
-    Args:
-        make: parameters -> gradient step.
-    """
+    """The gradient step of the flow and, after `release` updates, of the encoder as well; compiled on first use."""
 
     def __init__(
         self, optimizer: StagedAdam, release: int, make: Callable[[Sequence[Parameter]], Callable[..., tuple]]
@@ -238,7 +212,7 @@ class StagedStep:
 
 
 def read_parameters(network: SRFlowNet) -> list[Parameter]:
-    """Those that the flow's likelihood depends on."""
+    """Return those that the flow's likelihood depends on."""
     unread = (*HEAD, f"RRDB.upconv{network.RRDB.doublings}.", "flowUpsamplerNet.f.")
     return [parameter for parameter in network.get_parameters() if not parameter.name.startswith(unread)]
 
@@ -246,12 +220,7 @@ def read_parameters(network: SRFlowNet) -> list[Parameter]:
 def make_trainer(
     network: SRFlowNet | RRDBNet, options: TrainConfig, is_low: bool, *run: Any, **settings: Any
 ) -> Trainer:
-    """Return the trainer of the stage; what the flow does not read (the encoder's head) is never changed.
-
-    Args:
-        is_low: see `common.training.memory.is_low`.
-        run, settings: what `common.training.Trainer` takes after the loss.
-    """
+    """Return the trainer of the stage; what the flow does not read (the encoder's head) is never changed."""
     _, plan, here, *_ = run
     limits = plan.gradient_clip, here.world_size
     if options.stage == "rrdb":
@@ -280,7 +249,7 @@ def make_trainer(
 
 
 def make_validation(patches: tuple[np.ndarray, np.ndarray] | None, options: TrainConfig) -> Validation | None:
-    """Network -> scores over (hr_image, lr_image) in [0, 1], NCHW; None where there are no images.
+    """Return network -> scores over (hr_image, lr_image) in [0, 1], NCHW; None where there are no images.
 
     Of the flow: the mean log-likelihood, with noise as in training, by which the best checkpoint is chosen; and for
     each heat the mean PSNR of its samples. Of the encoder: PSNR of its image. Noise and latents are always the same.
