@@ -19,6 +19,9 @@ FIGURES_OF_SAMPLES = "images to make of each, at random; the figures are their m
 DEVICE_TARGET = option(
     "auto", "where to run; auto takes the first of Ascend, GPU, CPU that answers", choices=DEVICE_CHOICES
 )
+ENGINE = option("auto", "what computes; auto: ONNX Runtime on CPU when installed, else MindSpore", choices=ENGINES)
+PROVIDER = option("", "ONNX Runtime's execution provider, as CUDA or OpenVINO; default: CPU")
+PRECISION = option("float32", "of MindSpore's arithmetic; float16: on GPU and Ascend", choices=("float32", "float16"))
 TILE = option(0, "side of the tiles, in LR pixels; 0: whole images while they fit, tiles beyond", at_least=0, short="t")
 HR_FOLDER = option(
     "",
@@ -205,23 +208,9 @@ class TrainedOptions:
     )
     device_target: str = DEVICE_TARGET
 
-
-@configuration
-class RunOptions(TrainedOptions):
-    """What computes, and how much at a time."""
-
-    engine: str = option(
-        "auto", "what computes; auto: ONNX Runtime on CPU when installed, else MindSpore", choices=ENGINES
-    )
-    provider: str = option("", "ONNX Runtime's execution provider, as CUDA or OpenVINO; default: CPU")
-    precision: str = option(
-        "float32", "of MindSpore's arithmetic; float16: on GPU and Ascend", choices=("float32", "float16")
-    )
-    tile: int = TILE
-
     @property
     def runner(self) -> str:
-        """Return the engine as `export.make_engine` takes it: "auto", "onnxruntime:CUDA", "mindspore:float16"."""
+        """Return eval's or infer's engine for `export.make_engine`: "auto", "onnxruntime:CUDA", "mindspore:float16"."""
         if self.provider and (self.engine == "mindspore" or self.precision == "float16"):
             raise UserError("--provider is of ONNX Runtime, not of --engine mindspore or --precision float16")
         if self.precision == "float32":
@@ -232,9 +221,13 @@ class RunOptions(TrainedOptions):
 
 
 @configuration
-class EvalOptions(RunOptions):
-    """Figures and results."""
+class EvalOptions(TrainedOptions):
+    """Engine, figures and results."""
 
+    engine: str = ENGINE
+    provider: str = PROVIDER
+    precision: str = PRECISION
+    tile: int = TILE
     limit: int = option(0, "only so many images of each set; 0: all", at_least=0)
     crop: int = option(-1, "border left out of PSNR-Y and SSIM-Y; -1: the scale", aliases=("crop_border",), at_least=-1)
     lpips_weights: str = option("", "folder with AlexNet's and LPIPS's weights; without it LPIPS is not computed")
@@ -257,8 +250,8 @@ class EvalOptions(RunOptions):
 
 
 @configuration
-class InferOptions(RunOptions):
-    """Images and results."""
+class InferOptions(TrainedOptions):
+    """Images and results, and what computes."""
 
     input: str = option(
         "", "an image or a folder of images; --input may be left out, and several typed", repeated=True, short="i"
@@ -274,6 +267,10 @@ class InferOptions(RunOptions):
     format: str = option(
         "", "of the results; default: as the input, png for TIFF and GIF", choices=("", "png", "jpg", "bmp", "webp")
     )
+    engine: str = ENGINE
+    provider: str = PROVIDER
+    precision: str = PRECISION
+    tile: int = TILE
 
 
 @configuration
