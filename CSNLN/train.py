@@ -33,10 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     network = CSNLN(hyper, options.seed)
     if options.pre_trained and not run.saved:
         utils.load_weights(network, options.pre_trained, options)
-    is_low = bool(pictures) or memory.is_low(options, here)
-    need = memory.checked(
-        "CSNLN", recipe.step_work(network, options, is_low), here, options, "--recompute 1, or --model csnln_small"
-    )
+    work = partial(recipe.step_work, network, options)
+    is_low = bool(pictures) or memory.is_low("CSNLN", work, options, here)
+    need = memory.checked("CSNLN", work(is_low), here, options, "--recompute 1, or --model csnln_small")
     loss = L1Loss(mixed_precision(network, options.amp_level, here.device, options.amp_dtype))
     plan = recipe.plan(options)
     about = (

@@ -39,8 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     network = InvRescaleNet(hyper, options.seed)
     if options.ckpt_path and not run.saved:
         util.load_weights(network, options.ckpt_path, options)
-    is_low = memory.is_low(options, here)
-    need = memory.checked("IRN", recipe.step_work(network, options, is_low), here, options, "--model irn_small")
+    work = partial(recipe.step_work, network, options)
+    is_low = memory.is_low("IRN", work, options, here)
+    need = memory.checked("IRN", work(is_low), here, options, "--model irn_small")
     loss, weights = recipe.make_loss(network, options), network.trainable_params()
     plan = recipe.plan(options, here.world_size, len(stream.pictures))
     name = options.data_name or Path(options.dataset_GT_path).resolve().name

@@ -44,10 +44,9 @@ def train(run: runs.Start) -> int:
     stream = training_stream(options, hyper, here)
     patches = patches_to_look_at(options, hyper) if here.is_main else None
     network = recipe.make_network(options, hyper, from_start=not run.saved)
-    is_low = memory.is_low(options, here)
-    need = memory.checked(
-        "SRFlow", recipe.step_work(network, options, hyper, is_low), here, options, "--model srflow_small"
-    )
+    work = partial(recipe.step_work, network, options, hyper)
+    is_low = memory.is_low("SRFlow", work, options, here)
+    need = memory.checked("SRFlow", work(is_low), here, options, "--model srflow_small")
     plan = recipe.plan(options, hyper, here.world_size, len(stream.pictures))
     if options.stage == "flow" and not run.saved and not options.ckpt_path:
         log.info("setting the ActNorms from the first batch")

@@ -33,8 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     network = WDSR(hyper, options.seed)
     if options.ckpt_path and not run.saved:
         utils.load_weights(network, options.ckpt_path, options)
-    is_low = memory.is_low(options, here)
-    need = memory.checked("WDSR", recipe.step_work(network, options, is_low), here, options, "--model wdsr_b_small")
+    work = partial(recipe.step_work, network, options)
+    is_low = memory.is_low("WDSR", work, options, here)
+    need = memory.checked("WDSR", work(is_low), here, options, "--model wdsr_b_small")
     loss = L1Loss(mixed_precision(network, options.amp_level, here.device, options.amp_dtype))
     plan, weights = recipe.plan(options), network.trainable_params()
     about = (

@@ -100,7 +100,7 @@ def test_resumed_run_equals_the_uninterrupted_one(model, trained, tmp_path):
 
 @pytest.mark.parametrize("model", IN_BLOCKS)
 def test_block_by_block_the_gradients_are_the_same(model, begun):
-    """Of --memory low, which all other trainings here take, and full; with a loss scale and a clip."""
+    """Of --memory low, and of full, which all other trainings here take; with a loss scale and a clip."""
     found = {}
     for memory in ("low", "full"):
         trainer = begun(model, memory=memory, gclip=1e-2, name=memory)

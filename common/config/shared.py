@@ -118,8 +118,8 @@ class TrainOptions:
 
     memory: str = option(
         "auto",
-        "low: train block by block, in the memory of one block and soon compiled; full: as one graph; auto: low on "
-        "CPU, full elsewhere",
+        "low: train block by block, in the memory of one block and soon compiled; full: as one graph; auto: full, "
+        "but low on CPU where one graph needs more than 2 GiB",
         choices=("auto", "low", "full"),
     )
     device_target: str = DEVICE_TARGET

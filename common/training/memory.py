@@ -20,6 +20,7 @@ COPIES = {"WDSR": 1.4, "IRN": 0.6, "SRFlow": 1.0, "SRDiff": 2.0, "CSNLN": 2.4}  
 COPIES_LOW = {"WDSR": 2.8, "IRN": 1.2, "SRFlow": 0.6, "CSNLN": 2.6}  # the same, block by block
 TABLES = 14  # copies of an attention table
 WEIGHTS = 5  # copies of the weights, with moments and gradients: in a graph they are part of TENSOR
+SMALL = 2 * 2**30  # bytes: a graph that needs less is compiled sooner than blocks are, and its steps are shorter
 COMPILING, COMPILING_LOW = 0.1, 0.3  # seconds for each parameter in the graph, or in the blocks
 
 
@@ -33,11 +34,23 @@ class Work(NamedTuple):
     weights: float = 0.0  # values of all blocks' parameters
 
 
-def is_low(options: TrainOptions, here: Runtime) -> bool:
-    """Return whether --memory asks for training block by block."""
+def is_low(model: str, work: Callable[[bool], Work], options: TrainOptions, here: Runtime) -> bool:
+    """Return whether to train block by block: as --memory says, else on CPU where one graph is not small.
+
+    `work`: whether block by block -> what a step is made of.
+    """
     if options.memory == "low" and options.amp_level != "O0":
         raise UserError(f"--memory low trains in float32, without --amp_level {options.amp_level}")
-    return options.memory == "low" or (options.memory == "auto" and here.device == "CPU")
+    if options.memory != "auto":
+        return options.memory == "low"
+    return here.device == "CPU" and sum(needed(model, work(False))) > SMALL
+
+
+def needed(model: str, work: Work) -> tuple[float, float]:
+    """Return the bytes that a step takes whatever the batch is, and those of its batch."""
+    copies = COPIES_LOW if work.kept else COPIES
+    fixed = PROCESS + TENSOR * work.tensors + 4 * WEIGHTS * work.weights
+    return fixed, 4 * (copies[model] * work.columns + TABLES * work.tables + work.kept)
 
 
 def of_convolutions(
@@ -61,13 +74,11 @@ def checked(model: str, work: Work, here: Runtime, options: TrainOptions, ways: 
     form = f"; memory {'low' if work.kept else 'full'}"
     if here.device != "CPU":
         return form
-    copies = COPIES_LOW if work.kept else COPIES
-    batch_size, fixed = options.batch_size, PROCESS + TENSOR * work.tensors + 4 * WEIGHTS * work.weights
-    sample = 4 * (copies[model] * work.columns + TABLES * work.tables + work.kept) / batch_size
+    batch_size, (fixed, batch) = options.batch_size, needed(model, work)
     workers = here.world_size if "NODE_RANK" not in os.environ else 1  # on this machine
-    need, room = fixed + sample * batch_size, free() / workers
+    need, room = fixed + batch, free() / workers
     if need > room and not options.no_memory_check:
-        fits = int((room - fixed) / sample)
+        fits = int((room - fixed) / (batch / batch_size))
         smaller = f"--batch_size {fits} (not {batch_size})" if fits > 0 else "a smaller --patch_size"
         raise UserError(
             f"a step of {batch_size} patches needs about {need / 1e9:.1f} GB of memory on CPU, and "

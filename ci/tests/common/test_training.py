@@ -17,8 +17,10 @@ from mindspore import Parameter, Tensor, nn, ops
 from ci.tests.training import assert_same, losses, read_csv
 from common import UserError, runtime
 from common.checkpoint import files as checkpoint
+from common.config import TrainOptions
 from common.runtime import Runtime
 from common.training import loop as training
+from common.training import memory
 from common.training.loop import Plan, Trainer
 from common.training.optimizer import Adam, MovingAverage
 from common.training.repeated import BlockStep, Repeated, settled
@@ -480,3 +482,13 @@ def test_half_precision_computes_in_float16_and_trains_float32(level):
         _, gradients, norm, _ = step(Tensor([1024.0, 0.0], ms.float32), x)
     assert {each.dtype for each in (*parameters, *gradients)} == {ms.float32}
     assert 1 < float(norm) < math.inf
+
+
+@pytest.mark.parametrize(
+    ("asked", "device", "gigabytes", "is_low"),
+    [("auto", "CPU", 1, False), ("auto", "CPU", 3, True), ("auto", "GPU", 3, False), ("low", "CPU", 1, True)],
+)
+def test_large_graphs_are_trained_block_by_block(asked, device, gigabytes, is_low):
+    work = memory.Work(columns=gigabytes * 1e9 / 4, tensors=10)
+    options = TrainOptions(memory=asked)
+    assert memory.is_low("SRFlow", lambda low: work, options, Runtime(device)) == is_low
