@@ -119,7 +119,7 @@ class TrainOptions:
     memory: str = option(
         "auto",
         "low: train block by block, in the memory of one block and soon compiled; full: as one graph; auto: full, "
-        "but low on CPU where one graph needs more than 2 GiB",
+        "but low on CPU where one graph needs more than 3 GiB",
         choices=("auto", "low", "full"),
     )
     device_target: str = DEVICE_TARGET

@@ -20,7 +20,7 @@ COPIES = {"WDSR": 1.4, "IRN": 0.6, "SRFlow": 1.0, "SRDiff": 2.0, "CSNLN": 2.4}  
 COPIES_LOW = {"WDSR": 2.8, "IRN": 1.2, "SRFlow": 0.6, "CSNLN": 2.6}  # the same, block by block
 TABLES = 14  # copies of an attention table
 WEIGHTS = 5  # copies of the weights, with moments and gradients: in a graph they are part of TENSOR
-SMALL = 2 * 2**30  # bytes: a graph that needs less is compiled sooner than blocks are, and its steps are shorter
+SMALL = 3 * 2**30  # bytes: a graph that needs less has shorter steps than blocks, up to half for small networks
 COMPILING, COMPILING_LOW = 0.1, 0.3  # seconds for each parameter in the graph, or in the blocks
 
 
