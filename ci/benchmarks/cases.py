@@ -11,7 +11,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import ParameterTuple, Tensor, nn
 
-from common.export import make_engine
+from common.export import Graph, make_engine
 from common.runtime import graph_mode
 from common.training import Adam, BlockStep, GradientStep
 from CSNLN.src import graphs as csnln_graphs
@@ -36,7 +36,7 @@ from SRFlow.src.model.SRFlow import LikelihoodInBlocks, NegativeLogLikelihood
 from SRFlow.src.model.SRFlowNet import PRESETS as SRFLOW
 from SRFlow.src.model.SRFlowNet import SRFlowNet, draw_latents
 from SRFlow.src.model.SRFlowNet import count_parameters as srflow_parameters
-from SRFlow.src.model_utils.graphs import TOLERANCE, fold, graph_of
+from SRFlow.src.model_utils.graphs import fold, graph_of
 from SRFlow.src.model_utils.recipe import read_parameters
 from WDSR.src import graphs as wdsr_graphs
 from WDSR.src import model as wide
@@ -83,8 +83,8 @@ def wdsr(what: str, engine: str) -> Case:
     hyper, side, batch = wide.PRESETS["wdsr_b"], 128 if what == "infer" else 48, 1 if what == "infer" else 16
     network = wide.WDSR(hyper)
     if what == "infer":
-        form, sizes = wdsr_graphs.WDSRInference(network), wdsr_graphs.CHECK_SIZES
-        runner = make_engine(engine, form, wdsr_graphs.ports(hyper), wdsr_graphs.OUTPUTS, sizes=sizes)
+        form, ports = wdsr_graphs.WDSRInference(network), wdsr_graphs.ports(hyper)
+        runner = make_engine(engine, Graph(form, ports, wdsr_graphs.OUTPUTS, wdsr_graphs.CHECK_SIZES))
         (lr,) = images(1, side, white=255)
         step = lambda: float(runner.run(lr).ravel()[0])  # noqa: E731
     else:
@@ -118,8 +118,7 @@ def srflow(what: str, engine: str) -> Case:
     lr, hr = images(batch, side, side * hyper.scale)
     if what == "infer":
         arrays = fold({parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}, hyper)
-        form, inputs, outputs, sizes = graph_of(arrays, hyper, "decode")
-        runner = make_engine(engine, form, inputs, outputs, sizes=sizes, tolerance=TOLERANCE)
+        runner = make_engine(engine, graph_of(arrays, hyper, "decode"))
         step = lambda: float(runner.run(lr, *draw_latents(hyper, (1, side, side), 0.9, source)).sum())  # noqa: E731
     else:
         network.initialise(Tensor(hr[:1, :, :64, :64]), Tensor(lr[:1, :, :16, :16]))
