@@ -12,7 +12,6 @@ import numpy as np
 from mindspore import ParameterTuple, Tensor, nn
 
 from common.export import Graph, make_engine
-from common.runtime import graph_mode
 from common.training import Adam, BlockStep, GradientStep
 from CSNLN.src import graphs as csnln_graphs
 from CSNLN.src.config import LR_PATCH, MODELS, InferConfig
@@ -157,16 +156,12 @@ def srdiff(what: str, engine: str) -> Case:
 
 
 def csnln(what: str, engine: str) -> Case:
-    """x2, 128 features, depth 12; MindSpore infers op by op as in eval.py and infer.py."""
+    """x2, 128 features, depth 12."""
     network = CSNLN(MODELS["CSNLN"])
     lr, hr = images(1, LR_PATCH, 2 * LR_PATCH)
     if what == "infer":
         runner = csnln_graphs.make_engine(engine, network, InferConfig().attention_memory * 2**20)
-
-        def step() -> float:
-            with graph_mode(False):
-                return float(runner.run(lr).mean())
-
+        step = lambda: float(runner.run(lr).mean())  # noqa: E731
     else:
         step = training(LossInCells(network), network.trainable_params(), lambda: (lr, hr), 1e-4)
     config = "x2, 128 features, depth 12"
