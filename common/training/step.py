@@ -74,23 +74,23 @@ class GradientStep(nn.Cell):
     @ms.jit
     def construct(self, control: Tensor, *batch: Tensor) -> tuple:
         (_, values), gradients = self.value_and_gradient(control[0], *batch)
-        values, row, norm, stop = self.finish(control, values, joined(gradients))
-        return values, parted(row, self.finish.firsts, gradients), norm, stop
+        return self.finish(control, values, gradients)
 
 
 class Finish(nn.Cell):
-    """(control, values, gradients times the loss scale) -> what `GradientStep` gives; the gradients in one row."""
+    """(control, values, gradients times the loss scale) -> what `GradientStep` gives."""
 
     def __init__(self, parameters: Sequence[ms.Parameter], clip: float = 0.0, world_size: int = 1) -> None:
         super().__init__(auto_prefix=False)
         self.clip, self.world_size, self.one = clip, world_size, Tensor(1.0, ms.float32)
-        *firsts, size = itertools.accumulate((parameter.size for parameter in parameters), initial=0)
-        self.firsts, self.side = tuple(firsts), math.isqrt(size - 1)
+        self.firsts, size = places(parameters)
+        self.side = math.isqrt(size - 1)
         self.all_reduce = ops.AllReduce() if world_size > 1 else None
 
-    def construct(self, control: Tensor, values: tuple[Tensor, ...], row: Tensor) -> tuple:
-        scale, stop, size = control[0], control[1], row.shape[0]
+    def construct(self, control: Tensor, values: tuple[Tensor, ...], gradients: tuple[Tensor, ...]) -> tuple:
+        scale, stop, row = control[0], control[1], joined(gradients)
         if self.world_size > 1:
+            size = row.shape[0]
             everything = self.all_reduce(joined((row, *values, stop)))
             row, means = everything[:size], everything[size:] / self.world_size
             values, stop = [means[place] for place in range(len(values))], means[-1]
@@ -99,7 +99,13 @@ class Finish(nn.Cell):
         factor = self.one / scale
         if self.clip > 0:
             factor = factor * ops.minimum(self.clip / (norm + 1e-6), self.one)
-        return values, row * factor, norm, stop
+        return values, parted(row * factor, self.firsts, gradients), norm, stop
+
+
+def places(parameters: Sequence[ms.Parameter]) -> tuple[tuple[int, ...], int]:
+    """Return where each parameter begins in a row of all, and the length of the row."""
+    *firsts, size = itertools.accumulate((parameter.size for parameter in parameters), initial=0)
+    return tuple(firsts), size
 
 
 def sum_of_squares(row: Tensor, side: int) -> Tensor:
