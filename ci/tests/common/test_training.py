@@ -387,17 +387,19 @@ def naive_adam(start, gradients, rates, betas, epsilon, decay):
 )
 def test_adam(betas, epsilon, size, decay):
     """In the last case epsilon is as large as the gradients: where it stands in the formula matters."""
-    rng, start = np.random.default_rng(5), np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
-    parameter = Parameter(Tensor(start), name="w")
-    adam = Adam([parameter], betas, epsilon, decay)
-    gradients = [(rng.normal(size=start.shape) * size).astype(np.float32) for _ in range(30)]
+    rng, shapes = np.random.default_rng(5), ((4, 3), (), (2, 1, 2))
+    starts = [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+    parameters = [Parameter(Tensor(start), name=f"w{place}") for place, start in enumerate(starts)]
+    adam = Adam(parameters, betas, epsilon, decay)
+    gradients = [[np.float32(rng.normal(size=shape) * size) for shape in shapes] for _ in range(30)]
     rates = [0.01 * 0.9**step for step in range(30)]
     with runtime.graph_mode():
-        for gradient, rate in zip(gradients, rates, strict=True):
-            adam.step([Tensor(gradient)], rate)
-    wanted = naive_adam(start, gradients, rates, betas, epsilon, decay)
-    np.testing.assert_allclose(parameter.asnumpy(), wanted, rtol=0, atol=2e-6)
-    assert np.abs(wanted - start).max() > 1e-3, "moved"
+        for row, rate in zip(gradients, rates, strict=True):
+            adam.step(list(map(Tensor, row)), rate)
+    for parameter, start, own in zip(parameters, starts, zip(*gradients, strict=True), strict=True):
+        wanted = naive_adam(start, own, rates, betas, epsilon, decay)
+        np.testing.assert_allclose(parameter.asnumpy(), wanted, rtol=0, atol=2e-6)
+        assert np.abs(wanted - start).max() > 1e-3, "moved"
 
 
 def test_adam_first_steps_to_seven_digits():
