@@ -92,10 +92,9 @@ def _write_safetensors(path: Path, arrays: dict[str, np.ndarray], meta: str, con
 
 
 def read(path: str | Path) -> Checkpoint:
-    """Read .ckpt, .safetensors, .pth or .pt. A file that was not written here has no state and no metadata of ours.
+    """Read .ckpt, .safetensors, .pth or .pt; a file that was not written here has no state and no metadata of ours.
 
-    Raises:
-        CheckpointError: missing, truncated, damaged, or something else than weights.
+    CheckpointError: missing, truncated, damaged, or something else than weights.
     """
     path = Path(path)
     try:

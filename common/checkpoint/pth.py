@@ -37,10 +37,7 @@ _log = logging.getLogger(__name__)
 
 
 def read_pth(path: str | Path) -> Any:
-    """Return everything in a PyTorch file: dict, list, tuple, array (bfloat16 as float32), number, text, None.
-
-    A file that refers to anything but tensors and plain containers is refused; nothing is ever run.
-    """
+    """Return everything in a PyTorch file: dict, list, tuple, array (bfloat16 as float32), number, text, None."""
     data = Path(path).read_bytes()
     try:
         return _read_zip(data) if data.startswith(b"PK\x03\x04") else _read_legacy(data)

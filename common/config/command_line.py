@@ -42,7 +42,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def parser_of(cls: type, description: str, usage: str = "") -> Parser:
-    """The parser for a configuration class; values stay text, and what is not given is None.
+    """Return the parser of a configuration class; values stay text, and what is not given is None.
 
     `usage` is what is typed behind the program's name before the options, one line for each way: "decode LATENTS ...".
     """

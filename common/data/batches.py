@@ -49,12 +49,7 @@ def _square(hr: np.ndarray, lr: np.ndarray, side: int, scale: int, top: int, lef
 def random_flip(
     pictures: Sequence[np.ndarray], rng: np.random.Generator, *, mirror: bool = True, turn: bool = True
 ) -> list[np.ndarray]:
-    """The same one of the eight flips and quarter turns for all images (EDSR's augmentation).
-
-    Args:
-        mirror: left and right are exchanged in half of the cases.
-        turn: upside down, and transposed, each in half of the cases.
-    """
+    """Flip all images alike (EDSR's augmentation): left-right, upside down and transposed, each in half the cases."""
     horizontal, vertical, transpose = (rng.random(3) < 0.5) & (mirror, turn, turn)
     flipped = []
     for picture in pictures:
@@ -67,7 +62,7 @@ def random_flip(
 def random_patch(
     hr: np.ndarray, lr: np.ndarray, lr_patch: int, scale: int, rng: np.random.Generator, **flips: bool
 ) -> list[np.ndarray]:
-    """[hr, lr]: the same `random_crop` and `random_flip` of both."""
+    """Return [hr, lr], cut and flipped alike."""
     return random_flip(random_crop(hr, lr, lr_patch, scale, rng), rng, **flips)
 
 
@@ -83,8 +78,6 @@ def stack_nchw(samples: Sequence[Sequence[np.ndarray]]) -> tuple[np.ndarray, ...
 
 @dataclasses.dataclass
 class BatchStream:
-    """The batches of one worker."""
-
     pictures: PictureSet
     prepare: Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple]  # (hr, lr, rng) -> a training sample
     collate: Callable[[list[tuple]], tuple[np.ndarray, ...]]  # samples -> what the loss takes

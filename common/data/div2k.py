@@ -28,10 +28,7 @@ def find_split(folder: Path, split: str) -> Path | None:
 
 
 def find_numbered(folder: Path, numbers: range, scale: int, track: str = "bicubic") -> list[Pair]:
-    """Return the pairs of the numbers that are there, in their order, and log how many are missing.
-
-    NoSuchSetError: no DIV2K, or none of the numbers.
-    """
+    """Return the pairs of the numbers that are there, in their order; NoSuchSetError: no DIV2K, or none of them."""
     root, found = find_root(folder), {}
     if not root:
         raise NoSuchSetError(f"no DIV2K in {folder}: expected {folder / 'DIV2K' / HR['train']} with 0001.png ...")

@@ -55,10 +55,7 @@ def stem_of(path: str | Path) -> str:
 
 
 def split_names(names: str, root: Path) -> dict[str, str]:
-    """Return the sets of `Set5+Set14`: {what its results are called: name or path}; two never have one stem.
-
-    A + in a set's name or path is taken for a part of it where there is such a folder.
-    """
+    """Return {stem: name or path} of `Set5+Set14`, no stem twice; a + in an existing folder's name is a part of it."""
     parts, stems = names.split("+"), {}
     while parts:
         joined = ("+".join(parts[:count]) for count in range(len(parts), 1, -1))
@@ -80,10 +77,7 @@ def _places(name: str, root: Path) -> list[Path]:
 
 
 def find_place(name: str, root: Path) -> Path:
-    """Return the folder of a set: in benchmark/ of the root, in the root, a path of its own, or the root itself.
-
-    NoSuchSetError: none of them is a folder.
-    """
+    """Return a set's folder: in benchmark/ of the root, in the root, a path of its own, the root; or NoSuchSetError."""
     places = _places(name, root)
     if place := next(filter(os.path.isdir, places), None):
         return place
@@ -91,10 +85,7 @@ def find_place(name: str, root: Path) -> Path:
 
 
 def named_sets(names: str, root: Path, lr_path: str) -> Iterator[tuple[str, Path, str]]:
-    """Yield (stem, folder, path of the LR images) of each set in `Set5+Set14`, see `split_names` and `find_place`.
-
-    `lr_path` has LR images, or folders of them by the names of the sets; "" for none.
-    """
+    """Yield (stem, folder, LR path) of each set; `lr_path`: LR images, or folders of them by the sets' names, or ""."""
     for stem, name in split_names(names, root).items():
         beside = Path(lr_path) / stem
         yield stem, find_place(name, root), str(beside) if lr_path and beside.is_dir() else lr_path
@@ -132,10 +123,7 @@ def training_pictures(
     cache_gb: float,
     load: Callable[[Pair, int], Patch] = read_pair,
 ) -> PictureSet:
-    """What training cuts its patches from: the packed set `path`, or where it is none the pairs that are found.
-
-    The images must have the LR patches' side; for the cache, in GiB, and `load` see `PairedPictures`.
-    """
+    """Return what LR patches of this side are cut from: the packed set `path`, or where it is none the pairs found."""
     if path.endswith(RECORDS):
         return open_patches(path, scale, lr_patch * scale)
     pictures = PairedPictures(pairs(), scale, int(cache_gb * 2**30), load)
@@ -165,11 +153,7 @@ def validation_folders(options: StepOptions, beside: Callable[[str], str]) -> tu
 def patches_to_look_at(
     options: StepOptions, find: Find, beside: Callable[[str], str], scale: int, lr_patch: int
 ) -> list[Patch]:
-    """Patches of the size that is trained on: the middle of each validation image, see `validation_folders`.
-
-    Of a packed set, whose patches are sorted by image, --test_pictures are taken at equal distances; of a folder the
-    first ones.
-    """
+    """Return the middle patches of a folder's first validation images, or of a packed set's at equal distances."""
     path, lr_path = validation_folders(options, beside)
     if not path:
         return []

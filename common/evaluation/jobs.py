@@ -42,11 +42,7 @@ def find_jobs(inputs: Sequence[str], output: str) -> list[Job]:
 
 
 class Results:
-    """The folder of the results: tried at once, before anything is computed, and no name in it is given twice.
-
-    Args:
-        others: files that are read besides the jobs' own, which no result may replace either.
-    """
+    """The folder of the results, tried before work; none replaces another, an input or one of `others`."""
 
     def __init__(self, folder: str, jobs: Sequence[Job], others: Sequence[str] = ()) -> None:
         self.folder = Path(folder)
@@ -70,9 +66,7 @@ class Results:
 def result_names(source: Path, suffix: str, ending: str, scale: float, count: int = 1) -> list[str]:
     """`photo.jpg` -> `photo_x4.jpg`; of several results `photo_x4_1.jpg`, `photo_x4_2.jpg` ...
 
-    Args:
-        suffix: added to the name; {scale} is put in.
-        ending: of the results, with or without a dot; "" for the image's own, or PNG's where it is not written.
+    `suffix` may have {scale}; `ending` "" is the image's own, or PNG's where that is not written.
     """
     stem = source.stem + suffix.replace("{scale}", f"{scale:g}")
     own = source.suffix if source.suffix.lower() in images.WRITTEN else ".png"
@@ -88,7 +82,6 @@ def resized(result: np.ndarray, image: np.ndarray, outscale: float) -> np.ndarra
 
 
 def log_result(source: Path, picture: np.ndarray, target: Path, result: np.ndarray, said: Sequence[str] = ()) -> None:
-    """Log a line for an image that is done, with what there is to say."""
     notes = f" ({'; '.join(said)})" if said else ""
     log.info("%s %dx%d -> %s %dx%d%s", source, *picture.shape[1::-1], target, *result.shape[1::-1], notes)
 
@@ -115,12 +108,7 @@ def do_all(jobs: Sequence[Job], work: Callable[[Job], None], output: str, done: 
 
 
 def enlarge_all(jobs: Sequence[Job], results: Results, upscale: Upscale, options: InferOptions, piece: str) -> None:
-    """Upscale every image: alpha by bicubic; 16 bit stays 16 bit where the format can hold it.
-
-    Args:
-        options: of a model whose infer.py has --compare.
-        piece: what progress counts, "tile".
-    """
+    """Upscale every image: alpha by bicubic; 16 bit stays 16 bit where the format can hold it."""
     scale = upscale.scale
 
     def work(job: Job) -> None:

@@ -20,11 +20,9 @@ T = TypeVar("T")
 class EvaluationRun:
     """Where an evaluation writes, as a context: a folder that it made and that stayed empty goes when it fails.
 
-    Of several workers each measures images of its own, and rank 0, which alone writes tables, has all results. The
-    images are dealt out without padding, so that none is counted twice, however many there are.
+    Each worker measures images of its own, dealt out without padding so that none counts twice; rank 0 alone writes.
 
     Args:
-        source: the checkpoint.
         sets: what the results of the data sets are called.
         name: of a new folder in runs/`model`, `sets` by default; `options.output` is taken instead when it is given.
     """

@@ -1,7 +1,4 @@
-"""Pairs of images -> a table of named figures (terminal, CSV, Markdown) and images to look at.
-
-A figure is measured on 8-bit RGB images, what a user would see, and of bicubic upscaling besides the network.
-"""
+"""Pairs of images -> figures of 8-bit RGB, by bicubic and the network (terminal, CSV, Markdown), and images."""
 
 import csv
 import logging
@@ -69,11 +66,7 @@ def measure_samples(
 ) -> tuple[dict[str, tuple[float, ...]], dict[str, tuple[float, ...]]]:
     """Measure several samples of each column but bicubic's, without the figures that are `measured_apart`.
 
-    Args:
-        samples, bicubic, of: (sH, sW, 3) of each column; (sH, sW, 3); HR and LR.
-
-    Returns:
-        (a row of the table, the means over the samples; their standard deviations for each column but bicubic's).
+    All are (sH, sW, 3); `of`: HR and LR. Returns (a row, the means over the samples; their standard deviations).
     """
     row, spreads, samples = {}, {}, list(samples)
     for figure in (figure for figure in figures if figure.measure is not measured_apart):
@@ -161,12 +154,9 @@ def evaluate(
     pictures: Path | None,
     share: Callable[[list[Pair]], list[Pair]] = list,
 ) -> Table:
-    """Measure every pair, or this worker's `share` of them.
+    """Measure every pair, or this worker's `share` of them; the first figure is written under the images of a strip.
 
-    Args:
-        upscale: (h, w, 3) uint8 -> (h * scale, w * scale, 3) uint8.
-        figures: columns of the table; the first is written under the images of a strip.
-        pictures: folder for SR/name.png and strips/name.png; None writes none.
+    `upscale`: (h, w, 3) uint8 -> (h * scale, w * scale, 3) uint8; `pictures`: folder for SR/ and strips/, or None.
     """
     table = Table(title, figures, {}, {})
     for pair in share(told_apart(title, pairs)):

@@ -258,13 +258,9 @@ def has_symbol(values: Sequence[Any]) -> bool:
 def write(
     network: nn.Cell, inputs: Sequence[Port], outputs: Sequence[str], cells: Mapping[type, Record] | None = None
 ) -> onnx.ModelProto:
-    """Write a network in inference mode; the weights are copied.
+    """Write a network in inference mode, its weights copied; ExportError names what has no node here.
 
-    Args:
-        cells: how cells of these types are recorded, beside `CELLS`.
-
-    Raises:
-        ExportError: the network does what has no node here; names it.
+    `cells`: how cells of these types are recorded, beside `CELLS`.
     """
     graph = Graph([*(port.name for port in inputs), *outputs])
     shapes = [[Free(length) if isinstance(length, str) else length for length in port.shape] for port in inputs]

@@ -58,11 +58,7 @@ class Picture(NamedTuple):
         return any(note.endswith(", repeated to RGB") for note in self.notes)
 
     def colored_alike(self, result: np.ndarray) -> np.ndarray:
-        """Return what was made of this image, (h, w, 3), as gray as this image is.
-
-        Returns:
-            (h, w), the luma, for a gray file; equal channels for gray pixels of a colour file; else `result` itself.
-        """
+        """Return a result (h, w, 3) as gray as this image: a gray file's luma (h, w), equal channels, or the result."""
         if (self.rgb != self.rgb[..., :1]).any():
             return result
         luma = cv2.cvtColor(np.ascontiguousarray(result), cv2.COLOR_RGB2GRAY)
@@ -112,7 +108,7 @@ def read_picture(path: str | Path) -> Picture:
 
 
 def read_rgb(path: str | Path, *, gray_as_plane: bool = False) -> np.ndarray:
-    """Read (H, W, 3) uint8. Transparency and the lower 8 of 16 bits are dropped, and the log says so.
+    """Read (H, W, 3) uint8; the log says if transparency or the lower 8 of 16 bits are dropped.
 
     With `gray_as_plane` a gray file is one plane seen three times (stride 0), see `common.metrics`.
     """
@@ -190,10 +186,9 @@ def write_picture(path: str | Path, rgb: np.ndarray, alpha: np.ndarray | None = 
 
 
 def find_pictures(path: str | Path) -> list[Path]:
-    """The images of a folder and its subfolders in natural order (2 before 10), or the one file given.
+    """Return the images of a folder and its subfolders in natural order (2 before 10), or the one file given.
 
-    Links are followed, but for those that lead to a folder that they are in. Hidden files and folders are skipped. A
-    line of the log names what else is left out.
+    Links that lead to a folder that they are in, hidden files and folders are skipped; the log names what else is.
     """
     path = Path(path)
     if path.is_file():
@@ -315,11 +310,7 @@ def _without_broken_metadata(data: bytes) -> tuple[bytes, list[str]]:
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[str, bytes, bool]]:
-    """(name, chunk, whether pixels do without it) up to the end.
-
-    Raises:
-        ValueError: a chunk is incomplete, or one that pixels need is altered.
-    """
+    """Yield (name, chunk, whether pixels do without it); ValueError: cut off, or altered where pixels need it."""
     view, position = memoryview(data), len(_PNG_START)
     while position + 12 <= len(data):
         end = position + 12 + int.from_bytes(view[position : position + 4], "big")

@@ -67,10 +67,9 @@ def folder_like(parent: Path, *names: str) -> Path | None:
 def find_pairs(
     hr_folder: Path, lr_folder: Path | None, scale: int, numbers: Container[int] | None = None
 ) -> list[Pair]:
-    """Pair the images of two folders by their place and name, or only those whose names are these numbers.
+    """Pair the images of two folders by place and name, or those of these numbers; no LR folder: LR is made by bicubic.
 
-    The x2 image of `0001` may be called 0001x2 or 0001, or as infer.py calls its results of both; without a folder of
-    LR images they are to be made by bicubic.
+    The x2 image of `0001` may be called 0001x2 or 0001, or as infer.py calls its results of both.
     """
 
     def names(name: str) -> list[str]:
@@ -162,7 +161,6 @@ class PairedPictures:
 
 
 def told_apart(title: str, pairs: Iterable[Pair]) -> list[Pair]:
-    """The pairs, each of another name."""
     pairs = list(pairs)
     names = [pair.name for pair in pairs]
     if twice := sorted({name for name in names if names.count(name) > 1}):

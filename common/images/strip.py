@@ -20,10 +20,7 @@ GRID_WIDTH, GRID_GUTTER = 2000, 6
 
 
 def grid(pictures: Sequence[np.ndarray], columns: int = 0) -> np.ndarray:
-    """Images of one size, (H, W, 3) or (H, W) uint8 or uint16, row by row in a near square, or in `columns`.
-
-    Returns (H', W', 3) uint8, downscaled to at most 2000 pixels of width.
-    """
+    """Lay out images (H, W[, 3]), uint8 or uint16, in a near square or in `columns`; uint8, at most 2000 wide."""
     columns = columns or math.ceil(math.sqrt(len(pictures)))
     pictures = [reduce_to_8_bit(picture) if picture.dtype == np.uint16 else picture for picture in pictures]
     room = (GRID_WIDTH - GRID_GUTTER * (columns - 1)) // columns
@@ -38,13 +35,8 @@ def grid(pictures: Sequence[np.ndarray], columns: int = 0) -> np.ndarray:
 def comparison_strip(columns: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
     """Draw LR | bicubic | SR | HR, or any such row, with a zoomed detail where the second differs most from the last.
 
-    Args:
-        columns: (caption of one or several lines, image) from left to right. Images are (h, w, 3) uint8 of one scene;
-            smaller ones are upscaled to the largest by nearest neighbour, so that the pixels of the LR image can be
-            seen.
-
-    Returns:
-        (H, W, 3) uint8, at most about 2000 pixels wide: large images are reduced, their details are not.
+    The images are (h, w, 3) uint8 of one scene; smaller ones are upscaled by nearest neighbour: LR pixels can be seen.
+    The strip is at most about 2000 pixels wide: large images are reduced, their details are not.
     """
     height, width = np.max([picture.shape[:2] for _, picture in columns], axis=0).tolist()
     pictures = [_nearest(picture, height, width) for _, picture in columns]

@@ -34,7 +34,6 @@ SCALES = 1, 2, 3, 4, 8  # that names of SR images may end in
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure; exit code 0. A mistake raises UserError (exit code 2)."""
     options = _parser().parse_args(argv)
     for path in filter(None, (options.csv, options.report)):
         make_writable(path.parent)

@@ -1,8 +1,6 @@
-"""Packs a folder of images into a MindRecord set: `pack(PackOptions(...))`.
+"""Pack a folder of images into a MindRecord set: `pack(PackOptions(...))`, with one image in memory at a time.
 
-One image is in memory at a time. Its LR image is read or made whole, and both are cut at matching places: an LR patch
-is a part of the LR image (as in the data of SRFlow), not a downscaled HR patch, whose borders would differ.
-
+An LR patch is a part of the LR image (as in the data of SRFlow), not a downscaled HR patch, whose borders would differ.
 A set is written in a hidden folder and moved into place at the end, its manifest last: a killed pack leaves the old set
 or none, and the next pack of the same set removes what it left.
 """

@@ -115,10 +115,9 @@ Batches = Iterator[tuple[tuple[np.ndarray, ...], UserError | None]]  # with what
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Length, rates and intervals of a training run.
+    """Length, rates and intervals of a training run, in steps.
 
     Attributes:
-        steps: optimizer steps of the whole run.
         learning_rate: step (from 0) -> rate.
         gradient_clip: largest global norm of the gradient; 0 leaves it alone.
         ema_decay: of an exponential moving average of the weights, which is then validated and exported; 0: none.
@@ -145,11 +144,10 @@ class Trainer:
     """One training run.
 
     Args:
-        loss: (*batch) -> (loss, parts to log ...).
+        loss: (*batch) -> (loss, parts to log ...), called `part_names`.
         open_folder: makes the run's folder, or takes up that of a resumed run, once the run is accepted.
         meta: of the checkpoints: model, scale, hyper, config.
         step: as `GradientStep`, by the optimizer's parameters; default: of the loss, by the trainable ones.
-        part_names: of the loss.
         checkpoint_folder: None for ckpt/ in the run's folder.
     """
 

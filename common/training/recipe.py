@@ -38,10 +38,7 @@ def plan_in_epochs(options: TrainOptions, learning_rate: Rate) -> Plan:
 
 
 def step_counts(steps: int, options: StepOptions, world_size: int, pictures: int) -> tuple[int, Callable[[int], int]]:
-    """Return the length of a run of `steps`, or of `epochs` over so many pictures, and what scales step counts.
-
-    The recipe's are written for a global batch of `schedule_batch` images (0: one worker's).
-    """
+    """Return the steps of a run, or of its `epochs`, and what scales counts written for `schedule_batch` images."""
     global_batch = options.batch_size * world_size
     share = (options.schedule_batch or options.batch_size) / global_batch
 

@@ -19,10 +19,7 @@ ORANGE, GRAY = "#c8501e", "#9a9a9a"
 
 
 class Record:
-    """Appends rows to `metrics.csv` in a run's folder, and draws its curve.
-
-    Rows beyond `last_step`, left by a run that went on after its last checkpoint, are dropped.
-    """
+    """Append rows to `metrics.csv` and draw its curve; rows beyond `last_step`, the last checkpoint, are dropped."""
 
     def __init__(self, folder: Path, last_step: int = 0) -> None:
         self.folder, self.path = folder, folder / "metrics.csv"
@@ -70,10 +67,7 @@ class Record:
         return [step for step, _ in kept], [value for _, value in kept]
 
     def draw(self) -> Path | None:
-        """Write `curve.png`: the loss, and below it the scores of the validation, one at several heats in one panel.
-
-        An image is not worth a run: without matplotlib, or where it cannot be written, there is none.
-        """
+        """Write `curve.png`: the loss, and the validation's scores; None without matplotlib, or where it cannot be."""
         panels: dict[str, list[str]] = {}
         for name in ("loss", *(name for name in self.columns if name not in FIRST_COLUMNS)):
             if self.series(name)[0]:

@@ -74,10 +74,10 @@ def claim(folder: Path | None, new: bool) -> None:
 
 
 def forewarned(batches: Iterator[T]) -> Iterator[tuple[T, UserError | None]]:
-    """Each batch with the error that stands in the place of the next one, None where all is well.
+    """Yield each batch with the error that stands in the place of the next one, None where all is well.
 
-    Of several workers one may know of an error that the others do not meet. A batch ahead it can still tell them, and
-    all stop after the same step and save; if it left instead, the others would wait for it.
+    Of several workers one may know of an error that the others do not meet: a batch ahead it can still tell them, so
+    that all stop after the same step and save.
     """
 
     def pairs(batch: T | None) -> Iterator[tuple[T, UserError | None]]:
@@ -106,11 +106,9 @@ def open_run(
     saved: Checkpoint | None = None,
     about: str = "",
 ) -> Path:
-    """Open the folder of an accepted run: config.yaml, environment.txt, train.log (other workers get a path alone).
+    """Open an accepted run's config.yaml, environment.txt and train.log (other workers get a path alone).
 
-    Args:
-        folder: of a resumed run, whose files are continued; None makes a new one in `parent`.
-        saved: what is resumed; options that have changed since are logged.
+    `folder` is a resumed run's, None for a new one in `parent`; options that changed since `saved` are logged.
     """
     if not here.is_main:
         return folder or parent / name
@@ -131,7 +129,7 @@ def open_run(
 
 
 def occupy(folder: Path) -> IO[str]:
-    """Hold a run's folder until this process ends: two processes in it would mix their logs and checkpoints.
+    """Hold a run's folder, which two processes would mix up, until this one ends.
 
     Returns environment.txt, whose lock it is, to be appended to; raises OSError where it cannot be written.
     """
@@ -154,9 +152,9 @@ def occupy(folder: Path) -> IO[str]:
 def resumed(
     cls: type[T], argv: Sequence[str] | None, path: str, description: str, model: str
 ) -> tuple[T, Checkpoint, Path | None]:
-    """Return what `--resume PATH` resumes: saved options under those of the command line, checkpoint, run folder.
+    """Return (saved options under those typed, checkpoint, folder) of a run's folder or one of its checkpoints.
 
-    PATH is a run's folder or one of its checkpoints; the folder is None where only the file is left.
+    The folder is None where only the file is left.
     """
     file = Path(path)
     if file.is_dir():
@@ -181,8 +179,7 @@ def resumed(
 
 
 class Start(NamedTuple):
-    """What a training begins with: options without their `resume`; of a resumed run the checkpoint, its path, its
-    folder (None where only the file is left)."""
+    """What a training begins with; of a resumed run also the checkpoint, its path, its folder (None: it is gone)."""
 
     options: Any
     saved: Checkpoint | None = None

@@ -48,14 +48,11 @@ def parted(row: Tensor, firsts: tuple[int, ...], like: tuple[Tensor, ...]) -> tu
 
 
 class GradientStep(nn.Cell):
-    """(control, *batch) -> (values, gradients, norm, stop).
+    """(control, *batch) -> (values, gradients, norm, stop), by loss: (*batch) -> (loss, parts ...), scalars.
 
     control: the loss scale, and whether this worker was asked to stop; values: the loss and its parts; norm: of all
-    gradients before the clip; stop: above zero when any worker was asked to stop, so that all end after the same step.
-
-    Args:
-        loss: (*batch) -> (loss, parts ...), scalars.
-        clip: largest global norm, as in `torch.nn.utils.clip_grad_norm_`; 0 for none.
+    gradients before the clip, which is `torch.nn.utils.clip_grad_norm_`'s, 0 for none; stop: above zero when any worker
+    was asked to stop, so that all end after the same step.
     """
 
     def __init__(

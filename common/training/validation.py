@@ -51,10 +51,9 @@ def digest_of(images: Iterable[np.ndarray], *settings: object) -> str:
 def psnr_validation(
     pairs: Sequence[Pair], scale: int, convention: Convention, upscaler: Callable[..., Enlarge]
 ) -> Validation | None:
-    """Return network -> its mean PSNR over some pairs, which are decoded once, and log bicubic's; None without pairs.
+    """Return network -> its mean PSNR over pairs, decoded once, and log bicubic's; None without pairs.
 
-    Args:
-        upscaler: network -> what upscales an image with the weights that it has now.
+    `upscaler`: network -> what upscales an image with the weights that it has now.
     """
     if not pairs:
         return None

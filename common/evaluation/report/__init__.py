@@ -1,8 +1,7 @@
 """report.html: an evaluation as one page to look at, which needs no network and no other file.
 
-It holds the tables, sorted by a click on a column, and of each image bicubic, SR and HR, two at a time on the sides
-of a divider. The images are those that were measured, as PNG, pixel for pixel. Every name, path and heading that comes
-from outside goes through `escape`.
+The images are those that were measured, as PNG, pixel for pixel. Every name, path and heading that comes from outside
+goes through `escape`.
 """
 
 import base64
@@ -39,8 +38,6 @@ CONVENTIONS = {
 
 
 class Shown(NamedTuple):
-    """One image of the page."""
-
     name: str  # as in the table
     hr: np.ndarray  # (sH, sW, 3), uint8
     lr: np.ndarray | None  # (H, W, 3), uint8; bicubic is made of it, and left out where it is None
@@ -71,11 +68,7 @@ class Report:
         self.sections: list[str] = []
 
     def add(self, name: str, table: Table, pictures: Iterable[Shown] = (), samples: int = 1) -> None:
-        """Put a set and those of the images that are in its table into the page, and write the page.
-
-        Args:
-            samples: how many of each image the figures are the means of; the first is shown.
-        """
+        """Add a set and those of the images that are in its table; of several `samples` the first is shown."""
         if self.path is None:
             return
         self.sets += [] if name in self.sets else [name]
