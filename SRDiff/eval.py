@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from common.metrics import LPIPS_NOT_COMPUTED
     from SRDiff.src.dataset.patches import evaluation_sets
     from SRDiff.src.model_utils import measuring
-    from SRDiff.src.model_utils.pictures import Sampler
+    from SRDiff.src.model_utils.inference import Sampler
     from SRDiff.src.model_utils.util import load_trained
 
     trained = load_trained(options)

@@ -37,7 +37,7 @@ def evaluate(saved, tmp_path):
 
 def rows_of(path):
     with open(path, newline="", encoding="utf-8") as file:
-        return {row.pop("picture"): {key: float(value) for key, value in row.items()} for row in csv.DictReader(file)}
+        return {row.pop("image"): {key: float(value) for key, value in row.items()} for row in csv.DictReader(file)}
 
 
 def written(folder, name):

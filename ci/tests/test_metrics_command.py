@@ -30,7 +30,7 @@ def folders(tmp_path):
 def measure(folder, *words):
     assert main([str(folder / "SR"), str(folder / "HR"), "--csv", str(folder / "t.csv"), *words]) == 0
     with open(folder / "t.csv", newline="") as file:
-        return {row["picture"]: row for row in csv.DictReader(file)}
+        return {row["image"]: row for row in csv.DictReader(file)}
 
 
 def naive_psnr(folder, name, crop, luma=None):

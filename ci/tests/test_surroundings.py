@@ -14,7 +14,7 @@ from common import runtime
 from common.config import options as config
 
 ROOT = Path(__file__).resolve().parents[2]
-SET, PICTURE = os.fsdecode(b"caf\xe9"), os.fsdecode(b"\xe9\xf0\x9f\x90\xb1")
+SET, IMAGE = os.fsdecode(b"caf\xe9"), os.fsdecode(b"\xe9\xf0\x9f\x90\xb1")
 ENLARGE = "one.png", "--ckpt_path", "WDSR.ckpt", "--output"
 AS_ROOT = pytest.mark.skipif(
     os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], check=False).returncode != 0,
@@ -26,7 +26,7 @@ AS_ROOT = pytest.mark.skipif(
 def here(tmp_path_factory):
     """A folder with a checkpoint of a tiny network for each model, and a set of one image."""
     folder = tmp_path_factory.mktemp("surroundings")
-    write(folder, {f"{SET}/{PICTURE}.png": noise(48, 48), "one": noise(48, 48)})
+    write(folder, {f"{SET}/{IMAGE}.png": noise(48, 48), "one": noise(48, 48)})
     for spec in SPECS:
         spec.save(folder / f"{spec.name}.ckpt")
     return folder
@@ -64,7 +64,7 @@ def test_names_that_are_not_utf8_on_a_console_of_ascii(spec, here, python, tmp_p
     (table,) = tmp_path.glob("*.csv")
     assert "\n\\udce9\N{CAT FACE}," in table.read_text(encoding="utf-8")
     assert "\\udce9\N{CAT FACE}" in (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert list(tmp_path.glob(f"*/SR*/{PICTURE}*.png"))
+    assert list(tmp_path.glob(f"*/SR*/{IMAGE}*.png"))
     assert b"\\udce9\\U0001f431" in done.stdout
 
 

@@ -20,7 +20,7 @@ from common import UserError
 Patch = tuple[np.ndarray, np.ndarray]  # (hr, lr), uint8 HWC, lr smaller by the scale
 
 
-class PictureSet(Protocol):
+class ImageSet(Protocol):
     """Anything that hands out (hr, lr, name) by number, uint8 HWC, lr smaller by the scale."""
 
     def __len__(self) -> int: ...
@@ -47,15 +47,15 @@ def _square(hr: np.ndarray, lr: np.ndarray, side: int, scale: int, top: int, lef
 
 
 def random_flip(
-    pictures: Sequence[np.ndarray], rng: np.random.Generator, *, mirror: bool = True, turn: bool = True
+    images: Sequence[np.ndarray], rng: np.random.Generator, *, mirror: bool = True, turn: bool = True
 ) -> list[np.ndarray]:
     """Flip all images alike (EDSR's augmentation): left-right, upside down and transposed, each in half the cases."""
     horizontal, vertical, transpose = (rng.random(3) < 0.5) & (mirror, turn, turn)
     flipped = []
-    for picture in pictures:
-        picture = picture[:, ::-1] if horizontal else picture
-        picture = picture[::-1] if vertical else picture
-        flipped.append(picture.transpose(1, 0, 2) if transpose else picture)
+    for image in images:
+        image = image[:, ::-1] if horizontal else image
+        image = image[::-1] if vertical else image
+        flipped.append(image.transpose(1, 0, 2) if transpose else image)
     return flipped
 
 
@@ -66,9 +66,9 @@ def random_patch(
     return random_flip(random_crop(hr, lr, lr_patch, scale, rng), rng, **flips)
 
 
-def to_nchw(pictures: Sequence[np.ndarray]) -> np.ndarray:
+def to_nchw(images: Sequence[np.ndarray]) -> np.ndarray:
     """Stack HWC images of one size to (N, C, H, W) float32 with unchanged values."""
-    return np.ascontiguousarray(np.stack(pictures).transpose(0, 3, 1, 2), dtype=np.float32)
+    return np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2), dtype=np.float32)
 
 
 def stack_nchw(samples: Sequence[Sequence[np.ndarray]]) -> tuple[np.ndarray, ...]:
@@ -78,7 +78,7 @@ def stack_nchw(samples: Sequence[Sequence[np.ndarray]]) -> tuple[np.ndarray, ...
 
 @dataclasses.dataclass
 class BatchStream:
-    pictures: PictureSet
+    images: ImageSet
     prepare: Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple]  # (hr, lr, rng) -> a training sample
     collate: Callable[[list[tuple]], tuple[np.ndarray, ...]]  # samples -> what the loss takes
     batch_size: int  # samples per worker and step
@@ -97,18 +97,18 @@ class BatchStream:
         first = step * self.global_batch_size + self.rank * self.batch_size
         return range(first, first + self.batch_size)
 
-    def picture_of(self, number: int) -> int:
+    def image_of(self, number: int) -> int:
         """Which image sample `number` is cut from: each image once in every len(images) samples."""
-        epoch, position = divmod(number, len(self.pictures))
+        epoch, position = divmod(number, len(self.images))
         if self._shuffled[0] != epoch:
-            self._shuffled = epoch, np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.pictures))
+            self._shuffled = epoch, np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.images))
         return int(self._shuffled[1][position])
 
     def batches(self, first_step: int, last_step: int) -> Iterator[tuple[np.ndarray, ...]]:
         """The batches of steps first_step ... last_step - 1, made in order."""
         numbers, asked = itertools.tee(n for step in range(first_step, last_step) for n in self.sample_numbers(step))
         samples: list[tuple] = []
-        read = self.pictures.read(self.picture_of(number) for number in asked)
+        read = self.images.read(self.image_of(number) for number in asked)
         for number, (hr, lr, name) in zip(numbers, read, strict=True):
             try:
                 samples.append(self.prepare(hr, lr, np.random.default_rng([self.seed, 2, number])))

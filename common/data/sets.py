@@ -12,8 +12,8 @@ import numpy as np
 from common import UserError
 from common.config import StepOptions, typed
 from common.data import div2k
-from common.data.batches import Patch, PictureSet, middle_crop
-from common.images import NoSuchSetError, Pair, PairedPictures, folder_like, pairs_of, read_pair, told_apart
+from common.data.batches import ImageSet, Patch, middle_crop
+from common.images import NoSuchSetError, Pair, PairedImages, folder_like, pairs_of, read_pair, told_apart
 from common.mindrecord import PatchRecords, open_patches, set_exists
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ OTHER_NAMES = {"B100": "BSD100", "BSD100": "B100"}
 Find = Callable[[str, str, int, str], list[Pair]]  # path of HR, of LR, scale, "train" or "test" -> a model's pairs
 
 
-class Picture(NamedTuple):
+class ImagePair(NamedTuple):
     """HR (sH, sW, 3) and LR (H, W, 3), uint8, and their name; `made` says that LR was made of HR."""
 
     name: str
@@ -115,20 +115,20 @@ def validation_pairs(find: Callable[[], list[Pair]], named: bool, count: int) ->
 # ------------------------------------------------------------------------------------------------------------ training
 
 
-def training_pictures(
+def training_images(
     path: str,
     pairs: Callable[[], list[Pair]],
     scale: int,
     lr_patch: int,
     cache_gb: float,
     load: Callable[[Pair, int], Patch] = read_pair,
-) -> PictureSet:
+) -> ImageSet:
     """Return what LR patches of this side are cut from: the packed set `path`, or where it is none the pairs found."""
     if path.endswith(RECORDS):
         return open_patches(path, scale, lr_patch * scale)
-    pictures = PairedPictures(pairs(), scale, int(cache_gb * 2**30), load)
-    pictures.drop_small(lr_patch)
-    return pictures
+    images = PairedImages(pairs(), scale, int(cache_gb * 2**30), load)
+    images.drop_small(lr_patch)
+    return images
 
 
 def validation_folders(options: StepOptions, beside: Callable[[str], str]) -> tuple[str, str]:
@@ -150,7 +150,7 @@ def validation_folders(options: StepOptions, beside: Callable[[str], str]) -> tu
     return path, lr_path
 
 
-def patches_to_look_at(
+def validation_patches(
     options: StepOptions, find: Find, beside: Callable[[str], str], scale: int, lr_patch: int
 ) -> list[Patch]:
     """Return the middle patches of a folder's first validation images, or of a packed set's at equal distances."""
@@ -160,11 +160,11 @@ def patches_to_look_at(
     if path.endswith(RECORDS):
         records = open_patches(path, scale)
         count = min(options.test_pictures or len(records), len(records))
-        pictures = (pair[:2] for pair in records.read(i * len(records) // count for i in range(count)))
+        images = (pair[:2] for pair in records.read(i * len(records) // count for i in range(count)))
     else:
         pairs = find(path, lr_path, scale, "test")[: options.test_pictures or None]
-        pictures = (read_pair(pair, scale) for pair in pairs)
-    large = ((hr, lr) for hr, lr in pictures if min(lr.shape[:2]) >= lr_patch)
+        images = (read_pair(pair, scale) for pair in pairs)
+    large = ((hr, lr) for hr, lr in images if min(lr.shape[:2]) >= lr_patch)
     if not (patches := [middle_crop(hr, lr, lr_patch, scale) for hr, lr in large]):
         raise UserError(f"every image of {path} is smaller than --patch_size {lr_patch * scale}")
     return patches
@@ -182,16 +182,16 @@ def packed_set(path: str, name: str, scale: int) -> dict[str, PatchRecords]:
     return {stem_of(name or Path(path).stem): open_patches(path, scale)}
 
 
-def pictures_of(
+def images_of(
     title: str,
     pairs: Sequence[Pair] | PatchRecords,
     scale: int,
     limit: int,
     share: Callable[[Sequence], Sequence] = list,
-) -> Iterator[Picture]:
+) -> Iterator[ImagePair]:
     """The images of a set, or a worker's `share` of the first `limit` (0: all), read one by one."""
     if isinstance(pairs, PatchRecords):
         count = min(limit or len(pairs), len(pairs))
-        return (Picture(Path(name).name, hr, lr) for hr, lr, name in pairs.read(share(range(count))))
+        return (ImagePair(Path(name).name, hr, lr) for hr, lr, name in pairs.read(share(range(count))))
     pairs = share(told_apart(title, pairs)[: limit or None])
-    return (Picture(pair.name, *read_pair(pair, scale), pair.lr is None) for pair in pairs)
+    return (ImagePair(pair.name, *read_pair(pair, scale), pair.lr is None) for pair in pairs)

@@ -79,11 +79,11 @@ class EvaluationRun:
         measured = {name: {figure: tuple(row[figure]) for figure in row} for name, row in joined(rows).items()}
         return Table(table.title, table.figures, measured, joined(seconds), joined(spreads))
 
-    def add(self, name: str, table: Table, pictures: Iterable[Shown] = (), samples: int = 1, *, stem: str = "") -> None:
+    def add(self, name: str, table: Table, images: Iterable[Shown] = (), samples: int = 1, *, stem: str = "") -> None:
         """As rank 0, write a set's whole table to files called `stem`, or as the set, and see `Report.add`."""
         if self._here.is_main:
             table.write(self.folder, stem or name)
-            self._report.add(name, table, pictures, samples)
+            self._report.add(name, table, images, samples)
 
     def say(self, text: str) -> None:
         if self._here.is_main:

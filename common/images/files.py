@@ -44,7 +44,7 @@ _MODE_NOTES = {"1": "black and white, repeated to RGB", "L": _GRAY, "LA": _GRAY,
 _MODE_NOTES |= dict.fromkeys(("P", "PA"), "palette, expanded to RGB")
 
 
-class Picture(NamedTuple):
+class DecodedImage(NamedTuple):
     """A decoded file: what it holds, and what was done to make RGB of it."""
 
     rgb: np.ndarray  # (H, W, 3) uint8 or, from 16-bit files, uint16; upright
@@ -65,7 +65,7 @@ class Picture(NamedTuple):
         return luma if self.is_gray else np.dstack([luma] * 3)
 
 
-def read_picture(path: str | Path) -> Picture:
+def read_image(path: str | Path) -> DecodedImage:
     """Read a PNG, JPEG, BMP, WebP, TIFF or GIF file with all its bits; palette, gray, 1-bit and CMYK become RGB.
 
     The content decides, not the name. Broken metadata and further frames are left out, and the log says so.
@@ -104,7 +104,7 @@ def read_picture(path: str | Path) -> Picture:
         icc = b""
         notes.append("ICC profile dropped, it is not of RGB")
     alpha = np.ascontiguousarray(pixels[..., 3]) if pixels.shape[2] == 4 else None
-    return Picture(np.ascontiguousarray(pixels[..., :3]), alpha, tuple(notes), icc or None, text)
+    return DecodedImage(np.ascontiguousarray(pixels[..., :3]), alpha, tuple(notes), icc or None, text)
 
 
 def read_rgb(path: str | Path, *, gray_as_plane: bool = False) -> np.ndarray:
@@ -112,14 +112,14 @@ def read_rgb(path: str | Path, *, gray_as_plane: bool = False) -> np.ndarray:
 
     With `gray_as_plane` a gray file is one plane seen three times (stride 0), see `common.metrics`.
     """
-    picture = read_picture(path)
-    rgb = picture.rgb
-    if picture.alpha is not None:
+    image = read_image(path)
+    rgb = image.rgb
+    if image.alpha is not None:
         _warn_once(f"{path}: transparency (alpha channel) dropped")
     if rgb.dtype == np.uint16:
         _warn_once(f"{path}: 16 bits per channel, reduced to 8")
         rgb = reduce_to_8_bit(rgb)
-    return np.broadcast_to(rgb[..., :1], rgb.shape) if gray_as_plane and picture.is_gray else rgb
+    return np.broadcast_to(rgb[..., :1], rgb.shape) if gray_as_plane and image.is_gray else rgb
 
 
 def size_of(path: str | Path) -> tuple[int, int]:
@@ -131,7 +131,7 @@ def size_of(path: str | Path) -> tuple[int, int]:
             turned = image.format != "TIFF" and Image.Image.getexif(image).get(_ORIENTATION, 1) in (5, 6, 7, 8)
             return image.size if turned else image.size[::-1]
     except Exception:  # the whole file is more than its header, and says what is wrong
-        return read_picture(path).rgb.shape[:2]
+        return read_image(path).rgb.shape[:2]
 
 
 def check_writable(path: Path, height: int, width: int) -> None:
@@ -144,7 +144,7 @@ def check_writable(path: Path, height: int, width: int) -> None:
         raise UserError(f"cannot write {path}: it has {width}x{height} pixels, and {kind} at most {most} a side{other}")
 
 
-def write_picture(path: str | Path, rgb: np.ndarray, alpha: np.ndarray | None = None, icc: bytes | None = None) -> None:
+def write_image(path: str | Path, rgb: np.ndarray, alpha: np.ndarray | None = None, icc: bytes | None = None) -> None:
     """Write an image; a killed run leaves the old file or the new one. The log says what the format does not keep.
 
     Args:
@@ -185,7 +185,7 @@ def write_picture(path: str | Path, rgb: np.ndarray, alpha: np.ndarray | None = 
         raise UserError(f"cannot write {path}: {error.strerror}") from error
 
 
-def find_pictures(path: str | Path) -> list[Path]:
+def find_images(path: str | Path) -> list[Path]:
     """Return the images of a folder and its subfolders in natural order (2 before 10), or the one file given.
 
     Links that lead to a folder that they are in, hidden files and folders are skipped; the log names what else is.

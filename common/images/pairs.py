@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from common import UserError
-from common.images.files import find_pictures, read_rgb, size_of
+from common.images.files import find_images, read_rgb, size_of
 from common.images.pixels import modcrop
 from common.images.resize import imresize
 
@@ -94,7 +94,7 @@ def find_pairs(
 def _by_place(folder: Path) -> dict[str, Path]:
     """Return the images by their path below the folder without ending; two endings of one name would leave a choice."""
     found: dict[str, Path] = {}
-    for path in find_pictures(folder):
+    for path in find_images(folder):
         place = path.relative_to(folder if path != folder else folder.parent).with_suffix("").as_posix()
         if found.setdefault(place, path) != path:
             raise UserError(f"{found[place]} and {path} have one name: remove one of them")
@@ -119,7 +119,7 @@ def read_hr(path: Path, scale: int) -> np.ndarray:
     return modcrop(hr, scale)
 
 
-class PairedPictures:
+class PairedImages:
     """Images read from files by `load`; the latest stay decoded, up to `cache_bytes`."""
 
     def __init__(
@@ -153,9 +153,9 @@ class PairedPictures:
         for index in map(int, indices):
             if index not in self._cache:
                 self._cache[index] = self.load(self.pairs[index], self.scale)
-                self._cached += sum(picture.nbytes for picture in self._cache[index])
+                self._cached += sum(image.nbytes for image in self._cache[index])
                 while self._cached > self.cache_bytes and len(self._cache) > 1:
-                    self._cached -= sum(picture.nbytes for picture in self._cache.popitem(last=False)[1])
+                    self._cached -= sum(image.nbytes for image in self._cache.popitem(last=False)[1])
             self._cache.move_to_end(index)
             yield (*self._cache[index], self.pairs[index].name)
 

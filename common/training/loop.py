@@ -295,7 +295,7 @@ class Trainer:
     def _content(self, state: dict[str, np.ndarray]) -> checkpoint.Checkpoint:
         weights = {parameter.name: parameter.asnumpy() for parameter in self.network.get_parameters()}
         meta = {"step": self.step, "best": self.best, "version": __version__, "folder": str(self.folder.resolve())}
-        meta["epoch"] = self.step * self.stream.global_batch_size / len(self.stream.pictures)  # passes over the data
+        meta["epoch"] = self.step * self.stream.global_batch_size / len(self.stream.images)  # passes over the data
         return checkpoint.Checkpoint(weights, self.meta | meta | {"counters": dataclasses.asdict(self.guard)}, state)
 
     def _state(self) -> dict[str, np.ndarray]:

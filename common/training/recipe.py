@@ -37,7 +37,7 @@ def plan_in_epochs(options: TrainOptions, learning_rate: Rate) -> Plan:
     return plan(options, options.epochs * epoch, learning_rate, validate_every=epoch, keep_every=keep_every)
 
 
-def step_counts(steps: int, options: StepOptions, world_size: int, pictures: int) -> tuple[int, Callable[[int], int]]:
+def step_counts(steps: int, options: StepOptions, world_size: int, images: int) -> tuple[int, Callable[[int], int]]:
     """Return the steps of a run, or of its `epochs`, and what scales counts written for `schedule_batch` images."""
     global_batch = options.batch_size * world_size
     share = (options.schedule_batch or options.batch_size) / global_batch
@@ -45,7 +45,7 @@ def step_counts(steps: int, options: StepOptions, world_size: int, pictures: int
     def scaled(count: int) -> int:
         return max(1, round(count * share))
 
-    length = max(1, -(-options.epochs * pictures // global_batch)) if options.epochs else scaled(steps)
+    length = max(1, -(-options.epochs * images // global_batch)) if options.epochs else scaled(steps)
     if share != 1:
         log.info("%d images a step: the recipe's step counts times %.4g, %d steps", global_batch, share, length)
     return length, scaled

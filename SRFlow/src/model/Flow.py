@@ -7,7 +7,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
-from .FlowActNorms import ActNorm2d, constant_logdet, exact_exp, sum_per_picture
+from .FlowActNorms import ActNorm2d, constant_logdet, exact_exp, sum_per_image
 
 INIT_DEVIATION = 0.05  # of the filters of hidden layers
 LOGS_FACTOR = 3.0  # of Conv2dZeros' scale, which thereby learns faster
@@ -126,4 +126,4 @@ def joined(condition: Condition) -> Tensor:
 
 def standard_normal_log_density(x: Tensor) -> Tensor:
     """Return log N(x; 0, 1) (N,), summed over each image of x (N, C, H, W)."""
-    return -0.5 * (sum_per_picture(x * x) + math.log(2 * math.pi) * x[0].size)
+    return -0.5 * (sum_per_image(x * x) + math.log(2 * math.pi) * x[0].size)

@@ -17,7 +17,7 @@ from common.data import (
     random_patch,
     split_names,
     stack_nchw,
-    training_pictures,
+    training_images,
     validation_pairs,
 )
 from common.images import Pair, read_pair
@@ -60,7 +60,7 @@ def training_stream(options: TrainConfig, hyper: Hyper, here: Runtime) -> BatchS
 
     path = str(root / names) if (root / names).exists() else names
     load = DecodedFiles() if options.ext == "sep" else read_pair
-    images = training_pictures(path, pairs, hyper.scale, lr_patch, options.cache_gb, load)
+    images = training_images(path, pairs, hyper.scale, lr_patch, options.cache_gb, load)
     return BatchStream(images, sample, stack_nchw, options.batch_size, options.seed, here.rank, here.world_size)
 
 

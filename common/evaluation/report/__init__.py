@@ -67,16 +67,16 @@ class Report:
         self.headings: set[str] = set()
         self.sections: list[str] = []
 
-    def add(self, name: str, table: Table, pictures: Iterable[Shown] = (), samples: int = 1) -> None:
+    def add(self, name: str, table: Table, images: Iterable[Shown] = (), samples: int = 1) -> None:
         """Add a set and those of the images that are in its table; of several `samples` the first is shown."""
         if self.path is None:
             return
         self.sets += [] if name in self.sets else [name]
         self.headings |= {figure.name for figure in table.figures}
         # Where an image stands in the page: numbers, since names may hold anything.
-        anchors = {image: f"set{len(self.sections)}-picture{place}" for place, image in enumerate(table.rows)}
+        anchors = {image: f"set{len(self.sections)}-image{place}" for place, image in enumerate(table.rows)}
         viewers, notes, left_out = {}, [], 0
-        for shown in pictures:
+        for shown in images:
             if shown.name in anchors:
                 viewer = _viewer(anchors[shown.name], table, shown)
                 if len(viewer) > self.room:
@@ -122,14 +122,14 @@ class Report:
 
 def _viewer(anchor: str, table: Table, shown: Shown) -> str:
     """The layers of one image, for each column of the table's first figure and HR, two of which are chosen."""
-    figure, pictures, (height, width) = table.figures[0], shown.layers(), shown.hr.shape[:2]
+    figure, images, (height, width) = table.figures[0], shown.layers(), shown.hr.shape[:2]
     values = [f": {value:.{figure.digits}f}" for value in table.rows[shown.name][figure.name]]
-    labels, last = [*figure.columns, "HR"], len(pictures) - 1
+    labels, last = [*figure.columns, "HR"], len(images) - 1
     layers = [
         f'<div class="pane" data-caption="{escape(label + value)}"><img alt="{escape(f"{shown.name}, {label}")}" '
         f'width="{width}" height="{height}" decoding="async" '
-        f'src="data:image/png;base64,{base64.b64encode(picture).decode()}"></div>'
-        for label, value, picture in zip(labels, [*values, ""], pictures, strict=True)
+        f'src="data:image/png;base64,{base64.b64encode(image).decode()}"></div>'
+        for label, value, image in zip(labels, [*values, ""], images, strict=True)
     ]
     pairs = [pair for way in range(1, last) for pair in ((way - 1, way), (way, last), (0, way))]
     options = [
@@ -177,8 +177,8 @@ def _table(table: Table, links: Mapping[str, str]) -> str:
     )
 
 
-def _png(picture: np.ndarray) -> bytes:
-    return cv2.imencode(".png", np.ascontiguousarray(picture[..., ::-1]), COMPRESSION)[1].tobytes()
+def _png(image: np.ndarray) -> bytes:
+    return cv2.imencode(".png", np.ascontiguousarray(image[..., ::-1]), COMPRESSION)[1].tobytes()
 
 
 def _file(name: str) -> str:
