@@ -69,7 +69,6 @@ def test_report_without_lr(folders):
     ("words", "said"),
     [
         (["SR", "HR"], "type --crop N, or --scale N"),
-        (["SR", "nowhere"], "nowhere is not there"),
         (["LR", "HR", "--crop", "0"], "expected one size"),
         (["SR/a_x2.png", "HR", "--crop", "0"], "have no x1 image"),
     ],
