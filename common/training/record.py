@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from common import UserError
@@ -25,14 +24,17 @@ class Record:
         self.folder, self.path = folder, folder / "metrics.csv"
         self.rows = [row for row in read_rows(self.path) if int(row["step"]) <= last_step]
         self._rewrite()
-        self._events = _summary_writer(folder)
+        try:
+            from tensorboardX import SummaryWriter
+        except ImportError:
+            self._events = None
+        else:
+            self._events = SummaryWriter(str(folder / "events"))
 
     def __enter__(self) -> "Record":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.draw()
         if self._events is not None:
             self._events.close()
@@ -145,11 +147,3 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         for row in rows
         if (row.get("step") or "").isdecimal()
     ]
-
-
-def _summary_writer(folder: Path) -> Any:
-    try:
-        from tensorboardX import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(folder / "events"))
