@@ -47,7 +47,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         run.say("\n".join(means))
         if not options.lpips_weights:
             run.say(LPIPS_NOT_COMPUTED)
-        run.say(f"written to {run.folder}")
     return 0
 
 

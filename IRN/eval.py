@@ -44,7 +44,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             run.say(table.console(columns.lr, f"{name} x{hyper.scale}, LR images against bicubic's"))
         if not options.lpips_weights:
             run.say(LPIPS_NOT_COMPUTED)
-        run.say(f"written to {run.folder}")
     return 0
 
 

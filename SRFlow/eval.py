@@ -63,7 +63,6 @@ def main(argv: Sequence[str] | None = None) -> int:
                 run.say(table.console(some, f"{name} x{scale}, further figures" if first else ""))
             if not options.lpips_weights:
                 run.say(LPIPS_NOT_COMPUTED)
-        run.say(f"written to {run.folder}")
     return 0
 
 

@@ -44,7 +44,6 @@ def run(options: EvalConfig) -> int:
                 run.say(f"Mean {word} of {name} x{scale} is {table.mean(figure.name)[1]:.4f} [{figure.name}]")
         if not options.lpips_weights:
             run.say(LPIPS_NOT_COMPUTED)
-        run.say(f"written to {run.folder}")
     return 0
 
 

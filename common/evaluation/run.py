@@ -53,6 +53,7 @@ class EvaluationRun:
 
     def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
         if kind is None:
+            self.say(f"written to {self.folder}")
             self.gather(None)  # a worker that leaves while rank 0 writes would end the job
         elif self._made:
             with contextlib.suppress(OSError):
