@@ -50,9 +50,9 @@ def compare_images(golden: Golden, upscale: Upscaler) -> None:
     sizes = {"minsize3600": CHOP_LEAST, "minsize_recursive": golden.config.get("rec_min")}
     for name, least in sizes.items():
         if f"out/chop_shave2_{name}" in golden.arrays:
-            enlarge = chopped(upscale, golden.config["scale"], CHOP_SHAVE, least)
+            upscale_in_parts = chopped(upscale, golden.config["scale"], CHOP_SHAVE, least)
             image = golden["in/chop_lr"][0].transpose(1, 2, 0)
-            golden.compare(f"out/chop_shave2_{name}", enlarge(image).transpose(2, 0, 1)[None])
+            golden.compare(f"out/chop_shave2_{name}", upscale_in_parts(image).transpose(2, 0, 1)[None])
     ensemble = self_ensemble(upscale)(golden["in/lr"][0].transpose(1, 2, 0))
     golden.compare("out/self_ensemble_x8", ensemble.transpose(2, 0, 1)[None])
 

@@ -92,7 +92,7 @@ WORDS = {  # paraphrases -> the field's own terms
     r"\bin pieces\b(?!\.)": "in tiles",
     r"\b(is|are) let go\b": "freed",
     r"picture(?!s: dict)(?<!test_picture)(?<!manifest\.picture)": "image",  # the option's name and the manifest's stay
-    r"\benlarge_all\b": "upscale",
+    r"\benlarge(_all)?\b": "upscale, upsample",
 }
 
 

@@ -150,11 +150,11 @@ def test_pieces_are_joined_without_a_gap(height, width, scale):
     """With a function that looks at one pixel only; pieces are small, of sides that the scale divides."""
     image, seen = np.random.default_rng(0).random((height, width, 3), np.float32), []
 
-    def enlarge(piece: np.ndarray) -> np.ndarray:
+    def upscale(piece: np.ndarray) -> np.ndarray:
         seen.append(piece.shape[:2])
         return nearest(piece, scale)
 
-    np.testing.assert_array_equal(chopped(enlarge, scale, 3, 900)(image), nearest(image, scale))
+    np.testing.assert_array_equal(chopped(upscale, scale, 3, 900)(image), nearest(image, scale))
     assert len(seen) > 1 or height < 10
     assert all(h * w < 900 and not h % scale and not w % scale for h, w in seen) or len(seen) == 1
 

@@ -300,7 +300,7 @@ def test_the_slider_shows_one_image_left_and_the_other_right(opened):
     assert bounds(opened.line(), RED)[1] == pytest.approx(160, abs=5)
 
 
-def test_both_layers_are_enlarged_and_moved_alike(opened):
+def test_both_layers_are_zoomed_and_moved_alike(opened):
     opened.run("document.querySelector('select').selectedIndex = 1")
     opened.run("document.querySelector('select').dispatchEvent(new Event('change'))")
 

@@ -25,7 +25,7 @@ function makeSortable(table) {
   }
 }
 
-// The layers of one image: two of them shown on the sides of the divider, all enlarged and moved by the same numbers.
+// The layers of one image: two of them shown on the sides of the divider, all zoomed and moved by the same numbers.
 function makeViewer(viewer) {
   const view = viewer.querySelector(".view");
   const panes = [...view.querySelectorAll(".pane")];
@@ -64,7 +64,7 @@ function makeViewer(viewer) {
     view.style.setProperty("--x", `${place.x}px`);
     view.style.setProperty("--y", `${place.y}px`);
     view.classList.toggle("squares", place.k * devicePixelRatio >= SQUARES);
-    view.classList.toggle("enlarged", !place.whole);
+    view.classList.toggle("zoomed", !place.whole);
     output.textContent = `${Math.round(100 * place.k * devicePixelRatio)} %`;
   }
 
