@@ -125,17 +125,3 @@ def test_where_the_encoder_comes_from(begun, encoder, noise_run, tmp_path):
     trainer = begun("SRDiff", stage="rrdb", ckpt_path=encoder)
     assert_same(weights_of(trainer.network), wanted)
     assert trainer.step == 0
-
-
-def test_weights_of_something_else(begun, encoder, tmp_path):
-    for changes, message in (
-        (
-            {"rrdb_path": encoder, "rrdb_num_feat": 6},
-            r"last\.ckpt does not fit this network: .* shapes or types differ",
-        ),
-        ({"ckpt_path": encoder}, r"last\.ckpt holds the encoder alone .*--rrdb_path"),
-        ({"resume": encoder, "stage": "diffusion"}, "is a run of --stage rrdb, not diffusion"),
-    ):
-        with pytest.raises(UserError, match=message):
-            begun("SRDiff", **changes)
-    assert not (tmp_path / "runs").exists()

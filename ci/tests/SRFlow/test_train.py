@@ -134,19 +134,6 @@ def test_where_the_encoder_comes_from_and_when_it_is_released(begun, encoder, fl
     assert "flowUpsamplerNet.layers.1.actnorm.bias" not in same, "of the first batch"
 
 
-def test_weights_of_something_else(root, begun, encoder, flow_run, tmp_path):
-    other = root / "WDSR" / "weights" / "wdsr_b_small_x2.ckpt"
-    for changes, message in (
-        ({"rrdb_path": encoder, "gc": 3}, r"last\.ckpt does not fit this network: .* shapes or types differ"),
-        ({"ckpt_path": encoder}, r"last\.ckpt holds the encoder alone .--stage rrdb.: train the flow with --rrdb_path"),
-        ({"rrdb_path": other}, r"wdsr_b_small_x2\.ckpt holds WDSR, not SRFlow"),
-        ({"resume": encoder, "stage": "flow"}, "is a run of --stage rrdb, not flow"),
-    ):
-        with pytest.raises(UserError, match=message):
-            begun("SRFlow", **changes)
-    assert not (tmp_path / "runs").exists()
-
-
 # ------------------------------------------------------------------------------------------------------------ ModelArts
 
 
