@@ -168,7 +168,7 @@ class _Lines:
 
 
 def duration(seconds: float) -> str:
-    """`2 h 05 min`, `3 min 20 s` or `12 s`."""
+    """Return `2 h 05 min`, `3 min 20 s` or `12 s`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
@@ -295,7 +295,7 @@ def gather(value: Any, here: Runtime) -> list[Any]:
 
 @contextlib.contextmanager
 def graph_mode(on: bool = True) -> Iterator[None]:
-    """Within the block MindSpore runs in graph mode (or, with False, op by op); the mode of before is then restored.
+    """Let MindSpore run in graph mode (or, with False, op by op) within the block; then restore the mode of before.
 
     A compiled step called in PyNative mode goes through queues whose threads spin while they wait: on two busy cores it
     took five times as long as in graph mode.

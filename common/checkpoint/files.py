@@ -38,7 +38,7 @@ class Checkpoint:
 
 
 def digest(weights: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 (hexadecimal) over name, type, shape and bytes of all arrays; their order does not matter."""
+    """Return the SHA-256 (hexadecimal) over name, type, shape and bytes of all arrays; their order does not matter."""
     result = hashlib.sha256()
     for name in sorted(weights):
         array = plain(weights[name])

@@ -20,7 +20,7 @@ class CheckpointError(UserError):
 
 
 def describe(path: str | Path, meta: Mapping[str, Any]) -> str:
-    """`x2.ckpt (WDSR x2, step 300)`: the file, and what it says it is."""
+    """Return the file, and what it says it is: `x2.ckpt (WDSR x2, step 300)`."""
     network = " ".join(f"{sign}{meta[key]}" for key, sign in (("model", ""), ("scale", "x")) if meta.get(key))
     said = [network, "" if meta.get("step") is None else f"step {meta['step']}"]
     return f"{path} ({', '.join(filter(None, said))})" if any(said) else str(path)

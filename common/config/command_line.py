@@ -63,13 +63,13 @@ def parser_of(cls: type, description: str, usage: str = "") -> Parser:
 
 
 def spellings(cls: type) -> dict[str, str]:
-    """Every name of every option, its own among them -> its own."""
+    """Map every name of every option, its own among them, to its own."""
     fields = dataclasses.fields(cls)
     return {name: field.name for field in fields for name in (field.name, *field.metadata.get("aliases", ()))}
 
 
 def groups(cls: type) -> dict[str, list[str]]:
-    """Title -> options, in the order of the classes that they come from; the title of the class itself is empty.
+    """Return title -> options, in the order of the classes that they come from; the class's own title is empty.
 
     The title of another class is the first words of its docstring, up to a full stop or a colon. A class that only says
     an option's default anew does not take it out of its group.

@@ -194,7 +194,7 @@ def merge(base: T, values: Mapping[str, Any], source: str) -> T:
 
 
 def _overruled(merged: Any, said: Mapping[str, str], source: str) -> set[str]:
-    """The options that give way to those of a higher source, which are in `said`, with their spelling there."""
+    """Return the options that give way to those of a higher source, which are in `said`, with their spelling there."""
     fields = {field.name: field for field in dataclasses.fields(merged)}
     counting = {key for key in said if not left_open(merged, key)}
     reset: set[str] = set()
@@ -215,7 +215,7 @@ def left_open(options: Any, name: str) -> bool:
 
 
 def origin(options: Any, name: str) -> Origin | None:
-    """Where the value of an option comes from; None for its default. What a caller sets himself counts as typed."""
+    """Return where an option's value comes from, None for its default; what a caller sets himself counts as typed."""
     given = getattr(options, name) != type(options).__dataclass_fields__[name].default
     return _origins(options).get(name, Origin(COMMAND_LINE, name) if given else None)
 
@@ -234,7 +234,7 @@ def _origins(options: Any) -> dict[str, Origin]:
 
 
 def to_dict(options: Any) -> dict[str, Any]:
-    """Values of JSON's types, for YAML and checkpoints; without those that others stand instead of."""
+    """Return values of JSON's types, for YAML and checkpoints; without those that others stand instead of."""
     counting = [field for field in dataclasses.fields(options) if not left_open(options, field.name)]
     overruled = {name for field in counting for name in field.metadata.get("instead_of", ())}
     values = {key: value for key, value in dataclasses.asdict(options).items() if key not in overruled}
@@ -255,6 +255,6 @@ def _to_yaml(options: Any) -> str:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """One line `key: old -> new` for each key in which two configurations differ."""
+    """Return a line `key: old -> new` for each key in which two configurations differ."""
     keys = dict.fromkeys([*old, *new])
     return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in keys if old.get(key) != new.get(key)]

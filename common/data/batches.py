@@ -29,7 +29,7 @@ class ImageSet(Protocol):
 
 
 def random_crop(hr: np.ndarray, lr: np.ndarray, lr_patch: int, scale: int, rng: np.random.Generator) -> Patch:
-    """A square of `lr_patch` LR pixels and the HR square above it."""
+    """Cut a square of `lr_patch` LR pixels and the HR square above it."""
     height, width = lr.shape[:2]
     if min(height, width) < lr_patch:
         raise UserError(f"an LR image of {width}x{height} is smaller than the training patch of {lr_patch}x{lr_patch}")
@@ -37,7 +37,7 @@ def random_crop(hr: np.ndarray, lr: np.ndarray, lr_patch: int, scale: int, rng: 
 
 
 def middle_crop(hr: np.ndarray, lr: np.ndarray, lr_patch: int, scale: int) -> Patch:
-    """The square of `lr_patch` LR pixels in the middle, and the HR square above it; the image is as large."""
+    """Cut the square of `lr_patch` LR pixels in the middle, and the HR square above it; the image is as large."""
     return _square(hr, lr, lr_patch, scale, *((length - lr_patch) // 2 for length in lr.shape[:2]))
 
 
@@ -72,7 +72,7 @@ def to_nchw(images: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def stack_nchw(samples: Sequence[Sequence[np.ndarray]]) -> tuple[np.ndarray, ...]:
-    """Samples of HWC arrays -> their batches in the same order, as `to_nchw`."""
+    """Turn samples of HWC arrays into their batches in the same order, as `to_nchw`."""
     return tuple(to_nchw(arrays) for arrays in zip(*samples, strict=True))
 
 
@@ -93,19 +93,19 @@ class BatchStream:
         return self.batch_size * self.world_size
 
     def sample_numbers(self, step: int) -> range:
-        """Numbers, counted over the whole run, of the samples that this worker shows in `step` (from 0)."""
+        """Return the numbers, counted over the whole run, of the samples that this worker shows in `step` (from 0)."""
         first = step * self.global_batch_size + self.rank * self.batch_size
         return range(first, first + self.batch_size)
 
     def image_of(self, number: int) -> int:
-        """Which image sample `number` is cut from: each image once in every len(images) samples."""
+        """Return the image that sample `number` is cut from: each once in every len(images) samples."""
         epoch, position = divmod(number, len(self.images))
         if self._shuffled[0] != epoch:
             self._shuffled = epoch, np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.images))
         return int(self._shuffled[1][position])
 
     def batches(self, first_step: int, last_step: int) -> Iterator[tuple[np.ndarray, ...]]:
-        """The batches of steps first_step ... last_step - 1, made in order."""
+        """Yield the batches of steps first_step ... last_step - 1, made in order."""
         numbers, asked = itertools.tee(n for step in range(first_step, last_step) for n in self.sample_numbers(step))
         samples: list[tuple] = []
         read = self.images.read(self.image_of(number) for number in asked)
@@ -119,7 +119,7 @@ class BatchStream:
                 samples = []
 
     def prefetched(self, first_step: int, last_step: int) -> Iterator[tuple[np.ndarray, ...]]:
-        """`batches`, made in a thread up to `ahead` batches before they are asked for."""
+        """Yield `batches`, made in a thread up to `ahead` batches before they are asked for."""
         batches, pool = self.batches(first_step, last_step), ThreadPoolExecutor(1, "batches")
         try:
             made = deque(pool.submit(next, batches, None) for _ in range(self.ahead))

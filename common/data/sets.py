@@ -36,14 +36,14 @@ class ImagePair(NamedTuple):
 
 
 def existing_folder(path: str, option: str, hint: str = "") -> Path:
-    """The path, which `option` gave; `hint` follows in the error."""
+    """Return the path, which `option` gave; `hint` follows in the error."""
     if not Path(path).is_dir():
         raise UserError(f"{option} is not a folder: {path}{hint}")
     return Path(path)
 
 
 def lr_folder(path: str) -> Path | None:
-    """The LR images that --dataset_LQ_path names; None where it names none."""
+    """Return the LR images that --dataset_LQ_path names; None where it names none."""
     if path and not Path(path).exists():
         raise UserError(f"--dataset_LQ_path is not a folder: {path}")
     return Path(path) if path else None
@@ -174,7 +174,7 @@ def validation_patches(
 
 
 def packed_set(path: str, name: str, scale: int) -> dict[str, PatchRecords]:
-    """A packed set by its name, or by the file's; nothing for a folder."""
+    """Return a packed set by its name, or by the file's; nothing for a folder."""
     if not path:
         raise UserError("which images? type --dataset_GT_path FOLDER, or FILE.mindrecord")
     if not path.endswith(RECORDS):
@@ -189,7 +189,7 @@ def images_of(
     limit: int,
     share: Callable[[Sequence], Sequence] = list,
 ) -> Iterator[ImagePair]:
-    """The images of a set, or a worker's `share` of the first `limit` (0: all), read one by one."""
+    """Yield the images of a set, or a worker's `share` of the first `limit` (0: all), read one by one."""
     if isinstance(pairs, PatchRecords):
         count = min(limit or len(pairs), len(pairs))
         return (ImagePair(Path(name).name, hr, lr) for hr, lr, name in pairs.read(share(range(count))))

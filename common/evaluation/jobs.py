@@ -64,7 +64,7 @@ class Results:
 
 
 def result_names(source: Path, suffix: str, ending: str, scale: float, count: int = 1) -> list[str]:
-    """`photo.jpg` -> `photo_x4.jpg`; of several results `photo_x4_1.jpg`, `photo_x4_2.jpg` ...
+    """Return `photo_x4.jpg` of `photo.jpg`; of several results `photo_x4_1.jpg`, `photo_x4_2.jpg` ...
 
     `suffix` may have {scale}; `ending` "" is the image's own, or PNG's where that is not written.
     """

@@ -81,7 +81,7 @@ class EvaluationRun:
         return Table(table.title, table.figures, measured, joined(seconds), joined(spreads))
 
     def add(self, name: str, table: Table, images: Iterable[Shown] = (), samples: int = 1, *, stem: str = "") -> None:
-        """As rank 0, write a set's whole table to files called `stem`, or as the set, and see `Report.add`."""
+        """Write a set's whole table, as rank 0, to files called `stem`, or as the set, and see `Report.add`."""
         if self._here.is_main:
             table.write(self.folder, stem or name)
             self._report.add(name, table, images, samples)

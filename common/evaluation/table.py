@@ -36,7 +36,7 @@ def ssim_figure(convention: Convention) -> Figure:
 
 
 def lr_psnr_figure(scale: int, rounding: str = "half_up") -> Figure:
-    """PSNR between the SR image downscaled by bicubic, rounded as `common.metrics.lr_psnr` says, and the LR image."""
+    """Measure SR downscaled by bicubic, rounded as `common.metrics.lr_psnr` says, against the LR image."""
     name = Convention("rgb", 0).label("LR-PSNR")
     return Figure(name, lambda sr, hr, lr: metrics.lr_psnr(sr, lr, scale, channels="rgb", crop=0, rounding=rounding))
 
@@ -57,7 +57,7 @@ def measured_apart(sr: np.ndarray, hr: np.ndarray, lr: np.ndarray) -> float:
 
 
 def diversity(samples: Sequence[np.ndarray]) -> float:
-    """Standard deviation of each colour value over the samples, in steps of 255; the mean of all values."""
+    """Return the standard deviation of each colour value over the samples, in steps of 255: the mean of all values."""
     return float(np.std(np.stack(samples).astype(np.float64), 0).mean())
 
 

@@ -123,7 +123,7 @@ def read_rgb(path: str | Path, *, gray_as_plane: bool = False) -> np.ndarray:
 
 
 def size_of(path: str | Path) -> tuple[int, int]:
-    """(height, width) of the upright image, by the header where that can be read."""
+    """Return (height, width) of the upright image, by the header where that can be read."""
     try:
         with warnings.catch_warnings(), Image.open(path, formats=_FORMATS) as image:
             warnings.simplefilter("ignore")
@@ -228,7 +228,7 @@ def _warn_once(text: str) -> None:
 
 
 def _open(path: str | Path, data: bytes) -> tuple[Image.Image, int, bytes]:
-    """The decoded image, its EXIF orientation, and the file without the metadata that Pillow cannot read."""
+    """Decode; return the image, its EXIF orientation, and the file without the metadata that Pillow cannot read."""
 
     def load(data: bytes) -> Image.Image:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
@@ -258,7 +258,7 @@ def _open(path: str | Path, data: bytes) -> tuple[Image.Image, int, bytes]:
 
 
 def _decode(path: str | Path, image: Image.Image, data: bytes) -> tuple[np.ndarray, list[str]]:
-    """The pixels as they are stored, (H, W, 3 or 4) uint8 or uint16, and how they were converted."""
+    """Return the pixels as they are stored, (H, W, 3 or 4) uint8 or uint16, and how they were converted."""
     # Byte 24 of a PNG is its bit depth.
     bits = (data[24],) if image.format == "PNG" else getattr(image, "tag_v2", {}).get(_BITS, ())
     if 16 not in bits:
@@ -288,7 +288,7 @@ def _decode(path: str | Path, image: Image.Image, data: bytes) -> tuple[np.ndarr
 
 
 def _without_broken_metadata(data: bytes) -> tuple[bytes, list[str]]:
-    """A PNG or JPEG without the metadata that Pillow cannot read, and what these were."""
+    """Return a PNG or JPEG without the metadata that Pillow cannot read, and what these were."""
     if data.startswith(_PNG_START):
         kind, start, place, parts = "PNG", _PNG_START, _PNG_HEADER, _png_chunks(data)
     elif data.startswith(_JPEG_START):
@@ -327,7 +327,7 @@ def _png_chunks(data: bytes) -> Iterator[tuple[str, bytes, bool]]:
 
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[str, bytes, bool]]:
-    """(name, segment, whether pixels do without it) up to the first that is none, and all the rest."""
+    """Yield (name, segment, whether pixels do without it) up to the first that is none, and all the rest."""
     position = len(_JPEG_START)
     while (marker := data[position : position + 2]) >= b"\xff\xc0" and marker not in (b"\xff\xda", b"\xff\xff"):
         end = position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")

@@ -102,7 +102,7 @@ def _by_place(folder: Path) -> dict[str, Path]:
 
 
 def read_pair(pair: Pair, scale: int) -> tuple[np.ndarray, np.ndarray]:
-    """(hr, lr) of one pair, uint8 HWC, see `read_hr`."""
+    """Return (hr, lr) of one pair, uint8 HWC, see `read_hr`."""
     hr = read_hr(pair.hr, scale)
     lr = imresize(hr, 1 / scale) if pair.lr is None else read_rgb(pair.lr)
     height, width = hr.shape[0] // scale, hr.shape[1] // scale
@@ -112,7 +112,7 @@ def read_pair(pair: Pair, scale: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def read_hr(path: Path, scale: int) -> np.ndarray:
-    """uint8 HWC, cut to a multiple of the scale; a gray file is one plane seen three times, see `common.metrics`."""
+    """Read uint8 HWC, cut to a multiple of the scale; a gray file is one plane seen three times (`common.metrics`)."""
     hr = read_rgb(path, gray_as_plane=True)
     if min(hr.shape[:2]) < scale:
         raise UserError(f"{path} is {hr.shape[1]}x{hr.shape[0]}: x{scale} takes images of {scale}x{scale} or more")

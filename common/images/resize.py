@@ -71,7 +71,7 @@ def imresize(
 def _weights(
     in_length: int, out_length: int, scale: float, antialiasing: bool, border: Border, dtype: type
 ) -> csr_matrix:
-    """The matrix (out_length, in_length), float64, that resizes one axis; every row sums to 1.
+    """Return the matrix (out_length, in_length), float64, that resizes one axis; every row sums to 1.
 
     `scale` is not always out_length / in_length, which is rounded up. Mirrored taps stay separate entries, so that a
     sum adds up in the order of the taps as the references do.
@@ -95,7 +95,7 @@ def _weights(
 
 
 def _cubic(x: np.ndarray) -> np.ndarray:
-    """Keys' cubic convolution kernel with a = -0.5; zero outside (-2, 2)."""
+    """Return Keys' cubic convolution kernel with a = -0.5; zero outside (-2, 2)."""
     x1 = np.abs(x)
     x2, x3 = x1**2, x1**3
     near = 1.5 * x3 - 2.5 * x2 + 1

@@ -66,7 +66,7 @@ def _nearest(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _busiest_box(images: list[np.ndarray], shown_width: int) -> tuple[int, int, int, int]:
-    """(top, left, height, width) where the second (of two: the first) and the last image differ most."""
+    """Return (top, left, height, width) where the second (of two: the first) and the last image differ most."""
     height, width = images[0].shape[:2]
     box_width = min(max(8, min(shown_width // ZOOM, width // 3)), width)
     box_height = min(max(1, round(box_width * 0.75)), height)
@@ -86,7 +86,7 @@ def _outlined(image: np.ndarray, top: int, left: int, bottom: int, right: int) -
 
 
 def _captions(texts: list[str], width: int) -> list[np.ndarray]:
-    """One white panel per caption, all of the same height, text centred, as large as fits (13 to 24 pixels)."""
+    """Draw a white panel per caption, all of the same height, text centred, as large as fits (13 to 24 pixels)."""
     size = min(24, max(13, width // 16))
     lines = [line for text in texts for line in text.split("\n")]
     while size > 8 and max(ImageFont.load_default(size).getlength(line) for line in lines) > width:
@@ -102,6 +102,6 @@ def _captions(texts: list[str], width: int) -> list[np.ndarray]:
 
 
 def _with_gutters(rows: list[list[np.ndarray]], gutter: int) -> np.ndarray:
-    """Rows of tiles of one width, (h, w, 3), with white between them."""
+    """Join rows of tiles of one width, (h, w, 3), with white between them."""
     padded = [[np.pad(tile, ((0, gutter), (0, gutter), (0, 0)), constant_values=255) for tile in row] for row in rows]
     return np.vstack([np.hstack(row) for row in padded])[:-gutter, :-gutter]

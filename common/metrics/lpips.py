@@ -65,7 +65,7 @@ class LpipsNetwork(nn.Cell):
 
     @ms.jit
     def construct(self, sr_image: Tensor, hr_image: Tensor) -> Tensor:
-        """Two images (1, 3, H, W) in [-1, 1] -> scalar."""
+        """Return the scalar distance of two images (1, 3, H, W) in [-1, 1]."""
         x = (ops.concat((sr_image, hr_image), 0) - self.shift) / self.scale
         distance = 0.0
         level = 0

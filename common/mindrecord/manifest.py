@@ -52,7 +52,7 @@ def set_exists(output: str | Path) -> bool:
 
 
 def aside_path(output: Path) -> Path:
-    """The hidden folder in which a set is written before it is moved into place."""
+    """Return the hidden folder in which a set is written before it is moved into place."""
     return output.with_name(f".{output.name}.packing")
 
 

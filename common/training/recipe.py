@@ -56,17 +56,17 @@ def adam(options: TrainOptions, parameters: Sequence[Parameter]) -> Adam:
 
 
 def falling_rate(base: float, falls: Sequence[int], gamma: float) -> Rate:
-    """`base` times gamma at each of these steps."""
+    """Return `base`, times gamma at each of these steps."""
     return lambda step: base * gamma ** sum(step >= fall for fall in falls)
 
 
 def regular_rate(base: float, interval: int, gamma: float) -> Rate:
-    """`base` times gamma after each `interval` steps."""
+    """Return `base`, times gamma after each `interval` steps."""
     return lambda step: base * gamma ** (step // interval)
 
 
 def cosine_rate(base: float, steps: int) -> Rate:
-    """From `base` to zero along half a cosine."""
+    """Fall from `base` to zero along half a cosine."""
     return lambda step: base * 0.5 * (1 + math.cos(math.pi * min(step / steps, 1)))
 
 

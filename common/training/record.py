@@ -63,7 +63,7 @@ class Record:
         return [*(key for key in FIRST_COLUMNS if key in seen), *(key for key in seen if key not in FIRST_COLUMNS)]
 
     def series(self, column: str) -> tuple[list[int], list[float]]:
-        """Steps and values of the rows that have a finite number in `column`."""
+        """Return steps and values of the rows that have a finite number in `column`."""
         kept = [(int(row["step"]), float(row[column])) for row in self.rows if row.get(column)]
         kept = [(step, value) for step, value in kept if math.isfinite(value)]
         return [step for step, _ in kept], [value for _, value in kept]
@@ -136,7 +136,7 @@ class Record:
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """Rows of a metrics.csv; none where there is no file. A last line cut by a kill or a full disk is left out."""
+    """Return the rows of a metrics.csv, if there is one; a last line cut by a kill or a full disk is left out."""
     if not os.path.exists(path):
         return []
     with open(path, newline="", encoding="utf-8", errors="replace") as file:

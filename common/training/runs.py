@@ -199,7 +199,7 @@ def latest(parent: str, name: str) -> str:
 
 
 def describe_environment(here: Runtime) -> str:
-    """Versions, machine, device, git revision and command line, for `environment.txt`."""
+    """Return versions, machine, device, git revision and command line, for `environment.txt`."""
     import mindspore
     import numpy
 

@@ -100,7 +100,7 @@ class Finish(nn.Cell):
 
 
 def sum_of_squares(row: Tensor, side: int) -> Tensor:
-    """By products, since reductions are slow on CPU; first of `side` rows, so that none adds up millions of values."""
+    """Multiply, since reductions are slow on CPU: first `side` rows, so that no sum has millions of terms."""
     square, rest, ones = row[: side * side].reshape((side, side)), row[side * side :], ops.ones((side, 1), row.dtype)
     found = ops.matmul(ones.reshape((1, -1)), ops.matmul(square * square, ones))
     return (found + ops.matmul(rest.reshape((1, -1)), rest.reshape((-1, 1)))).reshape(())

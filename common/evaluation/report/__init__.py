@@ -121,7 +121,7 @@ class Report:
 
 
 def _viewer(anchor: str, table: Table, shown: Shown) -> str:
-    """The layers of one image, for each column of the table's first figure and HR, two of which are chosen."""
+    """Show the layers of an image: each column of the table's first figure, and HR, two of which are chosen."""
     figure, images, (height, width) = table.figures[0], shown.layers(), shown.hr.shape[:2]
     values = [f": {value:.{figure.digits}f}" for value in table.rows[shown.name][figure.name]]
     labels, last = [*figure.columns, "HR"], len(images) - 1
@@ -148,7 +148,7 @@ def _viewer(anchor: str, table: Table, shown: Shown) -> str:
 
 
 def _table(table: Table, links: Mapping[str, str]) -> str:
-    """Figures above their columns, then the images, linked where they are shown, and the mean, which is not sorted."""
+    """Set figures above their columns, then the images, linked where they are shown, and the mean, not sorted."""
     (first, *_), *rows, mean = table.lines()
     columns = [first, *(column for figure in table.figures for column in figure.columns)]
     columns += ["seconds"] if table.seconds else []
