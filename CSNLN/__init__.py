@@ -16,12 +16,12 @@ def load(weights: str = "", **options: Any) -> "Upscale":
     `options` are infer.py's: scale, engine, tile, self_ensemble, device_target ... The result is a function: (H, W, 3)
     RGB, uint8 or uint16 -> (scale H, scale W, 3) of the same type; its `network` is the `nn.Cell`.
     """
-    from CSNLN.src import pictures
+    from CSNLN.src import inference
     from CSNLN.src.config import InferConfig
     from CSNLN.src.utils import WEIGHTS
 
     options = WEIGHTS.asked(InferConfig, weights, options)
-    return pictures.make_upscaler(WEIGHTS.load_network(options)[0], options)
+    return inference.make_upscaler(WEIGHTS.load_network(options)[0], options)
 
 
 def build(**options: Any) -> "nn.Cell":

@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from common.evaluation import EvaluationRun, evaluate, of_pairs
     from common.metrics import LPIPS_NOT_COMPUTED
-    from CSNLN.src import measuring, pictures, utils
+    from CSNLN.src import inference, measuring, utils
     from CSNLN.src.dataset.srdata import evaluation_sets
 
     network, _, source = utils.load_network(options)
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     figures = measuring.figures(scale, options.crop, options.lpips_weights)
     means = []
     with EvaluationRun("CSNLN", source, scale, sets, options, here) as run:
-        upscale = pictures.make_upscaler(network, options)
+        upscale = inference.make_upscaler(network, options)
         for name, pairs in sets.items():
             ways = "".join(f", {word}" for word in ("chop", "self_ensemble") if getattr(options, word))
             title = f"{name} x{scale}, CSNLN {source}, {upscale.engine}{ways}"
@@ -47,7 +47,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         run.say("\n".join(means))
         if not options.lpips_weights:
             run.say(LPIPS_NOT_COMPUTED)
-        run.say(f"written to {run.folder}")
     return 0
 
 

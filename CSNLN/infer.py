@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from common import UserError, runtime
-from common.evaluation import Results, do_all, enlarge_all, find_jobs
+from common.evaluation import Results, do_all, find_jobs, upscale_all
 from CSNLN.src.config import InferConfig, parse_inputs
 
 log = logging.getLogger(__name__)
@@ -26,16 +26,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     results = Results(options.output, jobs)
     runtime.start(options.device_target)
 
-    from CSNLN.src import pictures, utils
+    from CSNLN.src import inference, utils
 
     network, _, _ = utils.load_network(options)
     if query:
-        draw = partial(pictures.draw_attention, results, network, query, options.attention_time)
+        draw = partial(inference.draw_attention, results, network, query, options.attention_time)
         do_all(jobs, draw, options.output, "looked at")
         return 0
-    upscale = pictures.make_upscaler(network, options)
+    upscale = inference.make_upscaler(network, options)
     log.info("%d image(s), x%d, %s", len(jobs), upscale.scale, upscale.engine)
-    enlarge_all(jobs, results, upscale, options, "piece")
+    upscale_all(jobs, results, upscale, options, "piece")
     return 0
 
 

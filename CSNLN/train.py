@@ -26,20 +26,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     from CSNLN.src.recomputing import RecomputingStep
 
     hyper = options.hyper()
-    if (pictures := options.recompute) and options.batch_size % pictures:
-        raise UserError(f"--batch_size {options.batch_size} must be a multiple of --recompute {pictures}")
+    if (images := options.recompute) and options.batch_size % images:
+        raise UserError(f"--batch_size {options.batch_size} must be a multiple of --recompute {images}")
     stream = dataset.training_stream(options, hyper, here)
     validate = measuring.make_validation(srdata.evaluation_pairs(options, hyper), hyper) if here.is_main else None
     network = CSNLN(hyper, options.seed)
     if options.pre_trained and not run.saved:
         utils.load_weights(network, options.pre_trained, options)
     work = partial(recipe.step_work, network, options)
-    is_low = bool(pictures) or memory.is_low("CSNLN", work, options, here)
+    is_low = bool(images) or memory.is_low("CSNLN", work, options, here)
     need = memory.checked("CSNLN", work(is_low), here, options, "--recompute 1, or --model csnln_small")
     loss = L1Loss(mixed_precision(network, options.amp_level, here.device, options.amp_dtype))
     plan = recipe.plan(options)
     about = (
-        f"CSNLN x{hyper.scale}, {count_parameters(network):,} parameters; {len(stream.pictures)} images; "
+        f"CSNLN x{hyper.scale}, {count_parameters(network):,} parameters; {len(stream.images)} images; "
         f"{here.world_size} worker(s) on {here.device}, {options.batch_size} patches each{need}"
     )
     trainer = Trainer(
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         partial(run.open, here, about),
         utils.describe(hyper, config.to_dict(options)),
         optimizer=adam(options, network.trainable_params()),
-        step=RecomputingStep(network, pictures, plan.gradient_clip, here.world_size) if is_low else None,
+        step=RecomputingStep(network, images, plan.gradient_clip, here.world_size) if is_low else None,
         validate=validate,
         checkpoint_folder=run.checkpoint_folder,
     )

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 import common  # noqa: F401  (sets the environment before any module below imports mindspore)
 
 if TYPE_CHECKING:
+    from IRN.src.inference import Rescaler
     from IRN.src.network.Invnet import InvRescaleNet
-    from IRN.src.pictures import Rescaler
 
 
 def load(weights: str = "", **options: Any) -> "Rescaler":
@@ -16,7 +16,7 @@ def load(weights: str = "", **options: Any) -> "Rescaler":
     is (sH, sW, 3) RGB, uint8 or uint16 -> (H, W, 3) uint8, its `upscale(lr, seed=1)` the other way with a random z; its
     `network` is the `nn.Cell`.
     """
-    from IRN.src.pictures import load
+    from IRN.src.inference import load
 
     return load(weights, **options)
 

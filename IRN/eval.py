@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from common.evaluation import EvaluationRun
     from common.metrics import LPIPS_NOT_COMPUTED
-    from IRN.src import measuring, pictures
+    from IRN.src import inference, measuring
     from IRN.src.data.util import evaluation_sets
     from IRN.src.utils import util
 
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     sets = evaluation_sets(options, hyper.scale)
     columns = measuring.figures(hyper.scale, options.crop, options.lpips_weights)
     with EvaluationRun("IRN", source, hyper.scale, sets, options, here, options.name) as run:
-        rescaler = pictures.make_rescaler(network, saved, source, options)
+        rescaler = inference.make_rescaler(network, saved, source, options)
         for name, pairs in sets.items():
             title = f"{name} x{hyper.scale}, IRN {source}, {rescaler.name}, {options.draws} draw(s) of z"
             pairs, folder = pairs[: options.limit or None], run.folder / name
@@ -44,7 +44,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             run.say(table.console(columns.lr, f"{name} x{hyper.scale}, LR images against bicubic's"))
         if not options.lpips_weights:
             run.say(LPIPS_NOT_COMPUTED)
-        run.say(f"written to {run.folder}")
     return 0
 
 

@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from common.export import export_graphs, export_weights
     from IRN.src import graphs as forms
-    from IRN.src import pictures
+    from IRN.src import inference
     from IRN.src.utils import util
 
     if options.file_format == "SAFETENSORS":
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "model": "IRN",
         "scale": str(network.hyper.scale),
         "source": source,
-        "digest": pictures.digest_of(network.hyper, saved),
+        "digest": inference.digest_of(network.hyper, saved),
     }
     for path in export_graphs(graphs, options.file_name, options.file_format, metadata, forms.MEANING):
         print(f"exported {path}")  # noqa: T201

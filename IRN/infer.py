@@ -28,12 +28,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     results = Results(options.output, jobs)
     runtime.start(options.device_target)
 
-    from IRN.src import pictures
+    from IRN.src import inference
     from IRN.src.utils import util
 
-    rescaler = pictures.make_rescaler(*util.load_network(options), options, [command])
+    rescaler = inference.make_rescaler(*util.load_network(options), options, [command])
     log.info("%d image(s), x%d, %s", len(jobs), rescaler.hyper.scale, rescaler.name)
-    work = pictures.downscale if command == "downscale" else pictures.upscale
+    work = inference.downscale if command == "downscale" else inference.upscale
     do_all(jobs, lambda job: work(job, results, rescaler, options), options.output, f"{command}d")
     return 0
 

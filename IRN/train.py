@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from common.training import BlockStep, Trainer, memory, mixed_precision
     from IRN.src import measuring, recipe
     from IRN.src.data.LQGT_dataset import training_stream
-    from IRN.src.data.util import validation_pictures
+    from IRN.src.data.util import validation_images
     from IRN.src.network.Invnet import InvRescaleNet, count_parameters
     from IRN.src.network.net_with_loss import LossInBlocks
     from IRN.src.optim.adam_clip import adam
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     hyper = options.hyper()
     stream = training_stream(options, hyper, here)
-    pairs = validation_pictures(options) if here.is_main else []
+    pairs = validation_images(options) if here.is_main else []
     validate = measuring.make_validation(pairs, hyper, options.seed)
     network = InvRescaleNet(hyper, options.seed)
     if options.ckpt_path and not run.saved:
@@ -43,10 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     is_low = memory.is_low("IRN", work, options, here)
     need = memory.checked("IRN", work(is_low), here, options, "--model irn_small")
     loss, weights = recipe.make_loss(network, options), network.trainable_params()
-    plan = recipe.plan(options, here.world_size, len(stream.pictures))
+    plan = recipe.plan(options, here.world_size, len(stream.images))
     name = options.data_name or Path(options.dataset_GT_path).resolve().name
     about = (
-        f"IRN x{hyper.scale}, {count_parameters(network):,} parameters; {len(stream.pictures)} images of {name}; "
+        f"IRN x{hyper.scale}, {count_parameters(network):,} parameters; {len(stream.images)} images of {name}; "
         f"{here.world_size} worker(s) on {here.device}, {options.batch_size} patches each{need}"
     )
     trainer = Trainer(

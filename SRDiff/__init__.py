@@ -16,7 +16,7 @@ def load(weights: str = "", **options: Any) -> "Upscale":
     `upscale(rgb, sampler="dpm", steps=10, seed=1)`: (H, W, 3) RGB, uint8 or uint16 -> (scale H, scale W, 3) of the same
     type; its `network` is the `nn.Cell`, in its inference form.
     """
-    from SRDiff.src.model_utils.pictures import load
+    from SRDiff.src.model_utils.inference import load
 
     return load(weights, **options)
 

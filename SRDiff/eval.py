@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from common.metrics import LPIPS_NOT_COMPUTED
     from SRDiff.src.dataset.patches import evaluation_sets
     from SRDiff.src.model_utils import measuring
-    from SRDiff.src.model_utils.pictures import Sampler
+    from SRDiff.src.model_utils.inference import Sampler
     from SRDiff.src.model_utils.util import load_trained
 
     trained = load_trained(options)
@@ -61,7 +61,6 @@ def main(argv: Sequence[str] | None = None) -> int:
                 run.say("\n" + summary)
             if not options.lpips_weights:
                 run.say(LPIPS_NOT_COMPUTED)
-        run.say(f"written to {run.folder}")
     return 0
 
 

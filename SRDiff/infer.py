@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     results = Results(options.output, jobs, [path for path in (options.fuse, options.mask) if path])
     runtime.start(options.device_target)
 
-    from SRDiff.src.model_utils.pictures import Sampler, work
+    from SRDiff.src.model_utils.inference import Sampler, work
     from SRDiff.src.model_utils.util import load_trained
 
     sampler = Sampler(load_trained(options), options.runner, options.tile)

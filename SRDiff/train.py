@@ -26,26 +26,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.check_workers(here.world_size, "scripts/run_distribute_train_gpu.sh")
 
     from common.training import memory
-    from SRDiff.src.dataset.patches import patches_to_look_at, training_stream
+    from SRDiff.src.dataset.patches import training_stream, validation_patches
     from SRDiff.src.model.srdiff import count_parameters
     from SRDiff.src.model_utils import recipe, util
 
     hyper = options.hyper()
     stream = training_stream(options, hyper, here)
-    patches = patches_to_look_at(options, hyper) if here.is_main else []
+    patches = validation_patches(options, hyper) if here.is_main else []
     network = recipe.make_network(options, hyper, from_start=not run.saved)
     need = memory.checked("SRDiff", recipe.step_work(network, options), here, options, "--model srdiff_small")
     parameters = count_parameters(recipe.trained_part(network, options))
     about = (
         f"SRDiff x{hyper.scale}, stage {options.stage}, {parameters:,} parameters; "
-        f"{len(stream.pictures)} images of {options.data_name or options.dataset_GT_path}; "
+        f"{len(stream.images)} images of {options.data_name or options.dataset_GT_path}; "
         f"{here.world_size} worker(s) on {here.device}, {options.batch_size} patches each{need}"
     )
     trainer = recipe.make_trainer(
         network,
         options,
         stream,
-        recipe.plan(options, here.world_size, len(stream.pictures)),
+        recipe.plan(options, here.world_size, len(stream.images)),
         here,
         partial(run.open, here, about),
         util.describe(hyper, config.to_dict(options), options.stage),

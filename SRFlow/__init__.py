@@ -16,7 +16,7 @@ def load(weights: str = "", **options: Any) -> "Upscale":
     `upscale(rgb, heat=0.8, seed=1)`: (H, W, 3) RGB, uint8 or uint16 -> (scale H, scale W, 3) of the same type; its
     `network` is the `nn.Cell`.
     """
-    from SRFlow.src.model_utils.pictures import load
+    from SRFlow.src.model_utils.inference import load
 
     return load(weights, **options)
 

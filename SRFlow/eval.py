@@ -23,13 +23,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     heats = options.all_heats()
     here = runtime.start(options.device_target, distribute=options.run_distribute)
 
-    from common.data import pictures_of
+    from common.data import images_of
     from common.evaluation import EvaluationRun
     from common.metrics import LPIPS_NOT_COMPUTED
     from common.mindrecord import PatchRecords
     from SRFlow.src.dataloader.init import evaluation_sets
     from SRFlow.src.model_utils import measuring
-    from SRFlow.src.model_utils.pictures import Sampler
+    from SRFlow.src.model_utils.inference import Sampler
     from SRFlow.src.model_utils.util import load_trained
 
     trained = load_trained(options)
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             packed = isinstance(pairs, PatchRecords)
             if options.protocol == "patches" or (options.protocol == "auto" and packed):
                 for heat in heats:
-                    images = pictures_of(*own, run.share)
+                    images = images_of(*own, run.share)
                     say = run.say if here.world_size == 1 else log.info
                     table = run.whole(measuring.evaluate_patches(title, images, sampler, heat, options, say))
                     rows = table.rows.values() if here.world_size > 1 else ()
@@ -54,16 +54,15 @@ def main(argv: Sequence[str] | None = None) -> int:
                     run.say("\n".join([*lines, *measuring.mean_lines(table)]))
                     run.add(name, table, stem=name if len(heats) == 1 else f"{name}_heat_{heat:g}")
                 continue
-            images = pictures_of(*own, run.share)
+            images = images_of(*own, run.share)
             table = run.whole(measuring.evaluate(title, images, sampler, columns, options, folder))
-            shown = measuring.shown(pictures_of(*own), options, folder)
+            shown = measuring.shown(images_of(*own), options, folder)
             run.add(name, table, shown, options.samples)
             for first in range(0, len(table.figures), 2):
                 some = table.figures[first : first + 2]
                 run.say(table.console(some, f"{name} x{scale}, further figures" if first else ""))
             if not options.lpips_weights:
                 run.say(LPIPS_NOT_COMPUTED)
-        run.say(f"written to {run.folder}")
     return 0
 
 

@@ -23,7 +23,7 @@ from SRFlow.src.model_utils.options import DecodeConfig, EncodeConfig, Interpola
 
 COMMANDS = {"encode": EncodeConfig, "decode": DecodeConfig, "interpolate": InterpolateConfig}
 USAGE = "type infer.py IMAGES, infer.py encode HR, infer.py decode LATENTS or infer.py interpolate LATENTS LATENTS"
-INPUTS = {"encode": "HR_PICTURES ...", "decode": "LATENTS ...", "interpolate": "LATENTS LATENTS"}  # of each command
+INPUTS = {"encode": "HR_IMAGES ...", "decode": "LATENTS ...", "interpolate": "LATENTS LATENTS"}  # of each command
 log = logging.getLogger(__name__)
 
 
@@ -39,18 +39,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     results = Results(options.output, jobs)
     runtime.start(options.device_target)
 
-    from SRFlow.src.model_utils import pictures
+    from SRFlow.src.model_utils import inference
     from SRFlow.src.model_utils.util import load_trained
 
-    sampler = pictures.Sampler(load_trained(options), options.runner, options.tile)
+    sampler = inference.Sampler(load_trained(options), options.runner, options.tile)
     runtime.keep_interrupts()
     if command == "interpolate":
-        pictures.interpolate(*jobs, results, sampler, options)
+        inference.interpolate(*jobs, results, sampler, options)
         return 0
     work, done = {
-        "": (pictures.upscale, "upscaled"),
-        "encode": (pictures.encode, "encoded"),
-        "decode": (pictures.decode, "decoded"),
+        "": (inference.upscale, "upscaled"),
+        "encode": (inference.encode, "encoded"),
+        "decode": (inference.decode, "decoded"),
     }[command]
     do_all(jobs, lambda job: work(job, results, sampler, options), options.output, done)
     return 0

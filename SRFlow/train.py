@@ -36,25 +36,25 @@ def train(run: runs.Start) -> int:
     options.check_workers(here.world_size, "scripts/run_distribute_train_gpu.sh")
 
     from common.training import memory
-    from SRFlow.src.dataloader.init import first_batch, patches_to_look_at, training_stream
+    from SRFlow.src.dataloader.init import first_batch, training_stream, validation_patches
     from SRFlow.src.model.SRFlowNet import count_parameters
     from SRFlow.src.model_utils import recipe, util
 
     hyper = options.hyper()
     stream = training_stream(options, hyper, here)
-    patches = patches_to_look_at(options, hyper) if here.is_main else None
+    patches = validation_patches(options, hyper) if here.is_main else None
     network = recipe.make_network(options, hyper, from_start=not run.saved)
     work = partial(recipe.step_work, network, options, hyper)
     is_low = memory.is_low("SRFlow", work, options, here)
     need = memory.checked("SRFlow", work(is_low), here, options, "--model srflow_small")
-    plan = recipe.plan(options, hyper, here.world_size, len(stream.pictures))
+    plan = recipe.plan(options, hyper, here.world_size, len(stream.images))
     if options.stage == "flow" and not run.saved and not options.ckpt_path:
         log.info("setting the ActNorms from the first batch")
         recipe.initialise(network, options.quant, *first_batch(stream))
     name = options.data_name or Path(options.dataset_GT_path).resolve().name
     about = (
         f"SRFlow x{hyper.scale}, stage {options.stage}, {count_parameters(network):,} parameters; "
-        f"{len(stream.pictures)} images of {name}; {here.world_size} worker(s) on {here.device}, "
+        f"{len(stream.images)} images of {name}; {here.world_size} worker(s) on {here.device}, "
         f"device {get_device_id()}, {options.batch_size} patches each{need}"
     )
     trainer = recipe.make_trainer(

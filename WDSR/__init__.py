@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 def load(weights: str = "", **options: Any) -> "Upscale":
     """Load a trained network from .ckpt, .safetensors or the authors' .pth; "" takes the demo weights.
 
-    `options` are infer.py's: scale, engine, tile, self_ensemble, device_target ... The result is a function: (H, W, 3)
-    RGB, uint8 or uint16 -> (scale H, scale W, 3) of the same type; its `network` is the `nn.Cell`.
+    `options` are infer.py's: scale, engine, tile ... The result is a function: (H, W, 3) RGB, uint8 or uint16 ->
+    (scale H, scale W, 3) of the same type; its `network` is the `nn.Cell`.
     """
-    from WDSR.src import pictures
+    from WDSR.src import inference
     from WDSR.src.args import InferConfig
     from WDSR.src.utils import WEIGHTS
 
     options = WEIGHTS.asked(InferConfig, weights, options)
-    return pictures.make_upscaler(*WEIGHTS.load_network(options), options)
+    return inference.make_upscaler(*WEIGHTS.load_network(options), options)
 
 
 def build(**options: Any) -> "nn.Cell":

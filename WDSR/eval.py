@@ -23,7 +23,7 @@ def run(options: EvalConfig) -> int:
 
     from common.evaluation import EvaluationRun, evaluate, of_pairs
     from common.metrics import LPIPS_NOT_COMPUTED
-    from WDSR.src import measuring, pictures, utils
+    from WDSR.src import inference, measuring, utils
     from WDSR.src.data.srdata import evaluation_sets
 
     network, saved, source = utils.load_network(options)
@@ -31,7 +31,7 @@ def run(options: EvalConfig) -> int:
     sets = evaluation_sets(options, scale)
     figures = measuring.figures(scale, options.crop, options.lpips_weights)
     with EvaluationRun("WDSR", source, scale, sets, options, here) as run:
-        upscale = pictures.make_upscaler(network, saved, source, options)
+        upscale = inference.make_upscaler(network, saved, source, options)
         for name, pairs in sets.items():
             ensemble = ", self-ensemble" if options.self_ensemble else ""
             title = f"{name} x{scale}, WDSR {source}, {upscale.engine}{ensemble}"
@@ -44,7 +44,6 @@ def run(options: EvalConfig) -> int:
                 run.say(f"Mean {word} of {name} x{scale} is {table.mean(figure.name)[1]:.4f} [{figure.name}]")
         if not options.lpips_weights:
             run.say(LPIPS_NOT_COMPUTED)
-        run.say(f"written to {run.folder}")
     return 0
 
 

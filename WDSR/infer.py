@@ -8,7 +8,7 @@ import logging
 from collections.abc import Sequence
 
 from common import UserError, config, runtime
-from common.evaluation import Results, enlarge_all, find_jobs
+from common.evaluation import Results, find_jobs, upscale_all
 from WDSR.src.args import InferConfig
 
 log = logging.getLogger(__name__)
@@ -23,11 +23,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     results = Results(options.output, jobs)
     runtime.start(options.device_target)
 
-    from WDSR.src import pictures, utils
+    from WDSR.src import inference, utils
 
-    upscale = pictures.make_upscaler(*utils.load_network(options), options)
+    upscale = inference.make_upscaler(*utils.load_network(options), options)
     log.info("%d image(s), x%d, %s", len(jobs), upscale.scale, upscale.engine)
-    enlarge_all(jobs, results, upscale, options, "tile")
+    upscale_all(jobs, results, upscale, options, "tile")
     return 0
 
 

@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     plan, weights = recipe.plan(options), network.trainable_params()
     about = (
         f"WDSR-{hyper.variant} x{hyper.scale}, {count_parameters(network):,} parameters; "
-        f"{len(stream.pictures)} images; "
+        f"{len(stream.images)} images; "
         f"{here.world_size} worker(s) on {here.device}, {options.batch_size} patches each{need}"
     )
     trainer = Trainer(

@@ -94,15 +94,15 @@ def read_source(name: str, scipy_wheel: Path) -> np.ndarray:
     return images.read_rgb(path)
 
 
-def make_pictures(scipy_wheel: Path) -> dict[str, np.ndarray]:
+def make_sample(scipy_wheel: Path) -> dict[str, np.ndarray]:
     """File name below ci/sample/DIV2K -> image."""
-    pictures = {}
+    sample = {}
     for number, (source, top, left, height, width) in enumerate(REGIONS, start=1):
         hr = read_source(source, scipy_wheel)[top : top + height, left : left + width]
-        pictures[f"DIV2K_train_HR/{number:04d}.png"] = np.ascontiguousarray(hr)
+        sample[f"DIV2K_train_HR/{number:04d}.png"] = np.ascontiguousarray(hr)
         for scale in SCALES:
-            pictures[f"DIV2K_train_LR_bicubic/X{scale}/{number:04d}x{scale}.png"] = imresize(hr, 1 / scale)
-    return pictures
+            sample[f"DIV2K_train_LR_bicubic/X{scale}/{number:04d}x{scale}.png"] = imresize(hr, 1 / scale)
+    return sample
 
 
 def main() -> int:
@@ -113,16 +113,16 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=ROOT / "ci" / "sample" / "DIV2K")
     parser.add_argument("--check", action="store_true", help="compare with the images in --output, write nothing")
     args = parser.parse_args()
-    pictures = make_pictures(args.scipy_wheel)
+    sample = make_sample(args.scipy_wheel)
     differing = 0
-    for name, picture in pictures.items():
+    for name, image in sample.items():
         if not args.check:
             (args.output / name).parent.mkdir(parents=True, exist_ok=True)
-            iio.imwrite(args.output / name, picture, optimize=True)  # a fifth smaller than images.write_picture
-        elif not np.array_equal(images.read_rgb(args.output / name), picture):
+            iio.imwrite(args.output / name, image, optimize=True)  # a fifth smaller than images.write_image
+        elif not np.array_equal(images.read_rgb(args.output / name), image):
             print(f"differs: {args.output / name}")
             differing += 1
-    print(f"{len(pictures)} images {'compared' if args.check else 'written'}, {differing} differ")
+    print(f"{len(sample)} images {'compared' if args.check else 'written'}, {differing} differ")
     return 1 if differing else 0
 
 

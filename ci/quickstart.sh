@@ -37,9 +37,9 @@ import csv, sys
 
 rows = list(csv.DictReader(open(sys.argv[1], encoding="utf-8")))
 before, after = [column for column in rows[0] if column.startswith("PSNR-Y")]
-worse = [row["picture"] for row in rows if float(row[after]) <= float(row[before])]
+worse = [row["image"] for row in rows if float(row[after]) <= float(row[before])]
 for row in rows:
-    print(f"{row['picture']}: {before} {float(row[before]):.2f} dB, SR {float(row[after]):.2f} dB")
+    print(f"{row['image']}: {before} {float(row[before]):.2f} dB, SR {float(row[after]):.2f} dB")
 sys.exit(f"error: SR is not above bicubic on {', '.join(worse)}" if worse else 0)
 PYTHON
 

@@ -1,7 +1,4 @@
-"""Code of all five models. Importing this package sets what MindSpore reads only once, at its own import.
-
-A value that the user has set is never overridden.
-"""
+"""Set what MindSpore reads only once, at its own import; a value that the user has set is never overridden."""
 
 import os
 import sys
@@ -44,7 +41,4 @@ __version__ = "0.1.0"
 
 
 class UserError(Exception):
-    """A mistake that the user can mend: the message says what was expected, what was found, what to type.
-
-    Entry points print it as one line and exit with code 2 (`common.runtime.run_main`).
-    """
+    """A mistake that the user can mend: what was expected, found, and is to be typed; exit code 2 by `run_main`."""

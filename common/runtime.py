@@ -96,10 +96,9 @@ def make_run_folder(parent: Path, name: str) -> Path:
 
 
 def start_log(file: Path | None = None, *, quiet: bool = False) -> None:
-    """Send the log to the terminal and, when given, to the end of a file, and nowhere else that this function opened.
+    """Log to the terminal and to the end of a file, and nowhere else that this function opened.
 
-    Records marked `extra={"bar": True}` say what the progress bar already shows: they go to the terminal only when it
-    shows no bar.
+    Records marked `extra={"bar": True}` go to the terminal only when it shows no progress bar, which says the same.
     """
     root = logging.getLogger()
     root.setLevel(logging.INFO)
@@ -139,8 +138,7 @@ def progress(
 ) -> Iterator[Any]:
     """Show a bar with `update(n)` and `set_postfix_str(text, refresh)`.
 
-    Where no bar is shown it does nothing, or with `in_log` logs how long it will take once it knows, and then how far
-    it is every `PATIENCE` seconds; what takes less is not told.
+    Where no bar is shown, `in_log` logs how long it will take, and then how far it is every `PATIENCE` seconds.
     """
     if _shows_bar():
         with tqdm(total=total, desc=description, unit=unit, initial=initial, dynamic_ncols=True) as bar:
@@ -170,7 +168,7 @@ class _Lines:
 
 
 def duration(seconds: float) -> str:
-    """`2 h 05 min`, `3 min 20 s` or `12 s`."""
+    """Return `2 h 05 min`, `3 min 20 s` or `12 s`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
@@ -190,15 +188,13 @@ class Runtime(NamedTuple):
 
     @property
     def is_main(self) -> bool:
-        """The one process that writes files is rank 0."""
         return self.rank == 0
 
 
 def start(device_target: str = "auto", *, seed: int | None = None, distribute: bool | None = False) -> Runtime:
-    """Choose the device, join the other workers if there are any, and seed MindSpore.
+    """Choose the device, join other workers, seed MindSpore.
 
-    Args:
-        distribute: True demands a launcher, None joins one if it started this process, False stays alone.
+    `distribute`: True demands a launcher, None joins one if it started this process, False stays alone.
     """
     import mindspore as ms
 
@@ -299,7 +295,7 @@ def gather(value: Any, here: Runtime) -> list[Any]:
 
 @contextlib.contextmanager
 def graph_mode(on: bool = True) -> Iterator[None]:
-    """Within the block MindSpore runs in graph mode (or, with False, op by op); the mode of before is then restored.
+    """Let MindSpore run in graph mode (or, with False, op by op) within the block; then restore the mode of before.
 
     A compiled step called in PyNative mode goes through queues whose threads spin while they wait: on two busy cores it
     took five times as long as in graph mode.

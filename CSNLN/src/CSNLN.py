@@ -13,7 +13,7 @@ from common import UserError
 from common.training import Row, settled
 
 from .attention import CrossScaleAttention, NonLocalAttention
-from .public import MeanShift, ResBlock, conv, conv_prelu, enlarge, reduce
+from .public import MeanShift, ResBlock, conv, conv_prelu, reduce, upsample
 
 COLORS = 3
 
@@ -48,7 +48,7 @@ class MultisourceProjection(nn.Cell):
         super().__init__()
         self.up_attention = CrossScaleAttention(channels, scale, rng, rows)
         self.down_attention = NonLocalAttention(channels, rng, rows)
-        self.upsample = enlarge(channels, scale, rng)
+        self.upsample = upsample(channels, scale, rng)
         self.encoder = ResBlock(channels, rng)
 
     def construct(self, x: Tensor) -> Tensor:
@@ -75,12 +75,12 @@ class SEM(nn.Cell):
         self.twice = scale == 4
         self.multi_source_projection = MultisourceProjection(channels, first, rng, rows)
         self.down_sample_1 = reduce(channels, first, rng)
-        self.error_encode = enlarge(channels, first, rng)
+        self.error_encode = upsample(channels, first, rng)
         if self.twice:
             self.multi_source_projection_2 = MultisourceProjection(channels, 2, rng, rows)
             self.down_sample_3 = reduce(channels, 4, rng)
             self.down_sample_4 = reduce(channels, 4, rng)
-            self.error_encode_2 = enlarge(channels, 4, rng)
+            self.error_encode_2 = upsample(channels, 4, rng)
         else:
             self.down_sample_2 = reduce(channels, first, rng)
         self.post_conv = conv_prelu(channels, channels, 3, rng)

@@ -12,7 +12,7 @@ from common.training import Validation, psnr_validation
 
 from .CSNLN import CSNLN, Hyper
 from .dataset.common import Upscaler
-from .pictures import chopped
+from .inference import chopped
 
 
 def figures(scale: int, crop: int, lpips_weights: str) -> list[Figure]:

@@ -83,7 +83,7 @@ def reduce(channels: int, scale: int, rng: np.random.Generator) -> nn.Sequential
     return nn.SequentialCell(conv(channels, channels, kernel, rng, stride, padding), PReLU())
 
 
-def enlarge(channels: int, scale: int, rng: np.random.Generator) -> nn.SequentialCell:
+def upsample(channels: int, scale: int, rng: np.random.Generator) -> nn.SequentialCell:
     """(N, C, H, W) -> (N, C, sH, sW), and PReLU."""
     kernel, stride, padding = RESIZING[scale]
     bound = 1 / math.sqrt(channels * kernel**2)

@@ -19,14 +19,14 @@ from common.evaluation import (
     ssim_figure,
     with_lpips,
 )
-from common.images import Pair, imresize, to_float, to_uint8, told_apart, write_picture
+from common.images import Pair, imresize, to_float, to_uint8, told_apart, write_image
 from common.metrics import Convention
 from common.training import Validation, digest_of, mean_psnr
 
 from .data.util import read_with_reference
+from .inference import Origin, Rescaler, draw_z, latent, write_lr
 from .network.Invnet import COLORS, Hyper, InvRescaleNet
 from .options.options import EvalConfig
-from .pictures import Origin, Rescaler, draw_z, latent, write_lr
 
 log = logging.getLogger(__name__)
 LOGGED = {"PSNR": 2, "SSIM": 3, "PSNR_Y": 0, "SSIM_Y": 1}  # the authors' words, in their order -> place in `Figures`
@@ -88,11 +88,11 @@ def evaluate(
         if options.save_lr:
             write_lr(folder / "LR" / name, lr, None, Origin(*hr.shape[:2], scale, rescaler.digest))
         if options.save_results:
-            write_picture(folder / "SR" / name, restored[0])
+            write_image(folder / "SR" / name, restored[0])
             strip = {"LR": lr, "bicubic": bicubic, "IRN": restored[0], "HR": hr}
             first = columns.restored[0]
             values = row[first.name][0], first.measure(restored[0], hr, lr)
-            write_picture(folder / "strips" / name, captioned_strip(strip, first, *values))
+            write_image(folder / "strips" / name, captioned_strip(strip, first, *values))
     return table
 
 

@@ -18,9 +18,9 @@ def make_loss(network: InvRescaleNet, options: TrainConfig) -> IRNLoss:
     return IRNLoss(network, *weights, options.pixel_criterion_forw, options.pixel_criterion_back)
 
 
-def plan(options: TrainConfig, world_size: int, pictures: int) -> Plan:
+def plan(options: TrainConfig, world_size: int, images: int) -> Plan:
     """Return steps, rate and intervals of a run."""
-    niter, scaled = recipe.step_counts(options.niter, options, world_size, pictures)
+    niter, scaled = recipe.step_counts(options.niter, options, world_size, images)
     return recipe.plan(
         options,
         niter,

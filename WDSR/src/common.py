@@ -41,7 +41,6 @@ class WeightNormConv2d(nn.Cell):
         self.bias = Parameter(Tensor(bias, ms.float32), name="bias")
 
     def weights(self) -> Row:
-        """Return length, direction and bias."""
         return self.weight_g, self.weight_v, self.bias
 
     def effective_weight(self) -> Tensor:
@@ -61,7 +60,6 @@ def normalised(length: Tensor, direction: Tensor) -> Tensor:
 
 
 def convolve(x: Tensor, length: Tensor, direction: Tensor, bias: Tensor) -> Tensor:
-    """Convolution with `same` zero padding and weight normalisation."""
     return ops.conv2d(x, normalised(length, direction), bias, pad_mode="pad", padding=direction.shape[-1] // 2)
 
 
@@ -86,7 +84,6 @@ class BlockA(nn.Cell):
         self.res_scale = res_scale
 
     def weights(self) -> Row:
-        """Return those of its layers in a row."""
         return self.body[0].weights() + self.body[2].weights()
 
     def construct(self, x: Tensor) -> Tensor:
@@ -110,7 +107,6 @@ class BlockB(nn.Cell):
         self.res_scale = res_scale
 
     def weights(self) -> Row:
-        """Return those of its layers in a row."""
         return self.body[0].weights() + self.body[2].weights() + self.body[3].weights()
 
     def construct(self, x: Tensor) -> Tensor:

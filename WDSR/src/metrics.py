@@ -6,10 +6,10 @@ __all__ = ["Convention", "benchmark", "div2k", "psnr", "ssim"]
 
 
 def benchmark(scale: int, crop: int | None = None) -> Convention:
-    """Set5, Set14, B100, Urban100, and the seed's figure on DIV2K: Y, a border of `scale` cropped."""
+    """Return that of Set5, Set14, B100, Urban100 and the seed's figure on DIV2K: Y, a border of `scale` cropped."""
     return Convention("y", scale if crop is None else crop)
 
 
 def div2k(scale: int) -> Convention:
-    """The authors' figures on DIV2K: RGB, a border of scale + 6 cropped."""
+    """Return that of the authors' figures on DIV2K: RGB, a border of scale + 6 cropped."""
     return Convention("rgb", scale + 6)

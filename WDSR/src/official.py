@@ -43,10 +43,7 @@ def to_official(network: WDSR) -> dict[str, np.ndarray]:
 
 
 def to_ours(weights: Mapping[str, np.ndarray]) -> Checkpoint:
-    """Return the weights of another program's file by our names; filters without weight normalisation are given it.
-
-    The metadata say the `normalization` where the names tell it: ychfan's.
-    """
+    """Return another program's weights by our names, weight-normalised; the metadata say ychfan's `normalization`."""
     found: dict[str, np.ndarray] = {}
     for name, array in weights.items():
         for theirs, ours in NAMES:

@@ -13,7 +13,7 @@ from .model import WDSR, count_parameters
 
 
 def learning_rate(options: TrainConfig) -> Callable[[int], float]:
-    """Step (from 0) -> rate. `--decay 200`: times gamma every 200 epochs; `20-25`: at these; `cosine`: to zero."""
+    """Return step -> rate. `--decay 200`: times gamma every 200 epochs; `20-25`: at these; `cosine`: to zero."""
     epoch, base, gamma = options.test_every, options.lr, options.gamma
     if options.decay == "cosine":
         return recipe.cosine_rate(base, options.epochs * epoch)

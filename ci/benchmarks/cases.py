@@ -27,8 +27,8 @@ from IRN.src.recipe import make_loss
 from SRDiff.src.model import srdiff as diffusion
 from SRDiff.src.model.objective import NoiseLoss
 from SRDiff.src.model_utils.graphs import prepare
+from SRDiff.src.model_utils.inference import Chain, Sampler, Way
 from SRDiff.src.model_utils.options import TrainConfig as SRDiffConfig
-from SRDiff.src.model_utils.pictures import Chain, Sampler, Way
 from SRDiff.src.model_utils.recipe import trained_part
 from SRDiff.src.model_utils.util import Trained
 from SRFlow.src.model.SRFlow import LikelihoodInBlocks, NegativeLogLikelihood

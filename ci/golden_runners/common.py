@@ -90,13 +90,13 @@ def resize(golden: Golden) -> None:
     """Every image at every scale, as IRN, MATLAB and SRDiff's data chain resize it."""
     for group, (dtype, arguments, bound) in RESIZE.items():
         for name in golden.under(f"{group}/"):
-            picture, factor = re.fullmatch(r"(.+)_((?:up|down)[\d.]+)", name).groups()
-            source = golden[f"in/{picture}_{'u8' if dtype == np.uint8 else 'f32'}"].astype(dtype)
+            image, factor = re.fullmatch(r"(.+)_((?:up|down)[\d.]+)", name).groups()
+            source = golden[f"in/{image}_{'u8' if dtype == np.uint8 else 'f32'}"].astype(dtype)
             scale = float(factor[2:]) if factor.startswith("up") else 1 / float(factor[4:])
             golden.compare(f"{group}/{name}", imresize(source, scale, **arguments), bounds=_abs(golden, bound))
     for name in golden.under("srdiff_data/"):
-        picture, step = re.fullmatch(r"(.+)_(img_lr_u8|img_lr_up_m1p1_hwc)", name).groups()
-        value = imresize(golden[f"in/{picture}_u8"], 1 / SRDIFF_SCALE, rounding="half_even")
+        image, step = re.fullmatch(r"(.+)_(img_lr_u8|img_lr_up_m1p1_hwc)", name).groups()
+        value = imresize(golden[f"in/{image}_u8"], 1 / SRDIFF_SCALE, rounding="half_even")
         if step == "img_lr_up_m1p1_hwc":  # SRDiff divides by 256 here, not by 255
             value = (imresize(value / 256, SRDIFF_SCALE) - 0.5) / 0.5
         bounds = _abs(golden, "" if step == "img_lr_u8" else "irn_np_abs")

@@ -11,8 +11,8 @@ from CSNLN.src.attention import CrossScaleAttention, NonLocalAttention, neighbou
 from CSNLN.src.config import TrainConfig
 from CSNLN.src.CSNLN import CSNLN, Hyper
 from CSNLN.src.dataset.common import Upscaler
+from CSNLN.src.inference import chopped
 from CSNLN.src.official import official_name
-from CSNLN.src.pictures import chopped
 from CSNLN.src.recipe import learning_rate
 
 from .core import NOT_COMPARED, Golden
@@ -33,11 +33,11 @@ def csnln(golden: Golden) -> None:
     lr_image, hr_image = Tensor(golden["in/lr"]), Tensor(golden["in/hr"])
     golden.compare("out/sr", network(lr_image))
     golden.compare_all("mid/", intermediates(network, lr_image))
-    compare_pictures(golden, Upscaler(lambda batch: network(Tensor(batch)).asnumpy(), hyper))
+    compare_images(golden, Upscaler(lambda batch: network(Tensor(batch)).asnumpy(), hyper))
     train(golden, network, L1Loss(network), (lr_image, hr_image))
 
 
-def compare_pictures(golden: Golden, upscale: Upscaler) -> None:
+def compare_images(golden: Golden, upscale: Upscaler) -> None:
     """What becomes of whole images, height and width first here, channels first in the fixture.
 
     Op by op, as in validation: in graph mode each size of a tile would be compiled.
@@ -50,9 +50,9 @@ def compare_pictures(golden: Golden, upscale: Upscaler) -> None:
     sizes = {"minsize3600": CHOP_LEAST, "minsize_recursive": golden.config.get("rec_min")}
     for name, least in sizes.items():
         if f"out/chop_shave2_{name}" in golden.arrays:
-            enlarge = chopped(upscale, golden.config["scale"], CHOP_SHAVE, least)
-            picture = golden["in/chop_lr"][0].transpose(1, 2, 0)
-            golden.compare(f"out/chop_shave2_{name}", enlarge(picture).transpose(2, 0, 1)[None])
+            upscale_in_parts = chopped(upscale, golden.config["scale"], CHOP_SHAVE, least)
+            image = golden["in/chop_lr"][0].transpose(1, 2, 0)
+            golden.compare(f"out/chop_shave2_{name}", upscale_in_parts(image).transpose(2, 0, 1)[None])
     ensemble = self_ensemble(upscale)(golden["in/lr"][0].transpose(1, 2, 0))
     golden.compare("out/self_ensemble_x8", ensemble.transpose(2, 0, 1)[None])
 

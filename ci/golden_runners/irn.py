@@ -101,8 +101,8 @@ def inference_form(golden: Golden, network: InvRescaleNet) -> None:
     lr_image, z = Quantization()(downscale(Tensor(golden["in/hr"]))), Tensor(golden["in/z"])
     restored, of_the_mean = upscale(lr_image, z), upscale(lr_image, ops.zeros_like(z))
     found = {"downscale": lr_image, "upscale_from_downscale": restored, "upscale_gaussian_scale_0": of_the_mean}
-    for name, picture in found.items():
-        golden.compare(f"out/{name}", picture, quantity="out/ of the inference form")
+    for name, image in found.items():
+        golden.compare(f"out/{name}", image, quantity="out/ of the inference form")
 
 
 def train(golden: Golden, network: InvRescaleNet, options: TrainConfig) -> None:

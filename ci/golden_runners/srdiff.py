@@ -161,7 +161,7 @@ def chain(golden: Golden, network: SRDiffNet) -> None:
         seen=lambda t, x, start: seen.append((to_image(x, lr_up, rescale), to_image(start, lr_up, rescale))),
     )
     kept = golden.set_aside("mid/sample_kept_iterations")
-    states, guesses = (np.stack(pictures) for pictures in zip(*(seen[k] for k in kept), strict=True))
+    states, guesses = (np.stack(images) for images in zip(*(seen[k] for k in kept), strict=True))
     golden.compare_all("mid/sample_", {"img": states, "x_recon": guesses})
     golden.compare("out/sample_sr", to_image(result, lr_up, rescale))
     golden.compare("out/sample_rrdb_out", network.rrdb(Tensor(lr_image)))
@@ -193,8 +193,8 @@ def train(golden: Golden, network: SRDiffNet) -> None:
 
 def batch(golden: Golden, number: int) -> list[Tensor]:
     """The images, with steps and noise of this number."""
-    pictures = [Tensor(golden[f"in/{name}"]) for name in ("img_hr", "img_lr", "img_lr_up")]
-    return [*pictures, Tensor(golden["in/t"][number].astype(np.int32)), Tensor(golden["in/noise"][number])]
+    images = [Tensor(golden[f"in/{name}"]) for name in ("img_hr", "img_lr", "img_lr_up")]
+    return [*images, Tensor(golden["in/t"][number].astype(np.int32)), Tensor(golden["in/noise"][number])]
 
 
 @schedule("srdiff_*")
@@ -202,7 +202,7 @@ def rates(golden: Golden, name: str) -> list[float]:
     """The rates of --decay_steps, which is the step of the first fall; the base rate is that of step 0."""
     steps, wanted = golden[f"{name}/k"].tolist(), golden[f"{name}/lr"]
     first_fall = steps[np.flatnonzero(np.diff(wanted))[0] + 1]
-    made = plan(TrainConfig(lr=float(wanted[0]), decay_steps=first_fall), world_size=1, pictures=1)
+    made = plan(TrainConfig(lr=float(wanted[0]), decay_steps=first_fall), world_size=1, images=1)
     return [made.learning_rate(step) for step in steps]
 
 

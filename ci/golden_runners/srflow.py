@@ -95,8 +95,8 @@ class Features(nn.Cell):
 
 def encoder(golden: Golden, network: SRFlowNet) -> tuple[Condition, ...]:
     """Compares what the flow reads, and gives it."""
-    conditions, whole, blocks, picture = Features(network)(Tensor(golden["in/lr"]))
-    found = {f"rrdb_block_{number}": block for number, block in enumerate(blocks)} | {"rrdb_out": picture}
+    conditions, whole, blocks, image = Features(network)(Tensor(golden["in/lr"]))
+    found = {f"rrdb_block_{number}": block for number, block in enumerate(blocks)} | {"rrdb_out": image}
     for name, (own, _), features in zip(LEVELS, conditions, whole, strict=True):
         found |= {f"rrdb_{name}": own, f"cond_{name}": features}
     golden.compare_all("mid/", found)
@@ -113,7 +113,7 @@ def directions(golden: Golden, flow: FlowUpsamplerNet, conditions: Sequence[Cond
     restored, back = inverse(ms.mutable(latents), conditions)
     given = ms.mutable((Tensor(golden["in/eps_split"]), Tensor(golden["in/eps_z"])))
     zeros = ms.mutable(tuple(Tensor(0 * latent.asnumpy()) for latent in given))
-    picture, picture_logdet = inverse(given, conditions)
+    image, image_logdet = inverse(given, conditions)
     found = {
         "eps_split": latents[0],
         "eps_z": latents[1],
@@ -122,8 +122,8 @@ def directions(golden: Golden, flow: FlowUpsamplerNet, conditions: Sequence[Cond
         "logdet_with_noise": noisy_logdet.asnumpy() + log_density(noisy_latents[:1]) - math.log(quant) * pixels,
         "roundtrip_hr": restored,
         "roundtrip_logdet": back.asnumpy() - log_density(latents[:1]),
-        "sr_given_eps": picture,
-        "sr_given_eps_logdet": picture_logdet.asnumpy() - log_density(given[:1]),
+        "sr_given_eps": image,
+        "sr_given_eps_logdet": image_logdet.asnumpy() - log_density(given[:1]),
         "sr_heat0": inverse(zeros, conditions)[0],
     }
     golden.compare_all("out/", found)
@@ -133,8 +133,8 @@ def likelihood(golden: Golden, network: SRFlowNet) -> None:
     """The objective of each image."""
     batch = [Tensor(golden[f"in/{name}"]) for name in ("hr", "lr", "uniform_noise")]
     noisy = NegativeLogLikelihood(network, golden.config["quant"])
-    golden.compare("out/nll", Call(NegativeLogLikelihood(network), "per_picture")(*batch[:2]))
-    golden.compare("out/nll_with_noise", Call(noisy, "per_picture")(*batch))
+    golden.compare("out/nll", Call(NegativeLogLikelihood(network), "per_image")(*batch[:2]))
+    golden.compare("out/nll_with_noise", Call(noisy, "per_image")(*batch))
 
 
 class Layers(nn.Cell):
@@ -199,8 +199,8 @@ def layers(golden: Golden, flow: FlowUpsamplerNet, conditions: Sequence[Conditio
 def first_batch(golden: Golden) -> None:
     """The likelihood before and after the ActNorms are set, what they are set to, and that a second batch does not."""
     network, batch = build(golden), (Tensor(golden["in/hr"]), Tensor(golden["in/lr"]))
-    flipped = [Tensor(np.ascontiguousarray(picture.asnumpy()[:, :, ::-1])) for picture in batch]
-    nll = Call(NegativeLogLikelihood(network), "per_picture")
+    flipped = [Tensor(np.ascontiguousarray(image.asnumpy()[:, :, ::-1])) for image in batch]
+    nll = Call(NegativeLogLikelihood(network), "per_image")
     golden.compare("out/nll_eval_mode_uninitialised", nll(*batch))
     network.initialise(*batch)
     golden.compare("out/nll_first_training_forward", nll(*batch))

@@ -343,9 +343,9 @@ def make_data(root: Path, validation: bool = True) -> Path:
     """Write five small images to train on, and one to validate on, as DIV2K's folders."""
     for number in range(1, 6):
         image = images.read_rgb(clone.ROOT / "ci/sample/DIV2K/DIV2K_train_HR" / f"{number:04d}.png")[:32, :40]
-        images.write_picture(root / "DIV2K_train_HR" / f"{number:04d}.png", image)
+        images.write_image(root / "DIV2K_train_HR" / f"{number:04d}.png", image)
     if validation:
-        images.write_picture(root / "DIV2K_valid_HR" / "0805.png", image)
+        images.write_image(root / "DIV2K_valid_HR" / "0805.png", image)
     return root
 
 

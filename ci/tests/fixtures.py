@@ -11,7 +11,7 @@ import pytest
 from ci.tests import forks, training
 from ci.tests.specs import BY_NAME, RESTORING, SPECS, Spec
 from common import runtime
-from common.images import read_rgb, write_picture
+from common.images import read_rgb, write_image
 from common.training import Trainer
 
 
@@ -35,7 +35,7 @@ def data(sample_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(1, 6):
         image = read_rgb(sample_dir / "DIV2K" / "DIV2K_train_HR" / f"000{number}.png")[:64, :72]
         folder = "DIV2K_train_HR" if number < 5 else "DIV2K_valid_HR"
-        write_picture(root / "DIV2K" / folder / f"000{number}.png", image)
+        write_image(root / "DIV2K" / folder / f"000{number}.png", image)
     return root
 
 

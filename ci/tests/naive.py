@@ -76,7 +76,7 @@ def numerical_logdet(function: Callable[[np.ndarray], np.ndarray], x: np.ndarray
     return np.linalg.slogdet(columns)[1]
 
 
-def picture(height: int, width: int, count: int = 1, seed: int = 0, channels: int = 3) -> np.ndarray:
+def random_image(height: int, width: int, count: int = 1, seed: int = 0, channels: int = 3) -> np.ndarray:
     """(count, channels, height, width) float32 in [0, 1]."""
     return np.random.default_rng(seed).random((count, channels, height, width), np.float32)
 

@@ -20,7 +20,7 @@ from ci.tests.SRFlow import nets as srflow
 from ci.tests.WDSR import nets as wdsr
 from common import config
 from common.checkpoint import Checkpoint, save
-from common.images import imresize, write_picture
+from common.images import imresize, write_image
 
 UTILITIES = {"IRN": "utils.util", "SRFlow": "model_utils.util", "SRDiff": "model_utils.util"}
 LUMA = np.array([65.481, 128.553, 24.966]) / 255
@@ -166,7 +166,7 @@ def smooth(height: int, width: int, seed: int = 1) -> np.ndarray:
 def write(folder: Path, images: dict[str, np.ndarray]) -> Path:
     """Write images by their names below the folder, PNG where a name has no ending; returns the folder."""
     for name, image in images.items():
-        write_picture(folder / (name if "." in name else f"{name}.png"), image)
+        write_image(folder / (name if "." in name else f"{name}.png"), image)
     return folder
 
 

@@ -124,7 +124,7 @@ def test_examples_are_understood(root, folder, module, words, monkeypatch):
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_pictures_may_be_typed_without_a_flag(model, tmp_path):
+def test_images_may_be_typed_without_a_flag(model, tmp_path):
     module, lost = importlib.import_module(f"{model}.infer"), str(tmp_path / "lost.png")
     command = ["upscale"] if model == "IRN" else []
     for words in ([lost, "--output", str(tmp_path)], ["--output", str(tmp_path), lost], ["--input", lost]):

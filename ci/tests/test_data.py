@@ -89,7 +89,7 @@ def test_packed_sets(spec, stream, tmp_path):
             stream(spec, packed)
         return
     found = stream(spec, packed, patch_size=16, **PLAIN[spec.name])
-    assert len(found.pictures) == 6
+    assert len(found.images) == 6
     records = {hr.tobytes() for hr, _, _ in PatchRecords(packed).read()}
     seen = {
         image.round().astype(np.uint8).tobytes()
@@ -162,7 +162,7 @@ def test_where_sets_may_be(model, typed, train, validation, begun, tmp_path, cap
         for key, value in typed.items()
     }
     trainer = begun(model, **options, **ENCODER.get(model, {}))
-    assert [pair.name for pair in trainer.stream.pictures.pairs] == train.split()
+    assert [pair.name for pair in trainer.stream.images.pairs] == train.split()
     if not validation:
         assert trainer.validate is None
         assert "the run is not validated" in caplog.text
@@ -173,7 +173,7 @@ def test_where_sets_may_be(model, typed, train, validation, begun, tmp_path, cap
 @pytest.mark.parametrize("spec", [spec for spec in SPECS if not spec.inside], ids=lambda spec: spec.name)
 def test_numbers_of_div2k(spec, begun, caplog):
     """A range of which some are there is taken, and said; none, or no range, is an error."""
-    assert len(begun(spec.name, data_range="1-800/5-5").stream.pictures) == 5
+    assert len(begun(spec.name, data_range="1-800/5-5").stream.images) == 5
     assert "5 of the 800 images 1-800" in caplog.text
     for typed, message in (
         ("20-30/5-5", "none of the images 20-30"),

@@ -8,7 +8,7 @@ import pytest
 from ci.tests.specs import BY_NAME, noise
 from ci.tests.test_evaluation import rows_of
 from common import UserError
-from common.images import imresize, write_picture
+from common.images import imresize, write_image
 
 SCALES = {"WDSR": 2, "CSNLN": 2, "IRN": 2, "SRFlow": 4, "SRDiff": 4}
 TINY = {
@@ -48,13 +48,13 @@ def test_sets_named_by_paths(model, tmp_path, monkeypatch, caplog):
     scale, data, out = SCALES[model], tmp_path / "data", tmp_path / "out"
     monkeypatch.chdir(tmp_path)
     caplog.set_level(logging.INFO)
-    write_picture(data / "one" / "pics" / "hr" / "a.png", image(1))
+    write_image(data / "one" / "pics" / "hr" / "a.png", image(1))
     small = np.full((SIDE // scale, SIDE // scale, 3), 99, np.uint8)
-    write_picture(data / "one" / "pics" / "lr_bicubic" / f"x{scale}" / f"ax{scale}.png", small)
-    write_picture(data / "two" / "pics" / "b.png", image(2, 1))
-    write_picture(data / "two" / "pics" / "copy.png", np.dstack([image(2, 1)] * 3))
-    write_picture(data / "two" / "pics" / "black.png", np.zeros((SIDE, SIDE), np.uint8))
-    write_picture(data / "with+plus" / "c.png", image(3))
+    write_image(data / "one" / "pics" / "lr_bicubic" / f"x{scale}" / f"ax{scale}.png", small)
+    write_image(data / "two" / "pics" / "b.png", image(2, 1))
+    write_image(data / "two" / "pics" / "copy.png", np.dstack([image(2, 1)] * 3))
+    write_image(data / "two" / "pics" / "black.png", np.zeros((SIDE, SIDE), np.uint8))
+    write_image(data / "with+plus" / "c.png", image(3))
     before = sorted(data.rglob("*"))
     names = f"{data / 'one' / 'pics'}+data/two/pics/../pics+{data / 'with+plus'}"
     words = ("--dataset_GT_path", tmp_path, "--data_test", names, "--output", out)
@@ -83,7 +83,7 @@ def test_sets_named_by_paths(model, tmp_path, monkeypatch, caplog):
 @pytest.mark.parametrize("model", ["IRN", "SRFlow", "SRDiff"])
 def test_names_lead_out_of_no_folder(model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    write_picture(tmp_path / "data" / "a.png", image(1))
+    write_image(tmp_path / "data" / "a.png", image(1))
     out = tmp_path / "deep" / "out"
     assert evaluate(model, "--dataset_GT_path", "data", "--data_name", "../../name", "--output", out) == 0
     assert {path.name for path in out.iterdir()} == {"name", "name.csv", "name.md"} | (
@@ -102,7 +102,7 @@ def test_names_of_runs_and_results_are_no_paths(model, tmp_path, monkeypatch, tr
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="--name must be a part of a file name, not a path"):
         train_without_steps(model, tmp_path, "--name", "../x")
-    write_picture(tmp_path / "a.png", image(1)[:8, :8])
+    write_image(tmp_path / "a.png", image(1)[:8, :8])
     command = {"IRN": ["upscale"]}.get(model, [])
     with pytest.raises(UserError, match="must be a part of a file name, not a path"):
         call(model, "infer", *command, "a.png", "--suffix", "/../../x", "--engine", "mindspore", "--output", "o")
@@ -122,7 +122,7 @@ def train_without_steps(monkeypatch):
     monkeypatch.setattr("common.training.loop.Trainer.fit", fit)
 
     def train(model, folder, *words):
-        write_picture(folder / "DATA" / "DIV2K" / "DIV2K_train_HR" / "0001.png", np.tile(image(1), (5, 5, 1)))
+        write_image(folder / "DATA" / "DIV2K" / "DIV2K_train_HR" / "0001.png", np.tile(image(1), (5, 5, 1)))
         data = folder / "DATA" / ("" if model in VALIDATION else "DIV2K")
         scale = SCALES[model]
         stage = "--stage rrdb" if model in ("SRFlow", "SRDiff") else ""
@@ -154,7 +154,7 @@ def test_training_without_validation_images(model, tmp_path, monkeypatch, caplog
 def test_exact_images_do_not_decide_the_best_checkpoint(model, tmp_path, monkeypatch, train_without_steps):
     """A mean that is infinite could never be exceeded."""
     monkeypatch.chdir(tmp_path)
-    write_picture(tmp_path / "DATA" / "flat" / "black.png", np.zeros((SIDE, SIDE, 3), np.uint8))
+    write_image(tmp_path / "DATA" / "flat" / "black.png", np.zeros((SIDE, SIDE, 3), np.uint8))
     monkeypatch.setattr("common.metrics.Convention.psnr", lambda *_, **__: float("inf"))
     flag = "--data_test" if model in VALIDATION else "--val_GT_path"
     trainer = train_without_steps(model, tmp_path, flag, tmp_path / "DATA" / "flat")

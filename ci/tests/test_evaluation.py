@@ -37,7 +37,7 @@ def evaluate(saved, tmp_path):
 
 def rows_of(path):
     with open(path, newline="", encoding="utf-8") as file:
-        return {row.pop("picture"): {key: float(value) for key, value in row.items()} for row in csv.DictReader(file)}
+        return {row.pop("image"): {key: float(value) for key, value in row.items()} for row in csv.DictReader(file)}
 
 
 def written(folder, name):
@@ -97,17 +97,10 @@ def test_flags_of_the_table(spec, hr, evaluate, tmp_path, capsys):
     assert "PSNR-Y (crop 1)" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [("Twice", "are named a"), ("Cut", r"a\.png is damaged or cut off"), ("Small", "SSIM|dot is smaller than 8x8")],
-)
+@pytest.mark.parametrize(("name", "message"), [("Twice", "are named a"), ("Small", "SSIM|dot is smaller than 8x8")])
 def test_sets_that_cannot_be_measured(spec, name, message, evaluate, tmp_path):
-    folder = tmp_path / "sets" / name
-    images = {"Twice": {"x/a": noise(24, 24), "y/a": noise(24, 24)}, "Cut": {"a": noise(24, 24)}}
-    write(folder, images.get(name, {"dot": noise(7, 7)}))
-    if name == "Cut":
-        whole = (folder / "a.png").read_bytes()
-        (folder / "a.png").write_bytes(whole[: len(whole) // 2])
+    images = {"Twice": {"x/a": noise(24, 24), "y/a": noise(24, 24)}, "Small": {"dot": noise(7, 7)}}
+    write(tmp_path / "sets" / name, images[name])
     with pytest.raises(UserError, match=message) as caught:
         evaluate(spec, "--data_test", name)
     assert "\n" not in str(caught.value)

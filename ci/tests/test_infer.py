@@ -64,7 +64,7 @@ def test_gray_comes_back_gray(command, tmp_path):
         image.save(tmp_path / "in" / name)
     made = run(command, tmp_path / "in", tmp_path / "out")
     for name, image in made.items():
-        rgb = images.read_picture(tmp_path / "out" / name).rgb
+        rgb = images.read_image(tmp_path / "out" / name).rgb
         colored = (rgb != rgb[..., :1]).any()
         assert colored == name.startswith("color_"), name
         if "samples" not in name:

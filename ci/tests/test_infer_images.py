@@ -6,7 +6,7 @@ import pytest
 
 from ci.tests.specs import BY_NAME, noise, smooth, write
 from common import UserError
-from common.images import imresize, read_picture
+from common.images import imresize, read_image
 
 KINDS = {
     "odd.png": noise(7, 9),
@@ -33,7 +33,7 @@ def infer(saved, tmp_path):
 
 
 def results(folder):
-    return {path.relative_to(folder).as_posix(): read_picture(path) for path in sorted(folder.rglob("*.*"))}
+    return {path.relative_to(folder).as_posix(): read_image(path) for path in sorted(folder.rglob("*.*"))}
 
 
 def test_any_image(spec, infer, tmp_path, capsys):

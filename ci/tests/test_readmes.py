@@ -78,7 +78,7 @@ def test_readmes_are_short(readme):
 
 WORDS = {  # paraphrases -> the field's own terms
     r"values that are no numbers|\bis no number": "NaN or Inf",
-    r"\blooks? at (test )?(pictures|images)\b": "validation",
+    r"\blooks? at (test )?images\b|patches_to_look_at": "validation",
     r"\blooked for\b": "expected, searched",
     r"\bgo(es)? on with\b": "resume, continue",
     r"\bma[dk]es? (it |them )?small(er)?\b": "downscale",
@@ -91,7 +91,8 @@ WORDS = {  # paraphrases -> the field's own terms
     r"\bgreater is better": "higher is better",
     r"\bin pieces\b(?!\.)": "in tiles",
     r"\b(is|are) let go\b": "freed",
-    r"pictures of a run's end": "results",
+    r"picture(?!s: dict)(?<!test_picture)(?<!manifest\.picture)": "image",  # the option's name and the manifest's stay
+    r"\benlarge(_all)?\b": "upscale, upsample",
 }
 
 

@@ -14,8 +14,8 @@ from common import runtime
 from common.config import options as config
 
 ROOT = Path(__file__).resolve().parents[2]
-SET, PICTURE = os.fsdecode(b"caf\xe9"), os.fsdecode(b"\xe9\xf0\x9f\x90\xb1")
-ENLARGE = "one.png", "--ckpt_path", "WDSR.ckpt", "--output"
+SET, IMAGE = os.fsdecode(b"caf\xe9"), os.fsdecode(b"\xe9\xf0\x9f\x90\xb1")
+UPSCALE = "one.png", "--ckpt_path", "WDSR.ckpt", "--output"
 AS_ROOT = pytest.mark.skipif(
     os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], check=False).returncode != 0,
     reason="mounts need root",
@@ -26,7 +26,7 @@ AS_ROOT = pytest.mark.skipif(
 def here(tmp_path_factory):
     """A folder with a checkpoint of a tiny network for each model, and a set of one image."""
     folder = tmp_path_factory.mktemp("surroundings")
-    write(folder, {f"{SET}/{PICTURE}.png": noise(48, 48), "one": noise(48, 48)})
+    write(folder, {f"{SET}/{IMAGE}.png": noise(48, 48), "one": noise(48, 48)})
     for spec in SPECS:
         spec.save(folder / f"{spec.name}.ckpt")
     return folder
@@ -64,7 +64,7 @@ def test_names_that_are_not_utf8_on_a_console_of_ascii(spec, here, python, tmp_p
     (table,) = tmp_path.glob("*.csv")
     assert "\n\\udce9\N{CAT FACE}," in table.read_text(encoding="utf-8")
     assert "\\udce9\N{CAT FACE}" in (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert list(tmp_path.glob(f"*/SR*/{PICTURE}*.png"))
+    assert list(tmp_path.glob(f"*/SR*/{IMAGE}*.png"))
     assert b"\\udce9\\U0001f431" in done.stdout
 
 
@@ -79,7 +79,7 @@ def test_training_on_a_folder_that_is_not_utf8(here, python, tmp_path):
 
 @pytest.mark.parametrize("line", ["2>&-", ">&-", "<&- >&- 2>&-"])
 def test_closed_streams(here, tmp_path, line):
-    done = infer(here, *ENLARGE, tmp_path, before=shell(line))
+    done = infer(here, *UPSCALE, tmp_path, before=shell(line))
     assert (done.returncode, done.stdout) == (0, b"")
     assert [path.name for path in tmp_path.iterdir()] == ["one_x2.png"]
 
@@ -96,7 +96,7 @@ def test_onnxruntime_keeps_no_telemetry(here, tmp_path):
     pytest.importorskip("onnxruntime")
     home = tmp_path / "home"
     home.mkdir()
-    done = infer(here, *ENLARGE, tmp_path / "out", HOME=str(home), XDG_CACHE_HOME=str(home))
+    done = infer(here, *UPSCALE, tmp_path / "out", HOME=str(home), XDG_CACHE_HOME=str(home))
     assert b"ONNX Runtime" in done.stderr
     files = [path.relative_to(home) for path in home.rglob("*") if path.is_file()]
     assert [(path.parts[0], path.suffix) for path in files] == [("mindspore-sr-zoo", ".onnx")]

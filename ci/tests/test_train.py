@@ -78,6 +78,21 @@ def test_part_that_is_trained_first(model, trained):
     assert [name for name in first if np.array_equal(first[name], last[name])] == [], "all of it learns"
 
 
+@pytest.mark.parametrize("model", PARTS)
+def test_weights_of_something_else(root, model, trained, begun, tmp_path):
+    encoder = trained(model, PARTS[model]) / "ckpt" / "last.ckpt"
+    size, stage = {"SRFlow": ("gc", "flow"), "SRDiff": ("rrdb_num_feat", "diffusion")}[model]
+    for changes, message in (
+        ({"rrdb_path": encoder, size: 6}, r"last\.ckpt does not fit this network: .* shapes or types differ"),
+        ({"ckpt_path": encoder}, r"last\.ckpt holds the encoder alone .--stage rrdb.: train .* with --rrdb_path"),
+        ({"rrdb_path": root / "WDSR" / "weights" / "wdsr_b_small_x2.ckpt"}, f"holds WDSR, not {model}"),
+        ({"resume": encoder, "stage": stage}, f"is a run of --stage rrdb, not {stage}"),
+    ):
+        with pytest.raises(UserError, match=message):
+            begun(model, **changes)
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.parametrize("model", ["WDSR", "SRFlow", "SRDiff"])
 def test_resumed_run_equals_the_uninterrupted_one(model, trained, tmp_path):
     """Every loss and figure, every bit of the weights and of the optimizer's state.

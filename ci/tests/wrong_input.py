@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from common.checkpoint import Checkpoint, save
-from common.images import write_picture
+from common.images import write_image
 
 # Model -> its words: folder of the data, weights to start from, weights to use, scale, a small training.
 PATHS = {"data": "--dataset_GT_path", "start": "--ckpt_path", "used": "--ckpt_path", "graph": ""}
@@ -231,7 +231,7 @@ def make_workspace(folder: Path) -> Path:
         sizes[f"missized/LR_bicubic/X{scale}/0001x{scale}.png"] = 10
         sizes[f"lacking/LR_bicubic/X{scale}/0002x{scale}.png"] = 64 // scale
     for name, side in sizes.items():
-        write_picture(folder / name, rng.integers(0, 256, (side, side, 3), dtype=np.uint8))
+        write_image(folder / name, rng.integers(0, 256, (side, side, 3), dtype=np.uint8))
     graphs = ("", "_downscale", "_decode", "_encoder")
     for name in ("empty", "words", "folder.mindrecord", "folder.ckpt", *(f"folder{graph}.mindir" for graph in graphs)):
         (folder / name).mkdir()
@@ -258,7 +258,7 @@ def make_workspace(folder: Path) -> Path:
 def example_latents(path: Path, seed: int, hyper: object, saved: Checkpoint) -> None:
     """Write what SRFlow's infer.py encode might have written for an image of 32x32."""
     from SRFlow.src.model.SRFlowNet import draw_latents
-    from SRFlow.src.model_utils.pictures import Latents, write_latents
+    from SRFlow.src.model_utils.inference import Latents, write_latents
     from SRFlow.src.model_utils.util import digest_of
 
     rng = np.random.default_rng(seed)

@@ -38,11 +38,7 @@ def write_arrays(file: BinaryIO, arrays: Iterable[tuple[str, np.ndarray]]) -> No
 
 
 def parse_arrays(data: bytes) -> dict[str, np.ndarray | str]:
-    """Return all entries of a .ckpt file, in its order; every array is a copy, a text entry is a string.
-
-    Raises:
-        ValueError: the bytes are not such a file, whole; says what is wrong.
-    """
+    """Return all entries in the file's order: copied arrays, and texts as strings; ValueError says what is wrong."""
     from google.protobuf.message import DecodeError
     from mindspore.train.checkpoint_pb2 import Checkpoint
 

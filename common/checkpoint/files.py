@@ -38,7 +38,7 @@ class Checkpoint:
 
 
 def digest(weights: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 (hexadecimal) over name, type, shape and bytes of all arrays; their order does not matter."""
+    """Return the SHA-256 (hexadecimal) over name, type, shape and bytes of all arrays; their order does not matter."""
     result = hashlib.sha256()
     for name in sorted(weights):
         array = plain(weights[name])
@@ -92,10 +92,9 @@ def _write_safetensors(path: Path, arrays: dict[str, np.ndarray], meta: str, con
 
 
 def read(path: str | Path) -> Checkpoint:
-    """Read .ckpt, .safetensors, .pth or .pt. A file that was not written here has no state and no metadata of ours.
+    """Read .ckpt, .safetensors, .pth or .pt; a file that was not written here has no state and no metadata of ours.
 
-    Raises:
-        CheckpointError: missing, truncated, damaged, or something else than weights.
+    CheckpointError: missing, truncated, damaged, or something else than weights.
     """
     path = Path(path)
     try:

@@ -1,7 +1,6 @@
-"""Setting all parameters of a network, or saying exactly why the arrays do not fit.
+"""Set all parameters of a network, or say exactly why the arrays do not fit.
 
-`mindspore.load_param_into_net` (2.10) returns what it could not load and raises nothing: with another prefix no
-parameter is set at all. So every load goes through `load_into`.
+`mindspore.load_param_into_net` (2.10) only returns what it could not load, so every load goes through `load_into`.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,7 +20,7 @@ class CheckpointError(UserError):
 
 
 def describe(path: str | Path, meta: Mapping[str, Any]) -> str:
-    """`x2.ckpt (WDSR x2, step 300)`: the file, and what it says it is."""
+    """Return the file, and what it says it is: `x2.ckpt (WDSR x2, step 300)`."""
     network = " ".join(f"{sign}{meta[key]}" for key, sign in (("model", ""), ("scale", "x")) if meta.get(key))
     said = [network, "" if meta.get("step") is None else f"step {meta['step']}"]
     return f"{path} ({', '.join(filter(None, said))})" if any(said) else str(path)
@@ -30,10 +29,9 @@ def describe(path: str | Path, meta: Mapping[str, Any]) -> str:
 def convolution(
     filters: np.ndarray, biases: np.ndarray | None = None, stride: int = 1, padding: int | None = None, group: int = 1
 ) -> "mindspore.nn.Conv2d":
-    """Build a convolution from its filters (out, in / group, k, k) and biases (out,), as float32.
+    """Build it from filters (out, in / group, k, k) and biases (out,), as float32.
 
-    Args:
-        padding: zeros at each side; default: as many as leave the size as it is, none where the stride is not 1.
+    `padding`: zeros at each side; by default as many as leave the size as it is, none where the stride is not 1.
     """
     from mindspore import Tensor, nn
 
@@ -59,15 +57,12 @@ def load_into(
     source: str | Path,
     names: Mapping[str, str | None] | Callable[[str], str | None] | None = None,
 ) -> None:
-    """Set every parameter of the network, or raise before any is touched.
+    """Set every parameter of the network, or raise a CheckpointError that names what differs before any is touched.
 
     Args:
         weights: those of the network and no others, by their name in the file; floats are cast to their parameter's.
         source: what the message calls the file, see `describe`.
         names: name in the file -> name in the network; None leaves an array out on purpose. A mapping may be partial.
-
-    Raises:
-        CheckpointError: names or shapes differ; counts, the first five of each kind, and `source`.
     """
     import mindspore
 

@@ -37,10 +37,7 @@ _log = logging.getLogger(__name__)
 
 
 def read_pth(path: str | Path) -> Any:
-    """Return everything in a PyTorch file: dict, list, tuple, array (bfloat16 as float32), number, text, None.
-
-    A file that refers to anything but tensors and plain containers is refused; nothing is ever run.
-    """
+    """Return everything in a PyTorch file: dict, list, tuple, array (bfloat16 as float32), number, text, None."""
     data = Path(path).read_bytes()
     try:
         return _read_zip(data) if data.startswith(b"PK\x03\x04") else _read_legacy(data)
@@ -87,7 +84,7 @@ def _has_arrays(value: Any, depth: int = 1) -> bool:
 
 
 def _read_zip(data: bytes) -> Any:
-    """One member `<folder>/data.pkl`, one `<folder>/data/<key>` for each storage; zipfile verifies their CRCs."""
+    """Read the member `<folder>/data.pkl`, and `<folder>/data/<key>` for each storage; zipfile verifies their CRCs."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         names = archive.namelist()
         folders = [name.removesuffix("data.pkl") for name in names if name.endswith("/data.pkl")]
@@ -108,7 +105,7 @@ def _read_zip(data: bytes) -> Any:
 
 
 def _read_legacy(data: bytes) -> Any:
-    """Pickles of magic number, version, machine, object and storage keys; then each storage: its count and bytes."""
+    """Read pickles of magic number, version, machine, object and storage keys; then each storage, count and bytes."""
     stream = io.BytesIO(data)
 
     def pickled() -> _Unpickler:

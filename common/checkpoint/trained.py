@@ -27,7 +27,6 @@ OPTIMIZER = re.compile("moment|adam|accum|mean_|exp_avg|vhat|optim")  # in the p
 
 
 def weights_of(network: "nn.Cell") -> dict[str, np.ndarray]:
-    """Return all parameters by their names."""
     return {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
 
 
@@ -113,11 +112,7 @@ def demo_weights(folder: Path, scale: int, flag: str = "--ckpt_path") -> Path:
 
 
 def read(path: str, model: str, roots: Collection[str] = ()) -> Checkpoint:
-    """Read a checkpoint of a model: ours, which says so, or another program's, which does not.
-
-    Args:
-        roots: first parts of the names of the network's parameters, by which another program's file is understood.
-    """
+    """Read a model's checkpoint, or another program's by `roots`, the first parts of the names of the parameters."""
     saved = checkpoint.read(path)
     if saved.meta.get("model", model) != model:
         raise UserError(f"{path} holds {saved.meta['model']}, not {model}")
@@ -130,10 +125,9 @@ def read(path: str, model: str, roots: Collection[str] = ()) -> Checkpoint:
 
 
 def own_names(weights: Mapping[str, np.ndarray], roots: Collection[str], source: str) -> dict[str, np.ndarray]:
-    """Return the arrays of another program's file without the prefix that a wrapper added (module., network. ...).
+    """Return another program's arrays without the prefix that a wrapper added (module., network. ...).
 
-    Left out is what training programs save besides: optimizer moments and averages, which repeat the network's names
-    behind another prefix, and single numbers (epoch_num, global_step, learning_rate).
+    Left out are optimizer moments and averages, which repeat the names behind another prefix, and single numbers.
     """
     plain = {name.replace("_orig_mod.", ""): array for name, array in weights.items()}
     prefixes: dict[str, str | None] = {}  # what comes before the network's own name; None where there is no such name
@@ -160,10 +154,9 @@ def own_names(weights: Mapping[str, np.ndarray], roots: Collection[str], source:
 
 
 def start_from(network: "nn.Cell", saved: Checkpoint, source: str) -> None:
-    """Set a new network's parameters from a checkpoint; from one of another scale, those whose names and shapes fit.
+    """Set a new network's parameters; from a checkpoint of another scale, those whose names and shapes fit.
 
-    Raises:
-        CheckpointError: a checkpoint of this scale, or one that does not say its scale, does not fit as a whole.
+    CheckpointError: a checkpoint of this scale, or one that does not say its scale, does not fit as a whole.
     """
     own, scale = weights_of(network), saved.meta.get("scale", network.hyper.scale)
     fitting = {name: array for name, array in saved.weights.items() if name in own and own[name].shape == array.shape}
@@ -191,9 +184,7 @@ def starting_from(path: str, options: Any, network: "nn.Cell") -> Iterator[None]
 def refuse_contradiction(options: Any, hyper: Any, source: str, *, rebuilt: bool = True) -> None:
     """Refuse a checkpoint of another network (`hyper`) than the one that the options, see `config.asked`, ask for.
 
-    Args:
-        rebuilt: the network is made from the checkpoint, which counts more than a configuration file; else its weights
-            must fit the one that the options describe.
+    `rebuilt`: the checkpoint makes the network and counts more than a configuration file; else it must fit the options.
     """
     found, asked, own = asdict(hyper), config.asked(options), {"scale": "scale", **config.hyper_options(options)}
     for key, value in (options.named(hyper.scale) | asked).items():

@@ -42,7 +42,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def parser_of(cls: type, description: str, usage: str = "") -> Parser:
-    """The parser for a configuration class; values stay text, and what is not given is None.
+    """Return the parser of a configuration class; values stay text, and what is not given is None.
 
     `usage` is what is typed behind the program's name before the options, one line for each way: "decode LATENTS ...".
     """
@@ -63,13 +63,13 @@ def parser_of(cls: type, description: str, usage: str = "") -> Parser:
 
 
 def spellings(cls: type) -> dict[str, str]:
-    """Every name of every option, its own among them -> its own."""
+    """Map every name of every option, its own among them, to its own."""
     fields = dataclasses.fields(cls)
     return {name: field.name for field in fields for name in (field.name, *field.metadata.get("aliases", ()))}
 
 
 def groups(cls: type) -> dict[str, list[str]]:
-    """Title -> options, in the order of the classes that they come from; the title of the class itself is empty.
+    """Return title -> options, in the order of the classes that they come from; the class's own title is empty.
 
     The title of another class is the first words of its docstring, up to a full stop or a colon. A class that only says
     an option's default anew does not take it out of its group.

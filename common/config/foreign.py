@@ -1,7 +1,4 @@
-"""The authors' and the seeds' files: every key is an option of ours, a value that we insist on, or refused.
-
-A model has the table of names, key by key; here it is held against a file.
-"""
+"""Read the authors' and the seeds' files by a model's table: each key is an option, one admitted value, or refused."""
 
 import logging
 from collections.abc import Collection, Iterator, Mapping
@@ -23,8 +20,6 @@ class Only(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """A key that cannot be honoured."""
-
     why: str
 
 
@@ -38,10 +33,7 @@ Meaning = str | Only | Refused | Unused | None  # an option's name; None: of ano
 
 
 def read_sections(path: str | Path, keys: Mapping[str, Meaning], sections: Collection[str]) -> dict[str, Any]:
-    """The options that a file gives, by our names; `~` leaves an option at its default.
-
-    A file without any of the authors' sections holds options by our names already, as a run's config.yaml does.
-    """
+    """Return a file's options by our names, as a run's config.yaml has them already; `~` leaves one at its default."""
     content = read_yaml(path)
     if not any(section in content for section in sections):
         return content
@@ -58,10 +50,7 @@ def read_sections(path: str | Path, keys: Mapping[str, Meaning], sections: Colle
 def from_table(
     content: Mapping[str, Any], keys: Mapping[str, Meaning], path: str | Path, faults: Collection[str] = ()
 ) -> Translated:
-    """Return the options that a file's keys stand for; a key that is not in the table is one by itself.
-
-    `faults` are what is wrong with the file besides, to be said at once.
-    """
+    """Return the options that the keys stand for, unknown ones as they are; `faults` are said with those found here."""
     options, faults = Translated(), list(faults)
     for key, value in content.items():
         meaning = keys.get(key, key)
@@ -83,7 +72,7 @@ def from_table(
 
 
 def leaves(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted key, value) of everything that is not a section."""
+    """Yield (dotted key, value) of everything that is not a section."""
     for key, value in content.items():
         if isinstance(value, Mapping):
             yield from leaves(value, f"{prefix}{key}.")

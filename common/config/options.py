@@ -1,12 +1,9 @@
-"""Configuration: YAML file -> frozen dataclass -> command line.
+"""Merge defaults, the named network's values (`--model`), `--config FILE.yaml` and `--key value`, in rising order.
 
-A program describes its options as a class under `@configuration`, a frozen dataclass whose fields come from
-`option(default, help)`. Values are taken, in rising order, from the defaults, from what a named network (`--model`)
-has, from `--config FILE.yaml`, and from `--key value`. Where several options stand for one thing, the one of the
-highest source counts: the others are put back to their defaults. Nothing is guessed: an unknown key or a value of the
-wrong type raises, naming the source and the key.
-
-A class may say how its files are read, by a static method `read_config(path)`, which gives what `read_yaml` gives.
+A class under `@configuration` describes a program's options, a frozen dataclass of `option(default, help)`. Where
+several options stand for one thing, the one of the highest source counts: the others are put back to their defaults.
+An unknown key or a value of the wrong type raises, naming the source and the key. A class may say how its files are
+read, by a static method `read_config(path)`, which gives what `read_yaml` gives.
 """
 
 import argparse
@@ -49,11 +46,9 @@ class Translated(dict[str, Any]):
 
 
 def option(default: Any = dataclasses.MISSING, help: str | None = None, **said: Any) -> Any:
-    """Declare a field of a configuration: what `--help` says of it, which values it takes, its other names.
+    """Declare a field of a configuration: what `--help` says of it, which values it takes, its `aliases`.
 
     Args:
-        choices, at_least, below: values that it takes.
-        aliases: other spellings.
         short: a letter, as `-i` is typed.
         hyper: hyper-parameter of the network that it gives; a default of 0, "" or () leaves it to the named network.
         presets: values that give the hyper-parameters of other options, unless these are given as well.
@@ -104,19 +99,14 @@ def _layered(declared: Sequence[Any]) -> Any:
 
 
 def parse(cls: type[T], argv: Sequence[str] | None, *, description: str, base: T | None = None) -> T:
-    """Build `cls` from the command line (None: the process's own) and the YAML file it may name, over `base` or the
-    defaults. The description, a program's docstring, opens `--help`.
-    """
+    """Build `cls` from the command line (None: the process's), the YAML file it names, and `base` or the defaults."""
     return _merged(cls, parser_of(cls, description).parse_args(argv), base)
 
 
 def parse_inputs(
     cls: type[T], argv: Sequence[str] | None, *, description: str, usage: str, base: T | None = None
 ) -> tuple[list[str], T]:
-    """(inputs, options): as `parse`, for a program whose inputs may also be typed without `--input`, see `parser_of`.
-
-    Inputs are those that are typed, those without a flag first; else the file's.
-    """
+    """Return (inputs, options): as `parse`; inputs without `--input` come first; none typed: the file's."""
     parser = parser_of(cls, description, usage)
     arguments, words = parser.parse_known_args(argv)
     if (unknown := next((place for place, word in enumerate(words) if word.startswith("-")), None)) is not None:
@@ -147,9 +137,7 @@ def load(cls: type[T], path: str | Path) -> T:
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The mapping in a YAML file. Numbers, words and dates are left as text, which `merge` converts: PyYAML would take
-    1e-4 for text, 010 for eight and `no` for False, whatever the key wants.
-    """
+    """Return the mapping in a YAML file, scalars as text: PyYAML takes 1e-4 for text, 010 for eight, `no` for False."""
     try:
         with open(path, "rb") as file:  # of bytes PyYAML tells UTF-8 and UTF-16 apart
             content = yaml.load(file, _Loader)
@@ -186,10 +174,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def merge(base: T, values: Mapping[str, Any], source: str) -> T:
-    """Replace some options of `base`, and put those back to their defaults that the new values stand instead of.
-
-    The values are by any of the options' spellings; messages name the source, and `origin` tells it again.
-    """
+    """Replace options of `base`, by any of their spellings; reset those that the new values stand instead of."""
     fields, hints = type(base).__dataclass_fields__, typing.get_type_hints(type(base))
     names, changes, said = spellings(type(base)), {}, {}
     for spelled, value in values.items():
@@ -209,7 +194,7 @@ def merge(base: T, values: Mapping[str, Any], source: str) -> T:
 
 
 def _overruled(merged: Any, said: Mapping[str, str], source: str) -> set[str]:
-    """The options that give way to those of a higher source, which are in `said`, with their spelling there."""
+    """Return the options that give way to those of a higher source, which are in `said`, with their spelling there."""
     fields = {field.name: field for field in dataclasses.fields(merged)}
     counting = {key for key in said if not left_open(merged, key)}
     reset: set[str] = set()
@@ -230,7 +215,7 @@ def left_open(options: Any, name: str) -> bool:
 
 
 def origin(options: Any, name: str) -> Origin | None:
-    """Where the value of an option comes from; None for its default. What a caller sets himself counts as typed."""
+    """Return where an option's value comes from, None for its default; what a caller sets himself counts as typed."""
     given = getattr(options, name) != type(options).__dataclass_fields__[name].default
     return _origins(options).get(name, Origin(COMMAND_LINE, name) if given else None)
 
@@ -249,7 +234,7 @@ def _origins(options: Any) -> dict[str, Origin]:
 
 
 def to_dict(options: Any) -> dict[str, Any]:
-    """Values of JSON's types, for YAML and checkpoints; without those that others stand instead of."""
+    """Return values of JSON's types, for YAML and checkpoints; without those that others stand instead of."""
     counting = [field for field in dataclasses.fields(options) if not left_open(options, field.name)]
     overruled = {name for field in counting for name in field.metadata.get("instead_of", ())}
     values = {key: value for key, value in dataclasses.asdict(options).items() if key not in overruled}
@@ -270,6 +255,6 @@ def _to_yaml(options: Any) -> str:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """One line `key: old -> new` for each key in which two configurations differ."""
+    """Return a line `key: old -> new` for each key in which two configurations differ."""
     keys = dict.fromkeys([*old, *new])
     return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in keys if old.get(key) != new.get(key)]

@@ -17,7 +17,7 @@ _NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true o
 
 
 def checked(value: Any, hint: Any, field: dataclasses.Field, place: str) -> Any:
-    """`value` as `hint` says, within the field's choices and bounds; `place` (source and key) opens the message."""
+    """Convert as `hint` says, within the field's choices and bounds; `place` (source and key) opens the message."""
     converted = _convert(value, hint, place)
     choices, lowest, bound = (field.metadata.get(key) for key in ("choices", "at_least", "below"))
     if choices and isinstance(converted, str):  # in any case of letters
@@ -75,6 +75,6 @@ def says_default(text: str) -> bool:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """'; did you mean ...?' when a known word is near, else an empty text."""
+    """Return "; did you mean ...?" when a known word is near, else an empty text."""
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"; did you mean {near[0]!r}?" if near else ""

@@ -1,21 +1,21 @@
 """Which images are trained and tested on, and the order of the batches."""
 
-from common.data.batches import BatchStream, Patch, PictureSet, random_patch, stack_nchw, to_nchw
+from common.data.batches import BatchStream, ImageSet, Patch, random_patch, stack_nchw, to_nchw
 from common.data.div2k import find_numbered, find_root, parse_ranges
 from common.data.sets import (
     RECORDS,
-    Picture,
+    ImagePair,
     benchmark_pairs,
     existing_folder,
     find_place,
     hr_inside,
+    images_of,
     lr_folder,
     named_sets,
     packed_set,
-    pictures_of,
     split_names,
     stem_of,
-    training_pictures,
+    training_images,
     validation_folders,
     validation_pairs,
 )

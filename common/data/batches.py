@@ -20,7 +20,7 @@ from common import UserError
 Patch = tuple[np.ndarray, np.ndarray]  # (hr, lr), uint8 HWC, lr smaller by the scale
 
 
-class PictureSet(Protocol):
+class ImageSet(Protocol):
     """Anything that hands out (hr, lr, name) by number, uint8 HWC, lr smaller by the scale."""
 
     def __len__(self) -> int: ...
@@ -29,7 +29,7 @@ class PictureSet(Protocol):
 
 
 def random_crop(hr: np.ndarray, lr: np.ndarray, lr_patch: int, scale: int, rng: np.random.Generator) -> Patch:
-    """A square of `lr_patch` LR pixels and the HR square above it."""
+    """Cut a square of `lr_patch` LR pixels and the HR square above it."""
     height, width = lr.shape[:2]
     if min(height, width) < lr_patch:
         raise UserError(f"an LR image of {width}x{height} is smaller than the training patch of {lr_patch}x{lr_patch}")
@@ -37,7 +37,7 @@ def random_crop(hr: np.ndarray, lr: np.ndarray, lr_patch: int, scale: int, rng: 
 
 
 def middle_crop(hr: np.ndarray, lr: np.ndarray, lr_patch: int, scale: int) -> Patch:
-    """The square of `lr_patch` LR pixels in the middle, and the HR square above it; the image is as large."""
+    """Cut the square of `lr_patch` LR pixels in the middle, and the HR square above it; the image is as large."""
     return _square(hr, lr, lr_patch, scale, *((length - lr_patch) // 2 for length in lr.shape[:2]))
 
 
@@ -47,45 +47,38 @@ def _square(hr: np.ndarray, lr: np.ndarray, side: int, scale: int, top: int, lef
 
 
 def random_flip(
-    pictures: Sequence[np.ndarray], rng: np.random.Generator, *, mirror: bool = True, turn: bool = True
+    images: Sequence[np.ndarray], rng: np.random.Generator, *, mirror: bool = True, turn: bool = True
 ) -> list[np.ndarray]:
-    """The same one of the eight flips and quarter turns for all images (EDSR's augmentation).
-
-    Args:
-        mirror: left and right are exchanged in half of the cases.
-        turn: upside down, and transposed, each in half of the cases.
-    """
+    """Flip all images alike (EDSR's augmentation): left-right, upside down and transposed, each in half the cases."""
     horizontal, vertical, transpose = (rng.random(3) < 0.5) & (mirror, turn, turn)
     flipped = []
-    for picture in pictures:
-        picture = picture[:, ::-1] if horizontal else picture
-        picture = picture[::-1] if vertical else picture
-        flipped.append(picture.transpose(1, 0, 2) if transpose else picture)
+    for image in images:
+        image = image[:, ::-1] if horizontal else image
+        image = image[::-1] if vertical else image
+        flipped.append(image.transpose(1, 0, 2) if transpose else image)
     return flipped
 
 
 def random_patch(
     hr: np.ndarray, lr: np.ndarray, lr_patch: int, scale: int, rng: np.random.Generator, **flips: bool
 ) -> list[np.ndarray]:
-    """[hr, lr]: the same `random_crop` and `random_flip` of both."""
+    """Return [hr, lr], cut and flipped alike."""
     return random_flip(random_crop(hr, lr, lr_patch, scale, rng), rng, **flips)
 
 
-def to_nchw(pictures: Sequence[np.ndarray]) -> np.ndarray:
+def to_nchw(images: Sequence[np.ndarray]) -> np.ndarray:
     """Stack HWC images of one size to (N, C, H, W) float32 with unchanged values."""
-    return np.ascontiguousarray(np.stack(pictures).transpose(0, 3, 1, 2), dtype=np.float32)
+    return np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2), dtype=np.float32)
 
 
 def stack_nchw(samples: Sequence[Sequence[np.ndarray]]) -> tuple[np.ndarray, ...]:
-    """Samples of HWC arrays -> their batches in the same order, as `to_nchw`."""
+    """Turn samples of HWC arrays into their batches in the same order, as `to_nchw`."""
     return tuple(to_nchw(arrays) for arrays in zip(*samples, strict=True))
 
 
 @dataclasses.dataclass
 class BatchStream:
-    """The batches of one worker."""
-
-    pictures: PictureSet
+    images: ImageSet
     prepare: Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple]  # (hr, lr, rng) -> a training sample
     collate: Callable[[list[tuple]], tuple[np.ndarray, ...]]  # samples -> what the loss takes
     batch_size: int  # samples per worker and step
@@ -100,22 +93,22 @@ class BatchStream:
         return self.batch_size * self.world_size
 
     def sample_numbers(self, step: int) -> range:
-        """Numbers, counted over the whole run, of the samples that this worker shows in `step` (from 0)."""
+        """Return the numbers, counted over the whole run, of the samples that this worker shows in `step` (from 0)."""
         first = step * self.global_batch_size + self.rank * self.batch_size
         return range(first, first + self.batch_size)
 
-    def picture_of(self, number: int) -> int:
-        """Which image sample `number` is cut from: each image once in every len(images) samples."""
-        epoch, position = divmod(number, len(self.pictures))
+    def image_of(self, number: int) -> int:
+        """Return the image that sample `number` is cut from: each once in every len(images) samples."""
+        epoch, position = divmod(number, len(self.images))
         if self._shuffled[0] != epoch:
-            self._shuffled = epoch, np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.pictures))
+            self._shuffled = epoch, np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.images))
         return int(self._shuffled[1][position])
 
     def batches(self, first_step: int, last_step: int) -> Iterator[tuple[np.ndarray, ...]]:
-        """The batches of steps first_step ... last_step - 1, made in order."""
+        """Yield the batches of steps first_step ... last_step - 1, made in order."""
         numbers, asked = itertools.tee(n for step in range(first_step, last_step) for n in self.sample_numbers(step))
         samples: list[tuple] = []
-        read = self.pictures.read(self.picture_of(number) for number in asked)
+        read = self.images.read(self.image_of(number) for number in asked)
         for number, (hr, lr, name) in zip(numbers, read, strict=True):
             try:
                 samples.append(self.prepare(hr, lr, np.random.default_rng([self.seed, 2, number])))
@@ -126,7 +119,7 @@ class BatchStream:
                 samples = []
 
     def prefetched(self, first_step: int, last_step: int) -> Iterator[tuple[np.ndarray, ...]]:
-        """`batches`, made in a thread up to `ahead` batches before they are asked for."""
+        """Yield `batches`, made in a thread up to `ahead` batches before they are asked for."""
         batches, pool = self.batches(first_step, last_step), ThreadPoolExecutor(1, "batches")
         try:
             made = deque(pool.submit(next, batches, None) for _ in range(self.ahead))

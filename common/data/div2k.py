@@ -17,21 +17,18 @@ HR = {"train": "DIV2K_train_HR", "test": "DIV2K_valid_HR"}
 
 
 def find_root(folder: Path) -> Path | None:
-    """The folder that holds DIV2K_train_HR: `folder/DIV2K` or `folder` itself."""
+    """Return the folder that holds DIV2K_train_HR: `folder/DIV2K` or `folder` itself."""
     return next((root for root in (folder / "DIV2K", folder) if (root / HR["train"]).is_dir()), None)
 
 
 def find_split(folder: Path, split: str) -> Path | None:
-    """The HR images of the "train" or "test" split, in the folder, its DIV2K/ or its DIV2K_data/."""
+    """Return the HR images of the "train" or "test" split, in the folder, its DIV2K/ or its DIV2K_data/."""
     places = (base / HR[split] for base in (folder, folder / "DIV2K", folder / "DIV2K_data"))
     return next((place for place in places if place.is_dir()), None)
 
 
 def find_numbered(folder: Path, numbers: range, scale: int, track: str = "bicubic") -> list[Pair]:
-    """Return the pairs of the numbers that are there, in their order, and log how many are missing.
-
-    NoSuchSetError: no DIV2K, or none of the numbers.
-    """
+    """Return the pairs of the numbers that are there, in their order; NoSuchSetError: no DIV2K, or none of them."""
     root, found = find_root(folder), {}
     if not root:
         raise NoSuchSetError(f"no DIV2K in {folder}: expected {folder / 'DIV2K' / HR['train']} with 0001.png ...")
@@ -50,7 +47,7 @@ def find_numbered(folder: Path, numbers: range, scale: int, track: str = "bicubi
 
 
 def parse_ranges(text: str, example: str = "1-800/801-900") -> tuple[range, range]:
-    """`1-800/801-810` -> numbers for training and for test."""
+    """Turn `1-800/801-810` into the numbers for training and for test."""
     words = re.fullmatch(r"([0-9]{1,6})-([0-9]{1,6})/([0-9]{1,6})-([0-9]{1,6})", text)
     if not words:
         raise UserError(f"--data_range must look like {example}, with numbers of at most six digits, not {text!r}")

@@ -12,8 +12,8 @@ import numpy as np
 from common import UserError
 from common.config import StepOptions, typed
 from common.data import div2k
-from common.data.batches import Patch, PictureSet, middle_crop
-from common.images import NoSuchSetError, Pair, PairedPictures, folder_like, pairs_of, read_pair, told_apart
+from common.data.batches import ImageSet, Patch, middle_crop
+from common.images import NoSuchSetError, Pair, PairedImages, folder_like, pairs_of, read_pair, told_apart
 from common.mindrecord import PatchRecords, open_patches, set_exists
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ OTHER_NAMES = {"B100": "BSD100", "BSD100": "B100"}
 Find = Callable[[str, str, int, str], list[Pair]]  # path of HR, of LR, scale, "train" or "test" -> a model's pairs
 
 
-class Picture(NamedTuple):
+class ImagePair(NamedTuple):
     """HR (sH, sW, 3) and LR (H, W, 3), uint8, and their name; `made` says that LR was made of HR."""
 
     name: str
@@ -36,14 +36,14 @@ class Picture(NamedTuple):
 
 
 def existing_folder(path: str, option: str, hint: str = "") -> Path:
-    """The path, which `option` gave; `hint` follows in the error."""
+    """Return the path, which `option` gave; `hint` follows in the error."""
     if not Path(path).is_dir():
         raise UserError(f"{option} is not a folder: {path}{hint}")
     return Path(path)
 
 
 def lr_folder(path: str) -> Path | None:
-    """The LR images that --dataset_LQ_path names; None where it names none."""
+    """Return the LR images that --dataset_LQ_path names; None where it names none."""
     if path and not Path(path).exists():
         raise UserError(f"--dataset_LQ_path is not a folder: {path}")
     return Path(path) if path else None
@@ -55,10 +55,7 @@ def stem_of(path: str | Path) -> str:
 
 
 def split_names(names: str, root: Path) -> dict[str, str]:
-    """Return the sets of `Set5+Set14`: {what its results are called: name or path}; two never have one stem.
-
-    A + in a set's name or path is taken for a part of it where there is such a folder.
-    """
+    """Return {stem: name or path} of `Set5+Set14`, no stem twice; a + in an existing folder's name is a part of it."""
     parts, stems = names.split("+"), {}
     while parts:
         joined = ("+".join(parts[:count]) for count in range(len(parts), 1, -1))
@@ -80,10 +77,7 @@ def _places(name: str, root: Path) -> list[Path]:
 
 
 def find_place(name: str, root: Path) -> Path:
-    """Return the folder of a set: in benchmark/ of the root, in the root, a path of its own, or the root itself.
-
-    NoSuchSetError: none of them is a folder.
-    """
+    """Return a set's folder: in benchmark/ of the root, in the root, a path of its own, the root; or NoSuchSetError."""
     places = _places(name, root)
     if place := next(filter(os.path.isdir, places), None):
         return place
@@ -91,10 +85,7 @@ def find_place(name: str, root: Path) -> Path:
 
 
 def named_sets(names: str, root: Path, lr_path: str) -> Iterator[tuple[str, Path, str]]:
-    """Yield (stem, folder, path of the LR images) of each set in `Set5+Set14`, see `split_names` and `find_place`.
-
-    `lr_path` has LR images, or folders of them by the names of the sets; "" for none.
-    """
+    """Yield (stem, folder, LR path) of each set; `lr_path`: LR images, or folders of them by the sets' names, or ""."""
     for stem, name in split_names(names, root).items():
         beside = Path(lr_path) / stem
         yield stem, find_place(name, root), str(beside) if lr_path and beside.is_dir() else lr_path
@@ -124,23 +115,20 @@ def validation_pairs(find: Callable[[], list[Pair]], named: bool, count: int) ->
 # ------------------------------------------------------------------------------------------------------------ training
 
 
-def training_pictures(
+def training_images(
     path: str,
     pairs: Callable[[], list[Pair]],
     scale: int,
     lr_patch: int,
     cache_gb: float,
     load: Callable[[Pair, int], Patch] = read_pair,
-) -> PictureSet:
-    """What training cuts its patches from: the packed set `path`, or where it is none the pairs that are found.
-
-    The images must have the LR patches' side; for the cache, in GiB, and `load` see `PairedPictures`.
-    """
+) -> ImageSet:
+    """Return what LR patches of this side are cut from: the packed set `path`, or where it is none the pairs found."""
     if path.endswith(RECORDS):
         return open_patches(path, scale, lr_patch * scale)
-    pictures = PairedPictures(pairs(), scale, int(cache_gb * 2**30), load)
-    pictures.drop_small(lr_patch)
-    return pictures
+    images = PairedImages(pairs(), scale, int(cache_gb * 2**30), load)
+    images.drop_small(lr_patch)
+    return images
 
 
 def validation_folders(options: StepOptions, beside: Callable[[str], str]) -> tuple[str, str]:
@@ -162,25 +150,21 @@ def validation_folders(options: StepOptions, beside: Callable[[str], str]) -> tu
     return path, lr_path
 
 
-def patches_to_look_at(
+def validation_patches(
     options: StepOptions, find: Find, beside: Callable[[str], str], scale: int, lr_patch: int
 ) -> list[Patch]:
-    """Patches of the size that is trained on: the middle of each validation image, see `validation_folders`.
-
-    Of a packed set, whose patches are sorted by image, --test_pictures are taken at equal distances; of a folder the
-    first ones.
-    """
+    """Return the middle patches of a folder's first validation images, or of a packed set's at equal distances."""
     path, lr_path = validation_folders(options, beside)
     if not path:
         return []
     if path.endswith(RECORDS):
         records = open_patches(path, scale)
         count = min(options.test_pictures or len(records), len(records))
-        pictures = (pair[:2] for pair in records.read(i * len(records) // count for i in range(count)))
+        images = (pair[:2] for pair in records.read(i * len(records) // count for i in range(count)))
     else:
         pairs = find(path, lr_path, scale, "test")[: options.test_pictures or None]
-        pictures = (read_pair(pair, scale) for pair in pairs)
-    large = ((hr, lr) for hr, lr in pictures if min(lr.shape[:2]) >= lr_patch)
+        images = (read_pair(pair, scale) for pair in pairs)
+    large = ((hr, lr) for hr, lr in images if min(lr.shape[:2]) >= lr_patch)
     if not (patches := [middle_crop(hr, lr, lr_patch, scale) for hr, lr in large]):
         raise UserError(f"every image of {path} is smaller than --patch_size {lr_patch * scale}")
     return patches
@@ -190,7 +174,7 @@ def patches_to_look_at(
 
 
 def packed_set(path: str, name: str, scale: int) -> dict[str, PatchRecords]:
-    """A packed set by its name, or by the file's; nothing for a folder."""
+    """Return a packed set by its name, or by the file's; nothing for a folder."""
     if not path:
         raise UserError("which images? type --dataset_GT_path FOLDER, or FILE.mindrecord")
     if not path.endswith(RECORDS):
@@ -198,16 +182,16 @@ def packed_set(path: str, name: str, scale: int) -> dict[str, PatchRecords]:
     return {stem_of(name or Path(path).stem): open_patches(path, scale)}
 
 
-def pictures_of(
+def images_of(
     title: str,
     pairs: Sequence[Pair] | PatchRecords,
     scale: int,
     limit: int,
     share: Callable[[Sequence], Sequence] = list,
-) -> Iterator[Picture]:
-    """The images of a set, or a worker's `share` of the first `limit` (0: all), read one by one."""
+) -> Iterator[ImagePair]:
+    """Yield the images of a set, or a worker's `share` of the first `limit` (0: all), read one by one."""
     if isinstance(pairs, PatchRecords):
         count = min(limit or len(pairs), len(pairs))
-        return (Picture(Path(name).name, hr, lr) for hr, lr, name in pairs.read(share(range(count))))
+        return (ImagePair(Path(name).name, hr, lr) for hr, lr, name in pairs.read(share(range(count))))
     pairs = share(told_apart(title, pairs)[: limit or None])
-    return (Picture(pair.name, *read_pair(pair, scale), pair.lr is None) for pair in pairs)
+    return (ImagePair(pair.name, *read_pair(pair, scale), pair.lr is None) for pair in pairs)

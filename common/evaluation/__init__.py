@@ -4,12 +4,12 @@ from common.evaluation.jobs import (
     Job,
     Results,
     do_all,
-    enlarge_all,
     find_jobs,
     log_result,
     progress_of,
     resized,
     result_names,
+    upscale_all,
 )
 from common.evaluation.report import Shown, of_pairs
 from common.evaluation.run import EvaluationRun

@@ -12,7 +12,7 @@ from common import UserError, images, runtime
 from common.atomic import make_writable, refuse_path
 from common.config import InferOptions
 from common.export import Progress, Upscale
-from common.images import find_pictures, imresize
+from common.images import find_images, imresize
 
 log = logging.getLogger(__name__)
 NAME_BYTES = 255  # of a file, on nearly all file systems
@@ -31,7 +31,7 @@ def find_jobs(inputs: Sequence[str], output: str) -> list[Job]:
     results = Path(output).resolve()
     for root in map(Path, inputs):
         below = root.resolve() in results.parents
-        found = [path for path in find_pictures(root) if not (below and results in path.resolve().parents)]
+        found = [path for path in find_images(root) if not (below and results in path.resolve().parents)]
         if not found:
             raise UserError(f"{root} holds nothing but results of {results}")
         before = {job.source.resolve() for job in jobs}
@@ -42,11 +42,7 @@ def find_jobs(inputs: Sequence[str], output: str) -> list[Job]:
 
 
 class Results:
-    """The folder of the results: tried at once, before anything is computed, and no name in it is given twice.
-
-    Args:
-        others: files that are read besides the jobs' own, which no result may replace either.
-    """
+    """The folder of the results, tried before work; none replaces another, an input or one of `others`."""
 
     def __init__(self, folder: str, jobs: Sequence[Job], others: Sequence[str] = ()) -> None:
         self.folder = Path(folder)
@@ -68,11 +64,9 @@ class Results:
 
 
 def result_names(source: Path, suffix: str, ending: str, scale: float, count: int = 1) -> list[str]:
-    """`photo.jpg` -> `photo_x4.jpg`; of several results `photo_x4_1.jpg`, `photo_x4_2.jpg` ...
+    """Return `photo_x4.jpg` of `photo.jpg`; of several results `photo_x4_1.jpg`, `photo_x4_2.jpg` ...
 
-    Args:
-        suffix: added to the name; {scale} is put in.
-        ending: of the results, with or without a dot; "" for the image's own, or PNG's where it is not written.
+    `suffix` may have {scale}; `ending` "" is the image's own, or PNG's where that is not written.
     """
     stem = source.stem + suffix.replace("{scale}", f"{scale:g}")
     own = source.suffix if source.suffix.lower() in images.WRITTEN else ".png"
@@ -87,10 +81,9 @@ def resized(result: np.ndarray, image: np.ndarray, outscale: float) -> np.ndarra
     return imresize(result, size=tuple(max(1, round(side * outscale)) for side in image.shape[:2]))
 
 
-def log_result(source: Path, picture: np.ndarray, target: Path, result: np.ndarray, said: Sequence[str] = ()) -> None:
-    """Log a line for an image that is done, with what there is to say."""
+def log_result(source: Path, image: np.ndarray, target: Path, result: np.ndarray, said: Sequence[str] = ()) -> None:
     notes = f" ({'; '.join(said)})" if said else ""
-    log.info("%s %dx%d -> %s %dx%d%s", source, *picture.shape[1::-1], target, *result.shape[1::-1], notes)
+    log.info("%s %dx%d -> %s %dx%d%s", source, *image.shape[1::-1], target, *result.shape[1::-1], notes)
 
 
 def progress_of(source: Path | str, unit: str = "tile") -> Progress:
@@ -114,31 +107,26 @@ def do_all(jobs: Sequence[Job], work: Callable[[Job], None], output: str, done: 
         raise UserError(f"{failed} of {len(jobs)} images could not be {done}{others}")
 
 
-def enlarge_all(jobs: Sequence[Job], results: Results, upscale: Upscale, options: InferOptions, piece: str) -> None:
-    """Upscale every image: alpha by bicubic; 16 bit stays 16 bit where the format can hold it.
-
-    Args:
-        options: of a model whose infer.py has --compare.
-        piece: what progress counts, "tile".
-    """
+def upscale_all(jobs: Sequence[Job], results: Results, upscale: Upscale, options: InferOptions, piece: str) -> None:
+    """Upscale every image: alpha by bicubic; 16 bit stays 16 bit where the format can hold it."""
     scale = upscale.scale
 
     def work(job: Job) -> None:
         (name,) = result_names(job.source, options.suffix, options.format, options.outscale or scale)
         target, compare = results.reserve(job, name), f"{Path(name).stem}_compare.png"
         compared = results.reserve(job, compare) if options.compare else None
-        picture = images.read_picture(job.source)
-        images.check_writable(target, *(scale * side for side in picture.rgb.shape[:2]))
-        result = resized(upscale(picture.rgb, progress_of(job.source, piece)), picture.rgb, options.outscale)
-        result = picture.colored_alike(result)
-        alpha = None if picture.alpha is None else imresize(picture.alpha, size=result.shape[:2])
-        images.write_picture(target, result, alpha, picture.icc)
-        said = [*picture.notes, *([] if alpha is None else ["alpha upscaled by bicubic"])]
-        log_result(job.source, picture.rgb, target, result, said)
+        image = images.read_image(job.source)
+        images.check_writable(target, *(scale * side for side in image.rgb.shape[:2]))
+        result = resized(upscale(image.rgb, progress_of(job.source, piece)), image.rgb, options.outscale)
+        result = image.colored_alike(result)
+        alpha = None if image.alpha is None else imresize(image.alpha, size=result.shape[:2])
+        images.write_image(target, result, alpha, image.icc)
+        said = [*image.notes, *([] if alpha is None else ["alpha upscaled by bicubic"])]
+        log_result(job.source, image.rgb, target, result, said)
         if compared:
             in_color = np.broadcast_to(np.atleast_3d(result), (*result.shape[:2], 3))
-            small, large = (images.to_uint8(images.to_float(rgb)) for rgb in (picture.rgb, in_color))
+            small, large = (images.to_uint8(images.to_float(rgb)) for rgb in (image.rgb, in_color))
             layers = [("LR", small), ("bicubic", imresize(small, size=large.shape[:2])), ("SR", large)]
-            images.write_picture(compared, images.comparison_strip(layers))
+            images.write_image(compared, images.comparison_strip(layers))
 
     do_all(jobs, work, options.output, "upscaled")

@@ -20,11 +20,9 @@ T = TypeVar("T")
 class EvaluationRun:
     """Where an evaluation writes, as a context: a folder that it made and that stayed empty goes when it fails.
 
-    Of several workers each measures images of its own, and rank 0, which alone writes tables, has all results. The
-    images are dealt out without padding, so that none is counted twice, however many there are.
+    Each worker measures images of its own, dealt out without padding so that none counts twice; rank 0 alone writes.
 
     Args:
-        source: the checkpoint.
         sets: what the results of the data sets are called.
         name: of a new folder in runs/`model`, `sets` by default; `options.output` is taken instead when it is given.
     """
@@ -55,6 +53,7 @@ class EvaluationRun:
 
     def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
         if kind is None:
+            self.say(f"written to {self.folder}")
             self.gather(None)  # a worker that leaves while rank 0 writes would end the job
         elif self._made:
             with contextlib.suppress(OSError):
@@ -81,11 +80,11 @@ class EvaluationRun:
         measured = {name: {figure: tuple(row[figure]) for figure in row} for name, row in joined(rows).items()}
         return Table(table.title, table.figures, measured, joined(seconds), joined(spreads))
 
-    def add(self, name: str, table: Table, pictures: Iterable[Shown] = (), samples: int = 1, *, stem: str = "") -> None:
-        """As rank 0, write a set's whole table to files called `stem`, or as the set, and see `Report.add`."""
+    def add(self, name: str, table: Table, images: Iterable[Shown] = (), samples: int = 1, *, stem: str = "") -> None:
+        """Write a set's whole table, as rank 0, to files called `stem`, or as the set, and see `Report.add`."""
         if self._here.is_main:
             table.write(self.folder, stem or name)
-            self._report.add(name, table, pictures, samples)
+            self._report.add(name, table, images, samples)
 
     def say(self, text: str) -> None:
         if self._here.is_main:

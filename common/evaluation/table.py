@@ -1,7 +1,4 @@
-"""Pairs of images -> a table of named figures (terminal, CSV, Markdown) and images to look at.
-
-A figure is measured on 8-bit RGB images, what a user would see, and of bicubic upscaling besides the network.
-"""
+"""Pairs of images -> figures of 8-bit RGB, by bicubic and the network (terminal, CSV, Markdown), and images."""
 
 import csv
 import logging
@@ -15,7 +12,7 @@ import numpy as np
 
 from common import metrics
 from common.atomic import replacing
-from common.images import Pair, comparison_strip, imresize, read_pair, told_apart, write_picture
+from common.images import Pair, comparison_strip, imresize, read_pair, told_apart, write_image
 from common.metrics import Convention
 
 log = logging.getLogger(__name__)
@@ -39,7 +36,7 @@ def ssim_figure(convention: Convention) -> Figure:
 
 
 def lr_psnr_figure(scale: int, rounding: str = "half_up") -> Figure:
-    """PSNR between the SR image downscaled by bicubic, rounded as `common.metrics.lr_psnr` says, and the LR image."""
+    """Measure SR downscaled by bicubic, rounded as `common.metrics.lr_psnr` says, against the LR image."""
     name = Convention("rgb", 0).label("LR-PSNR")
     return Figure(name, lambda sr, hr, lr: metrics.lr_psnr(sr, lr, scale, channels="rgb", crop=0, rounding=rounding))
 
@@ -60,7 +57,7 @@ def measured_apart(sr: np.ndarray, hr: np.ndarray, lr: np.ndarray) -> float:
 
 
 def diversity(samples: Sequence[np.ndarray]) -> float:
-    """Standard deviation of each colour value over the samples, in steps of 255; the mean of all values."""
+    """Return the standard deviation of each colour value over the samples, in steps of 255: the mean of all values."""
     return float(np.std(np.stack(samples).astype(np.float64), 0).mean())
 
 
@@ -69,11 +66,7 @@ def measure_samples(
 ) -> tuple[dict[str, tuple[float, ...]], dict[str, tuple[float, ...]]]:
     """Measure several samples of each column but bicubic's, without the figures that are `measured_apart`.
 
-    Args:
-        samples, bicubic, of: (sH, sW, 3) of each column; (sH, sW, 3); HR and LR.
-
-    Returns:
-        (a row of the table, the means over the samples; their standard deviations for each column but bicubic's).
+    All are (sH, sW, 3); `of`: HR and LR. Returns (a row, the means over the samples; their standard deviations).
     """
     row, spreads, samples = {}, {}, list(samples)
     for figure in (figure for figure in figures if figure.measure is not measured_apart):
@@ -109,7 +102,7 @@ class Table:
         body = [line(name, row, self.seconds.get(name, 0)) for name, row in self.rows.items()]
         means = {figure.name: self.mean(figure.name) for figure in self.figures}
         last = line("mean", means, np.mean([self.seconds.get(name, 0) for name in self.rows]))
-        return [["picture", *heads, *(["seconds"] if self.seconds else [])], *body, last]
+        return [["image", *heads, *(["seconds"] if self.seconds else [])], *body, last]
 
     def console(self, figures: Sequence[Figure] | None = None, title: str = "") -> str:
         """Return aligned columns of all figures or of some, the name of a figure above its own."""
@@ -158,15 +151,12 @@ def evaluate(
     upscale: Callable[[np.ndarray], np.ndarray],
     figures: Sequence[Figure],
     scale: int,
-    pictures: Path | None,
+    folder: Path | None,
     share: Callable[[list[Pair]], list[Pair]] = list,
 ) -> Table:
-    """Measure every pair, or this worker's `share` of them.
+    """Measure every pair, or this worker's `share` of them; the first figure is written under the images of a strip.
 
-    Args:
-        upscale: (h, w, 3) uint8 -> (h * scale, w * scale, 3) uint8.
-        figures: columns of the table; the first is written under the images of a strip.
-        pictures: folder for SR/name.png and strips/name.png; None writes none.
+    `upscale`: (h, w, 3) uint8 -> (h * scale, w * scale, 3) uint8; `folder`: for SR/ and strips/, or None.
     """
     table = Table(title, figures, {}, {})
     for pair in share(told_apart(title, pairs)):
@@ -178,15 +168,15 @@ def evaluate(
         table.rows[pair.name] = {f.name: (f.measure(bicubic, hr, lr), f.measure(sr, hr, lr)) for f in figures}
         before, after = table.rows[pair.name][figures[0].name]
         log.info("%s: %s %.2f, bicubic %.2f", pair.name, figures[0].name, after, before)
-        if pictures is not None:
-            write_picture(pictures / "SR" / f"{pair.name}.png", sr)
+        if folder is not None:
+            write_image(folder / "SR" / f"{pair.name}.png", sr)
             strip = {"LR": lr, "bicubic": bicubic, "SR": sr, "HR": hr}
-            write_picture(pictures / "strips" / f"{pair.name}.png", captioned_strip(strip, figures[0], before, after))
+            write_image(folder / "strips" / f"{pair.name}.png", captioned_strip(strip, figures[0], before, after))
     return table
 
 
-def captioned_strip(pictures: Mapping[str, np.ndarray], figure: Figure, *values: float) -> np.ndarray:
+def captioned_strip(images: Mapping[str, np.ndarray], figure: Figure, *values: float) -> np.ndarray:
     """Lay LR | bicubic | SR ... | HR side by side, captioned; those between with values, the last with their name."""
     lines = "", *(f"\n{value:.2f}" for value in values), f"\n{figure.name}"
-    captions = [caption + line for caption, line in zip(pictures, lines, strict=True)]
-    return comparison_strip(list(zip(captions, pictures.values(), strict=True)))
+    captions = [caption + line for caption, line in zip(images, lines, strict=True)]
+    return comparison_strip(list(zip(captions, images.values(), strict=True)))

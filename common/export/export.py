@@ -66,8 +66,6 @@ def export(
     Batch sizes 1, 2 ... are added to its sizes where the length "batch" is free.
 
     Args:
-        path: the suffix of the format is appended when it is missing.
-        file_format: MINDIR, ONNX or AIR, in either case.
         metadata: text kept in the file (ONNX metadata_props, MINDIR user_info), such as model, scale, digest.
         meaning: of inputs and outputs that are no images, for an ONNX file, by their names without numbers: that of
             "latent" is the meaning of latent_0, latent_1 ...
@@ -95,11 +93,7 @@ def export_graphs(
     metadata: Mapping[str, str],
     meaning: Mapping[str, str] | None = None,
 ) -> Iterator[Path]:
-    """Export each of a network's graphs, by their names, to a file of its own, `irn_x4_upscale.onnx`; yield the paths.
-
-    Args:
-        metadata: model, scale, digest ...; "graph" is added.
-    """
+    """Export each of a network's graphs to a file of its own, `irn_x4_upscale.onnx`, with "graph" in its metadata."""
     ending = f".{file_format.lower()}"
     stem = file_name[: -len(ending)] if file_name.lower().endswith(ending) else file_name
     for name, graph in graphs:
@@ -108,10 +102,7 @@ def export_graphs(
 
 
 def export_weights(weights: ModelWeights, options: Any) -> Path:
-    """Write a trained network's weights by the authors' names, as .safetensors, by the options of export.py.
-
-    The file is read back into a new network, which must have the same parameters bit for bit.
-    """
+    """Write the weights by the authors' names as .safetensors; a new network that reads them must equal this one."""
     target = _place_for(options.file_name, "SAFETENSORS")
     network, saved, source = weights.load_network(options)
     arrays = {name: array.astype(np.float32) for name, array in weights.to_official(network).items()}

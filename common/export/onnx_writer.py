@@ -87,11 +87,11 @@ class Symbol:
         return self.graph.node("Slice", [self, *map(self.graph.ints, (starts, stops, axes))], shape)
 
     def astype(self, dtype: Any) -> "Symbol":
-        """As `Tensor.astype`, between float32 and float64."""
+        """Do as `Tensor.astype`, between float32 and float64."""
         return self if dtype == self.dtype else self.graph.node("Cast", [self], self.shape, dtype, to=TYPES[dtype])
 
     def reshape(self, *shape: Any) -> "Symbol":
-        """As `Tensor.reshape`; at most one length is -1."""
+        """Do as `Tensor.reshape`; at most one length is -1."""
         shape = shape[0] if isinstance(shape[0], tuple) else shape
         rest = math.prod(self.shape) // math.prod(length for length in shape if length != -1)
         found = [rest if length == -1 else length for length in shape]
@@ -122,7 +122,7 @@ class Graph:
         return self.node(operator, [first, second], [b if a == 1 else a for a, b in pairs], first.dtype)
 
     def symbol(self, value: Any) -> Symbol:
-        """A symbol as it is; a tensor, a parameter (under its name) or a number as a constant."""
+        """Return a symbol as it is; a tensor, a parameter (under its name) or a number as a constant."""
         if isinstance(value, Symbol):
             return value
         if not isinstance(value, Tensor):
@@ -133,7 +133,7 @@ class Graph:
         return self.constant(("ints", *values), values, np.array(values, np.int64))
 
     def constant(self, key: Any, owner: Any, array: np.ndarray, name: str = "") -> Symbol:
-        """The array, stored once for each key."""
+        """Store the array, once for each key."""
         if key not in self.places:
             name = name if name not in ("", *self.constants, *self.ports) else f"constant_{len(self.constants)}"
             self.places[key] = name, owner
@@ -142,7 +142,7 @@ class Graph:
 
 
 def sliced(length: Length, part: slice) -> Length:
-    """The length of an axis after a slice of step 1."""
+    """Return the length of an axis after a slice of step 1."""
     if isinstance(length, int):
         return len(range(length)[part])
     start, stop = part.start or 0, part.stop
@@ -225,7 +225,7 @@ FUNCTIONS |= {"minimum": lambda a, b: a.graph.broadcast("Min", a, b)}
 
 @contextlib.contextmanager
 def recording(cells: Mapping[type, Record]) -> Iterator[None]:
-    """Within the block MindSpore's cells, primitives and functions record nodes when they are given symbols."""
+    """Let MindSpore's cells, primitives and functions record nodes when they are given symbols, within the block."""
 
     def record_cell(cell: nn.Cell, *args: Any, **named: Any) -> Any:
         return cells[type(cell)](cell, *args) if type(cell) in cells else cell.construct(*args, **named)
@@ -258,13 +258,9 @@ def has_symbol(values: Sequence[Any]) -> bool:
 def write(
     network: nn.Cell, inputs: Sequence[Port], outputs: Sequence[str], cells: Mapping[type, Record] | None = None
 ) -> onnx.ModelProto:
-    """Write a network in inference mode; the weights are copied.
+    """Write a network in inference mode, its weights copied; ExportError names what has no node here.
 
-    Args:
-        cells: how cells of these types are recorded, beside `CELLS`.
-
-    Raises:
-        ExportError: the network does what has no node here; names it.
+    `cells`: how cells of these types are recorded, beside `CELLS`.
     """
     graph = Graph([*(port.name for port in inputs), *outputs])
     shapes = [[Free(length) if isinstance(length, str) else length for length in port.shape] for port in inputs]

@@ -3,18 +3,18 @@
 from common.images.files import (
     SUFFIXES,
     WRITTEN,
-    Picture,
+    DecodedImage,
     check_writable,
-    find_pictures,
-    read_picture,
+    find_images,
+    read_image,
     read_rgb,
     size_of,
-    write_picture,
+    write_image,
 )
 from common.images.pairs import (
     NoSuchSetError,
     Pair,
-    PairedPictures,
+    PairedImages,
     find_pairs,
     folder_like,
     pairs_of,

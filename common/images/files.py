@@ -44,7 +44,7 @@ _MODE_NOTES = {"1": "black and white, repeated to RGB", "L": _GRAY, "LA": _GRAY,
 _MODE_NOTES |= dict.fromkeys(("P", "PA"), "palette, expanded to RGB")
 
 
-class Picture(NamedTuple):
+class DecodedImage(NamedTuple):
     """A decoded file: what it holds, and what was done to make RGB of it."""
 
     rgb: np.ndarray  # (H, W, 3) uint8 or, from 16-bit files, uint16; upright
@@ -58,18 +58,14 @@ class Picture(NamedTuple):
         return any(note.endswith(", repeated to RGB") for note in self.notes)
 
     def colored_alike(self, result: np.ndarray) -> np.ndarray:
-        """Return what was made of this image, (h, w, 3), as gray as this image is.
-
-        Returns:
-            (h, w), the luma, for a gray file; equal channels for gray pixels of a colour file; else `result` itself.
-        """
+        """Return a result (h, w, 3) as gray as this image: a gray file's luma (h, w), equal channels, or the result."""
         if (self.rgb != self.rgb[..., :1]).any():
             return result
         luma = cv2.cvtColor(np.ascontiguousarray(result), cv2.COLOR_RGB2GRAY)
         return luma if self.is_gray else np.dstack([luma] * 3)
 
 
-def read_picture(path: str | Path) -> Picture:
+def read_image(path: str | Path) -> DecodedImage:
     """Read a PNG, JPEG, BMP, WebP, TIFF or GIF file with all its bits; palette, gray, 1-bit and CMYK become RGB.
 
     The content decides, not the name. Broken metadata and further frames are left out, and the log says so.
@@ -108,26 +104,26 @@ def read_picture(path: str | Path) -> Picture:
         icc = b""
         notes.append("ICC profile dropped, it is not of RGB")
     alpha = np.ascontiguousarray(pixels[..., 3]) if pixels.shape[2] == 4 else None
-    return Picture(np.ascontiguousarray(pixels[..., :3]), alpha, tuple(notes), icc or None, text)
+    return DecodedImage(np.ascontiguousarray(pixels[..., :3]), alpha, tuple(notes), icc or None, text)
 
 
 def read_rgb(path: str | Path, *, gray_as_plane: bool = False) -> np.ndarray:
-    """Read (H, W, 3) uint8. Transparency and the lower 8 of 16 bits are dropped, and the log says so.
+    """Read (H, W, 3) uint8; the log says if transparency or the lower 8 of 16 bits are dropped.
 
     With `gray_as_plane` a gray file is one plane seen three times (stride 0), see `common.metrics`.
     """
-    picture = read_picture(path)
-    rgb = picture.rgb
-    if picture.alpha is not None:
+    image = read_image(path)
+    rgb = image.rgb
+    if image.alpha is not None:
         _warn_once(f"{path}: transparency (alpha channel) dropped")
     if rgb.dtype == np.uint16:
         _warn_once(f"{path}: 16 bits per channel, reduced to 8")
         rgb = reduce_to_8_bit(rgb)
-    return np.broadcast_to(rgb[..., :1], rgb.shape) if gray_as_plane and picture.is_gray else rgb
+    return np.broadcast_to(rgb[..., :1], rgb.shape) if gray_as_plane and image.is_gray else rgb
 
 
 def size_of(path: str | Path) -> tuple[int, int]:
-    """(height, width) of the upright image, by the header where that can be read."""
+    """Return (height, width) of the upright image, by the header where that can be read."""
     try:
         with warnings.catch_warnings(), Image.open(path, formats=_FORMATS) as image:
             warnings.simplefilter("ignore")
@@ -135,7 +131,7 @@ def size_of(path: str | Path) -> tuple[int, int]:
             turned = image.format != "TIFF" and Image.Image.getexif(image).get(_ORIENTATION, 1) in (5, 6, 7, 8)
             return image.size if turned else image.size[::-1]
     except Exception:  # the whole file is more than its header, and says what is wrong
-        return read_picture(path).rgb.shape[:2]
+        return read_image(path).rgb.shape[:2]
 
 
 def check_writable(path: Path, height: int, width: int) -> None:
@@ -148,7 +144,7 @@ def check_writable(path: Path, height: int, width: int) -> None:
         raise UserError(f"cannot write {path}: it has {width}x{height} pixels, and {kind} at most {most} a side{other}")
 
 
-def write_picture(path: str | Path, rgb: np.ndarray, alpha: np.ndarray | None = None, icc: bytes | None = None) -> None:
+def write_image(path: str | Path, rgb: np.ndarray, alpha: np.ndarray | None = None, icc: bytes | None = None) -> None:
     """Write an image; a killed run leaves the old file or the new one. The log says what the format does not keep.
 
     Args:
@@ -189,11 +185,10 @@ def write_picture(path: str | Path, rgb: np.ndarray, alpha: np.ndarray | None = 
         raise UserError(f"cannot write {path}: {error.strerror}") from error
 
 
-def find_pictures(path: str | Path) -> list[Path]:
-    """The images of a folder and its subfolders in natural order (2 before 10), or the one file given.
+def find_images(path: str | Path) -> list[Path]:
+    """Return the images of a folder and its subfolders in natural order (2 before 10), or the one file given.
 
-    Links are followed, but for those that lead to a folder that they are in. Hidden files and folders are skipped. A
-    line of the log names what else is left out.
+    Links that lead to a folder that they are in, hidden files and folders are skipped; the log names what else is.
     """
     path = Path(path)
     if path.is_file():
@@ -233,7 +228,7 @@ def _warn_once(text: str) -> None:
 
 
 def _open(path: str | Path, data: bytes) -> tuple[Image.Image, int, bytes]:
-    """The decoded image, its EXIF orientation, and the file without the metadata that Pillow cannot read."""
+    """Decode; return the image, its EXIF orientation, and the file without the metadata that Pillow cannot read."""
 
     def load(data: bytes) -> Image.Image:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
@@ -263,7 +258,7 @@ def _open(path: str | Path, data: bytes) -> tuple[Image.Image, int, bytes]:
 
 
 def _decode(path: str | Path, image: Image.Image, data: bytes) -> tuple[np.ndarray, list[str]]:
-    """The pixels as they are stored, (H, W, 3 or 4) uint8 or uint16, and how they were converted."""
+    """Return the pixels as they are stored, (H, W, 3 or 4) uint8 or uint16, and how they were converted."""
     # Byte 24 of a PNG is its bit depth.
     bits = (data[24],) if image.format == "PNG" else getattr(image, "tag_v2", {}).get(_BITS, ())
     if 16 not in bits:
@@ -293,7 +288,7 @@ def _decode(path: str | Path, image: Image.Image, data: bytes) -> tuple[np.ndarr
 
 
 def _without_broken_metadata(data: bytes) -> tuple[bytes, list[str]]:
-    """A PNG or JPEG without the metadata that Pillow cannot read, and what these were."""
+    """Return a PNG or JPEG without the metadata that Pillow cannot read, and what these were."""
     if data.startswith(_PNG_START):
         kind, start, place, parts = "PNG", _PNG_START, _PNG_HEADER, _png_chunks(data)
     elif data.startswith(_JPEG_START):
@@ -315,11 +310,7 @@ def _without_broken_metadata(data: bytes) -> tuple[bytes, list[str]]:
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[str, bytes, bool]]:
-    """(name, chunk, whether pixels do without it) up to the end.
-
-    Raises:
-        ValueError: a chunk is incomplete, or one that pixels need is altered.
-    """
+    """Yield (name, chunk, whether pixels do without it); ValueError: cut off, or altered where pixels need it."""
     view, position = memoryview(data), len(_PNG_START)
     while position + 12 <= len(data):
         end = position + 12 + int.from_bytes(view[position : position + 4], "big")
@@ -336,7 +327,7 @@ def _png_chunks(data: bytes) -> Iterator[tuple[str, bytes, bool]]:
 
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[str, bytes, bool]]:
-    """(name, segment, whether pixels do without it) up to the first that is none, and all the rest."""
+    """Yield (name, segment, whether pixels do without it) up to the first that is none, and all the rest."""
     position = len(_JPEG_START)
     while (marker := data[position : position + 2]) >= b"\xff\xc0" and marker not in (b"\xff\xda", b"\xff\xff"):
         end = position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from common import UserError
-from common.images.files import find_pictures, read_rgb, size_of
+from common.images.files import find_images, read_rgb, size_of
 from common.images.pixels import modcrop
 from common.images.resize import imresize
 
@@ -67,10 +67,9 @@ def folder_like(parent: Path, *names: str) -> Path | None:
 def find_pairs(
     hr_folder: Path, lr_folder: Path | None, scale: int, numbers: Container[int] | None = None
 ) -> list[Pair]:
-    """Pair the images of two folders by their place and name, or only those whose names are these numbers.
+    """Pair the images of two folders by place and name, or those of these numbers; no LR folder: LR is made by bicubic.
 
-    The x2 image of `0001` may be called 0001x2 or 0001, or as infer.py calls its results of both; without a folder of
-    LR images they are to be made by bicubic.
+    The x2 image of `0001` may be called 0001x2 or 0001, or as infer.py calls its results of both.
     """
 
     def names(name: str) -> list[str]:
@@ -95,7 +94,7 @@ def find_pairs(
 def _by_place(folder: Path) -> dict[str, Path]:
     """Return the images by their path below the folder without ending; two endings of one name would leave a choice."""
     found: dict[str, Path] = {}
-    for path in find_pictures(folder):
+    for path in find_images(folder):
         place = path.relative_to(folder if path != folder else folder.parent).with_suffix("").as_posix()
         if found.setdefault(place, path) != path:
             raise UserError(f"{found[place]} and {path} have one name: remove one of them")
@@ -103,7 +102,7 @@ def _by_place(folder: Path) -> dict[str, Path]:
 
 
 def read_pair(pair: Pair, scale: int) -> tuple[np.ndarray, np.ndarray]:
-    """(hr, lr) of one pair, uint8 HWC, see `read_hr`."""
+    """Return (hr, lr) of one pair, uint8 HWC, see `read_hr`."""
     hr = read_hr(pair.hr, scale)
     lr = imresize(hr, 1 / scale) if pair.lr is None else read_rgb(pair.lr)
     height, width = hr.shape[0] // scale, hr.shape[1] // scale
@@ -113,14 +112,14 @@ def read_pair(pair: Pair, scale: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def read_hr(path: Path, scale: int) -> np.ndarray:
-    """uint8 HWC, cut to a multiple of the scale; a gray file is one plane seen three times, see `common.metrics`."""
+    """Read uint8 HWC, cut to a multiple of the scale; a gray file is one plane seen three times (`common.metrics`)."""
     hr = read_rgb(path, gray_as_plane=True)
     if min(hr.shape[:2]) < scale:
         raise UserError(f"{path} is {hr.shape[1]}x{hr.shape[0]}: x{scale} takes images of {scale}x{scale} or more")
     return modcrop(hr, scale)
 
 
-class PairedPictures:
+class PairedImages:
     """Images read from files by `load`; the latest stay decoded, up to `cache_bytes`."""
 
     def __init__(
@@ -154,15 +153,14 @@ class PairedPictures:
         for index in map(int, indices):
             if index not in self._cache:
                 self._cache[index] = self.load(self.pairs[index], self.scale)
-                self._cached += sum(picture.nbytes for picture in self._cache[index])
+                self._cached += sum(image.nbytes for image in self._cache[index])
                 while self._cached > self.cache_bytes and len(self._cache) > 1:
-                    self._cached -= sum(picture.nbytes for picture in self._cache.popitem(last=False)[1])
+                    self._cached -= sum(image.nbytes for image in self._cache.popitem(last=False)[1])
             self._cache.move_to_end(index)
             yield (*self._cache[index], self.pairs[index].name)
 
 
 def told_apart(title: str, pairs: Iterable[Pair]) -> list[Pair]:
-    """The pairs, each of another name."""
     pairs = list(pairs)
     names = [pair.name for pair in pairs]
     if twice := sorted({name for name in names if names.count(name) > 1}):

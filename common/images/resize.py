@@ -46,17 +46,14 @@ def imresize(
     """Resize an image as MATLAB's `imresize(image, scale)` (bicubic) does.
 
     Args:
-        image: (H, W) or (H, W, C); uint8, uint16, float32 or float64 of any range.
+        image: (H, W) or (H, W, C); uint8, uint16, float32 or float64 of any range; the result has its dtype. Floats may
+            leave the input's range by a little (the kernel has negative lobes).
         scale: factor for both axes or (vertical, horizontal); the output has ceil(H * scale) rows.
         size: instead of `scale`: the wanted (height, width).
         antialiasing: widen the kernel when shrinking (MATLAB's default).
         border: beyond the edge lies the mirrored image ("symmetric") or the edge pixel ("replicate").
         rounding: where exact halves of whole-number images go. Floats are not rounded.
         weight_dtype: np.float64, or np.float32 for IRN's less exact weights. The sums are float64 always.
-
-    Returns:
-        The resized image in the dtype of `image`. Whole numbers are rounded and clipped after each pass;
-        floats are neither, so they may leave the input's range by a little (the kernel has negative lobes).
     """
     if size is None:
         scales = scale if isinstance(scale, tuple) else (scale, scale)
@@ -74,7 +71,7 @@ def imresize(
 def _weights(
     in_length: int, out_length: int, scale: float, antialiasing: bool, border: Border, dtype: type
 ) -> csr_matrix:
-    """The matrix (out_length, in_length), float64, that resizes one axis; every row sums to 1.
+    """Return the matrix (out_length, in_length), float64, that resizes one axis; every row sums to 1.
 
     `scale` is not always out_length / in_length, which is rounded up. Mirrored taps stay separate entries, so that a
     sum adds up in the order of the taps as the references do.
@@ -98,7 +95,7 @@ def _weights(
 
 
 def _cubic(x: np.ndarray) -> np.ndarray:
-    """Keys' cubic convolution kernel with a = -0.5; zero outside (-2, 2)."""
+    """Return Keys' cubic convolution kernel with a = -0.5; zero outside (-2, 2)."""
     x1 = np.abs(x)
     x2, x3 = x1**2, x1**3
     near = 1.5 * x3 - 2.5 * x2 + 1

@@ -19,18 +19,15 @@ MARK = (255, 72, 24)  # orange: rare in photographs, visible on dark and light
 GRID_WIDTH, GRID_GUTTER = 2000, 6
 
 
-def grid(pictures: Sequence[np.ndarray], columns: int = 0) -> np.ndarray:
-    """Images of one size, (H, W, 3) or (H, W) uint8 or uint16, row by row in a near square, or in `columns`.
-
-    Returns (H', W', 3) uint8, downscaled to at most 2000 pixels of width.
-    """
-    columns = columns or math.ceil(math.sqrt(len(pictures)))
-    pictures = [reduce_to_8_bit(picture) if picture.dtype == np.uint16 else picture for picture in pictures]
+def grid(images: Sequence[np.ndarray], columns: int = 0) -> np.ndarray:
+    """Lay out images (H, W[, 3]), uint8 or uint16, in a near square or in `columns`; uint8, at most 2000 wide."""
+    columns = columns or math.ceil(math.sqrt(len(images)))
+    images = [reduce_to_8_bit(image) if image.dtype == np.uint16 else image for image in images]
     room = (GRID_WIDTH - GRID_GUTTER * (columns - 1)) // columns
-    height, width = pictures[0].shape[:2]
+    height, width = images[0].shape[:2]
     if width > room:
-        pictures = [imresize(picture, size=(max(1, round(height * room / width)), room)) for picture in pictures]
-    tiles = [picture if picture.ndim == 3 else np.dstack([picture] * 3) for picture in pictures]
+        images = [imresize(image, size=(max(1, round(height * room / width)), room)) for image in images]
+    tiles = [image if image.ndim == 3 else np.dstack([image] * 3) for image in images]
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns)
     return _with_gutters([tiles[start : start + columns] for start in range(0, len(tiles), columns)], GRID_GUTTER)
 
@@ -38,16 +35,11 @@ def grid(pictures: Sequence[np.ndarray], columns: int = 0) -> np.ndarray:
 def comparison_strip(columns: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
     """Draw LR | bicubic | SR | HR, or any such row, with a zoomed detail where the second differs most from the last.
 
-    Args:
-        columns: (caption of one or several lines, image) from left to right. Images are (h, w, 3) uint8 of one scene;
-            smaller ones are upscaled to the largest by nearest neighbour, so that the pixels of the LR image can be
-            seen.
-
-    Returns:
-        (H, W, 3) uint8, at most about 2000 pixels wide: large images are reduced, their details are not.
+    The images are (h, w, 3) uint8 of one scene; smaller ones are upscaled by nearest neighbour: LR pixels can be seen.
+    The strip is at most about 2000 pixels wide: large images are reduced, their details are not.
     """
-    height, width = np.max([picture.shape[:2] for _, picture in columns], axis=0).tolist()
-    pictures = [_nearest(picture, height, width) for _, picture in columns]
+    height, width = np.max([image.shape[:2] for _, image in columns], axis=0).tolist()
+    images = [_nearest(image, height, width) for _, image in columns]
     room = (MAX_WIDTH - GUTTER * (len(columns) + 1)) // len(columns)
     factor = min(room / width, MAX_HEIGHT / height)
     if factor >= 1:
@@ -55,31 +47,31 @@ def comparison_strip(columns: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
     shown_width = max(ZOOM, int(width * factor) // ZOOM * ZOOM) if factor < 1 else int(width * factor)
     shown = max(1, round(height * shown_width / width)), shown_width
 
-    top, left, box_height, box_width = _busiest_box(pictures, shown_width)
+    top, left, box_height, box_width = _busiest_box(images, shown_width)
     bottom, right = top + box_height, left + box_width
-    whole = [imresize(one, size=shown) if shown_width < width else _nearest(one, *shown) for one in pictures]
+    whole = [imresize(one, size=shown) if shown_width < width else _nearest(one, *shown) for one in images]
     corners = [round(place * shown_width / width) for place in (top, left, bottom, right)]
     detail_size = max(1, round(box_height * shown_width / box_width)), shown_width
-    details = [_nearest(picture[top:bottom, left:right], *detail_size) for picture in pictures]
+    details = [_nearest(image[top:bottom, left:right], *detail_size) for image in images]
     rows = [
-        [_outlined(picture, *corners) for picture in whole],
+        [_outlined(image, *corners) for image in whole],
         [_outlined(detail, 0, 0, *detail_size) for detail in details],
         _captions([caption for caption, _ in columns], shown_width),
     ]
     return np.pad(_with_gutters(rows, GUTTER), ((GUTTER, GUTTER), (GUTTER, GUTTER), (0, 0)), constant_values=255)
 
 
-def _nearest(picture: np.ndarray, height: int, width: int) -> np.ndarray:
-    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+def _nearest(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
 
 
-def _busiest_box(pictures: list[np.ndarray], shown_width: int) -> tuple[int, int, int, int]:
-    """(top, left, height, width) where the second (of two: the first) and the last image differ most."""
-    height, width = pictures[0].shape[:2]
+def _busiest_box(images: list[np.ndarray], shown_width: int) -> tuple[int, int, int, int]:
+    """Return (top, left, height, width) where the second (of two: the first) and the last image differ most."""
+    height, width = images[0].shape[:2]
     box_width = min(max(8, min(shown_width // ZOOM, width // 3)), width)
     box_height = min(max(1, round(box_width * 0.75)), height)
-    compared = pictures[min(1, max(0, len(pictures) - 2))]
-    sums = cv2.integral(cv2.absdiff(compared, pictures[-1]).sum(axis=2, dtype=np.float64))
+    compared = images[min(1, max(0, len(images) - 2))]
+    sums = cv2.integral(cv2.absdiff(compared, images[-1]).sum(axis=2, dtype=np.float64))
     rows = sums[box_height:] - sums[:-box_height]
     windows = rows[:, box_width:] - rows[:, :-box_width]
     if windows.max() <= 0:  # one column, or equal images: the middle
@@ -88,13 +80,13 @@ def _busiest_box(pictures: list[np.ndarray], shown_width: int) -> tuple[int, int
     return int(top), int(left), box_height, box_width
 
 
-def _outlined(picture: np.ndarray, top: int, left: int, bottom: int, right: int) -> np.ndarray:
+def _outlined(image: np.ndarray, top: int, left: int, bottom: int, right: int) -> np.ndarray:
     corner = (max(left, right - 1), max(top, bottom - 1))
-    return cv2.rectangle(picture, (left, top), corner, MARK, 2)
+    return cv2.rectangle(image, (left, top), corner, MARK, 2)
 
 
 def _captions(texts: list[str], width: int) -> list[np.ndarray]:
-    """One white panel per caption, all of the same height, text centred, as large as fits (13 to 24 pixels)."""
+    """Draw a white panel per caption, all of the same height, text centred, as large as fits (13 to 24 pixels)."""
     size = min(24, max(13, width // 16))
     lines = [line for text in texts for line in text.split("\n")]
     while size > 8 and max(ImageFont.load_default(size).getlength(line) for line in lines) > width:
@@ -110,6 +102,6 @@ def _captions(texts: list[str], width: int) -> list[np.ndarray]:
 
 
 def _with_gutters(rows: list[list[np.ndarray]], gutter: int) -> np.ndarray:
-    """Rows of tiles of one width, (h, w, 3), with white between them."""
+    """Join rows of tiles of one width, (h, w, 3), with white between them."""
     padded = [[np.pad(tile, ((0, gutter), (0, gutter), (0, 0)), constant_values=255) for tile in row] for row in rows]
     return np.vstack([np.hstack(row) for row in padded])[:-gutter, :-gutter]

@@ -34,7 +34,6 @@ SCALES = 1, 2, 3, 4, 8  # that names of SR images may end in
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure; exit code 0. A mistake raises UserError (exit code 2)."""
     options = _parser().parse_args(argv)
     for path in filter(None, (options.csv, options.report)):
         make_writable(path.parent)
@@ -91,7 +90,7 @@ def _pairs(hr: Path, other: Path, scale: int | None) -> list[Pair]:
 
 
 def _read(pair: Pair, lr: Path | None, scale: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """(sr, hr, lr), uint8 HWC; HR loses the rows and columns below and right that no multiple of the scale has."""
+    """Read (sr, hr, lr), uint8 HWC; HR loses the rows and columns below and right of the scale's last multiple."""
     sr, hr = read_rgb(pair.lr), read_rgb(pair.hr, gray_as_plane=True)
     (height, width), most = sr.shape[:2], scale or max(SCALES)
     if not (0 <= hr.shape[0] - height < most and 0 <= hr.shape[1] - width < most):

@@ -42,7 +42,7 @@ class _Window(NamedTuple):
     text: str
 
     def filter(self, plane: np.ndarray) -> np.ndarray:
-        """The weighted mean wherever the window fits: (h, w) -> (h - taps + 1, w - taps + 1)."""
+        """Return the weighted mean wherever the window fits: (h, w) -> (h - taps + 1, w - taps + 1)."""
         radius = len(self.taps) // 2
         rows = correlate1d(plane, self.taps, axis=0)[radius : plane.shape[0] - radius]
         return correlate1d(rows, self.taps, axis=1)[:, radius : plane.shape[1] - radius]
@@ -68,13 +68,13 @@ class Convention:
     ssim_window: Literal["gaussian", "uniform7"] = "gaussian"
 
     def psnr(self, sr: np.ndarray, hr: np.ndarray) -> float:
-        """Peak signal-to-noise ratio in dB, peak 255; inf for identical images."""
+        """Return the peak signal-to-noise ratio in dB, peak 255; inf for identical images."""
         sr_planes, hr_planes = self._planes(sr, hr, smallest=1, name="PSNR")
         mse = float(np.mean((sr_planes - hr_planes) ** 2))
         return float("inf") if mse == 0 else 10 * float(np.log10(PEAK**2 / mse))
 
     def ssim(self, sr: np.ndarray, hr: np.ndarray) -> float:
-        """Structural similarity, at most 1: the mean over every place where the window fits, then over the channels.
+        """Return the structural similarity, at most 1: the mean over all places where the window fits, and channels.
 
         Equation 13 of Wang et al. 2004 with K1 = 0.01 and K2 = 0.03.
         """
@@ -91,7 +91,7 @@ class Convention:
         return float(np.mean(scores))
 
     def _planes(self, sr: np.ndarray, hr: np.ndarray, smallest: int, name: str) -> list[np.ndarray]:
-        """Both images as cropped float64 planes (C, h, w)."""
+        """Return both images as cropped float64 planes (C, h, w)."""
         if sr.shape != hr.shape:
             raise ValueError(f"sr and hr must have the same shape: sr {sr.shape}, hr {hr.shape}")
         crop, (height, width) = self.crop, sr.shape[:2]
@@ -109,7 +109,7 @@ class Convention:
         return [image.transpose(2, 0, 1) for image in kept]
 
     def label(self, metric: Literal["PSNR", "SSIM", "LR-PSNR"]) -> str:
-        """A table's heading: "PSNR-Y (crop 4)", "SSIM-RGB (crop 0, 7x7 uniform)"."""
+        """Return a table's heading: "PSNR-Y (crop 4)", "SSIM-RGB (crop 0, 7x7 uniform)"."""
         details = [f"crop {self.crop}"]
         if self.channels == "y" and self.luma != "bt601":
             details.append(f"{self.luma} luma")
@@ -118,7 +118,7 @@ class Convention:
         return f"{metric}-{self.channels.upper()} ({', '.join(details)})"
 
     def describe(self) -> str:
-        """The whole convention as a line below a table."""
+        """Return the whole convention as a line below a table."""
         if self.channels == "y":
             weights = ", ".join(f"{weight:.6f}" for weight in LUMA[self.luma])
             planes = f"un-rounded Y = 16 + ({weights}) . RGB (gray files as they are)"
@@ -129,17 +129,17 @@ class Convention:
 
 
 def psnr(sr: np.ndarray, hr: np.ndarray, **convention: Any) -> float:
-    """`Convention(...).psnr`, with the convention in words: channels="y", crop=4."""
+    """Return `Convention(...).psnr`, with the convention in words: channels="y", crop=4."""
     return Convention(**convention).psnr(sr, hr)
 
 
 def ssim(sr: np.ndarray, hr: np.ndarray, **convention: Any) -> float:
-    """`Convention(...).ssim`, with the convention in words."""
+    """Return `Convention(...).ssim`, with the convention in words."""
     return Convention(**convention).ssim(sr, hr)
 
 
 def lr_psnr(sr: np.ndarray, lr: np.ndarray, scale: int, *, rounding: Rounding, **convention: Any) -> float:
-    """PSNR between SR downscaled by `imresize` and the LR image it came from: does SR still explain its input?
+    """Return the PSNR of SR downscaled by `imresize` against the LR image that it came from, its input.
 
     Args:
         sr: (h * scale, w * scale, 3), 0 to 255. `imresize` rounds uint8 in each of its passes, floats never.

@@ -65,7 +65,7 @@ class LpipsNetwork(nn.Cell):
 
     @ms.jit
     def construct(self, sr_image: Tensor, hr_image: Tensor) -> Tensor:
-        """Two images (1, 3, H, W) in [-1, 1] -> scalar."""
+        """Return the scalar distance of two images (1, 3, H, W) in [-1, 1]."""
         x = (ops.concat((sr_image, hr_image), 0) - self.shift) / self.scale
         distance = 0.0
         level = 0
@@ -94,13 +94,12 @@ class Lpips:
     def from_files(cls, weights: str | Path) -> "Lpips":
         """Load the two files of weights.
 
-        Heads of LPIPS v0.0 have the names and shapes of v0.1. The published v0.0 file is told by its values and
-        refused. Weights that are neither (trained anew, say) are taken, with a warning in the log.
+        The heads of LPIPS v0.0, of the same shapes, are told by their values and refused; weights that are neither
+        (trained anew, say) are taken, with a warning in the log.
 
         Args:
-            weights: a folder with exactly two files alex*.pth or alex*.npz, or "file,file" in any order. The names
-                inside are torchvision's (features.0.weight ...; classifier.* is not used) and the lpips package's
-                (lin0.model.1.weight ...).
+            weights: a folder with exactly two files alex*.pth or alex*.npz, or "file,file" in any order. The names are
+                torchvision's (features.0.weight ...) and the lpips package's (lin0.model.1.weight ...).
         """
         folder = Path(weights)
         if folder.is_dir():
@@ -139,11 +138,7 @@ class Lpips:
         return cls(network)
 
     def __call__(self, sr: np.ndarray, hr: np.ndarray) -> float:
-        """The distance of two RGB images (H, W, 3), uint8 or float, 0 to 255; nothing is cropped.
-
-        A 2040x1356 image takes about 2 GB on CPU. A side shorter than 31 pixels is refused: padding would measure
-        another image.
-        """
+        """Return the distance of RGB images (H, W, 3), 0 to 255, of sides >= 31; 2040x1356 takes about 2 GB on CPU."""
         if min(sr.shape[:2]) < SMALLEST_SIDE:
             side = SMALLEST_SIDE
             raise UserError(f"LPIPS needs images of at least {side}x{side}, found {sr.shape[0]}x{sr.shape[1]}")

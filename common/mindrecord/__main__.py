@@ -24,7 +24,6 @@ PACKING = """Write a set from folders of images: HR and LR, whole or cut into pa
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Exit code 0; a mistake or a damaged set raises UserError (exit code 2)."""
     arguments = vars(_parser().parse_args(argv))
     command, path = arguments.pop("command"), arguments.get("path")
     if command == "pack":

@@ -1,9 +1,8 @@
-"""The files of a packed set, and whether its files are bit for bit as they were packed.
+"""The files of a packed set, and whether they are bit for bit as they were packed.
 
 A set `X.mindrecord` is data files (`X.mindrecord`, or `X.mindrecord0` ... when sharded), one index `.db` beside each,
-and the manifest `X.mindrecord.json`, which comes last: without it there is no set. MindRecord has no checksum, and at
-damaged files MindSpore returns garbage or ends the process. So the manifest holds the SHA-256 of every file, and all
-are compared whenever a set is opened.
+and the manifest `X.mindrecord.json`, which comes last: without it there is no set. At damaged files MindSpore returns
+garbage or ends the process, so the manifest holds the SHA-256 of every file, compared whenever a set is opened.
 """
 
 import dataclasses
@@ -53,7 +52,7 @@ def set_exists(output: str | Path) -> bool:
 
 
 def aside_path(output: Path) -> Path:
-    """The hidden folder in which a set is written before it is moved into place."""
+    """Return the hidden folder in which a set is written before it is moved into place."""
     return output.with_name(f".{output.name}.packing")
 
 

@@ -1,8 +1,6 @@
-"""Packs a folder of images into a MindRecord set: `pack(PackOptions(...))`.
+"""Pack a folder of images into a MindRecord set: `pack(PackOptions(...))`, with one image in memory at a time.
 
-One image is in memory at a time. Its LR image is read or made whole, and both are cut at matching places: an LR patch
-is a part of the LR image (as in the data of SRFlow), not a downscaled HR patch, whose borders would differ.
-
+An LR patch is a part of the LR image (as in the data of SRFlow), not a downscaled HR patch, whose borders would differ.
 A set is written in a hidden folder and moved into place at the end, its manifest last: a killed pack leaves the old set
 or none, and the next pack of the same set removes what it left.
 """
@@ -27,7 +25,7 @@ import numpy as np
 
 from common import UserError
 from common.atomic import make_writable, sha256, sync
-from common.images import Pair, find_pairs, find_pictures, read_pair
+from common.images import Pair, find_images, find_pairs, read_pair
 from common.mindrecord.manifest import (
     Manifest,
     aside_path,
@@ -113,7 +111,7 @@ def _accepted(options: PackOptions) -> tuple[list[Pair], int]:
         raise UserError(found[0])
     hr, lr, scale = options.hr, options.lr, options.scale or (None if options.lr else 4)
     for folder in filter(None, (hr, lr)):
-        find_pictures(folder)  # a wrong path is told as such
+        find_images(folder)  # a wrong path is told as such
     for tried in (2, 3, 4, 8, 16) if scale is None else ():
         with contextlib.suppress(UserError):
             read_pair(find_pairs(hr, lr, tried)[0], tried)

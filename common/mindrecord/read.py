@@ -11,7 +11,7 @@ import numpy as np
 
 from common import UserError
 from common.atomic import refuse_path
-from common.images import write_picture
+from common.images import write_image
 from common.mindrecord.manifest import Manifest, check_set, file_names, hash_record, mindspore_reason, set_exists
 from common.runtime import progress
 
@@ -111,6 +111,6 @@ def unpack(path: str | Path, output: str | Path) -> int:
         for *images, name in records.read():
             refuse_path(name, "the name of a record")
             for folder, image in zip(folders, images, strict=True):
-                write_picture(folder / f"{name}.png", image)
+                write_image(folder / f"{name}.png", image)
             bar.update(1)
     return len(records)

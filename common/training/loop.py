@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 import mindspore as ms
@@ -52,9 +52,7 @@ class StopRequest:
         for number in SIGNALS:
             signal.signal(number, self._ask)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         signal.set_wakeup_fd(self._before_fd)
         os.close(self._write)
         for number, handler in self._before.items():
@@ -115,10 +113,9 @@ Batches = Iterator[tuple[tuple[np.ndarray, ...], UserError | None]]  # with what
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Length, rates and intervals of a training run.
+    """Length, rates and intervals of a training run, in steps.
 
     Attributes:
-        steps: optimizer steps of the whole run.
         learning_rate: step (from 0) -> rate.
         gradient_clip: largest global norm of the gradient; 0 leaves it alone.
         ema_decay: of an exponential moving average of the weights, which is then validated and exported; 0: none.
@@ -145,11 +142,10 @@ class Trainer:
     """One training run.
 
     Args:
-        loss: (*batch) -> (loss, parts to log ...).
+        loss: (*batch) -> (loss, parts to log ...), called `part_names`.
         open_folder: makes the run's folder, or takes up that of a resumed run, once the run is accepted.
         meta: of the checkpoints: model, scale, hyper, config.
         step: as `GradientStep`, by the optimizer's parameters; default: of the loss, by the trainable ones.
-        part_names: of the loss.
         checkpoint_folder: None for ckpt/ in the run's folder.
     """
 
@@ -229,7 +225,10 @@ class Trainer:
                 self._validate_and_save_when_due(record)
             started += time.perf_counter() - pause
             if self.stopping and self.step < self.plan.steps:
-                return self._stop()
+                if self.here.is_main:
+                    self.files.save("last.ckpt", self._content())
+                log.info("stopped at step %d; resume with: --resume %s", self.step, self.folder)
+                return 128 + (self.stop.number or signal.SIGTERM)
         return 0
 
     def _due(self, interval: int) -> bool:
@@ -258,12 +257,6 @@ class Trainer:
             )
         return values, norm
 
-    def _stop(self) -> int:
-        if self.here.is_main:
-            self.files.save("last.ckpt", self._content(self._state()))
-        log.info("stopped at step %d; resume with: --resume %s", self.step, self.folder)
-        return 128 + (self.stop.number or signal.SIGTERM)
-
     def _log(self, record: Record | None, values: list[float], norm: float, seconds: float) -> None:
         rate = self.plan.learning_rate(self.step - 1)
         row = dict(zip(self.names, values, strict=True))
@@ -279,9 +272,9 @@ class Trainer:
         if self.validate and self._due(self.plan.validate_every):
             self._validate(record)
         if self._due(self.plan.save_every):
-            self.files.save("last.ckpt", self._content(self._state()))
+            self.files.save("last.ckpt", self._content())
         if self.plan.keep_at_most and self._due(self.plan.keep_every):
-            self.files.save_numbered(self.step, self._content(self._state()))
+            self.files.save_numbered(self.step, self._content())
 
     def _validate(self, record: Record) -> None:
         with self.average.in_place(), runtime.graph_mode(False):
@@ -292,16 +285,14 @@ class Trainer:
             record.draw()
             if better:
                 self.best = better
-                self.files.save("best.ckpt", self._content({}))
+                self.files.save("best.ckpt", self._content(resumable=False))
 
-    def _content(self, state: dict[str, np.ndarray]) -> checkpoint.Checkpoint:
+    def _content(self, resumable: bool = True) -> checkpoint.Checkpoint:
         weights = {parameter.name: parameter.asnumpy() for parameter in self.network.get_parameters()}
         meta = {"step": self.step, "best": self.best, "version": __version__, "folder": str(self.folder.resolve())}
-        meta["epoch"] = self.step * self.stream.global_batch_size / len(self.stream.pictures)  # passes over the data
+        meta["epoch"] = self.step * self.stream.global_batch_size / len(self.stream.images)  # passes over the data
+        state = self.optimizer.state() | self.average.state() if resumable else {}
         return checkpoint.Checkpoint(weights, self.meta | meta | {"counters": dataclasses.asdict(self.guard)}, state)
-
-    def _state(self) -> dict[str, np.ndarray]:
-        return self.optimizer.state() | self.average.state()
 
     def resume(self, saved: checkpoint.Checkpoint, source: str) -> None:
         """Take weights, optimizer, averages and counters from a last.ckpt, for an exact resume."""

@@ -37,18 +37,15 @@ def plan_in_epochs(options: TrainOptions, learning_rate: Rate) -> Plan:
     return plan(options, options.epochs * epoch, learning_rate, validate_every=epoch, keep_every=keep_every)
 
 
-def step_counts(steps: int, options: StepOptions, world_size: int, pictures: int) -> tuple[int, Callable[[int], int]]:
-    """Return the length of a run of `steps`, or of `epochs` over so many pictures, and what scales step counts.
-
-    The recipe's are written for a global batch of `schedule_batch` images (0: one worker's).
-    """
+def step_counts(steps: int, options: StepOptions, world_size: int, images: int) -> tuple[int, Callable[[int], int]]:
+    """Return the steps of a run, or of its `epochs`, and what scales counts written for `schedule_batch` images."""
     global_batch = options.batch_size * world_size
     share = (options.schedule_batch or options.batch_size) / global_batch
 
     def scaled(count: int) -> int:
         return max(1, round(count * share))
 
-    length = max(1, -(-options.epochs * pictures // global_batch)) if options.epochs else scaled(steps)
+    length = max(1, -(-options.epochs * images // global_batch)) if options.epochs else scaled(steps)
     if share != 1:
         log.info("%d images a step: the recipe's step counts times %.4g, %d steps", global_batch, share, length)
     return length, scaled
@@ -59,17 +56,17 @@ def adam(options: TrainOptions, parameters: Sequence[Parameter]) -> Adam:
 
 
 def falling_rate(base: float, falls: Sequence[int], gamma: float) -> Rate:
-    """`base` times gamma at each of these steps."""
+    """Return `base`, times gamma at each of these steps."""
     return lambda step: base * gamma ** sum(step >= fall for fall in falls)
 
 
 def regular_rate(base: float, interval: int, gamma: float) -> Rate:
-    """`base` times gamma after each `interval` steps."""
+    """Return `base`, times gamma after each `interval` steps."""
     return lambda step: base * gamma ** (step // interval)
 
 
 def cosine_rate(base: float, steps: int) -> Rate:
-    """From `base` to zero along half a cosine."""
+    """Fall from `base` to zero along half a cosine."""
     return lambda step: base * 0.5 * (1 + math.cos(math.pi * min(step / steps, 1)))
 
 

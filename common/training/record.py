@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from common import UserError
@@ -19,23 +18,23 @@ ORANGE, GRAY = "#c8501e", "#9a9a9a"
 
 
 class Record:
-    """Appends rows to `metrics.csv` in a run's folder, and draws its curve.
-
-    Rows beyond `last_step`, left by a run that went on after its last checkpoint, are dropped.
-    """
+    """Append rows to `metrics.csv` and draw its curve; rows beyond `last_step`, the last checkpoint, are dropped."""
 
     def __init__(self, folder: Path, last_step: int = 0) -> None:
         self.folder, self.path = folder, folder / "metrics.csv"
         self.rows = [row for row in read_rows(self.path) if int(row["step"]) <= last_step]
         self._rewrite()
-        self._events = _summary_writer(folder)
+        try:
+            from tensorboardX import SummaryWriter
+        except ImportError:
+            self._events = None
+        else:
+            self._events = SummaryWriter(str(folder / "events"))
 
     def __enter__(self) -> "Record":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.draw()
         if self._events is not None:
             self._events.close()
@@ -64,16 +63,13 @@ class Record:
         return [*(key for key in FIRST_COLUMNS if key in seen), *(key for key in seen if key not in FIRST_COLUMNS)]
 
     def series(self, column: str) -> tuple[list[int], list[float]]:
-        """Steps and values of the rows that have a finite number in `column`."""
+        """Return steps and values of the rows that have a finite number in `column`."""
         kept = [(int(row["step"]), float(row[column])) for row in self.rows if row.get(column)]
         kept = [(step, value) for step, value in kept if math.isfinite(value)]
         return [step for step, _ in kept], [value for _, value in kept]
 
     def draw(self) -> Path | None:
-        """Write `curve.png`: the loss, and below it the scores of the validation, one at several heats in one panel.
-
-        An image is not worth a run: without matplotlib, or where it cannot be written, there is none.
-        """
+        """Write `curve.png`: the loss, and the validation's scores; None without matplotlib, or where it cannot be."""
         panels: dict[str, list[str]] = {}
         for name in ("loss", *(name for name in self.columns if name not in FIRST_COLUMNS)):
             if self.series(name)[0]:
@@ -140,7 +136,7 @@ class Record:
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """Rows of a metrics.csv; none where there is no file. A last line cut by a kill or a full disk is left out."""
+    """Return the rows of a metrics.csv, if there is one; a last line cut by a kill or a full disk is left out."""
     if not os.path.exists(path):
         return []
     with open(path, newline="", encoding="utf-8", errors="replace") as file:
@@ -151,11 +147,3 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         for row in rows
         if (row.get("step") or "").isdecimal()
     ]
-
-
-def _summary_writer(folder: Path) -> Any:
-    try:
-        from tensorboardX import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(folder / "events"))

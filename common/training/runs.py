@@ -74,10 +74,10 @@ def claim(folder: Path | None, new: bool) -> None:
 
 
 def forewarned(batches: Iterator[T]) -> Iterator[tuple[T, UserError | None]]:
-    """Each batch with the error that stands in the place of the next one, None where all is well.
+    """Yield each batch with the error that stands in the place of the next one, None where all is well.
 
-    Of several workers one may know of an error that the others do not meet. A batch ahead it can still tell them, and
-    all stop after the same step and save; if it left instead, the others would wait for it.
+    Of several workers one may know of an error that the others do not meet: a batch ahead it can still tell them, so
+    that all stop after the same step and save.
     """
 
     def pairs(batch: T | None) -> Iterator[tuple[T, UserError | None]]:
@@ -96,42 +96,8 @@ def forewarned(batches: Iterator[T]) -> Iterator[tuple[T, UserError | None]]:
 _held: dict[Path, IO[str]] = {}  # environment.txt of this process's runs: open until it ends, and so locked
 
 
-def open_run(
-    options: Any,
-    here: Runtime,
-    parent: Path,
-    name: str,
-    *,
-    folder: Path | None = None,
-    saved: Checkpoint | None = None,
-    about: str = "",
-) -> Path:
-    """Open the folder of an accepted run: config.yaml, environment.txt, train.log (other workers get a path alone).
-
-    Args:
-        folder: of a resumed run, whose files are continued; None makes a new one in `parent`.
-        saved: what is resumed; options that have changed since are logged.
-    """
-    if not here.is_main:
-        return folder or parent / name
-    new = folder is None
-    folder = make_run_folder(parent, name) if new else folder
-    try:
-        file = occupy(folder)
-        file.write(("" if new else "\nresumed\n") + describe_environment(here))
-        file.flush()
-    except OSError as error:
-        raise UserError(f"cannot write {folder / 'environment.txt'}: {error.strerror}") from None
-    config.save(options, folder / "config.yaml")
-    start_log(folder / "train.log")
-    for line in config.differences(saved.meta["config"], config.to_dict(options)) if saved else ():
-        log.info("changed since the run was stopped: %s", line)
-    log.info("%s; run folder %s", about, folder)
-    return folder
-
-
 def occupy(folder: Path) -> IO[str]:
-    """Hold a run's folder until this process ends: two processes in it would mix their logs and checkpoints.
+    """Hold a run's folder, which two processes would mix up, until this one ends.
 
     Returns environment.txt, whose lock it is, to be appended to; raises OSError where it cannot be written.
     """
@@ -151,13 +117,53 @@ def occupy(folder: Path) -> IO[str]:
     return _held[path]
 
 
-def resumed(
-    cls: type[T], argv: Sequence[str] | None, path: str, description: str, model: str
-) -> tuple[T, Checkpoint, Path | None]:
-    """Return what `--resume PATH` resumes: saved options under those of the command line, checkpoint, run folder.
+class Start(NamedTuple):
+    """What a training begins with; of a resumed run also the checkpoint, its path, its folder (None: it is gone)."""
 
-    PATH is a run's folder or one of its checkpoints; the folder is None where only the file is left.
+    options: Any
+    saved: Checkpoint | None = None
+    source: str = ""
+    folder: Path | None = None
+
+    def open(self, here: Runtime, about: str) -> Path:
+        """Open an accepted run's config.yaml, environment.txt and train.log; other workers get a path alone."""
+        parent, name = Path(self.options.save_dir), self.options.run_name()
+        if not here.is_main:
+            return self.folder or parent / name
+        folder = self.folder or make_run_folder(parent, name)
+        try:
+            file = occupy(folder)
+            file.write(("\nresumed\n" if self.folder else "") + describe_environment(here))
+            file.flush()
+        except OSError as error:
+            raise UserError(f"cannot write {folder / 'environment.txt'}: {error.strerror}") from None
+        config.save(self.options, folder / "config.yaml")
+        start_log(folder / "train.log")
+        for line in config.differences(self.saved.meta["config"], config.to_dict(self.options)) if self.saved else ():
+            log.info("changed since the run was stopped: %s", line)
+        log.info("%s; run folder %s", about, folder)
+        return folder
+
+    @property
+    def checkpoint_folder(self) -> Path | None:
+        return Path(self.options.ckpt_save_path) if self.options.ckpt_save_path else None
+
+    def fit(self, trainer: Any) -> int:
+        if self.saved:
+            trainer.resume(self.saved, self.source)
+        return trainer.fit()
+
+
+def begin(options: Any, argv: Sequence[str] | None, description: str, model: str) -> Start:
+    """Resume the run that `--resume` of the parsed options names, or begin a new one.
+
+    A run is named by its folder or one of its checkpoints; its options come under those of the command line.
     """
+    cls, path = type(options), options.resume
+    if path == "auto":
+        path = latest(options.save_dir, options.run_name())
+    if not path:
+        return Start(config.merge(options, {"resume": ""}, "train.py"))
     file = Path(path)
     if file.is_dir():
         file = next((f for f in (file / "ckpt" / "last.ckpt", file / "last.ckpt") if f.exists()), None)
@@ -176,40 +182,11 @@ def resumed(
     kept = {name: value for name, value in kept.items() if hyper.get(own.get(name), value) == value}
     base = config.merge(cls(), kept, str(file))
     options = config.parse(cls, argv, description=description, base=base)
-    # Not kept: a new run with `--config RUN/config.yaml` must not resume an old one.
-    return config.merge(options, {"resume": ""}, path), saved, _folder_of(file, saved)
-
-
-class Start(NamedTuple):
-    """What a training begins with: options without their `resume`; of a resumed run the checkpoint, its path, its
-    folder (None where only the file is left)."""
-
-    options: Any
-    saved: Checkpoint | None = None
-    source: str = ""
-    folder: Path | None = None
-
-    def open(self, here: Runtime, about: str) -> Path:
-        where = Path(self.options.save_dir), self.options.run_name()
-        return open_run(self.options, here, *where, folder=self.folder, saved=self.saved, about=about)
-
-    @property
-    def checkpoint_folder(self) -> Path | None:
-        return Path(self.options.ckpt_save_path) if self.options.ckpt_save_path else None
-
-    def fit(self, trainer: Any) -> int:
-        if self.saved:
-            trainer.resume(self.saved, self.source)
-        return trainer.fit()
-
-
-def begin(options: Any, argv: Sequence[str] | None, description: str, model: str) -> Start:
-    """Resume the run that `--resume` of the parsed options names, or begin a new one."""
-    auto = options.resume == "auto"
-    if source := latest(options.save_dir, options.run_name()) if auto else options.resume:
-        options, saved, folder = resumed(type(options), argv, source, description, model)
-        return Start(options, saved, source, folder)
-    return Start(config.merge(options, {"resume": ""}, "train.py"))
+    # The folder that the file is in, or where the run was when it stopped.
+    places = [file.parent.parent if file.parent.name == "ckpt" else file.parent, Path(saved.meta.get("folder", ""))]
+    folder = next((place for place in places if place.name and (place / "config.yaml").is_file()), None)
+    # --resume is not kept: a new run with `--config RUN/config.yaml` must not resume an old one.
+    return Start(config.merge(options, {"resume": ""}, path), saved, path, folder)
 
 
 def latest(parent: str, name: str) -> str:
@@ -221,14 +198,8 @@ def latest(parent: str, name: str) -> str:
     return str(found[-1].parent.parent) if found else ""
 
 
-def _folder_of(file: Path, saved: Checkpoint) -> Path | None:
-    """The run that wrote a checkpoint: the folder above, or where the run was when it stopped."""
-    places = [file.parent.parent if file.parent.name == "ckpt" else file.parent, Path(saved.meta.get("folder", ""))]
-    return next((place for place in places if place.name and (place / "config.yaml").is_file()), None)
-
-
 def describe_environment(here: Runtime) -> str:
-    """Versions, machine, device, git revision and command line, for `environment.txt`."""
+    """Return versions, machine, device, git revision and command line, for `environment.txt`."""
     import mindspore
     import numpy
 

@@ -48,14 +48,11 @@ def parted(row: Tensor, firsts: tuple[int, ...], like: tuple[Tensor, ...]) -> tu
 
 
 class GradientStep(nn.Cell):
-    """(control, *batch) -> (values, gradients, norm, stop).
+    """(control, *batch) -> (values, gradients, norm, stop), by loss: (*batch) -> (loss, parts ...), scalars.
 
     control: the loss scale, and whether this worker was asked to stop; values: the loss and its parts; norm: of all
-    gradients before the clip; stop: above zero when any worker was asked to stop, so that all end after the same step.
-
-    Args:
-        loss: (*batch) -> (loss, parts ...), scalars.
-        clip: largest global norm, as in `torch.nn.utils.clip_grad_norm_`; 0 for none.
+    gradients before the clip, which is `torch.nn.utils.clip_grad_norm_`'s, 0 for none; stop: above zero when any worker
+    was asked to stop, so that all end after the same step.
     """
 
     def __init__(
@@ -109,7 +106,7 @@ def places(parameters: Sequence[ms.Parameter]) -> tuple[tuple[int, ...], int]:
 
 
 def sum_of_squares(row: Tensor, side: int) -> Tensor:
-    """By products, since reductions are slow on CPU; first of `side` rows, so that none adds up millions of values."""
+    """Multiply, since reductions are slow on CPU: first `side` rows, so that no sum has millions of terms."""
     square, rest, ones = row[: side * side].reshape((side, side)), row[side * side :], ops.ones((side, 1), row.dtype)
     found = ops.matmul(ones.reshape((1, -1)), ops.matmul(square * square, ones))
     return (found + ops.matmul(rest.reshape((1, -1)), rest.reshape((-1, 1)))).reshape(())

@@ -14,7 +14,7 @@ from common.metrics import Convention
 
 EXACT = 60.0  # dB, beyond which nobody sees a difference
 log = logging.getLogger(__name__)
-Enlarge = Callable[[np.ndarray], np.ndarray]  # (h, w, 3) float32 in [0, 1] -> (h * scale, w * scale, 3)
+UpscaleFunction = Callable[[np.ndarray], np.ndarray]  # (h, w, 3) float32 in [0, 1] -> (h * scale, w * scale, 3)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,25 +49,24 @@ def digest_of(images: Iterable[np.ndarray], *settings: object) -> str:
 
 
 def psnr_validation(
-    pairs: Sequence[Pair], scale: int, convention: Convention, upscaler: Callable[..., Enlarge]
+    pairs: Sequence[Pair], scale: int, convention: Convention, upscaler: Callable[..., UpscaleFunction]
 ) -> Validation | None:
-    """Return network -> its mean PSNR over some pairs, which are decoded once, and log bicubic's; None without pairs.
+    """Return network -> its mean PSNR over pairs, decoded once, and log bicubic's; None without pairs.
 
-    Args:
-        upscaler: network -> what upscales an image with the weights that it has now.
+    `upscaler`: network -> what upscales an image with the weights that it has now.
     """
     if not pairs:
         return None
-    pictures = [read_pair(pair, scale) for pair in pairs]
+    images = [read_pair(pair, scale) for pair in pairs]
     name = convention.label("PSNR")
-    bicubic = mean_psnr([convention.psnr(imresize(lr, scale), hr) for hr, lr in pictures])
-    log.info("%d validation images, bicubic: %s %.4f", len(pictures), name, bicubic)
+    bicubic = mean_psnr([convention.psnr(imresize(lr, scale), hr) for hr, lr in images])
+    log.info("%d validation images, bicubic: %s %.4f", len(images), name, bicubic)
 
     def validate(network: object) -> dict[str, float]:
         upscale = upscaler(network)
-        return {name: mean_psnr([convention.psnr(to_uint8(upscale(to_float(lr))), hr) for hr, lr in pictures])}
+        return {name: mean_psnr([convention.psnr(to_uint8(upscale(to_float(lr))), hr) for hr, lr in images])}
 
-    return Validation(validate, digest_of((image for pair in pictures for image in pair), name))
+    return Validation(validate, digest_of((image for pair in images for image in pair), name))
 
 
 def mean_psnr(values: Sequence[float]) -> float:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from common.data import BatchStream, random_patch, split_names, stack_nchw, training_pictures
+from common.data import BatchStream, random_patch, split_names, stack_nchw, training_images
 from common.images import Pair
 from common.runtime import Runtime
 
@@ -35,5 +35,5 @@ def training_stream(options: TrainConfig, hyper: Hyper, here: Runtime) -> BatchS
         return lr_image / np.float32(255), hr_image / np.float32(255)
 
     path = str(root / names) if (root / names).exists() else names
-    images = training_pictures(path, pairs, hyper.scale, lr_patch, options.cache_gb)
+    images = training_images(path, pairs, hyper.scale, lr_patch, options.cache_gb)
     return BatchStream(images, sample, collate, options.batch_size, options.seed, here.rank, here.world_size)

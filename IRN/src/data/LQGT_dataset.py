@@ -3,18 +3,18 @@
 import numpy as np
 
 from common.data import BatchStream, random_patch, stack_nchw
-from common.images import PairedPictures, to_float
+from common.images import PairedImages, to_float
 from common.runtime import Runtime
 
 from ..network.Invnet import Hyper
 from ..options.options import TrainConfig
-from .util import find_pictures, read_with_reference
+from .util import find_images, read_with_reference
 
 
 def training_stream(options: TrainConfig, hyper: Hyper, here: Runtime) -> BatchStream:
     """Batches of (hr_image, lr_reference, z), NCHW float32, for this worker."""
-    pairs = find_pictures(options.dataset_GT_path, options.dataset_LQ_path, hyper.scale, "train")
-    images = PairedPictures(pairs, hyper.scale, int(options.cache_gb * 2**30), read_with_reference)
+    pairs = find_images(options.dataset_GT_path, options.dataset_LQ_path, hyper.scale, "train")
+    images = PairedImages(pairs, hyper.scale, int(options.cache_gb * 2**30), read_with_reference)
     lr_patch = options.lr_patch(hyper.scale)
     images.drop_small(lr_patch)
 

@@ -19,14 +19,14 @@ def find_hr_folder(path: str, split: str) -> Path:
     return div2k.find_split(root, split) or hr_inside(root)
 
 
-def find_pictures(hr_path: str, lr_path: str, scale: int, split: str) -> list[Pair]:
+def find_images(hr_path: str, lr_path: str, scale: int, split: str) -> list[Pair]:
     """Return the images of a data set, in sub-folders as well; `lr` is None where it is to be made."""
     return pairs_of(find_hr_folder(hr_path, split), lr_folder(lr_path), scale)
 
 
-def validation_pictures(options: TrainConfig) -> list[Pair]:
+def validation_images(options: TrainConfig) -> list[Pair]:
     path, lr_path = validation_folders(options, beside)
-    return find_pictures(path, lr_path, options.scale, "test")[: options.test_pictures or None] if path else []
+    return find_images(path, lr_path, options.scale, "test")[: options.test_pictures or None] if path else []
 
 
 def beside(training: str) -> str:
@@ -44,9 +44,9 @@ def evaluation_sets(options: EvalConfig, scale: int) -> dict[str, list[Pair]]:
     if not options.data_test:
         folder = hr_folder(root).resolve()
         name = stem_of(options.data_name or (folder.parent if folder.name == "HR" else folder))
-        return {name: find_pictures(str(folder), lr_path, scale, "test")}
+        return {name: find_images(str(folder), lr_path, scale, "test")}
     sets = named_sets(options.data_test, root, lr_path)
-    return {name: find_pictures(str(hr_folder(place)), lr, scale, "test") for name, place, lr in sets}
+    return {name: find_images(str(hr_folder(place)), lr, scale, "test") for name, place, lr in sets}
 
 
 def hr_folder(root: Path) -> Path:

@@ -30,7 +30,7 @@ from typing import NamedTuple
 from common import UserError, config
 from common.atomic import replacing
 from common.config import option
-from common.images import SUFFIXES, Pair, pairs_of, read_pair, size_of, write_picture
+from common.images import SUFFIXES, Pair, pairs_of, read_pair, size_of, write_image
 from common.runtime import progress, run_main, start_log
 
 log = logging.getLogger(__name__)
@@ -199,7 +199,7 @@ def cut(job: Job) -> int:
     if missing:
         images = dict(zip((1, job.scale), read_pair(job.pair, job.scale), strict=True))
         for path, factor, top, left, (height, width) in missing:
-            write_picture(path, images[factor][top : top + height, left : left + width])
+            write_image(path, images[factor][top : top + height, left : left + width])
     return len(missing)
 
 

@@ -14,9 +14,9 @@ from common.data import (
     packed_set,
     random_patch,
     stem_of,
-    training_pictures,
+    training_images,
 )
-from common.data import sets as picture_sets
+from common.data import sets as image_sets
 from common.images import Pair, folder_like, imresize, pairs_of, to_float
 from common.mindrecord import PatchRecords
 from common.runtime import Runtime
@@ -54,7 +54,7 @@ def named_folders(root: Path, split: str) -> list[Path]:
     return [one / name for one in sets for name in OF_SPLIT[split] if (one / name).is_dir()]
 
 
-def find_pictures(hr_path: str, lr_path: str, scale: int, split: str) -> list[Pair]:
+def find_images(hr_path: str, lr_path: str, scale: int, split: str) -> list[Pair]:
     """Return the images of a data set, in sub-folders as well; `lr` is None where it is to be made."""
     folders = find_hr_folders(hr_path, split)
     beside = lr_folder(lr_path)
@@ -111,7 +111,7 @@ def training_stream(options: TrainConfig, hyper: Hyper, here: Runtime) -> BatchS
     lr_patch = options.lr_patch(hyper)
 
     def pairs() -> list[Pair]:
-        return find_pictures(options.dataset_GT_path, options.dataset_LQ_path, hyper.scale, "train")
+        return find_images(options.dataset_GT_path, options.dataset_LQ_path, hyper.scale, "train")
 
     def sample(hr: np.ndarray, lr: np.ndarray, rng: np.random.Generator) -> Sample:
         flips = {"mirror": options.use_flip, "turn": options.use_rot}
@@ -125,14 +125,14 @@ def training_stream(options: TrainConfig, hyper: Hyper, here: Runtime) -> BatchS
     def collate(samples: Sequence[Sample]) -> Sample:
         return tuple(np.stack(arrays) for arrays in zip(*samples, strict=True))
 
-    images = training_pictures(options.dataset_GT_path, pairs, hyper.scale, lr_patch, options.cache_gb)
+    images = training_images(options.dataset_GT_path, pairs, hyper.scale, lr_patch, options.cache_gb)
     return BatchStream(images, sample, collate, options.batch_size, options.seed, here.rank, here.world_size)
 
 
-def patches_to_look_at(options: TrainConfig, hyper: Hyper) -> list[Patch]:
-    """(hr, lr) uint8 HWC, see `common.data.patches_to_look_at`."""
+def validation_patches(options: TrainConfig, hyper: Hyper) -> list[Patch]:
+    """(hr, lr) uint8 HWC, see `common.data.validation_patches`."""
     side = options.lr_patch(hyper)
-    return picture_sets.patches_to_look_at(options, find_pictures, what_belongs_to, hyper.scale, side)
+    return image_sets.validation_patches(options, find_images, what_belongs_to, hyper.scale, side)
 
 
 # ---------------------------------------------------------------------------------------------------------- evaluation
@@ -144,6 +144,6 @@ def evaluation_sets(options: EvalConfig, scale: int) -> dict[str, Sequence[Pair]
     if packed := packed_set(path, options.data_name, scale):
         return packed
     if not options.data_test:
-        return {stem_of(options.data_name or Path(path).resolve()): find_pictures(path, lr_path, scale, "test")}
+        return {stem_of(options.data_name or Path(path).resolve()): find_images(path, lr_path, scale, "test")}
     sets = named_sets(options.data_test, Path(path), lr_path)
-    return {name: find_pictures(str(place), lr, scale, "test") for name, place, lr in sets}
+    return {name: find_images(str(place), lr, scale, "test") for name, place, lr in sets}

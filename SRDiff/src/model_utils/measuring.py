@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from common import UserError
-from common.data import Picture
-from common.data import sets as picture_sets
+from common.data import ImagePair
+from common.data import sets as image_sets
 from common.evaluation import (
     Figure,
     Shown,
@@ -24,13 +24,13 @@ from common.evaluation import (
     ssim_figure,
     with_lpips,
 )
-from common.images import Pair, imresize, write_picture
+from common.images import Pair, imresize, write_image
 from common.metrics import PROTOCOLS, Convention
 from common.mindrecord import PatchRecords
 
 from ..model.sampling import Way
+from .inference import Chain, Sampler
 from .options import EvalConfig
-from .pictures import Chain, Sampler
 
 log = logging.getLogger(__name__)
 Deviations = dict[str, dict[str, tuple[float, ...]]]  # image -> figure -> of each way, over its samples
@@ -43,10 +43,10 @@ def images_of(
     scale: int,
     options: EvalConfig,
     share: Callable[[Sequence], Sequence] = list,
-) -> Iterator[Picture]:
+) -> Iterator[ImagePair]:
     """Yield the images of a set, or a worker's `share`, cut to `cut_to`; LR that was made of HR is made anew."""
     multiple = math.lcm(scale, options.cut_to)
-    for name, hr, lr, made in picture_sets.pictures_of(title, pairs, scale, options.limit, share):
+    for name, hr, lr, made in image_sets.images_of(title, pairs, scale, options.limit, share):
         height, width = (side - side % multiple for side in hr.shape[:2])
         if not height or not width:
             raise UserError(
@@ -55,7 +55,7 @@ def images_of(
         if (height, width) != hr.shape[:2]:
             hr = hr[:height, :width]
             lr = imresize(hr, 1 / scale) if made else lr[: height // scale, : width // scale]
-        yield Picture(name, hr, lr, made)
+        yield ImagePair(name, hr, lr, made)
 
 
 def figures(options: EvalConfig, scale: int, ways: Sequence[Way]) -> list[Figure]:
@@ -70,7 +70,7 @@ def figures(options: EvalConfig, scale: int, ways: Sequence[Way]) -> list[Figure
 
 def evaluate(
     title: str,
-    images: Iterator[Picture],
+    images: Iterator[ImagePair],
     sampler: Sampler,
     ways: Sequence[Way],
     columns: Sequence[Figure],
@@ -105,10 +105,10 @@ def evaluate(
         if options.save_results:
             for way, found in samples.items():
                 for number, sr in enumerate(found, 1):
-                    write_picture(path_of(folder, name, way, number, len(found) > 1), sr)
+                    write_image(path_of(folder, name, way, number, len(found) > 1), sr)
             shown = [bicubic, *(found[0] for found in samples.values())]
             strip = {"LR": lr, **dict(zip(first.columns, shown, strict=True)), "HR": hr}
-            write_picture(folder / "strips" / f"{name}.png", captioned_strip(strip, first, *row[first.name]))
+            write_image(folder / "strips" / f"{name}.png", captioned_strip(strip, first, *row[first.name]))
     return table, deviations
 
 
@@ -117,7 +117,7 @@ def path_of(folder: Path, name: str, way: Way, number: int, several: bool) -> Pa
     return folder / f"SR_{way.sampler}_{way.steps}" / (f"{name}_{number}.png" if several else f"{name}.png")
 
 
-def shown(images: Iterator[Picture], ways: Sequence[Way], count: int, folder: Path) -> Iterator[Shown]:
+def shown(images: Iterator[ImagePair], ways: Sequence[Way], count: int, folder: Path) -> Iterator[Shown]:
     for name, hr, lr, _ in images:
         yield Shown(name, hr, lr, [path_of(folder, name, way, 1, count > 1) for way in ways])
 

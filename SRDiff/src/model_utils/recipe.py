@@ -97,9 +97,9 @@ def halvings(name: str, hyper: Hyper) -> int:
     return last if words[1].startswith("mid_block") else 0
 
 
-def plan(options: TrainConfig, world_size: int, pictures: int) -> Plan:
+def plan(options: TrainConfig, world_size: int, images: int) -> Plan:
     """Return steps, rate and intervals of a run."""
-    steps, scaled = recipe.step_counts(options.updates, options, world_size, pictures)
+    steps, scaled = recipe.step_counts(options.updates, options, world_size, images)
     return recipe.plan(
         options,
         steps,

@@ -18,9 +18,9 @@ from common.data import (
     stack_nchw,
     stem_of,
     to_nchw,
-    training_pictures,
+    training_images,
 )
-from common.data import sets as picture_sets
+from common.data import sets as image_sets
 from common.images import Pair, pairs_of, to_float
 from common.mindrecord import PatchRecords, set_exists
 from common.runtime import Runtime
@@ -51,7 +51,7 @@ def find_hr_folders(path: str, split: str) -> list[Path]:
     return found or [hr_inside(root)]
 
 
-def find_pictures(hr_path: str, lr_path: str, scale: int, split: str) -> list[Pair]:
+def find_images(hr_path: str, lr_path: str, scale: int, split: str) -> list[Pair]:
     """Return the images of a data set, in sub-folders as well; `lr` is None where it is to be made."""
     beside = lr_folder(lr_path)
     return [pair for folder in find_hr_folders(hr_path, split) for pair in pairs_of(folder, beside, scale)]
@@ -63,7 +63,7 @@ def training_stream(options: TrainConfig, hyper: Hyper, here: Runtime) -> BatchS
     require_packed(options.dataset_GT_path)
 
     def pairs() -> list[Pair]:
-        return find_pictures(options.dataset_GT_path, options.dataset_LQ_path, hyper.scale, "train")
+        return find_images(options.dataset_GT_path, options.dataset_LQ_path, hyper.scale, "train")
 
     def sample(hr: np.ndarray, lr: np.ndarray, rng: np.random.Generator) -> Sample:
         """(hr, lr) uint8 HWC -> patches (hr, lr) float32 in [0, 1], and noise like hr, uniform in [0, 1)."""
@@ -71,20 +71,20 @@ def training_stream(options: TrainConfig, hyper: Hyper, here: Runtime) -> BatchS
         patches = to_float(hr), to_float(lr)
         return (*patches, rng.random(hr.shape, np.float32)) if noise else patches
 
-    images = training_pictures(options.dataset_GT_path, pairs, hyper.scale, lr_patch, options.cache_gb)
+    images = training_images(options.dataset_GT_path, pairs, hyper.scale, lr_patch, options.cache_gb)
     return BatchStream(images, sample, stack_nchw, options.batch_size, options.seed, here.rank, here.world_size)
 
 
 def first_batch(stream: BatchStream) -> Sample:
     """Return the first batch of all workers together, from which each of them sets the ActNorms alike."""
-    whole = BatchStream(stream.pictures, stream.prepare, stream.collate, stream.global_batch_size, stream.seed)
+    whole = BatchStream(stream.images, stream.prepare, stream.collate, stream.global_batch_size, stream.seed)
     return next(whole.batches(0, 1))
 
 
-def patches_to_look_at(options: TrainConfig, hyper: Hyper) -> tuple[np.ndarray, np.ndarray] | None:
-    """(hr_image, lr_image) in [0, 1], NCHW, see `common.data.patches_to_look_at`; None for nothing."""
+def validation_patches(options: TrainConfig, hyper: Hyper) -> tuple[np.ndarray, np.ndarray] | None:
+    """(hr_image, lr_image) in [0, 1], NCHW, see `common.data.validation_patches`; None for nothing."""
     side = options.lr_patch(hyper)
-    patches = picture_sets.patches_to_look_at(options, find_pictures, beside, hyper.scale, side)
+    patches = image_sets.validation_patches(options, find_images, beside, hyper.scale, side)
     if not patches:
         return None
     hr_image, lr_image = (to_nchw([to_float(patch) for patch in of_all]) for of_all in zip(*patches, strict=True))
@@ -115,9 +115,9 @@ def evaluation_sets(options: EvalConfig, scale: int) -> dict[str, Sequence[Pair]
     if not options.data_test:
         folder = hr_folder(Path(path))
         name = stem_of(options.data_name or (folder.parent if folder.name == "HR" else folder).resolve())
-        return {name: find_pictures(str(folder), lr_path, scale, "test")}
+        return {name: find_images(str(folder), lr_path, scale, "test")}
     sets = named_sets(options.data_test, Path(path), lr_path)
-    return {name: find_pictures(str(hr_folder(place)), lr, scale, "test") for name, place, lr in sets}
+    return {name: find_images(str(hr_folder(place)), lr, scale, "test") for name, place, lr in sets}
 
 
 def hr_folder(root: Path) -> Path:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from common import UserError, config
 from common.config import option
-from common.images import find_pictures
+from common.images import find_images
 from common.mindrecord import Manifest, PackOptions, manifest_path, pack, read_manifest
 from common.runtime import run_main, start_log
 from SRFlow.src.dataloader.init import find_hr_folders
@@ -74,7 +74,7 @@ def make(options: PrepareOptions, folders: Sequence[Path], path: Path) -> Manife
         log.info("%s is there already", path)
         return manifest
     with tempfile.TemporaryDirectory(prefix="images-") as together:
-        images = [image for folder in folders for image in find_pictures(folder)]
+        images = [image for folder in folders for image in find_images(folder)]
         for image in images:
             link = Path(together) / image.name
             if link.is_symlink():

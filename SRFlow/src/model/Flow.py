@@ -7,7 +7,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
-from .FlowActNorms import ActNorm2d, constant_logdet, exact_exp, sum_per_picture
+from .FlowActNorms import ActNorm2d, constant_logdet, exact_exp, sum_per_image
 
 INIT_DEVIATION = 0.05  # of the filters of hidden layers
 LOGS_FACTOR = 3.0  # of Conv2dZeros' scale, which thereby learns faster
@@ -113,7 +113,7 @@ def evens_first(x: Tensor, pairs: tuple[int, int, int, int]) -> Tensor:
     return x.reshape(pairs).swapaxes(1, 2).reshape(x.shape)
 
 
-def enlarge(x: Tensor) -> Tensor:
+def upsample(x: Tensor) -> Tensor:
     """(N, C, H, W) -> (N, C, 2H, 2W), each pixel four times; several times faster on CPU than `ops.interpolate`."""
     return ops.DepthToSpace(2)(ops.concat((x, x, x, x), 1))
 
@@ -121,9 +121,9 @@ def enlarge(x: Tensor) -> Tensor:
 def joined(condition: Condition) -> Tensor:
     """Concatenate the features as the authors have them, (N, condition, H, W)."""
     own, stacked = condition
-    return ops.concat((own, stacked if own.shape[2] == stacked.shape[2] else enlarge(stacked)), 1)
+    return ops.concat((own, stacked if own.shape[2] == stacked.shape[2] else upsample(stacked)), 1)
 
 
 def standard_normal_log_density(x: Tensor) -> Tensor:
     """Return log N(x; 0, 1) (N,), summed over each image of x (N, C, H, W)."""
-    return -0.5 * (sum_per_picture(x * x) + math.log(2 * math.pi) * x[0].size)
+    return -0.5 * (sum_per_image(x * x) + math.log(2 * math.pi) * x[0].size)

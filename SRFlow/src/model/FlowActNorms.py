@@ -59,7 +59,7 @@ def constant_logdet(x: Tensor, per_pixel: Tensor) -> Tensor:
     return ops.ones((n,), x.dtype) * (per_pixel * (h * w))
 
 
-def sum_per_picture(x: Tensor) -> Tensor:
+def sum_per_image(x: Tensor) -> Tensor:
     """(N, C, H, W) -> (N,), as a product: reductions are slow on CPU."""
     rows = x.reshape((x.shape[0], -1))
     return ops.matmul(rows, ops.ones((rows.shape[1], 1), x.dtype)).reshape((-1,))

@@ -17,7 +17,7 @@ from mindspore import Tensor, nn, ops
 from common.training import settled
 
 from .Flow import Condition, Conditioner, Layers, convolve, folded, folded_zeros, joined
-from .FlowActNorms import exact_log, exact_sigmoid, sum_per_picture
+from .FlowActNorms import exact_log, exact_sigmoid, sum_per_image
 
 SHIFT_OF_LOGIT = 2.0  # so that a scale begins at sigmoid(2) = 0.88
 
@@ -47,12 +47,12 @@ class CondAffineSeparatedAndCond(nn.Cell):
     def forward(self, z: Tensor, condition: Condition) -> tuple[Tensor, Tensor]:
         injectors, affines, logdet, _ = prepare(self.parameters, condition, self.eps)
         y, scale = couple(z, injectors[0], affines[0], self.eps)
-        return y, logdet + sum_per_picture(exact_log(scale))
+        return y, logdet + sum_per_image(exact_log(scale))
 
     def inverse(self, y: Tensor, condition: Condition) -> tuple[Tensor, Tensor]:
         injectors, affines, logdet, _ = prepare(self.parameters, condition, self.eps)
         z, scale = uncouple(y, injectors[0], affines[0], self.eps)
-        return z, -logdet - sum_per_picture(exact_log(scale))
+        return z, -logdet - sum_per_image(exact_log(scale))
 
     def initialise(self, z: Tensor, condition: Condition) -> None:
         features = joined(condition)
@@ -139,4 +139,4 @@ def prepare(
     for k in range(count):
         injectors = (*injectors, (shifts[k], scales[k]))
         affines = (*affines, (of_features[k], filters1[k], filters2[k], biases2[k], filters3[k], biases3[k]))
-    return injectors, affines, sum_per_picture(exact_log(scale)), first
+    return injectors, affines, sum_per_image(exact_log(scale)), first

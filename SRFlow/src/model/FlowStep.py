@@ -7,7 +7,7 @@ import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
 from .Flow import Condition, convolve
-from .FlowActNorms import ActNorm2d, constant_logdet, exact_log, sum_per_picture
+from .FlowActNorms import ActNorm2d, constant_logdet, exact_log, sum_per_image
 from .FlowAffineCouplingsAblation import CondAffineSeparatedAndCond, Couplings, couple, prepare, uncouple
 from .FlowAffineCouplingsAblation import collect as collect_couplings
 from .InvertibleConv1x1 import InvertibleConv1x1
@@ -83,7 +83,7 @@ def advance(steps: Steps, z: Tensor, condition: Condition, eps: float) -> tuple[
 
 def total_logdet(z: Tensor, of_injectors: Tensor, of_maps: Tensor, *scales: Tensor) -> Tensor:
     """Return the log-determinant (N,) of K steps; `of_maps` is for one pixel."""
-    logdet = of_injectors + sum_per_picture(exact_log(ops.concat(scales, 1)))
+    logdet = of_injectors + sum_per_image(exact_log(ops.concat(scales, 1)))
     return logdet + constant_logdet(z, of_maps)
 
 
@@ -98,7 +98,7 @@ def go_back(steps: Steps, z: Tensor, condition: Condition, eps: float, bound: fl
             z = ops.clamp(z, -bound, bound)
         z = convolve(z, matrices[k], shifts[k])
         scales = (*scales, scale)
-    logdet = logdet + sum_per_picture(exact_log(ops.concat(scales, 1)))
+    logdet = logdet + sum_per_image(exact_log(ops.concat(scales, 1)))
     return z, constant_logdet(z, log_determinant) - logdet
 
 

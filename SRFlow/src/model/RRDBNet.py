@@ -13,7 +13,7 @@ from mindspore import Parameter, Tensor, nn, ops
 
 from common.training import Repeated, Tape, Value, settled
 
-from .Flow import Condition, convolve, enlarge
+from .Flow import Condition, convolve, upsample
 
 SLOPE = 0.2  # of the leaky ReLU
 RESIDUAL = 0.2  # factor on each residual branch
@@ -108,11 +108,11 @@ class RRDBNet(nn.Cell):
         """Of the last block's result."""
         return x + self.trunk_conv(x)
 
-    def enlarged(self, features: Tensor, doublings: int) -> tuple[Tensor, ...]:
+    def upsampled(self, features: Tensor, doublings: int) -> tuple[Tensor, ...]:
         """Return the features at 2, 4 ... 2^doublings times their size, each after its activation."""
         results = ()
         for number in range(1, doublings + 1):
-            features = leaky_relu(getattr(self, f"upconv{number}")(enlarge(features)))
+            features = leaky_relu(getattr(self, f"upconv{number}")(upsample(features)))
             results = (*results, features)
         return results
 
@@ -129,9 +129,9 @@ class RRDBNet(nn.Cell):
         found = ((features, stacked),)
         if levels > self.doublings:
             found = (*found, (ops.avg_pool2d(features, 2, 2), ops.avg_pool2d(stacked, 1, 2)))
-        for larger in self.enlarged(features, self.doublings - 1):
+        for larger in self.upsampled(features, self.doublings - 1):
             found = ((larger, stacked), *found)
-            stacked = enlarge(stacked)
+            stacked = upsample(stacked)
         return found[:levels]
 
     def construct(self, lr_image: Tensor) -> Tensor:
@@ -140,7 +140,7 @@ class RRDBNet(nn.Cell):
 
     def head(self, features: Tensor) -> Tensor:
         """The same of the features."""
-        return self.conv_last(leaky_relu(self.HRconv(self.enlarged(features, self.doublings)[-1])))
+        return self.conv_last(leaky_relu(self.HRconv(self.upsampled(features, self.doublings)[-1])))
 
 
 class TrunkInBlocks:

@@ -31,9 +31,9 @@ class NegativeLogLikelihood(nn.Cell):
         self.network, self.quant = network, quant
 
     def construct(self, hr_image: Tensor, lr_image: Tensor, uniform: Tensor | None = None) -> tuple[Tensor]:
-        return (self.per_picture(hr_image, lr_image, uniform).mean(),)
+        return (self.per_image(hr_image, lr_image, uniform).mean(),)
 
-    def per_picture(self, hr_image: Tensor, lr_image: Tensor, uniform: Tensor | None = None) -> Tensor:
+    def per_image(self, hr_image: Tensor, lr_image: Tensor, uniform: Tensor | None = None) -> Tensor:
         """(N,); hr_image (N, 3, sh, sw) and lr_image (N, 3, h, w) in [0, 1], uniform like hr_image in [0, 1)."""
         latents, logdet = self.network.forward(self.noisy(hr_image, uniform), lr_image)
         return self.bits(hr_image, logdet, *latents)

@@ -3,7 +3,7 @@
 from mindspore import Tensor, nn, ops
 
 from .Flow import Conv2dZeros
-from .FlowActNorms import exact_exp, sum_per_picture
+from .FlowActNorms import exact_exp, sum_per_image
 
 
 class Split2d(nn.Cell):
@@ -20,9 +20,9 @@ class Split2d(nn.Cell):
         """(N, C, H, W) -> (z1, latent), each (N, C/2, H, W), and (N,)."""
         z1, z2 = ops.chunk(z, 2, 1)
         mean, logs = self.conv(z1)
-        return (z1, (z2 - mean) / exact_exp(logs)), -sum_per_picture(logs)
+        return (z1, (z2 - mean) / exact_exp(logs)), -sum_per_image(logs)
 
     def inverse(self, z1: Tensor, latent: Tensor) -> tuple[Tensor, Tensor]:
         """(z1, latent), each (N, C/2, H, W) -> (N, C, H, W), and (N,)."""
         mean, logs = self.conv(z1)
-        return ops.concat((z1, mean + exact_exp(logs) * latent), 1), sum_per_picture(logs)
+        return ops.concat((z1, mean + exact_exp(logs) * latent), 1), sum_per_image(logs)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from common import UserError
-from common.data import Picture
+from common.data import ImagePair
 from common.evaluation import (
     Figure,
     Shown,
@@ -22,11 +22,11 @@ from common.evaluation import (
     ssim_figure,
     with_lpips,
 )
-from common.images import imresize, write_picture
+from common.images import imresize, write_image
 from common.metrics import PROTOCOLS, Convention
 
+from .inference import Sampler
 from .options import EvalConfig
-from .pictures import Sampler
 
 log = logging.getLogger(__name__)
 Samples = dict[float, list[np.ndarray]]  # of one image, by the heat
@@ -47,7 +47,7 @@ def figures(options: EvalConfig, scale: int) -> list[Figure]:
 
 def evaluate(
     title: str,
-    images: Iterator[Picture],
+    images: Iterator[ImagePair],
     sampler: Sampler,
     columns: Sequence[Figure],
     options: EvalConfig,
@@ -75,10 +75,10 @@ def evaluate(
         if options.save_results:
             for heat, found in samples.items():
                 for number, sr in enumerate(found, 1):
-                    write_picture(path_of(folder, name, heat, number, len(found) > 1), sr)
+                    write_image(path_of(folder, name, heat, number, len(found) > 1), sr)
             shown = [bicubic, *(found[0] for found in samples.values())]
             strip = {"LR": lr, **dict(zip(first.columns, shown, strict=True)), "HR": hr}
-            write_picture(folder / "strips" / f"{name}.png", captioned_strip(strip, first, *row[first.name]))
+            write_image(folder / "strips" / f"{name}.png", captioned_strip(strip, first, *row[first.name]))
     return table
 
 
@@ -93,7 +93,7 @@ def path_of(folder: Path, name: str, heat: float, number: int, several: bool) ->
     return folder / f"SR_heat_{heat:g}" / (f"{name}_{number}.png" if several else f"{name}.png")
 
 
-def shown(images: Iterator[Picture], options: EvalConfig, folder: Path) -> Iterator[Shown]:
+def shown(images: Iterator[ImagePair], options: EvalConfig, folder: Path) -> Iterator[Shown]:
     for name, hr, lr, _ in images:
         several = options.samples > 1
         yield Shown(
@@ -103,7 +103,7 @@ def shown(images: Iterator[Picture], options: EvalConfig, folder: Path) -> Itera
 
 def evaluate_patches(
     title: str,
-    patches: Iterator[Picture],
+    patches: Iterator[ImagePair],
     sampler: Sampler,
     heat: float,
     options: EvalConfig,

@@ -97,9 +97,9 @@ def initialise(
     network.initialise(Tensor(hr_image), Tensor(lr_image))
 
 
-def plan(options: TrainConfig, hyper: Hyper, world_size: int, pictures: int) -> Plan:
+def plan(options: TrainConfig, hyper: Hyper, world_size: int, images: int) -> Plan:
     """Return steps, rate and intervals of a run."""
-    niter, scaled = recipe.step_counts(options.niter, options, world_size, pictures)
+    niter, scaled = recipe.step_counts(options.niter, options, world_size, images)
     falls = [scaled(step) for step in options.lr_steps] or [int(part * niter) for part in options.lr_steps_rel]
     rises = [int(part * niter) for part in options.lr_steps_inverse_rel]
     return recipe.plan(
@@ -279,7 +279,7 @@ def make_validation(patches: tuple[np.ndarray, np.ndarray] | None, options: Trai
         scores = {heat: [] for heat in options.val_heats}
         for hr, lr in batches():
             noise = Tensor(rng.random(hr.shape, np.float32))
-            values.extend(-likelihood.per_picture(Tensor(hr), Tensor(lr), noise).asnumpy())
+            values.extend(-likelihood.per_image(Tensor(hr), Tensor(lr), noise).asnumpy())
             for heat, found in scores.items():
                 for _ in range(options.val_samples if heat else 1):
                     latents = draw_latents(network.hyper, (len(lr), *lr.shape[2:]), heat, rng)

@@ -10,7 +10,7 @@ from ..model import Hyper
 
 
 def to_network(image: np.ndarray, hyper: Hyper) -> np.ndarray:
-    """(H, W, 3) uint8, or float32 in [0, 1] -> (H, W, colors) float32 in 0..rgb_range."""
+    """Turn (H, W, 3) uint8, or float32 in [0, 1], into (H, W, colors) float32 in 0..rgb_range."""
     values = image.astype(np.float32) * (1.0 if image.dtype == np.uint8 else 255.0)
     if hyper.num_colors == 1:
         values = rgb_to_y(values)[..., None].astype(np.float32)
@@ -24,7 +24,7 @@ class Upscaler:
         self.run, self.hyper = run, hyper
 
     def __call__(self, lr_image: np.ndarray) -> np.ndarray:
-        """(h, w, 3) float32 -> (h * scale, w * scale, 3) float32, not clipped."""
+        """Turn (h, w, 3) float32 into (h * scale, w * scale, 3) float32, not clipped."""
         batch = to_network(lr_image, self.hyper).transpose(2, 0, 1)[None]
         output = np.asarray(self.run(np.ascontiguousarray(batch)))[0].transpose(1, 2, 0)
         if self.hyper.num_colors == 3:

@@ -16,17 +16,15 @@ log = logging.getLogger(__name__)
 
 
 class DecodedFiles:
-    """`read_pair` through .npy files in a `_decoded` folder beside that of the HR images.
+    """`read_pair` through .npy files in a `_decoded` folder beside that of the HR images, and a file of their SHA-256.
 
-    Their SHA-256 stand in a third file, as `sha256sum` writes them, and are compared when a pair is first asked for.
-    What is missing, older than its image or not as it was written is made again.
+    What is missing, older than its image or not as it was written is made again, when a pair is first asked for.
     """
 
     def __init__(self) -> None:
         self._whole: set[Path] = set()
 
     def __call__(self, pair: Pair, scale: int) -> tuple[np.ndarray, np.ndarray]:
-        """(hr, lr) uint8 HWC of one pair, mapped."""
         stamp = f"{pair.hr.stat().st_mtime_ns}-{pair.lr and pair.lr.stat().st_mtime_ns}-{scale}-{pair.lr}"
         stem = f"{pair.name}x{scale}-{hashlib.sha256(os.fsencode(stamp)).hexdigest()[:8]}"
         folder = pair.hr.parent.with_name(pair.hr.parent.name + "_decoded")

@@ -17,7 +17,7 @@ from common.data import (
     random_patch,
     split_names,
     stack_nchw,
-    training_pictures,
+    training_images,
     validation_pairs,
 )
 from common.images import Pair, read_pair
@@ -31,7 +31,6 @@ from .div2k import find_div2k, find_root, parse_ranges
 
 
 def evaluation_sets(options: EvalConfig | TrainConfig, scale: int) -> dict[str, list[Pair]]:
-    """Return the pairs of each set in --data_test, by what its results are called."""
     root, numbers = existing_folder(options.dir_data, "--dir_data"), parse_ranges(options.data_range)[1]
     names = split_names(options.data_test, root)
     return {stem: find_set(root, name, numbers, scale, options.track) for stem, name in names.items()}
@@ -47,10 +46,7 @@ def evaluation_pairs(options: TrainConfig, hyper: Hyper) -> list[Pair]:
 
 
 def training_stream(options: TrainConfig, hyper: Hyper, here: Runtime) -> BatchStream:
-    """Batches of (lr_image, hr_image), as `to_network` gives them, for this worker.
-
-    `--data_train` names sets joined by +, or one packed .mindrecord.
-    """
+    """Return the batches of (lr_image, hr_image), as `to_network` gives them, of --data_train for this worker."""
     root, names = existing_folder(options.dir_data, "--dir_data"), options.data_train
     lr_patch, augment = options.lr_patch(), not options.no_augment
 
@@ -64,7 +60,7 @@ def training_stream(options: TrainConfig, hyper: Hyper, here: Runtime) -> BatchS
 
     path = str(root / names) if (root / names).exists() else names
     load = DecodedFiles() if options.ext == "sep" else read_pair
-    images = training_pictures(path, pairs, hyper.scale, lr_patch, options.cache_gb, load)
+    images = training_images(path, pairs, hyper.scale, lr_patch, options.cache_gb, load)
     return BatchStream(images, sample, stack_nchw, options.batch_size, options.seed, here.rank, here.world_size)
 
 

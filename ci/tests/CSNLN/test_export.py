@@ -43,12 +43,12 @@ def test_the_graph_is_the_authors_network(goldens_dir, scale, memory, fixed):
     close(session.run(["sr_image"], {"lr_image": golden["in/lr"]})[0], golden["out/sr"])
 
 
-def profile(network, memory, picture, folder):
+def profile(network, memory, image, folder):
     """What ONNX Runtime says it ran, in order: (name of the node, bytes of its result)."""
     options = onnxruntime.SessionOptions()
     options.enable_profiling, options.profile_file_prefix = True, str(folder / "run")
     session = onnxruntime.InferenceSession(graphs.onnx_bytes(network, memory), options)
-    session.run(None, {"lr_image": picture})
+    session.run(None, {"lr_image": image})
     with open(session.end_profiling(), encoding="utf-8") as file:
         events = [event for event in json.load(file) if event["name"].endswith("_kernel_time")]
     events.sort(key=lambda event: event["ts"])

@@ -8,13 +8,13 @@ from ci.tests.CSNLN.nets import shaken, upscale
 from ci.tests.specs import noise, write
 from common import UserError
 from common.checkpoint import load_into
-from common.images import read_picture, read_rgb
+from common.images import read_image, read_rgb
 from CSNLN import infer
-from CSNLN.src import graphs, pictures
+from CSNLN.src import graphs, inference
 from CSNLN.src.CSNLN import CSNLN, Hyper
 from CSNLN.src.dataset.common import Upscaler
+from CSNLN.src.inference import chopped
 from CSNLN.src.official import official_name
-from CSNLN.src.pictures import chopped
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_chop_is_the_authors_with_their_numbers(run):
     assert np.abs(pieces - whole).max() > 4e-4
     for words, wanted in (((), pieces), (("--chop", "no"), whole)):
         (path,) = run("o" + "".join(words), lr, *words)
-        assert np.abs(read_picture(path).rgb / 65535 - wanted.clip(0, 1)).max() < 2e-5
+        assert np.abs(read_image(path).rgb / 65535 - wanted.clip(0, 1)).max() < 2e-5
 
 
 def naive_answers(network, x, row, column):
@@ -82,7 +82,7 @@ def naive_answers(network, x, row, column):
 @pytest.mark.parametrize("time", [1, 0])
 def test_answers_of_a_pixel(time):
     network, lr = shaken(), noise(8, 9)
-    found = pictures.answers(network, lr, (3, 7), time)
+    found = inference.answers(network, lr, (3, 7), time)
     x = network.head(
         network.sub_mean(
             Tensor(

@@ -15,7 +15,7 @@ from CSNLN.src.attention import CrossScaleAttention, NonLocalAttention, attend, 
 from CSNLN.src.config import MODELS
 from CSNLN.src.CSNLN import CSNLN, Hyper, count_parameters
 from CSNLN.src.dataset.common import Upscaler
-from CSNLN.src.pictures import chopped
+from CSNLN.src.inference import chopped
 from CSNLN.src.recomputing import RecomputingStep
 
 CHANNELS = 6
@@ -83,20 +83,20 @@ def naive_cross_scale(x: np.ndarray, layer: CrossScaleAttention, s: int) -> np.n
 def test_in_scale_attention_is_the_naive_one():
     layer, x = NonLocalAttention(CHANNELS, np.random.default_rng(0)), features(2, 4, 5)
     found = layer(Tensor(x)).asnumpy()
-    for picture, result in zip(x, found, strict=True):
-        assert_close(result, naive_in_scale(picture, layer), 5e-6)
+    for image, result in zip(x, found, strict=True):
+        assert_close(result, naive_in_scale(image, layer), 5e-6)
 
 
 @pytest.mark.parametrize(("scale", "height", "width"), [(2, 4, 8), (3, 9, 6)])
 def test_cross_scale_attention_is_the_naive_one(scale, height, width):
     layer, x = CrossScaleAttention(CHANNELS, scale, np.random.default_rng(0)), features(2, height, width)
     found = layer(Tensor(x)).asnumpy()
-    for picture, result in zip(x, found, strict=True):
-        assert_close(result, naive_cross_scale(picture, layer, scale), 5e-6)
+    for image, result in zip(x, found, strict=True):
+        assert_close(result, naive_cross_scale(image, layer, scale), 5e-6)
 
 
 @pytest.mark.parametrize("scale", [2, 3])
-def test_the_smaller_picture_is_bilinear_at_half_pixels(scale):
+def test_the_smaller_image_is_bilinear_at_half_pixels(scale):
     """Output pixel i lies at (i + 1/2) s - 1/2, between its two neighbours; the older port took pixel i s."""
     x = features(1, 2 * scale, 3 * scale)[0]
 
@@ -132,29 +132,29 @@ def test_mean_colour_is_taken_off_and_added():
 @pytest.mark.parametrize(("scale", "height", "width"), [(2, 7, 9), (3, 7, 8), (4, 5, 6)])
 def test_odd_sizes_are_continued_and_cut_back(scale, height, width):
     hyper = replace(TINY, scale=scale, depth=1)
-    network, picture = shaken(hyper), batch(1, height, width)[0].transpose(1, 2, 0)
+    network, image = shaken(hyper), batch(1, height, width)[0].transpose(1, 2, 0)
     multiple = 3 if scale == 3 else 2
-    padded = np.pad(picture, ((0, -height % multiple), (0, -width % multiple), (0, 0)), mode="reflect")
+    padded = np.pad(image, ((0, -height % multiple), (0, -width % multiple), (0, 0)), mode="reflect")
     whole = network(Tensor(padded.transpose(2, 0, 1)[None])).asnumpy()[0].transpose(1, 2, 0)
-    found = Upscaler(lambda x: network(Tensor(x)).asnumpy(), hyper)(picture)
+    found = Upscaler(lambda x: network(Tensor(x)).asnumpy(), hyper)(image)
     np.testing.assert_array_equal(found, whole[: height * scale, : width * scale])
 
 
-def nearest(picture: np.ndarray, scale: int) -> np.ndarray:
-    return picture.repeat(scale, 0).repeat(scale, 1)
+def nearest(image: np.ndarray, scale: int) -> np.ndarray:
+    return image.repeat(scale, 0).repeat(scale, 1)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize(("height", "width"), [(23, 40), (61, 64), (9, 30), (130, 71)])
 def test_pieces_are_joined_without_a_gap(height, width, scale):
     """With a function that looks at one pixel only; pieces are small, of sides that the scale divides."""
-    picture, seen = np.random.default_rng(0).random((height, width, 3), np.float32), []
+    image, seen = np.random.default_rng(0).random((height, width, 3), np.float32), []
 
-    def enlarge(piece: np.ndarray) -> np.ndarray:
+    def upscale(piece: np.ndarray) -> np.ndarray:
         seen.append(piece.shape[:2])
         return nearest(piece, scale)
 
-    np.testing.assert_array_equal(chopped(enlarge, scale, 3, 900)(picture), nearest(picture, scale))
+    np.testing.assert_array_equal(chopped(upscale, scale, 3, 900)(image), nearest(image, scale))
     assert len(seen) > 1 or height < 10
     assert all(h * w < 900 and not h % scale and not w % scale for h, w in seen) or len(seen) == 1
 

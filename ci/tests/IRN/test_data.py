@@ -23,10 +23,10 @@ def stream(begun, tmp_path):
     return make
 
 
-def flip(picture, mirrored, upside_down, transposed):
-    picture = picture[:, ::-1] if mirrored else picture
-    picture = picture[::-1] if upside_down else picture
-    return picture.transpose(1, 0, 2) if transposed else picture
+def flip(image, mirrored, upside_down, transposed):
+    image = image[:, ::-1] if mirrored else image
+    image = image[::-1] if upside_down else image
+    return image.transpose(1, 0, 2) if transposed else image
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])
@@ -56,9 +56,9 @@ def test_sample_is_the_same_crop_of_hr_and_of_the_whole_images_bicubic(stream, s
 
 def test_reference_is_neither_rounded_nor_clipped(stream):
     """A white square on black overshoots."""
-    picture = np.zeros((PATCH, PATCH, 3), np.uint8)
-    picture[6:18, 6:18] = 255
-    lr = next(stream(picture).batches(0, 1))[1]
+    image = np.zeros((PATCH, PATCH, 3), np.uint8)
+    image[6:18, 6:18] = 255
+    lr = next(stream(image).batches(0, 1))[1]
     assert lr.min() < -0.01
     assert lr.max() > 1.01
 

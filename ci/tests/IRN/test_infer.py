@@ -10,7 +10,7 @@ from PIL import Image, PngImagePlugin
 from ci.tests.IRN import nets
 from ci.tests.specs import BY_NAME, noise, write
 from common import UserError
-from common.images import imresize, read_picture, read_rgb
+from common.images import imresize, read_image, read_rgb
 from IRN import infer
 
 
@@ -39,7 +39,7 @@ def strip_texts(path):
 
 
 @pytest.mark.parametrize("kind", ["colour", "gray", "alpha", "16 bits"])
-def test_a_picture_goes_both_ways(run, tmp_path, kind):
+def test_an_image_goes_both_ways(run, tmp_path, kind):
     """By the training form on the image with reflection padding; back to its size, whatever program stored LR."""
     hr = noise(27, 38, {"gray": 1, "alpha": 4}.get(kind, 3))
     stored = hr.astype(np.uint16) * 257 if kind == "16 bits" else hr
@@ -47,7 +47,7 @@ def test_a_picture_goes_both_ways(run, tmp_path, kind):
     (lr_path,) = run("downscale", tmp_path / "a.png", "lr")
     (hr_path,) = run("upscale", lr_path, "hr", "--gaussian_scale", 0.5, "--seed", 7)
     assert (lr_path.name, hr_path.name) == ("a_lr_x2.png", "a_lr_x2_hr.png")
-    network, lr, restored = nets.make(), read_picture(lr_path), read_picture(hr_path)
+    network, lr, restored = nets.make(), read_image(lr_path), read_image(hr_path)
     continued = np.pad(hr if hr.ndim == 3 else np.dstack([hr] * 3), [(0, 1), (0, 0), (0, 0)], mode="reflect")
     wanted = nets.eight_bits(nets.down(network, continued[..., :3] / 255))
     assert np.abs(lr.rgb.astype(int) - wanted).max() <= 1  # values that are halves but for the last bit
@@ -93,7 +93,7 @@ def test_size_without_notes(run, tmp_path, caplog):
         run("downscale", tmp_path / "a.png", "jpg", "--format", "jpg")
 
 
-def test_pictures_of_other_weights_scales_and_shapes_are_doubted(run, saved, tmp_path, caplog):
+def test_images_of_other_weights_scales_and_shapes_are_doubted(run, saved, tmp_path, caplog):
     network = nets.make(seed=4)
     other = BY_NAME["IRN"].save(tmp_path / "other.ckpt", {p.name: p.asnumpy() for p in network.get_parameters()})
     write(tmp_path, {"a": noise(12, 16)})

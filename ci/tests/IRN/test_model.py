@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
-from ci.tests.naive import assert_close, convolution, leaky, normal, numerical_logdet, picture, shaken, values
+from ci.tests.naive import assert_close, convolution, leaky, normal, numerical_logdet, random_image, shaken, values
 from common.runtime import graph_mode
 from IRN.src.graphs import Downscale, Upscale
 from IRN.src.network.Invnet import (
@@ -96,7 +96,7 @@ def naive(layer, x: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_whole_network_against_naive_arithmetic(scale):
-    network, x = shaken(InvRescaleNet(tiny(scale))), picture(3 * scale, 2 * scale, count=2)
+    network, x = shaken(InvRescaleNet(tiny(scale))), random_image(3 * scale, 2 * scale, count=2)
     found, wanted = network(Tensor(x)).asnumpy(), naive(network, x)
     assert_close(found, wanted)
     assert not np.allclose(wanted, naive(InvRescaleNet(tiny(scale)), x), atol=0.1)  # far from the initial one
@@ -104,7 +104,7 @@ def test_whole_network_against_naive_arithmetic(scale):
 
 @pytest.mark.parametrize("channels", [1, 3, 12])
 def test_haar_against_naive_loops(channels):
-    layer, x = HaarDownsampling(channels), picture(6, 10, channels=channels, count=2)
+    layer, x = HaarDownsampling(channels), random_image(6, 10, channels=channels, count=2)
     bands = layer.forward(Tensor(x))[0]
     np.testing.assert_allclose(bands.asnumpy(), naive_haar(x), atol=1e-7)
     np.testing.assert_allclose(layer.inverse(bands)[0].asnumpy(), x, atol=2e-7)
@@ -113,13 +113,13 @@ def test_haar_against_naive_loops(channels):
 
 
 def test_learned_transform_begins_as_a_cosine_transform():
-    layer, x = ConvDownsampling(3), picture(6, 9)
+    layer, x = ConvDownsampling(3), random_image(6, 9)
     matrix = layer.conv_weights.asnumpy().astype(np.float64)
     np.testing.assert_allclose(matrix[0], 1 / 9, rtol=1e-6)  # the LR image begins as the mean
     np.testing.assert_allclose(matrix @ matrix.T, np.eye(9) / 9, atol=1e-8)
     haar = cosine_transform(2).astype(np.float64)
     np.testing.assert_allclose(haar @ haar.T, np.eye(4) / 4, atol=1e-8)
-    square = picture(2, 2, channels=1)
+    square = random_image(2, 2, channels=1)
     np.testing.assert_allclose(haar @ square.ravel(), naive_haar(square).ravel(), atol=1e-7)
     bands = layer.forward(Tensor(x))[0]
     np.testing.assert_allclose(bands.asnumpy(), naive_learned_transform(x, matrix), atol=1e-7)
@@ -128,7 +128,7 @@ def test_learned_transform_begins_as_a_cosine_transform():
 
 @pytest.mark.parametrize("scale", SCALES[:3])
 def test_untrained_network_is_the_transform_alone(scale):
-    network, x = InvRescaleNet(tiny(scale, growth=8, blocks=2), seed=3), picture(2 * scale, 3 * scale)
+    network, x = InvRescaleNet(tiny(scale, growth=8, blocks=2), seed=3), random_image(2 * scale, 3 * scale)
     wanted = Tensor(x)
     for operation in network.operations:
         if not isinstance(operation, InvBlockExp):
@@ -145,13 +145,13 @@ def test_untrained_network_is_the_transform_alone(scale):
 @pytest.mark.parametrize(("scale", "height", "width"), [(2, 3, 5), (2, 1, 4), (3, 3, 5), (8, 1, 2)])
 def test_round_trip(scale, height, width):
     """Back from the network's own output, and forth again from any LR image and z."""
-    network, x = shaken(InvRescaleNet(tiny(scale)), 0.07), picture(scale * height, scale * width, count=2)
+    network, x = shaken(InvRescaleNet(tiny(scale)), 0.07), random_image(scale * height, scale * width, count=2)
     lr_and_z, logdet = network.forward(Tensor(x))
     restored, inverse_logdet = network.inverse(lr_and_z)
     assert np.abs(restored.asnumpy() - x).max() < 1e-5
     assert logdet.shape == inverse_logdet.shape == (2,)
     np.testing.assert_allclose(logdet.asnumpy() + inverse_logdet.asnumpy(), 0, atol=1e-6 * x[0].size)
-    made_up = np.concatenate((picture(height, width, count=2), normal(2, 3 * scale**2 - 3, height, width)), 1)
+    made_up = np.concatenate((random_image(height, width, count=2), normal(2, 3 * scale**2 - 3, height, width)), 1)
     again = network(network.inverse(Tensor(made_up))[0]).asnumpy()
     assert np.abs(again - made_up).max() < 1e-5 * np.abs(made_up).max()
 
@@ -159,9 +159,9 @@ def test_round_trip(scale, height, width):
 def layers_and_inputs() -> dict[str, tuple[Callable, np.ndarray]]:
     """name -> (what makes the layer, its input): 36 to 192 numbers, so that a Jacobian can be made number by number."""
     found = {
-        "Haar": (lambda: HaarDownsampling(3), picture(2, 6)),
-        "Haar of 12 channels": (lambda: HaarDownsampling(12), picture(2, 2, channels=12)),
-        "learned": (lambda: shaken(ConvDownsampling(3), 0.05), picture(3, 6)),
+        "Haar": (lambda: HaarDownsampling(3), random_image(2, 6)),
+        "Haar of 12 channels": (lambda: HaarDownsampling(12), random_image(2, 2, channels=12)),
+        "learned": (lambda: shaken(ConvDownsampling(3), 0.05), random_image(3, 6)),
         "coupling": (lambda: shaken(InvBlockExp(12, tiny(2), np.random.default_rng(0)), 0.2), normal(1, 12, 2, 3)),
         "coupling clamp 2": (
             lambda: shaken(InvBlockExp(27, tiny(3, clamp=2.0), np.random.default_rng(0)), 0.2),
@@ -169,7 +169,7 @@ def layers_and_inputs() -> dict[str, tuple[Callable, np.ndarray]]:
         ),
     }
     for scale, sides in {2: (4, 6), 3: (3, 6), 4: (4, 8)}.items():
-        found[f"x{scale}"] = (lambda scale=scale: shaken(InvRescaleNet(tiny(scale, blocks=2))), picture(*sides))
+        found[f"x{scale}"] = (lambda scale=scale: shaken(InvRescaleNet(tiny(scale, blocks=2))), random_image(*sides))
     return found
 
 
@@ -283,7 +283,7 @@ def test_receptive_radius_of_upscaling(scale, blocks):
     network = reaching(scale, blocks)
     radius = network.hyper.receptive_radius
     side, middle = 2 * radius + 5, radius + 2
-    upscale, lr, z = Upscale(network), picture(side, side), normal(1, network.hyper.z_channels, side, side)
+    upscale, lr, z = Upscale(network), random_image(side, side), normal(1, network.hyper.z_channels, side, side)
     for place in ("lr", "z"):
         inputs = {"lr": lr, "z": z}
         inputs[place] = inputs[place].copy()
@@ -297,7 +297,7 @@ def test_receptive_radius_of_downscaling(scale, blocks):
     network = reaching(scale, blocks)
     radius = network.hyper.receptive_radius
     side, middle = 2 * radius + 5, radius + 2
-    x, downscale = picture(scale * side, scale * side), Downscale(network)
+    x, downscale = random_image(scale * side, scale * side), Downscale(network)
     whole, small = network(Tensor(x)), downscale(Tensor(x))
     for corner in (0, scale - 1):  # of the LR pixel's square
         other = x.copy()
@@ -389,7 +389,7 @@ def test_cosine_takes_all_steps_by_default():
 
 
 def test_round_trip_of_the_authors_depth():
-    network, x = shaken(InvRescaleNet(Hyper(4, (8, 8), 2)), 0.05), picture(12, 20)
+    network, x = shaken(InvRescaleNet(Hyper(4, (8, 8), 2)), 0.05), random_image(12, 20)
     lr_and_z = network(Tensor(x))
     assert np.abs(lr_and_z.asnumpy() - naive_haar(naive_haar(x))).max() > 0.3  # far from the initial one
     assert np.abs(network.inverse(lr_and_z)[0].asnumpy() - x).max() < 1e-5

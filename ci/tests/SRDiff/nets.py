@@ -34,7 +34,7 @@ def make(hyper: Hyper = USED[4], seed: int = 3) -> SRDiffNet:
     return network
 
 
-def picture(height: int, width: int, count: int = 1, seed: int = 0) -> np.ndarray:
+def random_image(height: int, width: int, count: int = 1, seed: int = 0) -> np.ndarray:
     """(count, 3, height, width) float32 in [-1, 1]."""
     return 2 * np.random.default_rng(seed).random((count, 3, height, width), np.float32) - 1
 

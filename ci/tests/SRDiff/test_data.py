@@ -26,9 +26,9 @@ def test_white_is_one_but_for_the_upscaled_image():
         np.testing.assert_array_equal(to_network(white), np.ones((3, 5, 6), np.float32))
         np.testing.assert_allclose(upscaled(white, 2), np.full((3, 10, 12), 2 * 255 / 256 - 1), rtol=1e-6)
         np.testing.assert_array_equal(to_network(white * 0), -np.ones((3, 5, 6), np.float32))
-    picture = noise(4, 5)
-    np.testing.assert_allclose(to_network(picture), (picture.astype(float) / 127.5 - 1).transpose(2, 0, 1), atol=1e-7)
-    np.testing.assert_allclose(from_network(to_network(picture)), picture / 255, atol=1e-7)
+    image = noise(4, 5)
+    np.testing.assert_allclose(to_network(image), (image.astype(float) / 127.5 - 1).transpose(2, 0, 1), atol=1e-7)
+    np.testing.assert_allclose(from_network(to_network(image)), image / 255, atol=1e-7)
 
 
 def test_a_sample(begun, tmp_path):
@@ -57,7 +57,7 @@ def test_lr_lies_beside_hr_in_the_prepared_tree(begun, tmp_path):
         images |= {f"{place}/X1/image_000{number}": noise(40, 40, seed=number), f"{place}/X2/image_000{number}": lr}
     folder = write(tmp_path / "data", images)
     trainer = begun("SRDiff", dataset_GT_path=folder)
-    assert [pair.name for pair in trainer.stream.pictures.pairs] == ["image_0000", "image_0001"]
+    assert [pair.name for pair in trainer.stream.images.pairs] == ["image_0000", "image_0001"]
     np.testing.assert_allclose(next(trainer.stream.batches(0, 1))[1][:, 1], 7 / 127.5 - 1, rtol=1e-6)
     with pytest.raises(UserError, match=r"--dataset_LQ_path is one folder, but HR is in .*div2k.*, .*flickr2k"):
         begun("SRDiff", dataset_GT_path=folder, dataset_LQ_path=folder)

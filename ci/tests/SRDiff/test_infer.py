@@ -9,11 +9,11 @@ import pytest
 from ci.tests.specs import BY_NAME, noise, smooth, weights_of, write
 from ci.tests.SRDiff.nets import Chain, promised_noise, upscale
 from common import UserError, config
-from common.images import imresize, read_picture, read_rgb, write_picture
+from common.images import imresize, read_image, read_rgb, write_image
 from SRDiff import infer
-from SRDiff.src.model_utils import pictures
+from SRDiff.src.model_utils import inference
+from SRDiff.src.model_utils.inference import Sampler, Way
 from SRDiff.src.model_utils.options import EvalConfig, InferConfig
-from SRDiff.src.model_utils.pictures import Sampler, Way
 from SRDiff.src.model_utils.util import load_trained
 
 
@@ -72,7 +72,7 @@ def test_the_second_sample(run, tmp_path):
 def test_no_seam_even_where_tiles_disagree(sampler):
     """Tiles that say 0 and 1: between them there is a slope, as wide as what they share. Where they agree, no trace."""
     sampler.tile = 40
-    chain = pictures.Chain(noise(40, 48), sampler)
+    chain = inference.Chain(noise(40, 48), sampler)
     assert len(chain.tiles) == 2
     answers = iter([0.0, 1.0])
     chain.predictor = SimpleNamespace(run=lambda x, t, cond: np.full_like(x, next(answers)))
@@ -86,7 +86,7 @@ def test_no_seam_even_where_tiles_disagree(sampler):
 
 
 def test_a_sample_that_runs_to_nan(sampler):
-    chain = pictures.Chain(noise(4, 4), sampler)
+    chain = inference.Chain(noise(4, 4), sampler)
     chain.predictor = SimpleNamespace(run=lambda x, t, cond: np.full_like(x, np.inf if t == 3 else 0))
     with pytest.raises(UserError, match="at step 3 of the chain"):
         chain.sample(chain.noise(1, "a", 0), Way("ddpm", 10))
@@ -108,17 +108,17 @@ def test_between_two_samples(run, tmp_path):
     assert np.array_equal(run("one", path, *chosen, "--weight", 0.25)["a_x4_between.png"], made["a_x4_between_2.png"])
 
 
-def test_a_part_of_another_picture(run, tmp_path):
+def test_a_part_of_another_image(run, tmp_path):
     """By a box and by the same box as a mask; of a size that is no multiple of 8, and transparent."""
     face, other, alpha = smooth(21, 29, 1), smooth(21, 29, 2), noise(21, 29, 1)
     mask = np.zeros((21, 29, 3), np.uint8)
     mask[4:14, 8:20] = 255
     write(tmp_path, {"other": other, "mask": mask})
-    write_picture(tmp_path / "face.png", face, alpha)
+    write_image(tmp_path / "face.png", face, alpha)
     words = (tmp_path / "face.png", "--fuse", tmp_path / "other.png", "--t", 4, "--seed", 1, "--sampler", "ddpm")
     found = run("box", *words, "--box", "4,8,10,12")["face_fused.png"]
     assert np.array_equal(run("mask", *words, "--mask", tmp_path / "mask.png")["face_fused.png"], found)
-    assert np.array_equal(read_picture(tmp_path / "box" / "face_fused.png").alpha, alpha)
+    assert np.array_equal(read_image(tmp_path / "box" / "face_fused.png").alpha, alpha)
     rest = [(0, 24 - 21), (0, 32 - 29), (0, 0)]
     mixed = np.pad(np.where(mask, other, face), rest, mode="reflect") / 127.5 - 1
     chain = Chain(BY_NAME["SRDiff"].network(), imresize(np.pad(face, rest, mode="reflect"), 1 / 4), (6, 8))

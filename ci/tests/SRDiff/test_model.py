@@ -9,7 +9,7 @@ from mindspore import Tensor, nn
 
 from ci.tests.naive import assert_close, normal
 from ci.tests.SRDiff import nets
-from ci.tests.SRDiff.nets import SMALL, TINY, make, picture
+from ci.tests.SRDiff.nets import SMALL, TINY, make, random_image
 from common import UserError, runtime
 from SRDiff.src.model.layers import Mish, conv, conv_transpose, dense
 from SRDiff.src.model.objective import EncoderLoss, NoiseLoss, to_residual
@@ -29,8 +29,8 @@ def inputs(scale: int, count: int = 2) -> tuple[np.ndarray, ...]:
     """HR, LR and upscaled LR images, steps and noise: 4 x 8 LR pixels, at x2 and x4; 2 x 4 at x8."""
     height, width = (2, 4) if scale == 8 else (4, 8)
     sides = scale * height, scale * width
-    hr_image, lr_up = picture(*sides, count), 0.3 * picture(*sides, count, seed=2)
-    return hr_image, picture(height, width, count, seed=1), lr_up, np.arange(count) * 7, normal(count, 3, *sides)
+    hr_image, lr_up = random_image(*sides, count), 0.3 * random_image(*sides, count, seed=2)
+    return hr_image, random_image(height, width, count, seed=1), lr_up, np.arange(count) * 7, normal(count, 3, *sides)
 
 
 def tensors(batch: tuple[np.ndarray, ...]) -> list[Tensor]:
@@ -157,7 +157,7 @@ def test_constants_step_by_step(kind):
     assert len(made) == 20
 
 
-def test_formulas_of_pictures():
+def test_formulas_of_images():
     start, eps = normal(2, 3, 4, 4).astype(np.float64), normal(2, 3, 4, 4, seed=6).astype(np.float64)
     for t in (0, 1, 49, 98):
         left = np.prod(1 - AUTHORS.betas[: t + 1])
@@ -246,7 +246,7 @@ def unused() -> np.ndarray:
 @pytest.mark.parametrize("steps", [1, 2, 5, 100])
 def test_known_beginning_is_found(sampler, steps):
     """A predictor that knows x_0 leads there, with any number of steps."""
-    start = picture(4, 4).astype(np.float64)
+    start = random_image(4, 4).astype(np.float64)
 
     def knowing(x: np.ndarray, t: int) -> np.ndarray:
         return AUTHORS.predict_noise(x, t, start)
@@ -319,9 +319,9 @@ def test_steps_of_the_chain():
         time_steps(100, 101)
 
 
-def test_residuals_and_pictures():
+def test_residuals_and_images():
     """(HR - up) * 2, clipped, and back; what the clip took is lost."""
-    hr_image, lr_up = picture(4, 4), 0.5 * picture(4, 4, seed=2)
+    hr_image, lr_up = random_image(4, 4), 0.5 * random_image(4, 4, seed=2)
     found = to_residual(Tensor(hr_image), Tensor(lr_up), 2.0).asnumpy()
     for pixel, high, up in zip(found.flat, hr_image.flat, lr_up.flat, strict=True):
         assert pixel == pytest.approx(max(-1, min(1, 2 * (high - up))), abs=1e-6)
@@ -335,7 +335,7 @@ def test_residuals_and_pictures():
 
 def test_blend():
     """Every x_0 its own noise at the same step, then the weighted sum; nothing of the one with weight 0 is left."""
-    residuals, draws = [picture(4, 4, seed=s) for s in (1, 2, 3)], [normal(1, 3, 4, 4, seed=s) for s in (4, 5, 6)]
+    residuals, draws = [random_image(4, 4, seed=s) for s in (1, 2, 3)], [normal(1, 3, 4, 4, seed=s) for s in (4, 5, 6)]
     weights, t, left = (0.2, 0.5, 0.3), 30, iter(draws)
     found = blend(AUTHORS, residuals, weights, t, lambda: next(left))
     kept = np.prod(1 - AUTHORS.betas[: t + 1])

@@ -9,7 +9,7 @@ import pytest
 from ci.tests import clone
 from ci.tests.specs import noise, write
 from common import UserError
-from common.images import imresize, read_rgb, write_picture
+from common.images import imresize, read_rgb, write_image
 from SRDiff.src.dataset import div2k_preprocess
 
 PLACES = [(top, left) for top in (0, 32) for left in (0, 32, 40)]  # of 32x32 in 64x72: the last is moved inwards
@@ -69,7 +69,7 @@ def test_as_the_seed_prints_it(root, div2k, begun, tmp_path):
             folder = made / ("train" if number < 12 else "val") / f"X{scale}"
             np.testing.assert_array_equal(read_rgb(folder / place), image)
     trainer = begun("SRDiff", dataset_GT_path=tmp_path / "data", scale=4, stage="rrdb")
-    assert [pair.lr.parent.name for pair in trainer.stream.pictures.pairs] == ["X4"] * 12, "training finds them"
+    assert [pair.lr.parent.name for pair in trainer.stream.images.pairs] == ["X4"] * 12, "training finds them"
 
 
 def test_goes_on_where_it_was_stopped(div2k, tmp_path, capsys):
@@ -81,7 +81,7 @@ def test_goes_on_where_it_was_stopped(div2k, tmp_path, capsys):
     gone, cut, other = "train/X1/image_0003.png", "train/X4/image_0007.png", "train/X1/image_0011.png"
     (output / gone).unlink()
     (output / cut).write_bytes(files[cut][:-5])
-    write_picture(output / other, np.zeros((8, 32, 3), np.uint8))
+    write_image(output / other, np.zeros((8, 32, 3), np.uint8))
     remains = output / "train" / "X1" / ".image_0003.abc.tmp.png"
     remains.touch()
     capsys.readouterr()

@@ -43,7 +43,7 @@ def test_likelihood_of_hr(run, tmp_path):
     lr = np.pad(lr, [(0, 0), (0, 1), (0, 0)], mode="reflect")
     batch = [Tensor((x[None].transpose(0, 3, 1, 2) / 255).astype(np.float32)) for x in (image, lr)]
     with graph_mode(False):
-        wanted = NegativeLogLikelihood(BY_NAME["SRFlow"].network()).per_picture(*batch).asnumpy().item()
+        wanted = NegativeLogLikelihood(BY_NAME["SRFlow"].network()).per_image(*batch).asnumpy().item()
     (row,) = rows_of(out / "Some.csv").values()
     assert row["NLL (bits per pixel, no noise): HR"] == pytest.approx(wanted, abs=1e-4)
 

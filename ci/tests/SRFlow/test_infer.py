@@ -63,7 +63,7 @@ def test_tiles_of_latents_meet(run, tmp_path):
 
 
 @pytest.mark.parametrize("size", [(32, 40), (29, 43)])
-def test_a_picture_goes_into_latents_and_back(run, tmp_path, caplog, size):
+def test_an_image_goes_into_latents_and_back(run, tmp_path, caplog, size):
     hr = noise(*size)
     write(tmp_path, {"a": hr})
     with caplog.at_level(logging.INFO):
@@ -81,7 +81,7 @@ def test_a_picture_goes_into_latents_and_back(run, tmp_path, caplog, size):
     assert "was made by other weights" in caplog.text
 
 
-def test_latents_of_a_given_lr_picture(run, tmp_path, caplog):
+def test_latents_of_a_given_lr_image(run, tmp_path, caplog):
     """Of the same name in a folder; HR is larger than LR times 4 by a rest, which is cut."""
     hr, lr, network = noise(26, 24), noise(6, 6), BY_NAME["SRFlow"].network()
     write(tmp_path, {"hr/a": hr, "lr/ax4": lr})

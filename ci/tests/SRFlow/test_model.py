@@ -9,7 +9,7 @@ import pytest
 import scipy.linalg
 from mindspore import Tensor, ops
 
-from ci.tests.naive import assert_close, convolution, normal, numerical_logdet, picture, shaken, values, weights_of
+from ci.tests.naive import assert_close, convolution, normal, numerical_logdet, random_image, shaken, values, weights_of
 from ci.tests.SRFlow import nets
 from ci.tests.SRFlow.nets import SMALL, TINY, make
 from SRFlow.src.model.Flow import (
@@ -53,7 +53,7 @@ def both(condition: np.ndarray) -> tuple[Tensor, Tensor]:
 def test_whole_network_against_naive_arithmetic(scale):
     """Every feature that the flow reads, the encoder's own image, and the latents."""
     network = make(TINY[scale])
-    hr_image, lr_image = picture(2 * scale, 4 * scale, 2), picture(2, 4, 2, seed=1)
+    hr_image, lr_image = random_image(2 * scale, 4 * scale, 2), random_image(2, 4, 2, seed=1)
     wanted, head = nets.encode(network, lr_image)
     conditions = network.conditions(Tensor(lr_image))
     assert len(conditions) == len(wanted) == network.hyper.levels
@@ -111,7 +111,7 @@ def test_logdet_and_likelihood_of_the_whole_network():
     """x4 on 8x8 pixels: 192 numbers in, 192 out; and the names of the parameters, whatever has been called, stay."""
     network = make(Hyper(scale=4, levels=3, **ONE_BLOCK | {"steps": 2}))
     names = [parameter.name for parameter in network.get_parameters()]
-    hr_image, lr_image = picture(8, 8), picture(2, 2, seed=1)
+    hr_image, lr_image = random_image(8, 8), random_image(2, 2, seed=1)
     conditions = nets.encode(network, lr_image)[0]
 
     def naive(x: np.ndarray) -> np.ndarray:
@@ -135,7 +135,7 @@ def test_logdet_and_likelihood_of_the_whole_network():
 def test_round_trip_of_many_steps():
     """Images to latents and back, latents of heat 1 to images and back, and those latents once more."""
     hyper = Hyper(scale=2, levels=2, **ONE_BLOCK | {"steps": 5})
-    network, lr_image, hr_image = make(hyper, 0.05), picture(4, 2, seed=1), picture(8, 4)
+    network, lr_image, hr_image = make(hyper, 0.05), random_image(4, 2, seed=1), random_image(8, 4)
     flow, per_map = network.flowUpsamplerNet, -math.log(nets.sigmoid(2))
     for parameter in network.trainable_params():  # as in training, ActNorms make up for a map and a half of 0.88
         if re.fullmatch(r"flow.*layers\.\d+\.actnorm\.logs", parameter.name):
@@ -143,11 +143,11 @@ def test_round_trip_of_many_steps():
     conditions = tuple(
         (ops.concat((own, own)), ops.concat((more, more))) for own, more in network.conditions(Tensor(lr_image))
     )
-    of_picture = flow.forward(Tensor(hr_image.repeat(2, 0)), conditions)[0][0].asnumpy()[:1]
-    latents = np.concatenate((of_picture, normal(*of_picture.shape)))
-    pictures, back = flow.inverse([Tensor(latents)], conditions)
-    assert np.abs(pictures.asnumpy()[:1] - hr_image).max() < 1e-4
-    (again,), logdet = flow.forward(pictures, conditions)
+    of_image = flow.forward(Tensor(hr_image.repeat(2, 0)), conditions)[0][0].asnumpy()[:1]
+    latents = np.concatenate((of_image, normal(*of_image.shape)))
+    images, back = flow.inverse([Tensor(latents)], conditions)
+    assert np.abs(images.asnumpy()[:1] - hr_image).max() < 1e-4
+    (again,), logdet = flow.forward(images, conditions)
     assert np.abs(again.asnumpy() - latents).max() < 1e-4
     np.testing.assert_allclose(logdet.asnumpy() + back.asnumpy(), 0, atol=1e-6 * hr_image.size)
 
@@ -271,17 +271,17 @@ def test_actnorm_takes_the_statistics_of_its_first_batch():
 
 def test_first_batch_sets_every_actnorm_once():
     """Each from what comes to it after those before it have been set."""
-    hyper, pictures = Hyper(scale=2, levels=2, **ONE_BLOCK), (picture(4, 8, 2), picture(2, 4, 2, seed=1))
+    hyper, images = Hyper(scale=2, levels=2, **ONE_BLOCK), (random_image(4, 8, 2), random_image(2, 4, 2, seed=1))
     network = SRFlowNet(hyper)
     for number, parameter in enumerate(network.trainable_params()):  # couplings and splits that do something
         if ".4." in parameter.name:
             parameter.set_data(Tensor(0.1 * normal(*parameter.shape, seed=number)))
     preset = network.flowUpsamplerNet.layers[1].actnorm
     preset.bias.set_data(Tensor(np.full(preset.bias.shape, 0.5, np.float32)))
-    network.initialise(*map(Tensor, pictures))
+    network.initialise(*map(Tensor, images))
     assert np.all(preset.bias.asnumpy() == 0.5)
     assert not preset.logs.asnumpy().any()
-    wanted = nets.set_actnorms(network, pictures[0], nets.encode(network, pictures[1])[0])
+    wanted = nets.set_actnorms(network, images[0], nets.encode(network, images[1])[0])
     found = weights_of(network)
     del wanted["flowUpsamplerNet.layers.1.actnorm.bias"], wanted["flowUpsamplerNet.layers.1.actnorm.logs"]
     assert len(wanted) == 2 * (2 * 3 - 1)
@@ -289,7 +289,7 @@ def test_first_batch_sets_every_actnorm_once():
         np.testing.assert_allclose(found[name], value, atol=1e-5, err_msg=name)
     unset = [name for name, value in found.items() if name.endswith("actnorm.bias") and not value.any()]
     assert not unset  # those inside the couplings, too
-    network.initialise(*(Tensor(values + 1) for values in pictures))
+    network.initialise(*(Tensor(values + 1) for values in images))
     for name, value in weights_of(network).items():
         np.testing.assert_array_equal(value, found[name], err_msg=name)
 
@@ -302,11 +302,11 @@ def test_likelihood_against_naive_arithmetic(quant):
     """Of a flow that hands on the image as two latents; noise moves it by half a step of 1/quant at the most."""
     network, seen, logdet = SRFlowNet(TINY[2]), [], np.float32([-3, 40])
     network.forward = lambda hr, lr: seen.append(hr.asnumpy()) or ((hr[:, :1], hr[:, 1:]), Tensor(logdet))
-    hr_image, uniform = picture(4, 6, 2), picture(4, 6, 2, seed=2)
+    hr_image, uniform = random_image(4, 6, 2), random_image(4, 6, 2, seed=2)
     uniform[0, 0, 0, :3] = 0, 0.5, 1
     nll = NegativeLogLikelihood(network, quant)
-    batch = Tensor(hr_image), Tensor(picture(2, 3, 2)), Tensor(uniform)
-    found = nll.per_picture(*batch)
+    batch = Tensor(hr_image), Tensor(random_image(2, 3, 2)), Tensor(uniform)
+    found = nll.per_image(*batch)
     moved = (uniform.astype(np.float64) - 0.5) / quant if quant else 0.0
     np.testing.assert_allclose(seen[0], hr_image + moved, atol=1e-7)
     log_density = -0.5 * ((hr_image + moved) ** 2 + np.log(2 * np.pi)).sum((1, 2, 3)) + logdet
@@ -347,7 +347,7 @@ def test_eps_bounds_what_a_coupling_does(eps, logit):
 def test_samples_are_kept_within_the_bound():
     """What comes out of a coupling is limited, and the rest of the way back is the inverse's."""
     hyper = Hyper(scale=2, levels=1, bound=4, **ONE_BLOCK)
-    network, lr_image = make(hyper, 0.3), picture(2, 3)
+    network, lr_image = make(hyper, 0.3), random_image(2, 3)
     latent = draw_latents(hyper, (1, 2, 3), 1.2, rng())[-1]
     x = network.sample([Tensor(latent)], Tensor(lr_image)).asnumpy().astype(np.float64)
     *plain, step = network.flowUpsamplerNet.layers
@@ -372,7 +372,7 @@ def uncoupled(z: np.ndarray, cell: CondAffineSeparatedAndCond, condition: np.nda
 def test_samples_do_not_run_away(heat):
     """Twelve couplings that all answer with their smallest scale: the inverse is no number, samples are bounded."""
     hyper = Hyper(scale=4, levels=3, **ONE_BLOCK | {"steps": 4})
-    network, lr_image = make(hyper), Tensor(picture(2, 2))
+    network, lr_image = make(hyper), Tensor(random_image(2, 2))
     for layer in network.flowUpsamplerNet.layers:
         if isinstance(layer, FlowStep):
             push(layer, -1e4)
@@ -423,7 +423,7 @@ def test_shapes_of_the_latents(name, shapes):
 def test_one_level():
     """It reads the largest features alone; LR images may then have any sides."""
     hyper = Hyper(scale=4, levels=1, **ONE_BLOCK)
-    network, lr_image, hr_image = make(hyper), Tensor(picture(1, 3)), picture(4, 12)
+    network, lr_image, hr_image = make(hyper), Tensor(random_image(1, 3)), random_image(4, 12)
     found, _ = network.forward(Tensor(hr_image), lr_image)
     assert [latent.shape[1:] for latent in found] == list(hyper.latent_shapes(1, 3))
     assert_close(network.inverse(found, lr_image)[0], hr_image, 1e-5)

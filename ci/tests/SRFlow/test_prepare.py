@@ -38,7 +38,7 @@ def test_sets_are_in_the_seeds_layout_and_trained_on(words, begun, tmp_path, cap
     assert names == {f"{name}{end}" for name in SETS for end in ("", ".db", ".json")}
     content = PatchRecords(output / SETS[1]).manifest.content_sha256
     trainer = begun("SRFlow", dataset_GT_path=output / SETS[0], stage="rrdb", **NETWORK)
-    assert len(trainer.stream.pictures) == 15
+    assert len(trainer.stream.images) == 15
     assert all(np.isfinite(list(trainer.validate(trainer.network).values()))), "on the set beside"
 
     shutil.rmtree(output / "valid")
@@ -54,7 +54,7 @@ def test_sets_are_in_the_seeds_layout_and_trained_on(words, begun, tmp_path, cap
     assert PatchRecords(output / SETS[1]).manifest.records == 2
 
 
-def test_any_folder_of_pictures_can_be_prepared(words, df2k, tmp_path, caplog):
+def test_any_folder_of_images_can_be_prepared(words, df2k, tmp_path, caplog):
     words[1] = str(df2k / "Flickr2K")
     assert prepare.main([*words, "--scale", "8"]) == 0
     assert PatchRecords(tmp_path / "sets" / "train" / "DIV2K_X8_train.mindrecord").manifest.records == 6

@@ -10,7 +10,7 @@ import pytest
 from mindspore import Tensor
 
 from ci.tests.clone import ROOT
-from ci.tests.naive import picture
+from ci.tests.naive import random_image
 from ci.tests.specs import noise, weights_of, write
 from ci.tests.SRFlow import nets
 from common import UserError, checkpoint
@@ -47,7 +47,7 @@ def test_both_directions_equal_naive_numpy(hyper):
     network = nets.make(hyper, 0.05)
     arrays = folded(network)
     height, width = 3 * hyper.lr_multiple, 5 * hyper.lr_multiple
-    hr, lr = picture(height * hyper.scale, width * hyper.scale, 2), picture(height, width, 2, seed=1)
+    hr, lr = random_image(height * hyper.scale, width * hyper.scale, 2), random_image(height, width, 2, seed=1)
     wanted = nets.latents(network, hr, nets.encode(network, lr)[0])
     with graph_mode(False):
         *parts, last = [part.asnumpy() for part in Encode(arrays, hyper)(Tensor(hr), Tensor(lr))]

@@ -19,7 +19,7 @@ SMALL_A = replace(SMALL, variant="A", expand=EXPANSION["A"])
 YCHFAN = replace(SMALL_A, normalization="ychfan")
 
 
-def picture(height: int = 7, width: int = 9, colors: int = 3, seed: int = 0) -> np.ndarray:
+def random_image(height: int = 7, width: int = 9, colors: int = 3, seed: int = 0) -> np.ndarray:
     """(1, colors, height, width) float32 in 0..255."""
     return np.random.default_rng(seed).uniform(0, 255, (1, colors, height, width)).astype(np.float32)
 
@@ -59,7 +59,7 @@ def test_low_rank_is_truncated():
 def test_output_size_for_every_scale(scale, colors):
     network = WDSR(replace(SMALL, scale=scale, num_colors=colors, num_blocks=1))
     for height, width in ((1, 1), (1, 6), (5, 3)):
-        output = run(network, picture(height, width, colors))
+        output = run(network, random_image(height, width, colors))
         assert output.shape == (1, colors, scale * height, scale * width)
         assert np.isfinite(output).all()
 
@@ -101,7 +101,7 @@ def naive_block(x: np.ndarray, block, res_scale: float) -> np.ndarray:
 )
 def test_whole_network_against_naive_arithmetic(hyper):
     """The two residual blocks, the skip from the input, one pixel shuffle, and the authors' normalisation."""
-    network, x = shaken(hyper), picture(4, 5)
+    network, x = shaken(hyper), random_image(4, 5)
     mean, width = (np.array([0.4488, 0.4371, 0.4040]), 127.5) if hyper.variant == "B" else (np.full(3, 0.5), 255)
     shift = 255 * mean[:, None, None]
     seen = (x[0].astype(np.float64) - shift) / width
@@ -128,7 +128,7 @@ def test_sub_pixels_are_in_pytorch_order(scale, form):
     for layer in (network.tail[0], network.skip[0]):
         layer.weight_g.set_data(Tensor(np.zeros(layer.weight_g.shape), ms.float32))
     network.tail[0].bias.set_data(Tensor(values, ms.float32))
-    output = run(network if form == "training" else WDSRInference(network), picture(1, 2))[0]
+    output = run(network if form == "training" else WDSRInference(network), random_image(1, 2))[0]
     wanted = np.tile(values.reshape(3, scale, scale), (1, 1, 2)) * 255 + 127.5
     assert_close(output, wanted)
 
@@ -149,7 +149,7 @@ def test_sub_pixels_are_in_pytorch_order(scale, form):
 )
 def test_inference_form_is_the_training_form(hyper):
     network = shaken(hyper)
-    x = picture(7, 5, hyper.num_colors) * np.float32(hyper.rgb_range / 255)
+    x = random_image(7, 5, hyper.num_colors) * np.float32(hyper.rgb_range / 255)
     assert_close(run(WDSRInference(network), x), run(network, x))
 
 
@@ -162,7 +162,7 @@ def test_receptive_radius_is_how_far_a_pixel_reaches(hyper, blocks):
     network = shaken(replace(hyper, num_blocks=blocks))
     radius = network.hyper.receptive_radius
     side = 2 * radius + 5
-    x = picture(side, side)
+    x = random_image(side, side)
     other = x.copy()
     middle = side // 2
     other[0, :, middle, middle] = 255 - other[0, :, middle, middle]
@@ -179,7 +179,7 @@ def test_gradients_reach_every_parameter(hyper):
     loss = L1Loss(network)
     parameters = network.trainable_params()
     assert len(parameters) == len(list(network.get_parameters()))
-    batch = Tensor(picture()), Tensor(picture(14, 18, seed=1))
+    batch = Tensor(random_image()), Tensor(random_image(14, 18, seed=1))
     gradients = ms.value_and_grad(lambda *pair: loss(*pair)[0], None, ms.ParameterTuple(parameters))(*batch)[1]
     still = [p.name for p, g in zip(parameters, gradients, strict=True) if not np.abs(g.asnumpy()).max() > 0]
     assert not still

@@ -9,7 +9,7 @@ import pytest
 from ci.tests.specs import noise, weights_of, write
 from ci.tests.training import read
 from common import UserError
-from common.images import write_picture
+from common.images import write_image
 from WDSR import train
 
 
@@ -38,7 +38,7 @@ def test_several_training_sets(begun, data, tmp_path):
     for name, numbers in {"A": "12", "B": "3"}.items():
         write(tmp_path / name, {number: noise(20, 24, seed=int(number)) for number in numbers})
     trainer = begun("WDSR", data_train=f"{tmp_path / 'A'}+{tmp_path / 'B'}+DIV2K", data_range="3-4/5-5")
-    assert [pair.name for pair in trainer.stream.pictures.pairs] == ["1", "2", "3", "0003", "0004"]
+    assert [pair.name for pair in trainer.stream.images.pairs] == ["1", "2", "3", "0003", "0004"]
     assert {path.suffix for path in tmp_path.glob("[AB]/*")} == {".png"}
     with pytest.raises(UserError, match="no x2 images of the track unknown: expected"):
         begun("WDSR", track="unknown")
@@ -62,7 +62,7 @@ def test_decoded_files_train_the_same(begun, data, tmp_path, caplog, kind):
     assert batch_of(begun("WDSR", dir_data=root, ext="sep")) == wanted
     assert "is not as it was written: its images are decoded again" in caplog.text
     for path in (root / "DIV2K" / "DIV2K_train_HR").iterdir():
-        write_picture(path, noise(64, 72))
+        write_image(path, noise(64, 72))
     changed = batch_of(begun("WDSR", dir_data=root, ext="sep"))
     assert changed == batch_of(begun("WDSR", dir_data=root)) != wanted
 

@@ -8,8 +8,8 @@ import pytest
 
 from common import UserError
 from common.data.batches import BatchStream, middle_crop, random_crop, random_flip, to_nchw
-from common.images.files import write_picture
-from common.images.pairs import Pair, PairedPictures, find_pairs, read_pair
+from common.images.files import write_image
+from common.images.pairs import Pair, PairedImages, find_pairs
 from common.images.resize import imresize
 
 SCALE, PATCH = 2, 6
@@ -22,7 +22,7 @@ def positions(height, width, number):
     return np.stack([rows, columns, np.full_like(rows, number)], -1).astype(np.uint8)
 
 
-def pictures(count, **settings):
+def paired_images(count, **settings):
     """In memory; the names are p0, p1 ..."""
     pairs = [Pair(f"p{number}", None, None) for number in range(count)]
 
@@ -30,7 +30,7 @@ def pictures(count, **settings):
         number = int(pair.name[1:])
         return positions(HEIGHT * scale, WIDTH * scale, number), positions(HEIGHT, WIDTH, number)
 
-    return PairedPictures(pairs, SCALE, load=load, **settings)
+    return PairedImages(pairs, SCALE, load=load, **settings)
 
 
 def prepare(hr, lr, rng):
@@ -42,7 +42,7 @@ def collate(samples):
 
 
 def stream(count=5, batch_size=4, seed=3, **settings):
-    return BatchStream(pictures(count), prepare, collate, batch_size, seed, **settings)
+    return BatchStream(paired_images(count), prepare, collate, batch_size, seed, **settings)
 
 
 def equal(batches, others):
@@ -63,18 +63,8 @@ def test_order_is_a_function_of_seed_and_step():
     assert not equal(whole[:5], whole[5:10]), "another crop and order in each epoch (5 batches show 5 images 4 times)"
 
 
-@pytest.mark.parametrize("workers", [2, 4])
-def test_slices_of_the_workers_make_one_workers_batch(workers):
-    alone = list(stream(batch_size=8).batches(0, 6))
-    parts = [stream(batch_size=8 // workers, rank=r, world_size=workers).batches(0, 6) for r in range(workers)]
-    together = [
-        tuple(np.concatenate(arrays) for arrays in zip(*step, strict=True)) for step in zip(*parts, strict=True)
-    ]
-    assert equal(together, alone)
-
-
 @pytest.mark.parametrize(("count", "batch_size"), [(5, 4), (7, 3), (3, 8)])
-def test_every_picture_once_in_each_epoch(count, batch_size):
+def test_every_image_once_in_each_epoch(count, batch_size):
     steps = 3 * count
     shown = np.concatenate([batch[0][:, 2, 0, 0] for batch in stream(count, batch_size).batches(0, steps)]).astype(int)
     epochs = shown.reshape(-1, count)
@@ -82,7 +72,7 @@ def test_every_picture_once_in_each_epoch(count, batch_size):
     assert len({tuple(epoch) for epoch in epochs}) > 1, "shuffled anew"
 
 
-def test_crops_are_spread_over_the_whole_picture():
+def test_crops_are_spread_over_the_whole_image():
     corners = np.concatenate([batch[1][:, :2].min((2, 3)) for batch in stream(batch_size=50).batches(0, 60)])
     assert corners.min(0).tolist() == [0, 0]
     assert corners.max(0).tolist() == [HEIGHT - PATCH, WIDTH - PATCH], "the last row and column, too"
@@ -157,9 +147,9 @@ def test_prefetch_reads_no_further_than_ahead_and_ends_when_left():
 def write_pairs(folder, names, lr_names=None, size=(24, 32)):
     for number, name in enumerate(names):
         hr = positions(*size, number)
-        write_picture(folder / "HR" / f"{name}.png", hr)
+        write_image(folder / "HR" / f"{name}.png", hr)
         if lr_names:
-            write_picture(folder / "LR" / f"{lr_names[number]}.png", imresize(hr, 1 / SCALE))
+            write_image(folder / "LR" / f"{lr_names[number]}.png", imresize(hr, 1 / SCALE))
     return folder / "HR", folder / "LR"
 
 
@@ -173,7 +163,7 @@ def test_pairs_by_name_in_natural_order(tmp_path, ending):
     assert [pair.name for pair in pairs] == ["1", "2x2", "9", "10", "1"]
 
 
-def test_missing_lr_pictures(tmp_path):
+def test_missing_lr_images(tmp_path):
     names = [str(number) for number in range(8)]
     folders = write_pairs(tmp_path, names, [f"{name}x2" for name in names])
     for name in names[1:]:
@@ -184,25 +174,17 @@ def test_missing_lr_pictures(tmp_path):
         find_pairs(*folders, SCALE)
 
 
-def test_two_pictures_of_one_name(tmp_path):
+def test_two_images_of_one_name(tmp_path):
     hr, lr = write_pairs(tmp_path, ["a"], ["ax2"])
-    write_picture(lr / "ax2.bmp", positions(12, 16, 0))
+    write_image(lr / "ax2.bmp", positions(12, 16, 0))
     with pytest.raises(UserError, match=r"ax2\.bmp and .*ax2\.png have one name"):
         find_pairs(hr, lr, SCALE)
 
 
-def test_sizes_that_do_not_match(tmp_path):
-    hr, lr = write_pairs(tmp_path, ["a"], ["ax2"])
-    write_picture(lr / "ax2.png", positions(12, 15, 0))
-    (pair,) = find_pairs(hr, lr, SCALE)
-    with pytest.raises(UserError, match=r"LR/ax2\.png is 15x12, but x2 of .*HR/a\.png needs 16x12"):
-        read_pair(pair, SCALE)
-
-
-def test_picture_smaller_than_the_patch(tmp_path):
+def test_image_smaller_than_the_patch(tmp_path):
     hr, _ = write_pairs(tmp_path, ["small"], size=(10, 40))
     reader = stream()
-    reader.pictures = PairedPictures(find_pairs(hr, None, SCALE), SCALE)
+    reader.images = PairedImages(find_pairs(hr, None, SCALE), SCALE)
     with pytest.raises(UserError, match=r"^small: .* of 20x5 is smaller than the training patch of 6x6"):
         list(reader.batches(0, 1))
 
@@ -222,7 +204,7 @@ def test_cache_is_bounded_and_keeps_the_latest(bytes_kept, order, read):
         loads.append(pair.name)
         return np.zeros((10, 10, 1), np.uint8), np.zeros((5, 5, 1), np.uint8)  # 125 bytes
 
-    kept = PairedPictures([Pair(str(n), None, None) for n in range(6)], 2, cache_bytes=bytes_kept, load=load)
+    kept = PairedImages([Pair(str(n), None, None) for n in range(6)], 2, cache_bytes=bytes_kept, load=load)
     for _ in kept.read(map(int, order)):
         assert kept._cached <= max(bytes_kept, 125)
     assert "".join(loads) == read

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from common import UserError, images
-from common.images.files import read_picture, read_rgb, write_picture
+from common.images.files import read_image, read_rgb, write_image
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
 GRAY, RGB, PALETTE, GRAY_ALPHA, RGBA = 0, 2, 3, 4, 6  # PNG's colour types
@@ -42,7 +42,7 @@ def png(pixels: np.ndarray, colour_type: int, *extra: bytes) -> bytes:
 def stored(tmp_path):
     """Writes bytes to a file and gives its path."""
 
-    def store(data: bytes, name: str = "picture.png"):
+    def store(data: bytes, name: str = "image.png"):
         path = tmp_path / name
         path.write_bytes(data)
         return path
@@ -55,28 +55,28 @@ def stored(tmp_path):
 def test_png_of_every_kind(stored, dtype, colour_type):
     channels = {GRAY: 1, RGB: 3, GRAY_ALPHA: 2, RGBA: 4}[colour_type]
     pixels = noise((9, 11, channels), dtype)
-    picture = read_picture(stored(png(pixels, colour_type)))
-    assert picture.rgb.dtype == dtype
-    np.testing.assert_array_equal(picture.rgb, np.broadcast_to(pixels[..., : 3 if channels > 2 else 1], (9, 11, 3)))
+    image = read_image(stored(png(pixels, colour_type)))
+    assert image.rgb.dtype == dtype
+    np.testing.assert_array_equal(image.rgb, np.broadcast_to(pixels[..., : 3 if channels > 2 else 1], (9, 11, 3)))
     if channels in (2, 4):
-        np.testing.assert_array_equal(picture.alpha, pixels[..., -1])
-        assert picture.alpha.dtype == dtype
+        np.testing.assert_array_equal(image.alpha, pixels[..., -1])
+        assert image.alpha.dtype == dtype
     else:
-        assert picture.alpha is None
-    assert ("16 bits per channel" in picture.notes) == (dtype == np.uint16)
+        assert image.alpha is None
+    assert ("16 bits per channel" in image.notes) == (dtype == np.uint16)
     if colour_type == GRAY:
-        assert "gray, repeated to RGB" in picture.notes
+        assert "gray, repeated to RGB" in image.notes
 
 
 @pytest.mark.parametrize("transparent", [False, True])
 def test_palette(stored, transparent):
     indices, colours = noise((9, 11)) % 6, noise((6, 3))
     alphas = [chunk(b"tRNS", bytes([0, 128, 255]))] if transparent else []  # colours that are not listed are opaque
-    picture = read_picture(stored(png(indices, PALETTE, chunk(b"PLTE", colours.tobytes()), *alphas)))
-    np.testing.assert_array_equal(picture.rgb, colours[indices])
-    assert (picture.alpha is None) == (not transparent)
+    image = read_image(stored(png(indices, PALETTE, chunk(b"PLTE", colours.tobytes()), *alphas)))
+    np.testing.assert_array_equal(image.rgb, colours[indices])
+    assert (image.alpha is None) == (not transparent)
     if transparent:
-        np.testing.assert_array_equal(picture.alpha, np.array([0, 128, 255, 255, 255, 255])[indices])
+        np.testing.assert_array_equal(image.alpha, np.array([0, 128, 255, 255, 255, 255])[indices])
 
 
 def test_cmyk_jpeg(stored):
@@ -112,8 +112,8 @@ def test_exif_orientation(stored, orientation, dtype):
     for row, column in itertools.product(range(6), range(9)):
         upright[lies_at(orientation, row, column, size)] = pixels[row, column]
     path = stored(png(pixels, RGBA, chunk(b"eXIf", exif(orientation))))
-    picture = read_picture(path)
-    np.testing.assert_array_equal(np.dstack([picture.rgb, picture.alpha]), upright)
+    image = read_image(path)
+    np.testing.assert_array_equal(np.dstack([image.rgb, image.alpha]), upright)
     assert images.size_of(path) == size
 
 
@@ -142,7 +142,7 @@ def saved(kind: str, pixels: np.ndarray | None = None, **options) -> bytes:
 def test_content_decides_not_the_name(stored, kind, name):
     pixels = np.repeat(noise((4, 3, 1)), 3, axis=2)  # few colours, which a GIF holds as well
     path = stored(saved(kind, pixels, **({"lossless": True} if kind == "WEBP" else {})), name)
-    np.testing.assert_array_equal(read_picture(path).rgb, pixels)
+    np.testing.assert_array_equal(read_image(path).rgb, pixels)
     assert images.size_of(path) == (4, 3)
 
 
@@ -150,9 +150,9 @@ def test_content_decides_not_the_name(stored, kind, name):
 def test_tiff_with_16_bits(stored, channels):
     pixels = noise((9, 11, channels), np.uint16)
     order = [0] if channels == 1 else [2, 1, 0, 3][:channels]
-    picture = read_picture(stored(cv2.imencode(".tif", pixels[..., order])[1].tobytes(), "deep.tif"))
-    np.testing.assert_array_equal(picture.rgb, np.broadcast_to(pixels[..., :3], (9, 11, 3)))
-    assert (picture.alpha is None) == (channels < 4)
+    image = read_image(stored(cv2.imencode(".tif", pixels[..., order])[1].tobytes(), "deep.tif"))
+    np.testing.assert_array_equal(image.rgb, np.broadcast_to(pixels[..., :3], (9, 11, 3)))
+    assert (image.alpha is None) == (channels < 4)
 
 
 def app(number: int, body: bytes) -> bytes:
@@ -178,13 +178,13 @@ def test_broken_metadata_is_ignored(stored, caplog, what):
     turned = b"" if "EXIF" in what else chunk(b"eXIf", exif(3)) if is_png else app(1, b"Exif\0\0" + exif(3))
     data = whole[:place] + BROKEN[what] + turned + whole[place:]
     path = stored(data)
-    found, _ = read_picture(path), read_picture(path)
-    expected = read_picture(stored(whole, "whole")).rgb
+    found, _ = read_image(path), read_image(path)
+    expected = read_image(stored(whole, "whole")).rgb
     np.testing.assert_array_equal(found.rgb, expected[::-1, ::-1] if turned else expected)
     said = [record.getMessage().partition(" (")[0] for record in caplog.records]
     assert said == [f"{path}: metadata that cannot be read is ignored"]
     with pytest.raises(UserError, match="damaged or cut off"):
-        read_picture(stored(data[:-100], "cut"))
+        read_image(stored(data[:-100], "cut"))
 
 
 def whole_files() -> dict[str, bytes]:
@@ -197,11 +197,11 @@ def whole_files() -> dict[str, bytes]:
 @pytest.mark.parametrize("name", whole_files())
 def test_cut_off_anywhere(stored, name):
     data = whole_files()[name]
-    read_picture(stored(data, name))
+    read_image(stored(data, name))
     for length in range(0, len(data), 7):
         path = stored(data[:length], name)
         with pytest.raises(UserError, match=re.escape(str(path))):
-            read_picture(path)
+            read_image(path)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -209,11 +209,11 @@ def test_cut_off_anywhere(stored, name):
 def test_png_comes_back(tmp_path, dtype, with_alpha):
     path = tmp_path / "Ñandú 山 ё" / f"{'长' * 83}.PNG"  # as long as names may be
     rgb, alpha = noise((9, 11, 3), dtype), noise((9, 11), dtype) if with_alpha else None
-    write_picture(path, rgb, alpha)
-    picture = read_picture(path)
-    assert picture.rgb.dtype == dtype
-    np.testing.assert_array_equal(picture.rgb, rgb)
-    np.testing.assert_array_equal(picture.alpha, alpha)
+    write_image(path, rgb, alpha)
+    image = read_image(path)
+    assert image.rgb.dtype == dtype
+    np.testing.assert_array_equal(image.rgb, rgb)
+    np.testing.assert_array_equal(image.alpha, alpha)
     if dtype == np.uint8:  # an independent reader agrees
         np.testing.assert_array_equal(np.asarray(Image.open(path))[..., :3], rgb)
 
@@ -227,8 +227,8 @@ def profile(colours: bytes = b"RGB ") -> bytes:
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
 def test_icc_profile_comes_back(tmp_path, suffix, dtype):
     path = tmp_path / f"a{suffix}"
-    write_picture(path, noise((9, 11, 3), dtype), noise((9, 11), dtype), profile())
-    assert read_picture(path).icc == profile()
+    write_image(path, noise((9, 11, 3), dtype), noise((9, 11), dtype), profile())
+    assert read_image(path).icc == profile()
     with Image.open(path) as other:
         assert other.info["icc_profile"] == profile()
 
@@ -237,25 +237,25 @@ def test_icc_profile_comes_back(tmp_path, suffix, dtype):
 def test_umask_and_the_rights_of_what_is_replaced(tmp_path, mask):
     path, before = tmp_path / "a.png", os.umask(mask)
     try:
-        write_picture(path, noise((4, 4, 3)))
+        write_image(path, noise((4, 4, 3)))
         assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~mask
         path.chmod(0o606)
-        write_picture(path, noise((4, 4, 3)))
+        write_image(path, noise((4, 4, 3)))
         assert stat.S_IMODE(path.stat().st_mode) == 0o606
     finally:
         os.umask(before)
 
 
-def test_find_pictures(tmp_path, caplog):
+def test_find_images(tmp_path, caplog):
     """In natural order; links are followed, those that lead in circles end, and what is left out is named."""
-    pictures = ["b/03.bmp", "b/3.jpeg", "b/20.png", "Img1.jpg", "img2.PNG", "img10.png", "photo.webp", "scan.TIF"]
-    for name in [*pictures, "c.gif", "notes.txt", ".hidden.png", ".cache/x.png", "b/._img2.png", "../real/a.png"]:
+    wanted = ["b/03.bmp", "b/3.jpeg", "b/20.png", "Img1.jpg", "img2.PNG", "img10.png", "photo.webp", "scan.TIF"]
+    for name in [*wanted, "c.gif", "notes.txt", ".hidden.png", ".cache/x.png", "b/._img2.png", "../real/a.png"]:
         (tmp_path / "pics" / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / "pics" / name).touch()
     for name, target in {"more": "../real", "gone.png": "../nowhere.png", "loop": ".", "up": ".."}.items():
         (tmp_path / "pics" / name).symlink_to(target)
-    found = [path.relative_to(tmp_path / "pics").as_posix() for path in images.find_pictures(tmp_path / "pics")]
-    assert found == [*pictures[:3], *pictures[3:6], "more/a.png", *pictures[6:]]
+    found = [path.relative_to(tmp_path / "pics").as_posix() for path in images.find_images(tmp_path / "pics")]
+    assert found == [*wanted[:3], *wanted[3:6], "more/a.png", *wanted[6:]]
     (said,) = [record.getMessage() for record in caplog.records]
     assert all(name in said for name in ("left out", "c.gif", "gone.png", "loop"))
 

@@ -45,7 +45,7 @@ def lpips(folder):
     return Lpips.from_files(folder)
 
 
-def pictures(height, width):
+def random_images(height, width):
     random = np.random.default_rng(height)
     hr = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
     sr = (hr + random.normal(0, 40, hr.shape)).clip(0, 255).astype(np.uint8)
@@ -83,7 +83,7 @@ def naive_lpips(sr, hr, features, heads):
 
 @pytest.mark.parametrize("size", [(31, 31), (37, 64), (70, 45)])  # the smallest; odd and even rests at each stride
 def test_naive_numpy(lpips, weights, size):
-    sr, hr = pictures(*size)
+    sr, hr = random_images(*size)
     assert lpips(sr, hr) == pytest.approx(naive_lpips(sr, hr, *weights), rel=2e-6)
 
 

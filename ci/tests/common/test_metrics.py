@@ -83,7 +83,7 @@ def test_scikit_image(pair):
     assert psnr(sr, hr, channels="rgb", crop=0) == pytest.approx(wanted, abs=1e-10)
 
 
-def test_too_small_pictures(pair):
+def test_too_small_images(pair):
     sr, hr = pair
     assert psnr(sr, hr, channels="rgb", crop=11) > 0  # one row is left
     with pytest.raises(UserError, match="crop 12 needs images of at least 25x25, found 23x31"):

@@ -64,9 +64,9 @@ def test_curve_shows_the_loss_above_the_score(tmp_path):
                 record.add(step, {"PSNR-Y (crop 2)": 30 + step / 10})
         path = record.draw()
     assert path == tmp_path / "curve.png"
-    picture = Image.open(path)
-    assert picture.size == (800, 580)
-    line = np.argwhere(np.abs(np.asarray(picture.convert("RGB")).astype(int) - ORANGE).max(-1) <= 40)
+    image = Image.open(path)
+    assert image.size == (800, 580)
+    line = np.argwhere(np.abs(np.asarray(image.convert("RGB")).astype(int) - ORANGE).max(-1) <= 40)
     upper, lower = line[line[:, 0] < 270], line[line[:, 0] > 290]
     fall, rise = (np.polyfit(part[:, 1], part[:, 0], 1) for part in (upper, lower))
     assert fall[0] > 0.15, "falls (y points down)"

@@ -43,7 +43,7 @@ def shown(tmp_path, name, seed=1, ways=1):
     made = [noisy(10 * seed + way) for way in range(ways)]
     paths = [tmp_path / "made" / f"{seed}_{way}.png" for way in range(ways)]
     for path, pixels in zip(paths, made, strict=True):
-        images.write_picture(path, pixels)
+        images.write_image(path, pixels)
     return Shown(name, noisy(seed), noisy(seed + 500, 12, 18), paths), made
 
 
@@ -81,7 +81,7 @@ class Page(HTMLParser):
     def all(self, tag):
         return [attributes for name, attributes in self.tags if name == tag]
 
-    def pictures(self):
+    def images(self):
         """Decoded, by their alternative text."""
         data = {image["alt"]: image["src"].removeprefix("data:image/png;base64,") for image in self.all("img")}
         return {alt: np.asarray(Image.open(io.BytesIO(base64.b64decode(text)))) for alt, text in data.items()}
@@ -90,7 +90,7 @@ class Page(HTMLParser):
 def test_the_table_and_its_mean(tmp_path):
     page = write(tmp_path, {"b10": (9.5, 33.333333), "a": (100.25, 30.0), "c": (28.125, math.inf)})
     head, columns, first, *_, mean = page.texts["rows"]
-    assert (head, columns[:3]) == (["", PSNR, LPIPS, ""], ["picture", "bicubic", "SR"])
+    assert (head, columns[:3]) == (["", PSNR, LPIPS, ""], ["image", "bicubic", "SR"])
     assert first == ["b10", "9.50", "33.33", "0.0950", "0.3333", "0.12"]
     assert [row[0] for row in page.texts["rows"][2:]] == ["b10", "a", "c", "mean"]
     assert (mean[1], mean[2], mean[-1]) == (f"{(9.5 + 100.25 + 28.125) / 3:.2f}", "inf", f"{3.375 / 3:.2f}")
@@ -112,13 +112,13 @@ def test_the_head_says_what_was_measured_and_how(tmp_path):
     assert not {"SSIM", "-RGB", "LR-PSNR"} & said, "not in these tables"
 
 
-def test_the_pictures_are_there_pixel_for_pixel(tmp_path):
+def test_the_images_are_there_pixel_for_pixel(tmp_path):
     """Of two ways; an image that is not in the table is left out."""
     first, (calm, hot) = shown(tmp_path, "baby", ways=2)
     stranger, _ = shown(tmp_path, "left out of the table", 2)
     page = write(tmp_path, {"baby": (30, 35.129, 9)}, [stranger, first], 5, columns=("bicubic", "heat 0", "heat 0.9"))
     wanted = {"bicubic": imresize(first.lr, 2), "heat 0": calm, "heat 0.9": hot, "HR": first.hr}
-    found = page.pictures()
+    found = page.images()
     assert list(found) == [f"baby, {name}" for name in wanted]
     assert all(np.array_equal(found[f"baby, {name}"], pixels) for name, pixels in wanted.items())
     captions = [attributes["data-caption"] for attributes in page.all("div") if "data-caption" in attributes]
@@ -141,31 +141,31 @@ def test_names_are_text_whatever_they_hold(tmp_path):
     assert plain == evil
     page = pages[1]
     assert [row[0] for row in page.texts["rows"][2:]] == [EVIL, "mean"]
-    assert list(page.pictures())[1] == f"{EVIL}, {EVIL}"
+    assert list(page.images())[1] == f"{EVIL}, {EVIL}"
     assert page.all("meta")[1]["content"].startswith("default-src 'none'; img-src data:;")
     addresses = [a[key] for _, a in page.tags for key in ("src", "href", "srcset", "action") if key in a]
     assert all(address.startswith(("data:", "#set")) for address in addresses)
 
 
 def test_what_is_too_much_is_left_out_and_said(tmp_path, monkeypatch):
-    pictures = [shown(tmp_path, name, seed)[0] for seed, name in enumerate("abc", 1)]
+    chosen = [shown(tmp_path, name, seed)[0] for seed, name in enumerate("abc", 1)]
     rows = dict.fromkeys("abc", (1.0, 2.0))
-    write(tmp_path / "all", rows, pictures)
+    write(tmp_path / "all", rows, chosen)
     monkeypatch.setattr(report, "PAGE_BYTES", (tmp_path / "all" / "report.html").stat().st_size * 2 // 3)
-    page = write(tmp_path / "some", rows, pictures)
-    assert {alt.partition(",")[0] for alt in page.pictures()} == {"a", "b"}
+    page = write(tmp_path / "some", rows, chosen)
+    assert {alt.partition(",")[0] for alt in page.images()} == {"a", "b"}
     assert [row[0] for row in page.texts["rows"][2:]] == ["a", "b", "c", "mean"]
     assert any(text.startswith("2 of 3 images are shown") for text in page.texts["p"])
 
 
 def test_what_evaluate_wrote_is_what_is_shown(tmp_path):
     """The HR image is cut to a multiple of the scale."""
-    images.write_picture(tmp_path / "HR" / "a.png", noisy(3, 41, 50))
+    images.write_image(tmp_path / "HR" / "a.png", noisy(3, 41, 50))
     pairs, out = find_pairs(tmp_path / "HR", None, 2), tmp_path / "out"
     figures = [psnr_figure(Convention("rgb", 0))]
     table = evaluate("Set5 x2", pairs, lambda lr: 255 - imresize(lr, 2), figures, 2, out / "Set5")
     Report(out / "report.html", "WDSR", "demo.ckpt", 2).add("Set5", table, report.of_pairs(pairs, 2, out / "Set5"))
-    found = Page(out).pictures()
+    found = Page(out).images()
     assert np.array_equal(found["a, HR"], noisy(3, 41, 50)[:40])
     assert np.array_equal(found["a, SR"], 255 - found["a, bicubic"])
 
@@ -272,9 +272,9 @@ def opened(browser, tmp_path):
     """A page with one image of 160x120: bicubic red, SR green, HR blue, the last two with a white bar of 8 pixels."""
     sr, hr = (np.full((120, 160, 3), colour, np.uint8) for colour in (GREEN, BLUE))
     sr[:, 76:84] = hr[:, 76:84] = WHITE
-    images.write_picture(tmp_path / "sr.png", sr)
-    picture = Shown(EVIL, hr, np.full((60, 80, 3), RED, np.uint8), [tmp_path / "sr.png"])
-    write(tmp_path, {EVIL: (9.5, 33.3), "b": (100.25, 30.0), "c": (28.0, math.inf), "d": (math.nan, 5.0)}, [picture])
+    images.write_image(tmp_path / "sr.png", sr)
+    image = Shown(EVIL, hr, np.full((60, 80, 3), RED, np.uint8), [tmp_path / "sr.png"])
+    write(tmp_path, {EVIL: (9.5, 33.3), "b": (100.25, 30.0), "c": (28.0, math.inf), "d": (math.nan, 5.0)}, [image])
     browser.open(tmp_path / "report.html")
     yield browser
     kinds = {"Runtime.exceptionThrown", "Log.entryAdded", "Page.javascriptDialogOpening"}
@@ -288,7 +288,7 @@ def bounds(line, colour):
     return places[0], places[-1]
 
 
-def test_the_slider_shows_one_picture_left_and_the_other_right(opened):
+def test_the_slider_shows_one_image_left_and_the_other_right(opened):
     assert np.array_equal(opened.line()[[10, 140, 200, 310]], [RED, RED, GREEN, GREEN])
     opened.click("input[type=range]", 0.25)
     cut = 320 * float(opened.run("document.querySelector('input').value")) / 100
@@ -300,7 +300,7 @@ def test_the_slider_shows_one_picture_left_and_the_other_right(opened):
     assert bounds(opened.line(), RED)[1] == pytest.approx(160, abs=5)
 
 
-def test_both_layers_are_enlarged_and_moved_alike(opened):
+def test_both_layers_are_zoomed_and_moved_alike(opened):
     opened.run("document.querySelector('select').selectedIndex = 1")
     opened.run("document.querySelector('select').dispatchEvent(new Event('change'))")
 

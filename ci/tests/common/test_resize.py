@@ -12,7 +12,7 @@ def test_benchmark_files_bit_equal(shared_data, name):
     root = shared_data / ("DIV2K_sample" if name == "DIV2K" else f"benchmark/{name}")
     border = "symmetric" if name == "DIV2K" else "replicate"
     pairs = 0
-    for hr_path in images.find_pictures(root / "HR"):
+    for hr_path in images.find_images(root / "HR"):
         hr = images.read_rgb(hr_path)
         for folder in sorted((root / "LR_bicubic").iterdir()):
             scale = int(folder.name[1:])

@@ -10,7 +10,7 @@ import struct
 import subprocess
 import sys
 import termios
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -22,6 +22,7 @@ from common.config.options import option
 from common.runtime import Runtime
 from common.training import runs
 
+HERE = Runtime("CPU")
 STEERS = ("MS_", "RANK_", "MINDSPORE_HCCL", "OMPI_", "DEVICE_ID", "ZOO_", "DEVICE_TARGET", "ONEDNN", "GLOG")
 
 
@@ -195,6 +196,10 @@ class Options:
     lr: float = option(0.1, "rate")
     steps: int = option(5, "how many")
     resume: str = option("", "go on with; default: nothing")
+    save_dir: str = option("runs", "where run folders are made")
+
+    def run_name(self):
+        return "net"
 
 
 @dataclass(frozen=True)
@@ -209,12 +214,16 @@ def save(path, options, **meta):
 
 
 def resume(path, *words, cls=Options):
-    return runs.resumed(cls, ["--resume", str(path), *words], str(path), "", "Net")
+    return runs.begin(cls(resume=str(path)), ["--resume", str(path), *words], "", "Net")
+
+
+def opened(options, folder=None, here=HERE):
+    return runs.Start(options, folder=folder).open(here, "about")
 
 
 def test_new_run_folder(tmp_path):
-    options = Options(lr=0.5)
-    folders = [runs.open_run(options, Runtime("CPU"), tmp_path / "runs", "net") for _ in range(3)]
+    options = Options(lr=0.5, save_dir=str(tmp_path / "runs"))
+    folders = [opened(options) for _ in range(3)]
     assert len(set(folders)) == 3, "nothing is overwritten"
     assert re.fullmatch(r"net-\d{8}-\d{6}", folders[0].name)
     assert sorted(path.name for path in folders[0].iterdir()) == ["config.yaml", "environment.txt", "train.log"]
@@ -222,18 +231,19 @@ def test_new_run_folder(tmp_path):
     environment = (folders[0] / "environment.txt").read_text()
     for line in ("command: ", "mindspore: ", "numpy: 1.", "device: CPU, 1 worker(s)", "ONEDNN"):
         assert line in environment
-    runs.open_run(options, Runtime("CPU", 1, 2), tmp_path / "nowhere", "net")
+    opened(Options(save_dir=str(tmp_path / "nowhere")), here=Runtime("CPU", 1, 2))
     assert not (tmp_path / "nowhere").exists(), "only the main worker writes"
 
 
 def test_resumed_run(tmp_path, capsys):
     """Saved options, those of the command line over them; what has changed is said, and kept in the run's log."""
-    folder = runs.open_run(Options(lr=0.5, steps=7), Runtime("CPU"), tmp_path, "net")
-    save(folder / "ckpt" / "last.ckpt", Options(lr=0.5, steps=7))
+    before = Options(lr=0.5, steps=7, save_dir=str(tmp_path))
+    folder = opened(before)
+    save(folder / "ckpt" / "last.ckpt", before)
     for path in (folder, folder / "ckpt" / "last.ckpt"):
-        options, saved, found = resume(path, "--steps", "9")
-        assert (options, found, saved.meta["step"]) == (Options(0.5, 9), folder, 3)
-    assert runs.open_run(options, Runtime("CPU"), tmp_path, "net", folder=found, saved=saved) == folder
+        start = resume(path, "--steps", "9")
+        assert (start.options, start.folder, start.saved.meta["step"]) == (replace(before, steps=9), folder, 3)
+    assert start.open(HERE, "about") == folder
     assert "changed since the run was stopped: steps: 7 -> 9\n" in capsys.readouterr().err
     assert (folder / "train.log").read_text().count("steps: 7 -> 9") == 1
     assert config.load(Options, folder / "config.yaml").steps == 9
@@ -241,7 +251,7 @@ def test_resumed_run(tmp_path, capsys):
     assert len(list(tmp_path.iterdir())) == 1, "no second folder"
     save(folder / "ckpt" / "last.ckpt", Distributed(steps=7, run_distribute=True))
     for words, wanted in (((), None), (("--run_distribute", "True"), True)):
-        assert resume(folder, *words, cls=Distributed)[0].run_distribute is wanted, "it may go on alone"
+        assert resume(folder, *words, cls=Distributed).options.run_distribute is wanted, "it may go on alone"
 
 
 def test_run_that_another_process_is_in(tmp_path, root):
@@ -253,8 +263,8 @@ def test_run_that_another_process_is_in(tmp_path, root):
     with subprocess.Popen(words, stdout=subprocess.PIPE, env=environment) as other:
         assert other.stdout.readline() == b"1\n"
         with pytest.raises(UserError, match=r"net-.* is in use: another process trains in it"):
-            runs.open_run(Options(), Runtime("CPU"), tmp_path, "net", folder=folder)
+            opened(Options(), folder)
         assert [path.name for path in folder.iterdir()] == ["environment.txt"]
         other.kill()
     for _ in range(2):  # twice in one process is fine
-        assert runs.open_run(Options(), Runtime("CPU"), tmp_path, "net", folder=folder) == folder
+        assert opened(Options(), folder) == folder

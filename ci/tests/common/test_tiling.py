@@ -55,21 +55,21 @@ def tile_apply(function, image, *, scale, multiple=1, out_dtype=np.float32, **ti
     return fill_tiles(run, padded.shape[:2], result, scale=scale, multiple=multiple, **tiles)
 
 
-def picture(height: int, width: int) -> np.ndarray:
+def random_image(height: int, width: int) -> np.ndarray:
     return np.random.default_rng(8).random((height, width, 3)).astype(np.float32)
 
 
 @pytest.mark.parametrize("size", [(40, 53), (16, 17), (15, 64), (7, 7), (1, 40)])
 @pytest.mark.parametrize("tile", [16, 20, 33])
 @pytest.mark.parametrize("scale", [1, 2, 3])
-def test_equals_the_whole_picture_bit_for_bit(size, tile, scale):
-    image, network = picture(*size), Network(scale)
+def test_equals_the_whole_image_bit_for_bit(size, tile, scale):
+    image, network = random_image(*size), Network(scale)
     whole = network(image)
     np.testing.assert_array_equal(tile_apply(network, image, scale=scale, tile=tile, overlap=RADIUS), whole)
 
 
 def test_too_small_an_overlap_shows():
-    image, network = picture(40, 53), Network(2)
+    image, network = random_image(40, 53), Network(2)
     whole = network(image)
     for overlap in range(RADIUS):
         assert np.abs(tile_apply(network, image, scale=2, tile=20, overlap=overlap) - whole).max() > 1e-3
@@ -77,10 +77,10 @@ def test_too_small_an_overlap_shows():
 
 def test_all_tiles_have_one_shape():
     network = Network(2)
-    tile_apply(network, picture(41, 90), scale=2, tile=20, overlap=3)
+    tile_apply(network, random_image(41, 90), scale=2, tile=20, overlap=3)
     assert set(network.shapes) == {(18, 20, 3)}  # as many as with sides of 20, and no larger than that takes
     network.shapes.clear()
-    tile_apply(network, picture(9, 90), scale=2, tile=20, overlap=3)  # lower than a tile: nothing to shift
+    tile_apply(network, random_image(9, 90), scale=2, tile=20, overlap=3)  # lower than a tile: nothing to shift
     assert set(network.shapes) == {(9, 20, 3)}
 
 
@@ -96,14 +96,14 @@ def on_a_grid(x: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("size", [(40, 52), (41, 55), (3, 70), (1, 1)])
 @pytest.mark.parametrize(("tile", "overlap"), [(16, 4), (18, 3), (21, 5)])
 def test_tiles_stay_on_the_grid_of_strided_networks(size, tile, overlap):
-    image = picture(*size)
+    image = random_image(*size)
     padded = np.pad(image, ((0, -size[0] % 4), (0, -size[1] % 4), (0, 0)), mode="reflect")
     whole = on_a_grid(padded)[: size[0], : size[1]]
     np.testing.assert_array_equal(tile_apply(on_a_grid, image, scale=1, tile=tile, overlap=overlap, multiple=4), whole)
 
 
 @pytest.mark.parametrize("out_dtype", [np.uint8, np.uint16])
-def test_whole_number_pictures(out_dtype):
+def test_whole_number_images(out_dtype):
     top = np.float32(np.iinfo(out_dtype).max)
     image = np.random.default_rng(9).integers(0, int(top) + 1, (30, 41, 3)).astype(out_dtype)
 
@@ -118,5 +118,5 @@ def test_whole_number_pictures(out_dtype):
 
 def test_tile_too_small_for_the_overlap():
     with pytest.raises(UserError, match=r"at least 24 pixels.*found 20"):
-        tile_apply(Network(1), picture(30, 30), scale=1, tile=20, overlap=8, multiple=8)
-    tile_apply(Network(1), picture(30, 30), scale=1, tile=24, overlap=8, multiple=8)
+        tile_apply(Network(1), random_image(30, 30), scale=1, tile=20, overlap=8, multiple=8)
+    tile_apply(Network(1), random_image(30, 30), scale=1, tile=24, overlap=8, multiple=8)

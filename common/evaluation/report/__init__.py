@@ -1,8 +1,7 @@
 """report.html: an evaluation as one page to look at, which needs no network and no other file.
 
-It holds the tables, sorted by a click on a column, and of each image bicubic, SR and HR, two at a time on the sides
-of a divider. The images are those that were measured, as PNG, pixel for pixel. Every name, path and heading that comes
-from outside goes through `escape`.
+The images are those that were measured, as PNG, pixel for pixel. Every name, path and heading that comes from outside
+goes through `escape`.
 """
 
 import base64
@@ -39,8 +38,6 @@ CONVENTIONS = {
 
 
 class Shown(NamedTuple):
-    """One image of the page."""
-
     name: str  # as in the table
     hr: np.ndarray  # (sH, sW, 3), uint8
     lr: np.ndarray | None  # (H, W, 3), uint8; bicubic is made of it, and left out where it is None
@@ -70,20 +67,16 @@ class Report:
         self.headings: set[str] = set()
         self.sections: list[str] = []
 
-    def add(self, name: str, table: Table, pictures: Iterable[Shown] = (), samples: int = 1) -> None:
-        """Put a set and those of the images that are in its table into the page, and write the page.
-
-        Args:
-            samples: how many of each image the figures are the means of; the first is shown.
-        """
+    def add(self, name: str, table: Table, images: Iterable[Shown] = (), samples: int = 1) -> None:
+        """Add a set and those of the images that are in its table; of several `samples` the first is shown."""
         if self.path is None:
             return
         self.sets += [] if name in self.sets else [name]
         self.headings |= {figure.name for figure in table.figures}
         # Where an image stands in the page: numbers, since names may hold anything.
-        anchors = {image: f"set{len(self.sections)}-picture{place}" for place, image in enumerate(table.rows)}
+        anchors = {image: f"set{len(self.sections)}-image{place}" for place, image in enumerate(table.rows)}
         viewers, notes, left_out = {}, [], 0
-        for shown in pictures:
+        for shown in images:
             if shown.name in anchors:
                 viewer = _viewer(anchors[shown.name], table, shown)
                 if len(viewer) > self.room:
@@ -128,15 +121,15 @@ class Report:
 
 
 def _viewer(anchor: str, table: Table, shown: Shown) -> str:
-    """The layers of one image, for each column of the table's first figure and HR, two of which are chosen."""
-    figure, pictures, (height, width) = table.figures[0], shown.layers(), shown.hr.shape[:2]
+    """Show the layers of an image: each column of the table's first figure, and HR, two of which are chosen."""
+    figure, images, (height, width) = table.figures[0], shown.layers(), shown.hr.shape[:2]
     values = [f": {value:.{figure.digits}f}" for value in table.rows[shown.name][figure.name]]
-    labels, last = [*figure.columns, "HR"], len(pictures) - 1
+    labels, last = [*figure.columns, "HR"], len(images) - 1
     layers = [
         f'<div class="pane" data-caption="{escape(label + value)}"><img alt="{escape(f"{shown.name}, {label}")}" '
         f'width="{width}" height="{height}" decoding="async" '
-        f'src="data:image/png;base64,{base64.b64encode(picture).decode()}"></div>'
-        for label, value, picture in zip(labels, [*values, ""], pictures, strict=True)
+        f'src="data:image/png;base64,{base64.b64encode(image).decode()}"></div>'
+        for label, value, image in zip(labels, [*values, ""], images, strict=True)
     ]
     pairs = [pair for way in range(1, last) for pair in ((way - 1, way), (way, last), (0, way))]
     options = [
@@ -155,7 +148,7 @@ def _viewer(anchor: str, table: Table, shown: Shown) -> str:
 
 
 def _table(table: Table, links: Mapping[str, str]) -> str:
-    """Figures above their columns, then the images, linked where they are shown, and the mean, which is not sorted."""
+    """Set figures above their columns, then the images, linked where they are shown, and the mean, not sorted."""
     (first, *_), *rows, mean = table.lines()
     columns = [first, *(column for figure in table.figures for column in figure.columns)]
     columns += ["seconds"] if table.seconds else []
@@ -184,8 +177,8 @@ def _table(table: Table, links: Mapping[str, str]) -> str:
     )
 
 
-def _png(picture: np.ndarray) -> bytes:
-    return cv2.imencode(".png", np.ascontiguousarray(picture[..., ::-1]), COMPRESSION)[1].tobytes()
+def _png(image: np.ndarray) -> bytes:
+    return cv2.imencode(".png", np.ascontiguousarray(image[..., ::-1]), COMPRESSION)[1].tobytes()
 
 
 def _file(name: str) -> str:

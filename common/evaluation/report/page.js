@@ -1,10 +1,10 @@
 "use strict";
 
-const MOST = 32; // pixels of the screen for one of a picture
+const MOST = 32; // pixels of the screen for one of an image
 const SQUARES = 3; // from here on a pixel is drawn as a square
 const STEP = 1.5; // of a button or key
-const LEAST = 300; // CSS pixels of a picture's width, for the captions
-const FAR = 40; // CSS pixels that an arrow key moves a picture
+const LEAST = 300; // CSS pixels of an image's width, for the captions
+const FAR = 40; // CSS pixels that an arrow key moves an image
 
 // Rows in the order of a column; the second click turns it round. The mean is not in the body and stays below.
 function makeSortable(table) {
@@ -25,7 +25,7 @@ function makeSortable(table) {
   }
 }
 
-// The layers of one picture: two of them shown on the sides of the divider, all enlarged and moved by the same numbers.
+// The layers of one image: two of them shown on the sides of the divider, all zoomed and moved by the same numbers.
 function makeViewer(viewer) {
   const view = viewer.querySelector(".view");
   const panes = [...view.querySelectorAll(".pane")];
@@ -34,7 +34,7 @@ function makeViewer(viewer) {
   const output = viewer.querySelector("output");
   const width = Number(view.dataset.width);
   const height = Number(view.dataset.height);
-  const place = { x: 0, y: 0, k: 0, whole: true }; // k: CSS pixels for one of the picture; x, y: of its corner
+  const place = { x: 0, y: 0, k: 0, whole: true }; // k: CSS pixels for one of the image; x, y: of its corner
 
   function choosePair() {
     const { left, right } = pairs.selectedOptions[0].dataset;
@@ -64,7 +64,7 @@ function makeViewer(viewer) {
     view.style.setProperty("--x", `${place.x}px`);
     view.style.setProperty("--y", `${place.y}px`);
     view.classList.toggle("squares", place.k * devicePixelRatio >= SQUARES);
-    view.classList.toggle("enlarged", !place.whole);
+    view.classList.toggle("zoomed", !place.whole);
     output.textContent = `${Math.round(100 * place.k * devicePixelRatio)} %`;
   }
 
@@ -130,7 +130,7 @@ function makeViewer(viewer) {
   });
   for (const end of ["pointerup", "pointercancel"]) view.addEventListener(end, (event) => fingers.delete(event.pointerId));
 
-  // As large as the page allows, twice the picture at most (but for the smallest), four fifths of the window high.
+  // As large as the page allows, twice the image at most (but for the smallest), four fifths of the window high.
   view.style.width = viewer.querySelector(".slide").style.width = `min(100%, ${Math.max(2 * width, LEAST)}px, ${(80 * width) / height}vh)`;
   view.style.aspectRatio = `${width} / ${height}`;
   choosePair();

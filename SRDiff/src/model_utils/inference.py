@@ -210,7 +210,7 @@ def work(job: Job, results: Results, sampler: Sampler, options: InferConfig) -> 
     several = "row" if options.interpolate else "samples"
     (sheet_name,) = result_names(job.source, f"{suffix}_{several}", "png", shown_scale)
     sheet = results.reserve(job, sheet_name) if count > 1 else None
-    rgb, alpha, notes, icc, _ = image = images.read_picture(job.source)
+    rgb, alpha, notes, icc, _ = image = images.read_image(job.source)
     images.check_writable(targets[0], *(side * (1 if options.fuse else scale) for side in rgb.shape[:2]))
     if alpha is not None and not options.fuse:
         notes = (*notes, "alpha upscaled by bicubic")
@@ -219,11 +219,11 @@ def work(job: Job, results: Results, sampler: Sampler, options: InferConfig) -> 
     samples = []
     for target, hr in zip(targets, make(rgb, name, sampler, options), strict=True):
         hr = hr if options.fuse else image.colored_alike(resized(hr, rgb, options.outscale))
-        images.write_picture(target, hr, None if alpha is None else imresize(alpha, size=hr.shape[:2]), icc)
+        images.write_image(target, hr, None if alpha is None else imresize(alpha, size=hr.shape[:2]), icc)
         log_result(job.source, rgb, target, hr, notes)
         samples += [hr] if sheet else []
     if sheet:
-        images.write_picture(sheet, grid(samples, columns=count if options.interpolate else 0))
+        images.write_image(sheet, grid(samples, columns=count if options.interpolate else 0))
 
 
 def upscale(lr: np.ndarray, name: str, sampler: Sampler, options: InferConfig) -> Iterator[np.ndarray]:
@@ -255,7 +255,7 @@ def fuse(hr: np.ndarray, name: str, sampler: Sampler, options: InferConfig) -> I
     LR image.
     """
     height, width = hr.shape[:2]
-    part, share = images.read_picture(options.fuse).rgb, share_of(options, height, width)
+    part, share = images.read_image(options.fuse).rgb, share_of(options, height, width)
     if part.shape != hr.shape:
         raise UserError(f"--fuse takes images of one size: {name} is {width}x{height}, {options.fuse} {size_of(part)}")
     scale, t = sampler.hyper.scale, options.step(sampler.hyper.timesteps)
@@ -268,13 +268,13 @@ def fuse(hr: np.ndarray, name: str, sampler: Sampler, options: InferConfig) -> I
         draw = chain.noise(options.seed, name, number)
         x = sampler.hyper.schedule().q_sample(residual, t, draw())
         result = chain.image(chain.run(x, draw, way, t, progress))[:height, :width]
-        yield images.Picture(mixed, None, ()).colored_alike(result)
+        yield images.DecodedImage(mixed, None, ()).colored_alike(result)
 
 
 def share_of(options: InferConfig, height: int, width: int) -> np.ndarray:
     """(height, width, 1) float32: how much of each pixel is the other image's, by --box or --mask."""
     if options.mask:
-        mask = images.read_picture(options.mask).rgb
+        mask = images.read_image(options.mask).rgb
         if mask.shape[:2] != (height, width):
             raise UserError(f"{options.mask} is {size_of(mask)}: the mask must have the images' size, {width}x{height}")
         return images.to_float(mask).mean(2, keepdims=True)

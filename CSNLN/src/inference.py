@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from common import UserError
 from common.evaluation import Job, Results
 from common.export import Progress, Upscale, pad_to_multiple, self_ensemble
-from common.images import read_picture, to_float, to_uint8, to_uint16, write_picture
+from common.images import read_image, to_float, to_uint8, to_uint16, write_image
 
 from . import graphs
 from .attention import SHARPNESS, attend
@@ -171,9 +171,9 @@ def answers(network: CSNLN, image: np.ndarray, query: tuple[int, int], time: int
 def draw_attention(results: Results, network: CSNLN, query: tuple[int, int], time: int, job: Job) -> None:
     """Image file -> its attention for a pixel, drawn by `draw`, and the weights in the log."""
     target = results.reserve(job, f"{job.source.stem}_attention_{query[0]}_{query[1]}.png")
-    rgb = read_picture(job.source).rgb
+    rgb = read_image(job.source).rgb
     found = answers(network, rgb, query, time)
-    write_picture(target, draw(to_uint8(to_float(rgb)), found))
+    write_image(target, draw(to_uint8(to_float(rgb)), found))
     said = "; ".join(
         f"{100 * weight:.2g} % rows {top}-{bottom - 1}, columns {left}-{right - 1}"
         for weight, (top, left, bottom, right) in found.strongest()

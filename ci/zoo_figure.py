@@ -1,6 +1,6 @@
 """Draw the README's image: the same detail by bicubic and by the five models' demo weights, beside the original.
 
-    python ci/zoo_picture.py                       # writes ci/figures/zoo.jpg
+    python ci/zoo_figure.py                       # writes ci/figures/zoo.jpg
 
 Above x2: bicubic, CSNLN, WDSR, and IRN, which made the small image itself. Below x4: bicubic, SRDiff, SRFlow.
 """
@@ -36,9 +36,9 @@ def result(folder: Path) -> np.ndarray:
     return images.read_rgb(path)
 
 
-def tile(caption: str, picture: np.ndarray) -> np.ndarray:
+def tile(caption: str, image: np.ndarray) -> np.ndarray:
     """The detail, upscaled by whole pixels, above its caption."""
-    detail = picture[TOP : TOP + HEIGHT, LEFT : LEFT + WIDTH].repeat(ZOOM, 0).repeat(ZOOM, 1)
+    detail = image[TOP : TOP + HEIGHT, LEFT : LEFT + WIDTH].repeat(ZOOM, 0).repeat(ZOOM, 1)
     panel = Image.new("RGB", (detail.shape[1], CAPTION), "white")
     font = ImageFont.load_default(18)
     ImageDraw.Draw(panel).text((detail.shape[1] / 2, 2), caption, fill=(32, 32, 32), font=font, anchor="ma")
@@ -65,7 +65,7 @@ def main() -> None:
     x4 = [("bicubic x4", bicubic[4]), ("SRDiff x4", found["SRDiff"]), ("SRFlow x4", found["SRFlow"])]
     tiles = [*x2, ("IRN x2, its own small image", found["IRN"]), *x4, ("original", hr)]
     target = ROOT / "ci" / "figures" / "zoo.jpg"
-    images.write_picture(target, grid([tile(*each) for each in tiles], columns=4))
+    images.write_image(target, grid([tile(*each) for each in tiles], columns=4))
     print(f"written: {target}")
 
 

@@ -185,7 +185,7 @@ class Latents(NamedTuple):
     def image(self, parts: Sequence[np.ndarray], sampler: Sampler, progress: Progress) -> np.ndarray:
         """Decode these or other latents of the same LR image, to the original size."""
         result = sampler.decode(self.lr, parts, progress)[: self.height, : self.width]
-        return images.Picture(self.lr, None, ()).colored_alike(result)
+        return images.DecodedImage(self.lr, None, ()).colored_alike(result)
 
 
 def write_latents(path: Path, latents: Latents) -> None:
@@ -251,7 +251,7 @@ def upscale(job: Job, results: Results, sampler: Sampler, options: UpscaleConfig
     (sheet_name,) = result_names(job.source, f"{options.suffix}_samples", "png", shown_scale)
     sheet = results.reserve(job, sheet_name) if count > 1 else None
     latent_targets = [results.reserve(job, f"{Path(name).stem}.npz") for name in names if options.save_latents]
-    lr, alpha, notes, icc, _ = image = images.read_picture(job.source)
+    lr, alpha, notes, icc, _ = image = images.read_image(job.source)
     images.check_writable(targets[0], *(scale * side for side in lr.shape[:2]))
     heat = sampler.heat(options.heat)
     said = [*notes, f"heat {heat:g}", *(["alpha upscaled by bicubic"] if alpha is not None else [])]
@@ -262,17 +262,17 @@ def upscale(job: Job, results: Results, sampler: Sampler, options: UpscaleConfig
         if options.save_latents:
             write_latents(latent_targets[number], Latents(latents, lr, *hr.shape[:2], sampler.trained.digest))
         hr = image.colored_alike(resized(hr, lr, options.outscale))
-        images.write_picture(target, hr, None if alpha is None else imresize(alpha, size=hr.shape[:2]), icc)
+        images.write_image(target, hr, None if alpha is None else imresize(alpha, size=hr.shape[:2]), icc)
         log_result(job.source, lr, target, hr, said)
         samples += [hr] if sheet else []
     if sheet:
-        images.write_picture(sheet, grid(samples))
+        images.write_image(sheet, grid(samples))
 
 
 def encode(job: Job, results: Results, sampler: Sampler, options: EncodeConfig) -> None:
     """HR file -> latents and, in the log, the likelihood. Transparency is not kept."""
     target, hyper = results.reserve(job, f"{job.source.stem}.npz"), sampler.hyper
-    image, alpha, notes, icc, _ = images.read_picture(job.source)
+    image, alpha, notes, icc, _ = images.read_image(job.source)
     said = [*notes, *(["transparency is not kept"] if alpha is not None else [])]
     said += ["ICC profile is not kept"] if icc else []
     if options.lr:
@@ -294,11 +294,11 @@ def with_lr(job: Job, hr: np.ndarray, path: Path, hyper: Hyper) -> tuple[np.ndar
     """Return HR, cut or padded by reflection to fit its LR image, and that: a file, or HR's namesake in a folder."""
     if path.is_dir():
         names = {job.source.stem, f"{job.source.stem}x{hyper.scale}"}
-        found = [file for file in images.find_pictures(path) if file.stem in names]
+        found = [file for file in images.find_images(path) if file.stem in names]
         if len(found) != 1:
             raise UserError(f"{path} holds {len(found)} images named {' or '.join(sorted(names))}: expected one")
         path = found[0]
-    lr = images.read_picture(path).rgb
+    lr = images.read_image(path).rgb
     height, width = (side * hyper.scale for side in lr.shape[:2])
     if not all(abs(found - wanted) < hyper.scale for found, wanted in zip(hr.shape[:2], (height, width), strict=True)):
         raise UserError(
@@ -312,7 +312,7 @@ def decode(job: Job, results: Results, sampler: Sampler, options: DecodeConfig) 
     (name,) = result_names(job.source, options.suffix, options.format, sampler.hyper.scale)
     target, latents = results.reserve(job, name), read_latents(job.source, sampler)
     image = latents.image(latents.parts, sampler, progress_of(job.source))
-    images.write_picture(target, image)
+    images.write_image(target, image)
     log.info("%s -> %s %dx%d", job.source, target, *image.shape[1::-1])
 
 
@@ -329,6 +329,6 @@ def interpolate(one: Job, other: Job, results: Results, sampler: Sampler, option
     for number, target in enumerate(targets):
         parts = slerp(a.parts, b.parts, number / (options.steps - 1))
         row.append(a.image(parts, sampler, progress_of(target)))
-        images.write_picture(target, row[-1])
+        images.write_image(target, row[-1])
         log.info("%s %dx%d", target, *row[-1].shape[1::-1])
-    images.write_picture(row_target, grid(row, columns=len(row)))
+    images.write_image(row_target, grid(row, columns=len(row)))

@@ -16,7 +16,7 @@ from common.checkpoint import Checkpoint, cache_of
 from common.config import EvalOptions, InferOptions
 from common.evaluation import Job, Results, log_result, progress_of, result_names
 from common.export import Engine, Progress, Span, default_tile, fill_tiles, pad_to_multiple, refuse_small
-from common.images import check_writable, imresize, read_picture, reduce_to_8_bit, to_float, write_picture
+from common.images import check_writable, imresize, read_image, reduce_to_8_bit, to_float, write_image
 
 from .graphs import DIRECTIONS, engine_of
 from .network.Invnet import COLORS, Hyper, InvRescaleNet
@@ -142,7 +142,7 @@ def downscale(job: Job, results: Results, rescaler: Rescaler, options: Downscale
     scale = rescaler.hyper.scale
     (name,) = result_names(job.source, options.suffix, options.format, scale)
     target = results.reserve(job, name)
-    rgb, alpha, notes, icc, _ = read_picture(job.source)
+    rgb, alpha, notes, icc, _ = read_image(job.source)
     height, width = rgb.shape[:2]
     if min(height, width) < scale:
         raise UserError(f"{job.source} is {width}x{height}: x{scale} takes images of {scale}x{scale} or more")
@@ -168,7 +168,7 @@ def upscale(job: Job, results: Results, rescaler: Rescaler, options: UpscaleConf
     hyper = rescaler.hyper
     names = result_names(job.source, options.suffix, options.format, hyper.scale, options.samples)
     targets = [results.reserve(job, name) for name in names]
-    lr, alpha, notes, icc, text = image = read_picture(job.source)
+    lr, alpha, notes, icc, text = image = read_image(job.source)
     origin = read_origin(text)
     height, width = original_size(job.source, lr.shape[:2], hyper.scale, origin, options.size)
     check_writable(targets[0], height, width)
@@ -186,7 +186,7 @@ def upscale(job: Job, results: Results, rescaler: Rescaler, options: UpscaleConf
     for draw, target in enumerate(targets):
         z = latent(options.seed, (job.inside / job.source.name).as_posix(), draw, hyper, lr, options.gaussian_scale)
         hr = image.colored_alike(rescaler.upscale(lr, z, progress_of(job.source))[:height, :width])
-        write_picture(target, hr, alpha, icc)
+        write_image(target, hr, alpha, icc)
         log_result(job.source, lr, target, hr, said)
 
 
@@ -206,7 +206,7 @@ class Origin(NamedTuple):
 def write_lr(path: Path, lr: np.ndarray, alpha: np.ndarray | None, origin: Origin, icc: bytes | None = None) -> None:
     """Write an LR image (H, W, 3) uint8, with alpha (H, W) and an ICC profile; a PNG says where it comes from."""
     if path.suffix.lower() != ".png":
-        write_picture(path, lr, alpha, icc)
+        write_image(path, lr, alpha, icc)
         return
     text = PngImagePlugin.PngInfo()
     text.add_text(SIZE, f"{origin.width}x{origin.height}")
