@@ -457,9 +457,9 @@ class Convolution(nn.Cell):
 
 def test_half_precision_is_refused_on_the_cpu():
     network = Convolution()
-    assert mixed_precision(network, "O0", "CPU") is network
+    assert mixed_precision(network, TrainOptions(), Runtime("CPU")) is network
     with pytest.raises(UserError, match=r"--amp_level O2 needs a GPU or Ascend: the CPU computes in float32 only"):
-        mixed_precision(network, "O2", "CPU")
+        mixed_precision(network, TrainOptions(amp_level="O2"), Runtime("CPU"))
 
 
 @pytest.mark.parametrize("level", ["O2", "O3"])
@@ -467,7 +467,7 @@ def test_half_precision_computes_in_float16_and_trains_float32(level):
     """What GPU and Ascend do; the CPU can compute it, too, only slowly."""
     network, x = Convolution(), Tensor(np.random.default_rng(1).normal(size=(1, 3, 5, 5)).astype(np.float32))
     exact, parameters = network(x).asnumpy(), network.trainable_params()
-    half = mixed_precision(network, level, "GPU")
+    half = mixed_precision(network, TrainOptions(amp_level=level), Runtime("GPU"))
     output = half(x)
     assert output.dtype == ms.float32
     error = np.abs(output.asnumpy() - exact).max() / np.abs(exact).max()
