@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     work = partial(recipe.step_work, network, options)
     is_low = bool(images) or memory.is_low("CSNLN", work, options, here)
     need = memory.checked("CSNLN", work(is_low), here, options, "--recompute 1, or --model csnln_small")
-    loss = L1Loss(mixed_precision(network, options.amp_level, here.device, options.amp_dtype))
+    loss = L1Loss(mixed_precision(network, options, here))
     plan = recipe.plan(options)
     about = (
         f"CSNLN x{hyper.scale}, {count_parameters(network):,} parameters; {len(stream.images)} images; "

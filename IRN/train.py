@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     trainer = Trainer(
         network,
-        mixed_precision(loss, options.amp_level, here.device, options.amp_dtype),
+        mixed_precision(loss, options, here),
         stream,
         plan,
         here,

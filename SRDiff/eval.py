@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     sets = evaluation_sets(options, scale)
     columns = measuring.figures(options, scale, ways)
     with EvaluationRun("SRDiff", trained.source, scale, sets, options, here, options.name) as run:
-        sampler = Sampler(trained, options.runner, options.tile)
+        sampler = Sampler(trained, options.runner, options.tile, options.tile_batch)
         sampler.engine("encoder")  # before the clock runs
         runner = sampler.engine("predictor").name
         runtime.keep_interrupts()

@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from SRDiff.src.model_utils.inference import Sampler, work
     from SRDiff.src.model_utils.util import load_trained
 
-    sampler = Sampler(load_trained(options), options.runner, options.tile)
+    sampler = Sampler(load_trained(options), options.runner, options.tile, options.tile_batch)
     way = options.way(sampler.hyper.timesteps)
     log.info("%d image(s), x%d, %s steps, %s", len(jobs), sampler.hyper.scale, way, sampler.engine("predictor").name)
     runtime.keep_interrupts()

@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     here = runtime.start(options.device_target, seed=options.seed, distribute=options.run_distribute)
     options.check_workers(here.world_size, "scripts/run_distribute_train_gpu.sh")
 
-    from common.training import memory
+    from common.training import memory, mixed_precision
     from SRDiff.src.dataset.patches import training_stream, validation_patches
     from SRDiff.src.model.srdiff import count_parameters
     from SRDiff.src.model_utils import recipe, util
@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     patches = validation_patches(options, hyper) if here.is_main else []
     network = recipe.make_network(options, hyper, from_start=not run.saved)
     need = memory.checked("SRDiff", recipe.step_work(network, options), here, options, "--model srdiff_small")
+    mixed_precision(network, options, here)  # the chain and the loss, which are outside of it, stay float32
     parameters = count_parameters(recipe.trained_part(network, options))
     about = (
         f"SRDiff x{hyper.scale}, stage {options.stage}, {parameters:,} parameters; "

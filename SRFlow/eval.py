@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     sets = evaluation_sets(options, scale)
     columns = measuring.figures(options, scale)
     with EvaluationRun("SRFlow", trained.source, scale, sets, options, here, options.name) as run:
-        sampler = Sampler(trained, options.runner, options.tile)
+        sampler = Sampler(trained, options.runner, options.tile, options.tile_batch)
         runner = sampler.engine("decode").name
         runtime.keep_interrupts()
         for name, pairs in sets.items():

@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from SRFlow.src.model_utils import inference
     from SRFlow.src.model_utils.util import load_trained
 
-    sampler = inference.Sampler(load_trained(options), options.runner, options.tile)
+    sampler = inference.Sampler(load_trained(options), options.runner, options.tile, options.tile_batch)
     runtime.keep_interrupts()
     if command == "interpolate":
         inference.interpolate(*jobs, results, sampler, options)

@@ -35,7 +35,7 @@ def train(run: runs.Start) -> int:
     here = runtime.start(options.device_target, seed=options.seed, distribute=options.run_distribute)
     options.check_workers(here.world_size, "scripts/run_distribute_train_gpu.sh")
 
-    from common.training import memory
+    from common.training import memory, mixed_precision
     from SRFlow.src.dataloader.init import first_batch, training_stream, validation_patches
     from SRFlow.src.model.SRFlowNet import count_parameters
     from SRFlow.src.model_utils import recipe, util
@@ -51,6 +51,8 @@ def train(run: runs.Start) -> int:
     if options.stage == "flow" and not run.saved and not options.ckpt_path:
         log.info("setting the ActNorms from the first batch")
         recipe.initialise(network, options.quant, *first_batch(stream))
+    # The flow's couplings compute in the precision of the encoder's features, all else in float32.
+    mixed_precision(network if options.stage == "rrdb" else network.RRDB, options, here)
     name = options.data_name or Path(options.dataset_GT_path).resolve().name
     about = (
         f"SRFlow x{hyper.scale}, stage {options.stage}, {count_parameters(network):,} parameters; "

@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     work = partial(recipe.step_work, network, options)
     is_low = memory.is_low("WDSR", work, options, here)
     need = memory.checked("WDSR", work(is_low), here, options, "--model wdsr_b_small")
-    loss = L1Loss(mixed_precision(network, options.amp_level, here.device, options.amp_dtype))
+    loss = L1Loss(mixed_precision(network, options, here))
     plan, weights = recipe.plan(options), network.trainable_params()
     about = (
         f"WDSR-{hyper.variant} x{hyper.scale}, {count_parameters(network):,} parameters; "

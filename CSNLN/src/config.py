@@ -161,6 +161,7 @@ class EvalConfig(EvalOptions, NetworkOptions):
     data_test: str = DATA_TEST
     data_range: str = DATA_RANGE
     tile: ClassVar[int] = 0
+    tile_batch: ClassVar[int] = 1
     attention_memory: int = ATTENTION_MEMORY
     chop: bool = CHOP
     self_ensemble: bool = SELF_ENSEMBLE
@@ -172,6 +173,7 @@ class InferConfig(InferOptions, NetworkOptions):
     ckpt_path: ClassVar[property] = property(lambda options: options.ckpt_file)
     ckpt_file: str = CKPT_FILE
     tile: ClassVar[int] = 0
+    tile_batch: ClassVar[int] = 1
     attention_memory: int = ATTENTION_MEMORY
     chop: bool = CHOP
     self_ensemble: bool = SELF_ENSEMBLE

@@ -37,10 +37,12 @@ def graph_of(network: InvRescaleNet, direction: str, batch_size: int | str = 1) 
     return Graph(Upscale(network), inputs, ["hr_image"], sizes, TOLERANCE)
 
 
-def engine_of(network: InvRescaleNet, direction: str, kind: str, cache: Path | None = None, digest: str = "") -> Engine:
+def engine_of(
+    network: InvRescaleNet, direction: str, kind: str, cache: Path | None = None, digest: str = "", batch: int = 1
+) -> Engine:
     """Make the engine of a direction; its export is cached by the direction and the weights' digest."""
     own = hashlib.sha256(f"{digest} {direction}".encode()).hexdigest()
-    return make_engine(kind, graph_of(network, direction), cache, own)
+    return make_engine(kind, graph_of(network, direction), cache, own, batch)
 
 
 class Downscale(nn.Cell):

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,11 +38,14 @@ def digest_of(hyper: Hyper, saved: Checkpoint) -> str:
 class Rescaler:
     """Both directions for 8- and 16-bit images of any size, in tiles where they are large.
 
-    `tile` is the tiles' side in LR pixels; 0 takes the whole image up to 2.5 GiB.
+    `tile` is the tiles' side in LR pixels; 0 takes the whole image up to 2.5 GiB. `batch` of them are run at once.
     """
 
-    def __init__(self, network: InvRescaleNet, engines: Mapping[str, Engine], tile: int, digest: str) -> None:
-        self.network, self.hyper, self.engines, self.tile, self.digest = network, network.hyper, engines, tile, digest
+    def __init__(
+        self, network: InvRescaleNet, engines: Mapping[str, Engine], tile: int, batch: int, digest: str
+    ) -> None:
+        self.network, self.hyper, self.engines, self.digest = network, network.hyper, engines, digest
+        self.tile, self.batch = tile, batch
         self.seed, self.gaussian_scale = 10, 1.0  # of `upscale`, unless it is told
 
     @property
@@ -54,12 +58,12 @@ class Rescaler:
         engine, scale = self.engines["downscale"], self.hyper.scale
         hr = pad_to_multiple(hr, scale)
 
-        def run(row: Span, column: Span) -> np.ndarray:
+        def read(row: Span, column: Span) -> tuple[np.ndarray]:
             piece = hr[row.start * scale : row.stop * scale, column.start * scale : column.stop * scale]
-            return run_once(engine, to_float(piece).transpose(2, 0, 1)[None])
+            return (to_float(piece).transpose(2, 0, 1)[None],)
 
         size = hr.shape[0] // scale, hr.shape[1] // scale
-        return self._fill(run, engine, size, np.empty((*size, COLORS), np.uint8), scale=1, progress=progress)
+        return self._fill(read, engine, size, np.empty((*size, COLORS), np.uint8), scale=1, progress=progress)
 
     def upscale(
         self,
@@ -78,28 +82,31 @@ class Rescaler:
             z = draw_z([self.seed if seed is None else seed], self.hyper, lr.shape)
             z = z * np.float32(self.gaussian_scale if gaussian_scale is None else gaussian_scale)
 
-        def run(row: Span, column: Span) -> np.ndarray:
+        def read(row: Span, column: Span) -> tuple[np.ndarray, np.ndarray]:
             rows, columns = slice(row.start, row.stop), slice(column.start, column.stop)
-            return run_once(engine, to_float(lr[rows, columns]).transpose(2, 0, 1)[None], z[:, :, rows, columns])
+            return to_float(lr[rows, columns]).transpose(2, 0, 1)[None], z[:, :, rows, columns]
 
         height, width = lr.shape[:2]
         result = np.empty((height * scale, width * scale, COLORS), lr.dtype)
-        return self._fill(run, engine, (height, width), result, scale=scale, progress=progress)
+        return self._fill(read, engine, (height, width), result, scale=scale, progress=progress)
 
-    def _fill(self, run: Callable, engine: Engine, size: tuple[int, int], result: np.ndarray, **settings) -> np.ndarray:
+    def _fill(
+        self, read: Callable, engine: Engine, size: tuple[int, int], result: np.ndarray, **settings
+    ) -> np.ndarray:
         hyper, radius = self.hyper, self.hyper.receptive_radius
         # The first level, with most pixels, needs most memory.
         pixels, channels = 4 ** (len(hyper.block_num) - 1), COLORS * (9 if hyper.scale == 3 else 4)
         values = pixels * (channels + 4 * hyper.growth)
         tile = self.tile or default_tile(size, engine, values, COPIES, least=3 * radius)
-        return fill_tiles(run, size, result, tile=tile, overlap=radius, **settings)
+        run = partial(run_once, engine)
+        return fill_tiles(read, run, size, result, tile=tile, overlap=radius, batch=self.batch, **settings)
 
 
 def run_once(engine: Engine, *arrays: np.ndarray) -> np.ndarray:
     output = engine.run(*arrays)
     if np.isnan(output).any():
         raise UserError("these weights give NaN or Inf: take another checkpoint")
-    return output[0].transpose(1, 2, 0)
+    return output.transpose(0, 2, 3, 1)
 
 
 def make_rescaler(
@@ -111,8 +118,9 @@ def make_rescaler(
 ) -> Rescaler:
     refuse_small(options.tile, network.hyper.receptive_radius)
     cache, digest = cache_of(source), digest_of(network.hyper, saved)
-    engines = {direction: engine_of(network, direction, options.runner, cache, digest) for direction in directions}
-    return Rescaler(network, engines, options.tile, digest)
+    batch = options.tile_batch
+    engines = {one: engine_of(network, one, options.runner, cache, digest, batch) for one in directions}
+    return Rescaler(network, engines, options.tile, batch, digest)
 
 
 def latent(seed: int, name: str, draw: int, hyper: Hyper, lr: np.ndarray, gaussian_scale: float) -> np.ndarray:

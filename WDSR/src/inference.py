@@ -19,7 +19,7 @@ def make_upscaler(network: WDSR, saved: Checkpoint, source: str, options: EvalOp
     hyper, radius = network.hyper, network.hyper.receptive_radius
     refuse_small(options.tile, radius)
     graph = Graph(WDSRInference(network), ports(hyper), OUTPUTS, CHECK_SIZES)
-    engine = make_engine(options.runner, graph, cache_of(source), digest_of(hyper, saved))
+    engine = make_engine(options.runner, graph, cache_of(source), digest_of(hyper, saved), options.tile_batch)
     upscale = Upscaler(engine.run, hyper)
     if options.self_ensemble:
         upscale = self_ensemble(upscale)
@@ -28,10 +28,11 @@ def make_upscaler(network: WDSR, saved: Checkpoint, source: str, options: EvalOp
         (height, width, colors), scale = image.shape, hyper.scale
         tile = options.tile or (0 if height * width <= WHOLE**2 else TILE + 2 * radius)
 
-        def piece(rows: Span, columns: Span) -> np.ndarray:
-            return upscale(to_float(image[rows.start : rows.stop, columns.start : columns.stop]))
+        def read(rows: Span, columns: Span) -> tuple[np.ndarray]:
+            return (to_float(image[rows.start : rows.stop, columns.start : columns.stop])[None],)
 
         result = np.empty((height * scale, width * scale, colors), image.dtype)
-        return fill_tiles(piece, (height, width), result, scale=scale, tile=tile, overlap=radius, progress=progress)
+        settings = {"scale": scale, "tile": tile, "overlap": radius, "batch": options.tile_batch}
+        return fill_tiles(read, upscale, (height, width), result, progress=progress, **settings)
 
     return Upscale(run, network, hyper.scale, engine.name)

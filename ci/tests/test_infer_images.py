@@ -100,6 +100,24 @@ def test_tiles_equal_the_whole(model, size, tile, exact, infer, tmp_path):
         infer(BY_NAME[model], tmp_path / "a.png", "--tile", 5, to="wrong")
 
 
+@pytest.mark.parametrize("engine", ["onnxruntime", "mindspore"])
+@pytest.mark.parametrize(
+    ("model", "size", "tile"),
+    [("WDSR", (61, 60), 40), ("IRN", (30, 47), 25), ("SRFlow", (56, 150), 64), ("SRDiff", (37, 80), 40)],
+)
+def test_tiles_at_once_equal_one_by_one(model, size, tile, engine, infer, tmp_path):
+    """To 2e-5 of white; the noise is the same."""
+    write(tmp_path, {"a": smooth(*size).astype(np.uint16) * 257})
+    options = "--engine", engine, "--tile", tile, "--tile_batch"
+    one, other = (
+        next(iter(infer(BY_NAME[model], tmp_path / "a.png", *options, batch, to=f"by {batch}").values())).rgb.astype(
+            int
+        )
+        for batch in (1, 2)
+    )
+    assert np.abs(one - other).max() <= 1
+
+
 @pytest.mark.parametrize("model", ["IRN", "SRFlow", "SRDiff"])
 def test_a_sample_depends_on_its_seed_and_name_alone(model, infer, tmp_path):
     spec = BY_NAME[model]

@@ -12,14 +12,16 @@ from mindspore import Tensor
 
 from ci.tests.specs import BY_NAME, SPECS, weights_of
 from ci.tests.training import assert_same, last_step, losses, read, read_csv, train, words
-from common import UserError, config
-from common.runtime import graph_mode
+from common import UserError, config, training
+from common.runtime import Runtime, graph_mode
+from common.training import mixed_precision
 
 
 def is_option(spec, name):
     return name in {field.name for field in dataclasses.fields(spec.options("train"))}
 
 
+GPU = Runtime("GPU")
 IN_BLOCKS = [spec.name for spec in SPECS if is_option(spec, "memory")]
 PARTS = {"SRFlow": "rrdb", "SRDiff": "rrdb"}  # what they train first
 
@@ -111,6 +113,31 @@ def test_resumed_run_equals_the_uninterrupted_one(model, trained, tmp_path):
     assert_same(one.weights, other.weights)
     assert_same(one.state, other.state)
     assert (one.meta["counters"], one.meta["best"]) == (other.meta["counters"], other.meta["best"])
+
+
+@pytest.mark.parametrize(("model", "stage"), [*((spec.name, "") for spec in SPECS), *PARTS.items()])
+def test_half_precision_is_near_float32(model, stage, begun, monkeypatch):
+    """What --amp_level does on GPU and Ascend; the CPU can compute it, too, only slowly. Under a loss scale."""
+    found = {}
+    monkeypatch.setattr(
+        training, "mixed_precision", lambda network, options, here: mixed_precision(network, options, GPU)
+    )
+    for level in ("O0", "O2"):
+        given = {"amp_level": level, "name": level, "memory": "full", "stage": stage}
+        trainer = begun(
+            model, **{key: value for key, value in given.items() if is_option(BY_NAME[model], key) and value}
+        )
+        rng = np.random.default_rng(1)
+        for parameter in trainer.network.trainable_params():  # none is zero any more
+            parameter.set_data(parameter + Tensor(rng.normal(0, 0.02, parameter.shape), ms.float32))
+        with graph_mode():
+            batch = map(Tensor, next(trainer.stream.batches(0, 1)))
+            found[level] = trainer.gradient_step(Tensor([1024, 0], ms.float32), *batch)
+    (values, gradients, *_), (values_of_half, gradients_of_half, *_) = found.values()
+    assert {each.dtype for each in (*values_of_half, *gradients_of_half)} == {ms.float32}
+    one, other = (np.concatenate([each.asnumpy().ravel() for each in some]) for some in (gradients, gradients_of_half))
+    assert 1e-5 < np.linalg.norm(one - other) / np.linalg.norm(one) < 0.02
+    np.testing.assert_allclose([*map(float, values_of_half)], [*map(float, values)], rtol=2e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("model", IN_BLOCKS)

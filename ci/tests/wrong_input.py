@@ -78,7 +78,7 @@ MISTAKES = {  # "without --x": the option is left out
 }
 OWN = {  # mistakes that one program can be given
     "WDSR/train.py": "--epochs many",
-    "WDSR/infer.py": "--tile large; --tile -1",
+    "WDSR/infer.py": "--tile large; --tile -1; --tile_batch 0",
     "IRN/train.py": "--niter many; --lr_scheme MultiStep",
     "IRN/eval.py": "--draws 0",
     "IRN/infer.py downscale": "--tile large; --tile -1; --format tiff; --input dot.png",

@@ -22,6 +22,7 @@ DEVICE_TARGET = option(
 ENGINE = option("auto", "what computes; auto: ONNX Runtime on CPU when installed, else MindSpore", choices=ENGINES)
 PROVIDER = option("", "ONNX Runtime's execution provider, as CUDA or OpenVINO; default: CPU")
 PRECISION = option("float32", "of MindSpore's arithmetic; float16: on GPU and Ascend", choices=("float32", "float16"))
+TILE_BATCH = option(1, "tiles computed at once, in as many times the memory", at_least=1)
 TILE = option(0, "side of the tiles, in LR pixels; 0: whole images while they fit, tiles beyond", at_least=0, short="t")
 HR_FOLDER = option(
     "",
@@ -228,6 +229,7 @@ class EvalOptions(TrainedOptions):
     provider: str = PROVIDER
     precision: str = PRECISION
     tile: int = TILE
+    tile_batch: int = TILE_BATCH
     limit: int = option(0, "only so many images of each set; 0: all", at_least=0)
     crop: int = option(-1, "border left out of PSNR-Y and SSIM-Y; -1: the scale", aliases=("crop_border",), at_least=-1)
     lpips_weights: str = option("", "folder with AlexNet's and LPIPS's weights; without it LPIPS is not computed")
@@ -271,6 +273,7 @@ class InferOptions(TrainedOptions):
     provider: str = PROVIDER
     precision: str = PRECISION
     tile: int = TILE
+    tile_batch: int = TILE_BATCH
 
 
 @configuration

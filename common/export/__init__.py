@@ -8,6 +8,7 @@ from common.export.tiling import (
     Upscale,
     default_tile,
     fill_tiles,
+    in_batches,
     pad_to_multiple,
     plan_axis,
     refuse_small,

@@ -118,7 +118,7 @@ def _wrapped(network: "nn.Cell") -> "nn.Cell":
     return Wrapped().set_train(False)
 
 
-def make_engine(kind: str, graph: Graph, cache: str | Path | None = None, digest: str = "") -> Engine:
+def make_engine(kind: str, graph: Graph, cache: str | Path | None = None, digest: str = "", batch: int = 1) -> Engine:
     """Choose what runs a network.
 
     Args:
@@ -127,9 +127,13 @@ def make_engine(kind: str, graph: Graph, cache: str | Path | None = None, digest
             else MindSpore.
         cache: the checkpoint that the weights came from; None caches no export.
         digest: tells the weights and the form of the network from all others; an export serves only the same again.
+        batch: how many inputs are run at once, at most; the graph is of one.
     """
     from mindspore import get_context
 
+    if batch > 1:
+        inputs = [port._replace(shape=("batch", *port.shape[1:])) for port in graph.inputs]
+        graph = graph._replace(inputs=inputs, sizes=[{"batch": batch, **size} for size in graph.sizes])
     kind, _, special = kind.partition(":")
     packages = "onnx", "onnxruntime"
     if kind == "auto" and not (get_context("device_target") == "CPU" and all(map(onnx_file.optional, packages))):
@@ -144,7 +148,7 @@ def make_engine(kind: str, graph: Graph, cache: str | Path | None = None, digest
     personal = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
     place = None
     if cache is not None and personal.is_absolute():  # not absolute: a user without a home
-        place = personal / "mindspore-sr-zoo" / f"{Path(cache).name}.{digest[:12]}.onnx"
+        place = personal / "mindspore-sr-zoo" / f"{Path(cache).name}.{digest[:12]}{'.batch' * (batch > 1)}.onnx"
     try:
         return OnnxEngine((place and _cached(place, stamp)) or _exported(place, graph, stamp), special)
     except ExportError as error:

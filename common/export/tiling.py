@@ -6,7 +6,7 @@ Networks that look at the whole image (attention, normalisation over space) have
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,6 +20,7 @@ from common.images import to_uint8, to_uint16
 if TYPE_CHECKING:
     from mindspore import nn
 
+AXES = (-3, -2)  # of images (..., H, W, C)
 MEMORY = 5 * 2**29  # bytes that a run may take, when the side of the tiles is not given
 Progress = Callable[[int], AbstractContextManager[Any]]  # number of tiles -> a context with `update(1)`
 
@@ -97,8 +98,13 @@ def default_tile(
     return 0 if size[0] * size[1] <= most else max(math.isqrt(most), least)
 
 
+def in_batches(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    return [items[first : first + size] for first in range(0, len(items), size)]
+
+
 def fill_tiles(
-    run: Callable[[Span, Span], np.ndarray],
+    read: Callable[[Span, Span], Sequence[np.ndarray]],
+    run: Callable[..., Iterable[np.ndarray]],
     grid: tuple[int, int],
     result: np.ndarray,
     *,
@@ -106,14 +112,16 @@ def fill_tiles(
     tile: int,
     overlap: int,
     multiple: int = 1,
+    batch: int = 1,
     progress: Progress | None = None,
 ) -> np.ndarray:
     """Fill `result` tile by tile, for networks whatever their inputs are, and return it.
 
-    Only one tile is computed at a time, so memory is that of the result, of what is read, and of one tile's run.
+    Only `batch` tiles are computed at a time, so memory is that of the result and of their run.
 
     Args:
-        run: (rows, columns), what to read of the grid -> (h * scale, w * scale, C) float; it cuts its inputs itself.
+        read: (rows, columns) of the grid -> the inputs of this tile, each (1, ...); all tiles have one shape.
+        run: the same inputs of N tiles, each (N, ...) -> (N, h * scale, w * scale, C) float.
         grid: (height, width) that is cut into tiles.
         result: (at most height * scale, at most width * scale, C); uint8 and uint16 are clipped and rounded.
         tile: side of a tile in grid pixels, overlap included; 0 means everything at once.
@@ -122,15 +130,17 @@ def fill_tiles(
     """
     rows, columns = (plan_axis(n, tile or n, overlap, multiple) for n in grid)
     convert = {np.dtype(np.uint8): to_uint8, np.dtype(np.uint16): to_uint16}.get(result.dtype, np.asarray)
-    with progress(len(rows) * len(columns)) if progress else nullcontext() as bar:
-        for row, column in product(rows, columns):
-            output = run(row, column)
-            target = result[row.first * scale : row.last * scale, column.first * scale : column.last * scale]
-            top, left = ((span.first - span.start) * scale for span in (row, column))
-            # The target of the last tiles ends with the image, before the padding does.
-            target[:] = convert(output[top : top + target.shape[0], left : left + target.shape[1]])
+    places = list(product(rows, columns))
+    with progress(len(places)) if progress else nullcontext() as bar:
+        for part in in_batches(places, batch):
+            outputs = run(*map(np.concatenate, zip(*(read(*place) for place in part), strict=True)))
+            for (row, column), output in zip(part, outputs, strict=True):
+                target = result[row.first * scale : row.last * scale, column.first * scale : column.last * scale]
+                top, left = ((span.first - span.start) * scale for span in (row, column))
+                # The target of the last tiles ends with the image, before the padding does.
+                target[:] = convert(output[top : top + target.shape[0], left : left + target.shape[1]])
             if bar is not None:
-                bar.update(1)
+                bar.update(len(part))
     return result
 
 
@@ -143,15 +153,18 @@ def pad_to_multiple(image: np.ndarray, multiple: int) -> np.ndarray:
 
 
 def self_ensemble(function: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
-    """Average `function` over the eight flips and quarter turns of its input (EDSR's x8 geometric self-ensemble)."""
+    """Average `function` over the eight flips and quarter turns of its input (EDSR's x8 geometric self-ensemble).
+
+    Both are (..., H, W, C).
+    """
 
     def averaged(image: np.ndarray) -> np.ndarray:
         total = 0.0
         for turns in range(4):
             for mirror in (False, True):
-                seen = np.rot90(image[:, ::-1] if mirror else image, turns)
-                result = np.rot90(function(np.ascontiguousarray(seen)), -turns)
-                total = total + (result[:, ::-1] if mirror else result)
+                seen = np.rot90(image[..., ::-1, :] if mirror else image, turns, AXES)
+                result = np.rot90(function(np.ascontiguousarray(seen)), -turns, AXES)
+                total = total + (result[..., ::-1, :] if mirror else result)
         return total / np.float32(8)
 
     return averaged

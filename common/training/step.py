@@ -8,7 +8,8 @@ import mindspore as ms
 from mindspore import Tensor, amp, nn, ops
 
 from common import UserError
-from common.runtime import keep_freed_memory
+from common.config import TrainOptions
+from common.runtime import Runtime, keep_freed_memory
 
 
 class L1Loss(nn.Cell):
@@ -112,10 +113,14 @@ def sum_of_squares(row: Tensor, side: int) -> Tensor:
     return (found + ops.matmul(rest.reshape((1, -1)), rest.reshape((-1, 1)))).reshape(())
 
 
-def mixed_precision(network: nn.Cell, level: str, device: str, dtype: str = "float16") -> nn.Cell:
-    """Return the network with 16-bit arithmetic, its parameters and output still float32; for "O0" itself."""
+def mixed_precision(network: nn.Cell, options: TrainOptions, here: Runtime) -> nn.Cell:
+    """Set the network's cells to 16-bit arithmetic, as --amp_level says; parameters stay float32.
+
+    Return it with a float32 output, which is otherwise of 16 bits.
+    """
+    level = options.amp_level
     if level == "O0":
         return network
-    if device == "CPU":  # float16 convolutions are no faster there, all else is 2 to 4 times slower
+    if here.device == "CPU":  # float16 convolutions are no faster there, all else is 2 to 4 times slower
         raise UserError(f"--amp_level {level} needs a GPU or Ascend: the CPU computes in float32 only; leave it at O0")
-    return amp.auto_mixed_precision(network, level, dtype=getattr(ms, dtype))
+    return amp.auto_mixed_precision(network, level, dtype=getattr(ms, options.amp_dtype))

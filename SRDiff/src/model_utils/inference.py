@@ -13,7 +13,7 @@ import numpy as np
 from common import UserError, config, images
 from common.checkpoint import cache_of
 from common.evaluation import Job, Results, log_result, progress_of, resized, result_names
-from common.export import Engine, Progress, Upscale, default_tile, make_engine, pad_to_multiple, plan_axis
+from common.export import Engine, Progress, Upscale, default_tile, in_batches, make_engine, pad_to_multiple, plan_axis
 from common.images import grid, imresize, to_uint8, to_uint16
 
 from ..dataset.patches import from_network, to_network, upscaled
@@ -42,11 +42,11 @@ class Sampler:
     """Both graphs for 8- and 16-bit images of any size, in tiles where they are large.
 
     An engine is made when it is first asked for. `tile` is the tiles' side in LR pixels; 0 takes the whole image up to
-    2.5 GiB.
+    2.5 GiB. The noise predictor runs `batch` of them at once.
     """
 
-    def __init__(self, trained: Trained, engine: str = "auto", tile: int = 0) -> None:
-        self.trained, self.hyper, self.kind, self.tile = trained, trained.hyper, engine, tile
+    def __init__(self, trained: Trained, engine: str = "auto", tile: int = 0, batch: int = 1) -> None:
+        self.trained, self.hyper, self.kind, self.tile, self.batch = trained, trained.hyper, engine, tile, batch
         self.multiple = lr_multiple(self.hyper)
         self.overlap = math.ceil(OVERLAP / self.hyper.scale / self.multiple) * self.multiple
         least = 2 * self.overlap + self.multiple
@@ -58,7 +58,8 @@ class Sampler:
         if which not in self._engines:
             graph = graph_of(self.trained.network, which)
             digest = hashlib.sha256(f"{self.trained.digest} {which}".encode()).hexdigest()
-            self._engines[which] = make_engine(self.kind, graph, cache_of(self.trained.source), digest)
+            batch = self.batch if which == "predictor" else 1
+            self._engines[which] = make_engine(self.kind, graph, cache_of(self.trained.source), digest, batch)
         return self._engines[which]
 
 
@@ -78,7 +79,7 @@ class Chain:
         height, width = (max(2 * multiple, math.ceil(side / multiple) * multiple) for side in lr.shape[:2])
         self.input = to_network(fill_up(lr, height, width))[None]
         self.shape = (1, 3, height * scale, width * scale)
-        tile = sampler.tile or self._default_tile(height, width)
+        self.batch, tile = sampler.batch, sampler.tile or self._default_tile(height, width)
         axes = (pieces(side, tile or side, sampler.overlap, multiple, scale) for side in (height, width))
         self.tiles = list(product(*axes))
         self._cached: dict[int, np.ndarray] = {}
@@ -124,13 +125,16 @@ class Chain:
 
     def predict(self, x: np.ndarray, t: int, bar: Any = None) -> np.ndarray:
         """Return eps (1, 3, sh, sw) of x_t, of all tiles."""
-        eps, step = np.zeros_like(x), np.full(1, t, np.float32)
-        for number, (rows, columns) in enumerate(self.tiles):
-            place = np.s_[:, :, rows.hr, columns.hr]
-            found = self.predictor.run(x[place], step, self.condition(number))
-            eps[place] += rows.weight[:, None] * columns.weight * found
+        eps, places = np.zeros_like(x), [np.s_[:, :, rows.hr, columns.hr] for rows, columns in self.tiles]
+        for numbers in in_batches(range(len(places)), self.batch):
+            pieces = np.concatenate([x[places[number]] for number in numbers])
+            conditions = np.concatenate([self.condition(number) for number in numbers])
+            found = self.predictor.run(pieces, np.full(len(numbers), t, np.float32), conditions)
+            for number, eps_of_tile in zip(numbers, found, strict=True):
+                rows, columns = self.tiles[number]
+                eps[places[number]] += rows.weight[:, None] * columns.weight * eps_of_tile
             if bar is not None:
-                bar.update(1)
+                bar.update(len(numbers))
         if not np.isfinite(eps).all():
             raise UserError(f"the noise predictor gives NaN or Inf, at step {t} of the chain")
         return eps
@@ -188,7 +192,7 @@ def pieces(length: int, tile: int, overlap: int, multiple: int, scale: int) -> S
 
 def load(weights: str, **options: Any) -> Upscale:
     options = WEIGHTS.asked(InferConfig, weights, options)
-    sampler = Sampler(load_trained(options), options.runner, options.tile)
+    sampler = Sampler(load_trained(options), options.runner, options.tile, options.tile_batch)
 
     def run(lr: np.ndarray, progress: Progress | None = None, seed: int = options.seed, **way: str | int) -> np.ndarray:
         chosen = config.merge(options, way, "upscale()").way(sampler.hyper.timesteps)

@@ -93,9 +93,6 @@ class NetworkOptions:
 class TrainConfig(NetworkOptions, StepOptions):
     epsilon: ClassVar[float] = 1e-8
     weight_decay: ClassVar[float] = 0.0
-    amp_level: ClassVar[str] = "O0"
-    amp_dtype: ClassVar[str] = "float16"
-    loss_scale: ClassVar[float] = 1.0
     memory: ClassVar[str] = "full"
 
     dataset_GT_path: str = HR_FOLDER  # noqa: N815

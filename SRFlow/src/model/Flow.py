@@ -88,7 +88,9 @@ class Conditioner(nn.SequentialCell):
 
 
 def convolve(x: Tensor, filters: Tensor, biases: Tensor | None = None, groups: int = 1) -> Tensor:
-    """Convolution with `same` zero padding; filters (out, in / groups, k, k) with odd k."""
+    """Convolution with `same` zero padding, in the precision of x; filters (out, in / groups, k, k) with odd k."""
+    if filters.dtype != x.dtype:
+        filters, biases = filters.astype(x.dtype), None if biases is None else biases.astype(x.dtype)
     return ops.conv2d(x, filters, biases, pad_mode="pad", padding=filters.shape[-1] // 2, groups=groups)
 
 

@@ -79,9 +79,9 @@ def uncouple(y: Tensor, injector: Injector, affine: AffineLayers, eps: float) ->
 
 
 def read_half(h1: Tensor, affine: AffineLayers, eps: float) -> tuple[Tensor, Tensor]:
-    """Return shift and scale that fAffine reads off h1 (N, C/2, H, W) and the features."""
+    """Return shift and scale that fAffine reads off h1 (N, C/2, H, W) and the features, in their precision."""
     of_features, filters1, filters2, biases2, filters3, biases3 = affine
-    hidden = ops.relu(convolve(h1, filters1) + of_features)
+    hidden = ops.relu(convolve(h1.astype(of_features.dtype), filters1) + of_features)
     hidden = ops.relu(convolve(hidden, filters2, biases2))
     shift, logit = ops.chunk(convolve(hidden, filters3, biases3), 2, 1)
     return shift, scale_of(logit, eps)

@@ -36,11 +36,12 @@ class Sampler:
     """Both directions for 8- and 16-bit images of any size, in tiles where they are large.
 
     Sides are padded by reflection to multiples of `Hyper.lr_multiple`, and the results cut. An engine is made when it
-    is first asked for. `tile` is the tiles' side in LR pixels; 0 takes the whole image up to 2.5 GiB.
+    is first asked for. `tile` is the tiles' side in LR pixels; 0 takes the whole image up to 2.5 GiB. `batch` of them
+    are run at once.
     """
 
-    def __init__(self, trained: Trained, engine: str = "auto", tile: int = 0) -> None:
-        self.trained, self.hyper, self.kind, self.tile = trained, trained.hyper, engine, tile
+    def __init__(self, trained: Trained, engine: str = "auto", tile: int = 0, batch: int = 1) -> None:
+        self.trained, self.hyper, self.kind, self.tile, self.batch = trained, trained.hyper, engine, tile, batch
         self.overlap = -(-OVERLAP // self.hyper.lr_multiple)  # cells
         least = (2 * self.overlap + 1) * self.hyper.lr_multiple
         if 0 < tile < least:
@@ -51,7 +52,8 @@ class Sampler:
         if direction not in self._engines:
             graph = graph_of(self.trained.arrays, self.hyper, direction)
             digest = hashlib.sha256(f"{self.trained.digest} {direction} {self.hyper.bound}".encode()).hexdigest()
-            self._engines[direction] = make_engine(self.kind, graph, cache_of(self.trained.source), digest)
+            cache = cache_of(self.trained.source)
+            self._engines[direction] = make_engine(self.kind, graph, cache, digest, self.batch)
         return self._engines[direction]
 
     def heat(self, asked: float | None) -> float:
@@ -71,15 +73,18 @@ class Sampler:
         padded = pad_to_multiple(lr, side)
         cells = padded.shape[0] // side, padded.shape[1] // side
 
-        def run(row: Span, column: Span) -> np.ndarray:
+        def read(row: Span, column: Span) -> tuple[np.ndarray, ...]:
             factors = [latent.shape[2] // cells[0] for latent in latents]
             parts = [z[:, :, inside(row, n), inside(column, n)] for z, n in zip(latents, factors, strict=True)]
-            (found,) = finite(engine.run(as_input(padded, row, column, side), *parts))
-            return found[0].transpose(1, 2, 0)
+            return as_input(padded, row, column, side), *parts
+
+        def run(*inputs: np.ndarray) -> np.ndarray:
+            (found,) = finite(engine.run(*inputs))
+            return found.transpose(0, 2, 3, 1)
 
         scale = self.hyper.scale
         result = np.empty((lr.shape[0] * scale, lr.shape[1] * scale, COLORS), lr.dtype)
-        return fill_tiles(run, cells, result, scale=side * scale, progress=progress, **self._tiles(cells, engine))
+        return fill_tiles(read, run, cells, result, scale=side * scale, progress=progress, **self._tiles(cells, engine))
 
     def encode(
         self, hr: np.ndarray, lr: np.ndarray, progress: Progress | None = None
@@ -92,15 +97,17 @@ class Sampler:
         level_sides = [(side * scale) >> level for level in range(1, self.hyper.levels + 1)]
         factors = [shape[1] // cells[0] for shape in shapes] + level_sides
 
-        def run(row: Span, column: Span) -> np.ndarray:
-            inputs = as_input(hr, row, column, side * scale), as_input(lr, row, column, side)
+        def read(row: Span, column: Span) -> tuple[np.ndarray, np.ndarray]:
+            return as_input(hr, row, column, side * scale), as_input(lr, row, column, side)
+
+        def run(*inputs: np.ndarray) -> np.ndarray:
             found = finite(*engine.run(*inputs))
-            return np.concatenate([to_cells(part, factor) for part, factor in zip(found, factors, strict=True)], 2)
+            return np.concatenate([to_cells(part, factor) for part, factor in zip(found, factors, strict=True)], 3)
 
         channels = [shape[0] for shape in shapes] + [1] * self.hyper.levels
         widths = [count * factor**2 for count, factor in zip(channels, factors, strict=True)]
         packed = np.empty((*cells, sum(widths)), np.float32)
-        fill_tiles(run, cells, packed, scale=1, progress=progress, **self._tiles(cells, engine))
+        fill_tiles(read, run, cells, packed, scale=1, progress=progress, **self._tiles(cells, engine))
         parts = np.split(packed, np.cumsum(widths)[:-1], 2)
         latents = [from_cells(part, factor) for part, factor in zip(parts, factors, strict=False)][: len(shapes)]
         log_density = sum(part.sum(dtype=np.float64) for part in parts[len(shapes) :])
@@ -108,14 +115,14 @@ class Sampler:
         return latents, -log_density / (math.log(2) * hr.shape[0] * hr.shape[1])
 
     def _tiles(self, cells: tuple[int, int], engine: Engine) -> dict[str, int]:
-        """Return the tiles' side and overlap in cells, for an image of so many cells."""
+        """Return the tiles' side and overlap in cells, for an image of so many cells, and how many are run at once."""
         hyper, side = self.hyper, self.hyper.lr_multiple
         level = hyper.scale**2 / 4  # pixels of the first level for each of LR
         # Most of the memory: hidden layers of some steps at the first level, and what they read of the features there.
         values = 2 * TOGETHER * hyper.hidden_channels * level + 4 * hyper.condition * level
         size = cells[0] * side, cells[1] * side
         tile = self.tile or default_tile(size, engine, values, COPIES, 4 * OVERLAP)
-        return {"tile": tile // side, "overlap": self.overlap}
+        return {"tile": tile // side, "overlap": self.overlap, "batch": self.batch}
 
 
 def inside(span: Span, side: int) -> slice:
@@ -129,10 +136,10 @@ def as_input(image: np.ndarray, row: Span, column: Span, side: int) -> np.ndarra
 
 
 def to_cells(image: np.ndarray, side: int) -> np.ndarray:
-    """(1, C, H * side, W * side) -> (H, W, C * side^2)."""
-    _, channels, height, width = image.shape
-    cells = image.reshape(channels, height // side, side, width // side, side).transpose(1, 3, 0, 2, 4)
-    return cells.reshape(height // side, width // side, -1)
+    """(N, C, H * side, W * side) -> (N, H, W, C * side^2)."""
+    number, channels, height, width = image.shape
+    cells = image.reshape(number, channels, height // side, side, width // side, side).transpose(0, 2, 4, 1, 3, 5)
+    return cells.reshape(number, height // side, width // side, -1)
 
 
 def from_cells(cells: np.ndarray, side: int) -> np.ndarray:
@@ -232,7 +239,7 @@ def read_latents(path: Path, sampler: Sampler) -> Latents:
 
 def load(weights: str, **options: Any) -> Upscale:
     options = WEIGHTS.asked(UpscaleConfig, weights, options)
-    sampler = Sampler(load_trained(options), options.runner, options.tile)
+    sampler = Sampler(load_trained(options), options.runner, options.tile, options.tile_batch)
 
     def run(
         lr: np.ndarray, progress: Progress | None = None, heat: float | None = options.heat, seed: int = options.seed

@@ -110,9 +110,6 @@ def rescaled(name: str, scale: int) -> Hyper:
 @configuration
 class TrainConfig(NetworkOptions, StepOptions):
     CONFIG_PART: ClassVar[str] = "train"
-    amp_level: ClassVar[str] = "O0"
-    amp_dtype: ClassVar[str] = "float16"
-    loss_scale: ClassVar[float] = 1.0
 
     dataset_GT_path: str = option(aliases=HR_ALIASES)  # noqa: N815
     val_GT_path: str = option(  # noqa: N815

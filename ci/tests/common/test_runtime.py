@@ -6,6 +6,7 @@ import os
 import platform
 import pty
 import re
+import signal
 import struct
 import subprocess
 import sys
@@ -140,6 +141,12 @@ def test_exit_codes(root, body, code, said):
     assert done.returncode == code
     assert done.stderr.endswith(said)
     assert ("Traceback" in done.stderr) is (code == 1), "a bug shows where it is, a user's mistake does not"
+
+
+def test_ctrl_c_while_a_program_is_imported(root):
+    """MindSpore's import takes seconds, and no `run_main` is there yet."""
+    done = python("import common\nraise KeyboardInterrupt", root)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "interrupted\n")
 
 
 BAR = """

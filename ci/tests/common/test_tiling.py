@@ -47,12 +47,15 @@ def tile_apply(function, image, *, scale, multiple=1, out_dtype=np.float32, **ti
     """Apply a function of float32 images to tiles of an image; it is padded to a multiple, and the result cut."""
     padded = pad_to_multiple(image, multiple)
 
-    def run(rows: Span, columns: Span) -> np.ndarray:
+    def read(rows: Span, columns: Span) -> tuple[np.ndarray]:
         piece = padded[rows.start : rows.stop, columns.start : columns.stop]
-        return function(piece if piece.dtype == np.float32 else to_float(piece))
+        return ((piece if piece.dtype == np.float32 else to_float(piece))[None],)
+
+    def run(pieces: np.ndarray) -> list[np.ndarray]:
+        return [function(piece) for piece in pieces]
 
     result = np.empty((image.shape[0] * scale, image.shape[1] * scale, 3), out_dtype)
-    return fill_tiles(run, padded.shape[:2], result, scale=scale, multiple=multiple, **tiles)
+    return fill_tiles(read, run, padded.shape[:2], result, scale=scale, multiple=multiple, **tiles)
 
 
 def random_image(height: int, width: int) -> np.ndarray:
@@ -66,6 +69,23 @@ def test_equals_the_whole_image_bit_for_bit(size, tile, scale):
     image, network = random_image(*size), Network(scale)
     whole = network(image)
     np.testing.assert_array_equal(tile_apply(network, image, scale=scale, tile=tile, overlap=RADIUS), whole)
+
+
+def test_tiles_at_once():
+    """In calls of `batch` tiles, the last of what is left; each of several inputs is cut and stacked."""
+    image, counts = random_image(40, 70), []
+
+    def read(rows: Span, columns: Span) -> tuple[np.ndarray, np.ndarray]:
+        piece = image[None, rows.start : rows.stop, columns.start : columns.stop]
+        return piece, 2 * piece
+
+    def run(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        counts.append(len(one))
+        return one + other
+
+    found = fill_tiles(read, run, (40, 70), np.empty_like(image), scale=1, tile=20, overlap=3, batch=4)
+    np.testing.assert_array_equal(found, image + 2 * image)
+    assert counts == [4, 4, 4, 3]
 
 
 def test_too_small_an_overlap_shows():

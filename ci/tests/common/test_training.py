@@ -462,7 +462,7 @@ def test_half_precision_computes_in_float16_and_trains_float32(level):
     """What GPU and Ascend do; the CPU can compute it, too, only slowly."""
     network, x = Convolution(), Tensor(np.random.default_rng(1).normal(size=(1, 3, 5, 5)).astype(np.float32))
     exact, parameters = network(x).asnumpy(), network.trainable_params()
-    half = mixed_precision(network, level, "GPU")
+    half = mixed_precision(network, TrainOptions(amp_level=level), Runtime("GPU"))
     output = half(x)
     assert output.dtype == ms.float32
     error = np.abs(output.asnumpy() - exact).max() / np.abs(exact).max()
