@@ -91,7 +91,7 @@ WORDS = {  # paraphrases -> the field's own terms
     r"\bgreater is better": "higher is better",
     r"\bin pieces\b(?!\.)": "in tiles",
     r"\b(is|are) let go\b": "freed",
-    r"picture(?!s: dict)(?<!test_picture)(?<!manifest\.picture)": "image",  # the option's name and the manifest's stay
+    r"(?<!\b(?:test|read|find)_)(?<!\bwrite_)(?<!manifest\.)picture(?!s: dict)": "image",  # the names that stay
     r"\benlarge(_all)?\b": "upscale, upsample",
 }
 

@@ -35,3 +35,6 @@ from common.images.pixels import (
 )
 from common.images.resize import Rounding, imresize
 from common.images.strip import comparison_strip, grid
+
+# The names until November 2026, which scripts outside the repository import.
+read_picture, write_picture, find_pictures = read_image, write_image, find_images
