@@ -42,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     work = partial(recipe.step_work, network, options)
     is_low = memory.is_low("IRN", work, options, here)
     need = memory.checked("IRN", work(is_low), here, options, "--model irn_small")
+    mixed_precision(network, options, here)  # the couplings and the loss, sums over an image, stay float32
     loss, weights = recipe.make_loss(network, options), network.trainable_params()
     plan = recipe.plan(options, here.world_size, len(stream.images))
     name = options.data_name or Path(options.dataset_GT_path).resolve().name
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     trainer = Trainer(
         network,
-        mixed_precision(loss, options, here),
+        loss,
         stream,
         plan,
         here,

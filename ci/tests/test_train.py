@@ -115,14 +115,9 @@ def test_resumed_run_equals_the_uninterrupted_one(model, trained, tmp_path):
     assert (one.meta["counters"], one.meta["best"]) == (other.meta["counters"], other.meta["best"])
 
 
-@pytest.mark.parametrize(
-    ("model", "stage"), [("WDSR", ""), ("SRFlow", ""), ("SRDiff", ""), ("CSNLN", ""), *PARTS.items()]
-)
+@pytest.mark.parametrize(("model", "stage"), [*((name, "") for name in BY_NAME), *PARTS.items()])
 def test_half_precision_is_near_float32(model, stage, begun, monkeypatch):
-    """What --amp_level does on GPU and Ascend; the CPU can compute it, too, only slowly.
-
-    IRN's loss, a sum over an image in half precision as well, overflows at this loss scale, and training halves it.
-    """
+    """What --amp_level does on GPU and Ascend; the CPU can compute it, too, only slowly."""
     found = {}
     monkeypatch.setattr(
         training, "mixed_precision", lambda network, options, here: mixed_precision(network, options, GPU)

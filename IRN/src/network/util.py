@@ -64,6 +64,8 @@ def leaky_relu(x: Tensor) -> Tensor:
 
 
 def convolve(x: Tensor, filters: Tensor, bias: Tensor | None = None) -> Tensor:
+    if filters.dtype != x.dtype:  # half precision
+        filters, bias = filters.astype(x.dtype), None if bias is None else bias.astype(x.dtype)
     return ops.conv2d(x, filters, bias, pad_mode="pad", padding=1)
 
 
