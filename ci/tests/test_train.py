@@ -132,7 +132,7 @@ def test_half_precision_is_near_float32(model, stage, begun, monkeypatch):
             parameter.set_data(parameter + Tensor(rng.normal(0, 0.02, parameter.shape), ms.float32))
         with graph_mode():
             batch = map(Tensor, next(trainer.stream.batches(0, 1)))
-            found[level] = trainer.gradient_step(Tensor([1024, 0], ms.float32), *batch)
+            found[level] = trainer.gradient_step(Tensor([trainer.guard.loss_scale, 0], ms.float32), *batch)
     (values, gradients, *_), (values_of_half, gradients_of_half, *_) = found.values()
     assert {each.dtype for each in (*values_of_half, *gradients_of_half)} == {ms.float32}
     one, other = (np.concatenate([each.asnumpy().ravel() for each in some]) for some in (gradients, gradients_of_half))

@@ -2,6 +2,7 @@
 
 import math
 
+import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
@@ -41,7 +42,7 @@ class DenseBlock(nn.Cell):
         return *[layer.weight for layer in layers], *[layer.bias for layer in layers]
 
     def construct(self, x: Tensor) -> Tensor:
-        return dense_block((), x, *self.weights())[0]
+        return dense_block((), x, *self.weights())[0].astype(ms.float32)  # half precision ends here
 
 
 def dense_block(known: tuple[Tensor, ...], x: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:

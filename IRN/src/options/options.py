@@ -92,6 +92,7 @@ class TrainConfig(NetworkOptions, StepOptions):
     use_rot: bool = option(True, "turn patches upside down and transpose them, each in half of the cases")
     niter: int = option(500_000, "optimizer steps, with the batch of one worker", aliases=("max_updates",), at_least=1)
     lr: float = 2e-4
+    loss_scale: float = 1.0  # the loss, a sum over an image, has large gradients
     lr_scheme: str = option("MultiStepLR", "how the rate falls", choices=("MultiStepLR", "CosineAnnealingLR_Restart"))
     lr_steps: tuple[int, ...] = option((100_000, 200_000, 300_000, 400_000), "MultiStepLR: steps at which it falls")
     lr_gamma: float = option(0.5, "factor of each fall of the rate", aliases=("gamma",), at_least=0)
