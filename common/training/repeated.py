@@ -13,7 +13,7 @@ import mindspore as ms
 from mindspore import Parameter, Tensor, mutable, nn, ops
 
 from common.runtime import keep_freed_memory
-from common.training.step import Finish
+from common.training.step import Finish, joined, parted
 
 Row = tuple[Tensor, ...]
 
@@ -151,7 +151,8 @@ class BlockStep:
         sums: dict[str, list[Tensor]] = {}
         values = self.add(sums, control[0], *batch)
         gradients = tuple(sums[parameter.name][0] for parameter in self.parameters)
-        return self.finish(control, mutable(values), mutable(gradients))
+        values, row, norm, stop = self.finish(control, mutable(values), joined(gradients))
+        return values, parted(row, self.finish.firsts, gradients), norm, stop
 
     def add(self, sums: dict[str, list[Tensor]], scale: Tensor, *batch: Tensor) -> Row:
         """Return the loss of a batch and its parts; add the loss's gradients, times `scale`."""

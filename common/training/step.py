@@ -72,23 +72,23 @@ class GradientStep(nn.Cell):
     @ms.jit
     def construct(self, control: Tensor, *batch: Tensor) -> tuple:
         (_, values), gradients = self.value_and_gradient(control[0], *batch)
-        return self.finish(control, values, gradients)
+        values, row, norm, stop = self.finish(control, values, joined(gradients))
+        return values, parted(row, self.finish.firsts, gradients), norm, stop
 
 
 class Finish(nn.Cell):
-    """(control, values, gradients times the loss scale) -> what `GradientStep` gives."""
+    """(control, values, gradients times the loss scale) -> what `GradientStep` gives; the gradients in one row."""
 
     def __init__(self, parameters: Sequence[ms.Parameter], clip: float = 0.0, world_size: int = 1) -> None:
         super().__init__(auto_prefix=False)
         self.clip, self.world_size, self.one = clip, world_size, Tensor(1.0, ms.float32)
-        self.firsts, size = places(parameters)
-        self.side = math.isqrt(size - 1)
+        *firsts, size = itertools.accumulate((parameter.size for parameter in parameters), initial=0)
+        self.firsts, self.side = tuple(firsts), math.isqrt(size - 1)
         self.all_reduce = ops.AllReduce() if world_size > 1 else None
 
-    def construct(self, control: Tensor, values: tuple[Tensor, ...], gradients: tuple[Tensor, ...]) -> tuple:
-        scale, stop, row = control[0], control[1], joined(gradients)
+    def construct(self, control: Tensor, values: tuple[Tensor, ...], row: Tensor) -> tuple:
+        scale, stop, size = control[0], control[1], row.shape[0]
         if self.world_size > 1:
-            size = row.shape[0]
             everything = self.all_reduce(joined((row, *values, stop)))
             row, means = everything[:size], everything[size:] / self.world_size
             values, stop = [means[place] for place in range(len(values))], means[-1]
@@ -97,13 +97,7 @@ class Finish(nn.Cell):
         factor = self.one / scale
         if self.clip > 0:
             factor = factor * ops.minimum(self.clip / (norm + 1e-6), self.one)
-        return values, parted(row * factor, self.firsts, gradients), norm, stop
-
-
-def places(parameters: Sequence[ms.Parameter]) -> tuple[tuple[int, ...], int]:
-    """Return where each parameter begins in a row of all, and the length of the row."""
-    *firsts, size = itertools.accumulate((parameter.size for parameter in parameters), initial=0)
-    return tuple(firsts), size
+        return values, row * factor, norm, stop
 
 
 def sum_of_squares(row: Tensor, side: int) -> Tensor:
