@@ -80,22 +80,21 @@ def run_process(command: list[str], folder: Path) -> dict:
 def run_all(options: argparse.Namespace) -> Iterator[dict]:
     """Every case, beside it the same of another checkout and of the peers."""
     checkouts = {"": ROOT} | ({"before: ": Path(options.before).resolve()} if options.before else {})
+    peers = PEERS if options.peers else {}
     for model in options.models or MODELS:
         for what, engine in CASES:
             if options.step not in (None, what):
                 continue
-            for name, folder in checkouts.items():
+            alone = (what, engine) == ("infer", "mindspore")  # our slower engine: others stand beside the faster
+            for name, folder in list(checkouts.items())[: 1 if alone else None]:
                 script = [sys.executable, str(folder / "ci/benchmarks/run.py"), "--one", model, what, engine]
                 row = run_process([*script, "--repeat", str(options.repeat)], folder)
                 yield row | {"engine": name + row["engine"]}
-                if (what, engine) == ("infer", "mindspore"):
-                    break  # the slower engine: others are compared with the faster
-            else:
-                for name, script in PEERS.items() if options.peers else ():
-                    if name != "pytorch (compiled)" or model in COMPILED:
-                        peer = [options.peers, *script, "--model", model, "--what", what]
-                        row = run_process([*peer, "--repeat", str(options.repeat)], Path(options.peers_folder))
-                        yield row | {"engine": name}
+            for name, script in peers.items():
+                if not alone and (name != "pytorch (compiled)" or model in COMPILED):
+                    peer = [options.peers, *script, "--model", model, "--what", what]
+                    row = run_process([*peer, "--repeat", str(options.repeat)], Path(options.peers_folder))
+                    yield row | {"engine": name}
 
 
 def table(rows: list[dict]) -> str:

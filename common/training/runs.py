@@ -164,6 +164,15 @@ def begin(options: Any, argv: Sequence[str] | None, description: str, model: str
         path = latest(options.save_dir, options.run_name())
     if not path:
         return Start(config.merge(options, {"resume": ""}, "train.py"))
+    file, saved = _read_run(path, model)
+    base = config.merge(cls(), _kept_options(saved, cls), str(file))
+    options = config.parse(cls, argv, description=description, base=base)
+    # --resume is not kept: a new run with `--config RUN/config.yaml` must not resume an old one.
+    return Start(config.merge(options, {"resume": ""}, path), saved, path, _folder_of(file, saved))
+
+
+def _read_run(path: str, model: str) -> tuple[Path, Checkpoint]:
+    """Return the file of a run's checkpoint, named by itself or by the run's folder, and what it holds."""
     file = Path(path)
     if file.is_dir():
         file = next((f for f in (file / "ckpt" / "last.ckpt", file / "last.ckpt") if f.exists()), None)
@@ -174,19 +183,22 @@ def begin(options: Any, argv: Sequence[str] | None, description: str, model: str
         raise UserError(f"{checkpoint.describe(file, saved.meta)} cannot be resumed here: expected {model}")
     if not {"config", "counters", "step"} <= set(saved.meta):
         raise UserError(f"{file} was not written by a training run: start from its weights with --ckpt_path {file}")
+    return file, saved
+
+
+def _kept_options(saved: Checkpoint, cls: type) -> dict[str, Any]:
     # Whether a launcher starts this process is not the old run's to say: a job of several may go on as one.
     kept = {name: value for name, value in saved.meta["config"].items() if name != "run_distribute"}
     # Runs of before a typed size counted more than --model saved its unused default as well.
     own = {name: field.metadata.get("hyper") for name, field in cls.__dataclass_fields__.items()}
     hyper = saved.meta.get("hyper", {})
-    kept = {name: value for name, value in kept.items() if hyper.get(own.get(name), value) == value}
-    base = config.merge(cls(), kept, str(file))
-    options = config.parse(cls, argv, description=description, base=base)
-    # The folder that the file is in, or where the run was when it stopped.
+    return {name: value for name, value in kept.items() if hyper.get(own.get(name), value) == value}
+
+
+def _folder_of(file: Path, saved: Checkpoint) -> Path | None:
+    """Return the run that wrote a checkpoint: the folder above, or where the run was when it stopped."""
     places = [file.parent.parent if file.parent.name == "ckpt" else file.parent, Path(saved.meta.get("folder", ""))]
-    folder = next((place for place in places if place.name and (place / "config.yaml").is_file()), None)
-    # --resume is not kept: a new run with `--config RUN/config.yaml` must not resume an old one.
-    return Start(config.merge(options, {"resume": ""}, path), saved, path, folder)
+    return next((place for place in places if place.name and (place / "config.yaml").is_file()), None)
 
 
 def latest(parent: str, name: str) -> str:

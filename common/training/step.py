@@ -52,8 +52,8 @@ class GradientStep(nn.Cell):
     """(control, *batch) -> (values, gradients, norm, stop), by loss: (*batch) -> (loss, parts ...), scalars.
 
     control: the loss scale, and whether this worker was asked to stop; values: the loss and its parts; norm: of all
-    gradients before the clip, which is `torch.nn.utils.clip_grad_norm_`'s, 0 for none; stop: above zero when any worker
-    was asked to stop, so that all end after the same step.
+    gradients before the clip; stop: above zero when any worker was asked to stop, so that all end after the same step.
+    `clip`: largest global norm, as in `torch.nn.utils.clip_grad_norm_`; 0 for none.
     """
 
     def __init__(
