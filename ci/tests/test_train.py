@@ -1,5 +1,6 @@
 """train.py of the five models: a tiny network learns, the run says all about itself, and goes on bit for bit."""
 
+import contextlib
 import dataclasses
 import importlib.util
 import re
@@ -115,6 +116,21 @@ def test_resumed_run_equals_the_uninterrupted_one(model, trained, tmp_path):
     assert (one.meta["counters"], one.meta["best"]) == (other.meta["counters"], other.meta["best"])
 
 
+def shaken(trainer):
+    """The trainer, of whose network no parameter is zero any more, and its first batch."""
+    rng = np.random.default_rng(1)
+    for parameter in trainer.network.trainable_params():
+        parameter.set_data(parameter + Tensor(rng.normal(0, 0.02, parameter.shape), ms.float32))
+    return trainer, [Tensor(array) for array in next(trainer.stream.batches(0, 1))]
+
+
+def step_of(trainer, batch, scale):
+    """Values, gradients and norm as arrays."""
+    values, gradients, norm, _ = trainer.gradient_step(Tensor([scale, 0], ms.float32), *batch)
+    assert {each.dtype for each in (*values, *gradients)} == {ms.float32}
+    return np.array([*map(float, values), float(norm)]), [each.asnumpy().astype(np.float64) for each in gradients]
+
+
 @pytest.mark.parametrize(("model", "stage"), [*((name, "") for name in BY_NAME), *PARTS.items()])
 def test_half_precision_is_near_float32(model, stage, begun, monkeypatch):
     """What --amp_level does on GPU and Ascend; the CPU can compute it, too, only slowly."""
@@ -124,41 +140,32 @@ def test_half_precision_is_near_float32(model, stage, begun, monkeypatch):
     )
     for level in ("O0", "O2"):
         given = {"amp_level": level, "name": level, "memory": "full", "stage": stage}
-        trainer = begun(
-            model, **{key: value for key, value in given.items() if is_option(BY_NAME[model], key) and value}
+        trainer, batch = shaken(
+            begun(model, **{key: value for key, value in given.items() if is_option(BY_NAME[model], key) and value})
         )
-        rng = np.random.default_rng(1)
-        for parameter in trainer.network.trainable_params():  # none is zero any more
-            parameter.set_data(parameter + Tensor(rng.normal(0, 0.02, parameter.shape), ms.float32))
-        with graph_mode():
-            batch = map(Tensor, next(trainer.stream.batches(0, 1)))
-            found[level] = trainer.gradient_step(Tensor([trainer.guard.loss_scale, 0], ms.float32), *batch)
-    (values, gradients, *_), (values_of_half, gradients_of_half, *_) = found.values()
-    assert {each.dtype for each in (*values_of_half, *gradients_of_half)} == {ms.float32}
-    one, other = (np.concatenate([each.asnumpy().ravel() for each in some]) for some in (gradients, gradients_of_half))
+        compiled = (model, level) == ("IRN", "O2")  # PyNative mode leaves three of its gradients in half precision
+        monkeypatch.setenv("MS_JIT", "1" if compiled else "0")
+        with graph_mode() if compiled else contextlib.nullcontext():
+            found[level] = step_of(trainer, batch, trainer.guard.loss_scale)
+    (values, gradients), (values_of_half, gradients_of_half) = found.values()
+    one, other = (np.concatenate([each.ravel() for each in some]) for some in (gradients, gradients_of_half))
     assert 1e-5 < np.linalg.norm(one - other) / np.linalg.norm(one) < 0.02
-    np.testing.assert_allclose([*map(float, values_of_half)], [*map(float, values)], rtol=2e-3, atol=1e-5)
+    np.testing.assert_allclose(values_of_half[:-1], values[:-1], rtol=2e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("model", IN_BLOCKS)
-def test_block_by_block_the_gradients_are_the_same(model, begun):
-    """Of --memory low, and of full, which all other trainings here take; with a loss scale and a clip."""
-    found = {}
-    for memory in ("low", "full"):
-        trainer = begun(model, memory=memory, gclip=1e-2, name=memory)
-        rng = np.random.default_rng(1)
-        for parameter in trainer.network.trainable_params():  # none is zero any more
-            parameter.set_data(parameter + Tensor(rng.normal(0, 0.02, parameter.shape), ms.float32))
-        batch = next(trainer.stream.batches(0, 1))
-        with graph_mode():
-            found[memory] = trainer.gradient_step(Tensor([4, 0], ms.float32), *map(Tensor, batch))
-        assert f"; memory {memory}: a step needs about " in (trainer.folder / "train.log").read_text()
-    (values, gradients, norm, _), (values_of_full, gradients_of_full, norm_of_full, _) = found.values()
-    assert float(norm) > 1e-2, "the clip has an effect"
-    one, other = np.array([*values, norm], np.float32), np.array([*values_of_full, norm_of_full], np.float32)
-    np.testing.assert_allclose(one, other, rtol=1e-6)
-    for one, other in zip(gradients, gradients_of_full, strict=True):
-        assert np.abs((one - other).asnumpy()).max() <= 1e-6 * np.abs(other.asnumpy()).max()
+def test_block_by_block_the_gradients_are_the_same(model, begun, monkeypatch):
+    """Of --memory low, with a loss scale and a clip: those of the network without a compiled graph."""
+    trainer, batch = shaken(begun(model, memory="low", gclip=1e-2, name="low"))
+    assert "; memory low: a step needs about " in (trainer.folder / "train.log").read_text()
+    with graph_mode():
+        values, gradients = step_of(trainer, batch, 4)
+    assert values[-1] > 1e-2, "the clip has an effect"
+    monkeypatch.setenv("MS_JIT", "0")
+    wanted_values, wanted = step_of(*shaken(begun(model, memory="full", gclip=1e-2, name="full")), 4)
+    np.testing.assert_allclose(values, wanted_values, rtol=2e-6)
+    for found, each in zip(gradients, wanted, strict=True):
+        assert np.abs(found - each).max() <= 1e-6 * np.abs(each).max() + 1e-9  # of a norm of 0.01
 
 
 def test_block_by_block_a_training_ends_the_same(data, tmp_path):

@@ -21,7 +21,7 @@ class Record:
     """Append rows to `metrics.csv` and draw its curve; rows beyond `last_step`, the last checkpoint, are dropped."""
 
     def __init__(self, folder: Path, last_step: int = 0) -> None:
-        self.folder, self.path = folder, folder / "metrics.csv"
+        self.folder, self.path, self.drawn = folder, folder / "metrics.csv", 0
         self.rows = [row for row in read_rows(self.path) if int(row["step"]) <= last_step]
         self._rewrite()
         try:
@@ -35,7 +35,8 @@ class Record:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.draw()
+        if self.drawn < len(self.rows):
+            self.draw()
         if self._events is not None:
             self._events.close()
 
@@ -80,8 +81,10 @@ class Record:
             from matplotlib.figure import Figure
         except (ImportError, OSError):  # it asks for a folder that can be written
             return None
-        figure = Figure(figsize=(8, 1 + 2.4 * len(panels)), layout="constrained")
+        height = 1 + 2.4 * len(panels)
+        figure = Figure(figsize=(8, height))
         axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+        figure.subplots_adjust(0.12, 0.55 / height, 0.98, 1 - 0.15 / height, hspace=0.08)
         for axis, (title, names) in zip(axes, panels.items(), strict=True):
             self._draw_panel(axis, title, names)
         axes[-1].set_xlabel("step")
@@ -92,6 +95,7 @@ class Record:
         except OSError as error:
             log.warning("%s is not drawn: %s", path, error.strerror)
             return None
+        self.drawn = len(self.rows)
         return path
 
     def _draw_panel(self, axis: Any, title: str, names: list[str]) -> None:

@@ -97,7 +97,8 @@ def test_validation_shows_noise_loss_and_sampled_images(noise_run, data):
     assert found[1] == pytest.approx(10 * np.log10(255**2 / np.mean((sr - hr) ** 2)), abs=2e-2)
 
 
-def test_untrained_encoder_is_refused_unless_it_learns_or_is_wanted(begun, encoder, tmp_path, caplog):
+def test_untrained_encoder_is_refused_unless_it_learns_or_is_wanted(begun, encoder, tmp_path, caplog, monkeypatch):
+    monkeypatch.setenv("MS_JIT", "0")  # a step of each, not compiled
     with pytest.raises(UserError, match="the encoder is not trained: train it by --stage rrdb and name the result by"):
         begun("SRDiff", ckpt_path="")
     assert not (tmp_path / "runs").exists()
