@@ -5,7 +5,7 @@ from dataclasses import replace
 import mindspore as ms
 import numpy as np
 import pytest
-from mindspore import Tensor, amp
+from mindspore import Tensor
 
 from ci.tests.CSNLN.nets import TINY, batch, shaken
 from ci.tests.naive import assert_close
@@ -172,24 +172,21 @@ def test_gradients_reach_every_weight(scale):
     assert not still
 
 
-def compiled(network: CSNLN, loss_network, pair: tuple, scale: float = 1.0) -> tuple:
-    """(values, gradients, norm, stop) of the step that training compiles."""
-    weights = ms.ParameterTuple(network.trainable_params())
-    with graph_mode():
-        return GradientStep(L1Loss(loss_network), weights, clip=0.1)(Tensor((scale, 0.0), ms.float32), *pair)
-
-
-def test_recomputing_gives_the_same_gradients():
-    """Of two images after two others, under a loss scale and a clip."""
+def test_recomputing_gives_the_same_gradients(monkeypatch):
+    """Of two images after two others, under a loss scale and a clip: those of all four in PyNative mode."""
     network, pair = shaken(TINY), (Tensor(batch(4, 4, 6)), Tensor(batch(4, 8, 12, 1)))
-    wanted = compiled(network, network, pair)
+    with monkeypatch.context() as patch:
+        patch.setenv("MS_JIT", "0")
+        whole = GradientStep(L1Loss(network), ms.ParameterTuple(network.trainable_params()), clip=0.1)
+        wanted = whole(Tensor((1.0, 0.0), ms.float32), *pair)
     with graph_mode():
         found = RecomputingStep(network, 2, clip=0.1)(Tensor((64.0, 0.0), ms.float32), *pair)
     assert float(wanted[2]) > 0.1, "the clip has an effect"
     for one, other in ((found[0][0], wanted[0][0]), (found[2], wanted[2])):
         assert float(one) == pytest.approx(float(other), rel=1e-5)
     for one, other in zip(found[1], wanted[1], strict=True):
-        assert_close(one.asnumpy(), other.asnumpy(), 2e-5)
+        one, other = one.asnumpy(), other.asnumpy()
+        assert np.abs(one - other).max() <= 2e-5 * np.abs(other).max() + 1e-8  # of a norm of 0.1: some are zero
 
 
 def test_softmax_is_in_float32():
@@ -199,14 +196,3 @@ def test_softmax_is_in_float32():
     assert found.dtype == ms.float16
     wanted = softmax(10 * scores[0].astype(np.float64))
     np.testing.assert_allclose(found.asnumpy()[0], wanted, rtol=1e-3, atol=6e-8)
-
-
-def test_half_precision_trains():
-    """What --amp_level O2 makes of the network on other devices, computed here: near float32, gradients in float32."""
-    network, pair = shaken(replace(TINY, depth=1)), (Tensor(batch(2, 4, 6)), Tensor(batch(2, 8, 12, 1)))
-    loss = float(L1Loss(network)(*pair)[0])
-    values, gradients, norm, _ = compiled(network, amp.auto_mixed_precision(network, "O2"), pair, 1024.0)
-    assert float(values[0]) == pytest.approx(loss, rel=2e-3)
-    assert float(values[0]) != loss
-    assert np.isfinite(float(norm))
-    assert {gradient.dtype for gradient in gradients} == {ms.float32}
