@@ -36,9 +36,8 @@ def step_work(network: InvRescaleNet, options: TrainConfig, is_low: bool) -> mem
         squeezed = network.hyper.scale**2 if network.hyper.scale == 3 else 4**level
         weights = [parameter for coupling in couplings for parameter in coupling.trainable_params()]
         areas |= {parameter.name: 1 / squeezed for parameter in weights}
-        first = couplings[0]
-        kinds += first.F.trainable_params() + first.G.trainable_params()  # H is compiled as G
-        channels = 12 * network.hyper.growth + 4 * first.G.conv5.weight.shape[0]
+        kinds += couplings[0].trainable_params()
+        channels = 12 * network.hyper.growth + 4 * couplings[0].G.conv5.weight.shape[0]
         kept += 2 * len(couplings) * channels / squeezed
     pixels = options.batch_size * options.patch_size**2 / 2
     if is_low:

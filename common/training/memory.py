@@ -17,7 +17,7 @@ from common.runtime import Runtime, duration
 # Measured with MindSpore 2.10 on two cores: peaks and first steps of small networks, and of those in the README.
 PROCESS, TENSOR = 430 * 2**20, 1.2 * 2**20  # bytes: Python with MindSpore; each parameter in the graph
 COPIES = {"WDSR": 1.4, "IRN": 0.6, "SRFlow": 1.0, "SRDiff": 2.0, "CSNLN": 2.4}  # of the columns, in work spaces
-COPIES_LOW = {"WDSR": 2.8, "IRN": 1.2, "SRFlow": 0.6, "CSNLN": 2.6}  # the same, block by block
+COPIES_LOW = {"WDSR": 2.8, "IRN": 1.0, "SRFlow": 0.6, "CSNLN": 2.6}  # the same, block by block
 TABLES = 14  # copies of an attention table
 WEIGHTS = 5  # copies of the weights, with moments and gradients: in a graph they are part of TENSOR
 SMALL = 3 * 2**30  # bytes: a graph that needs less has shorter steps than blocks, up to half for small networks

@@ -6,8 +6,8 @@ from mindspore import Tensor, nn, ops
 
 from common.training import Repeated, Tape, Value
 
-from .Invnet import COLORS, InvRescaleNet, Quantization, bounded, levels_of
-from .util import DenseBlock, dense_block
+from .Invnet import COLORS, InvBlockExp, InvRescaleNet, Quantization, bounded, levels_of
+from .util import dense_block
 
 CHARBONNIER = 1e-6  # added to the square of each difference by "l1"
 FIT_WEIGHT: Mapping[int, float] = {2: 4.0, 3: 9.0, 4: 16.0, 8: 64.0}  # the authors' lambda_fit_forw: scale^2
@@ -73,7 +73,7 @@ class LossInBlocks:
             return fit + rec + ce, rec
 
         self.add, self.subtract, self.scale, self.unscale = map(Repeated, (add, subtract, scale, unscale))
-        self.dense = Repeated(dense_block, keeps=True)
+        self.dense, self.both = Repeated(dense_block, keeps=True), Repeated(two_dense_blocks, 2, keeps=True)
         self.compare, self.total = Repeated(compare, 3), Repeated(total, 2)
         self.levels = [
             (*transforms(operation, not level), couplings)
@@ -81,26 +81,33 @@ class LossInBlocks:
         ]
 
     def __call__(self, tape: Tape, hr_image: Tensor, lr_reference: Tensor, z: Tensor) -> tuple[Value, ...]:
-        def apply(block: DenseBlock, x: Value | Tensor) -> Value:
-            return tape(self.dense, x, *block.weights())
+        def scale_and_shift(coupling: InvBlockExp, low: Value | Tensor) -> tuple[Value, ...]:
+            return tape(self.both, low, *coupling.H.weights(), *coupling.G.weights())
 
         bands = (hr_image,)
         for squeeze, _, couplings in self.levels:
             low, high = tape(squeeze, *bands)
             for coupling in couplings:
-                low = tape(self.add, low, apply(coupling.F, high))
-                high = tape(self.scale, high, apply(coupling.H, low), apply(coupling.G, low))
+                low = tape(self.add, low, tape(self.dense, high, *coupling.F.weights()))
+                high = tape(self.scale, high, *scale_and_shift(coupling, low))
             bands = low, high
         low, fit, ce = tape(self.compare, low, high, lr_reference)
         bands = low, z
         for _, unsqueeze, couplings in reversed(self.levels):
             low, high = bands
             for coupling in reversed(couplings):
-                high = tape(self.unscale, high, apply(coupling.H, low), apply(coupling.G, low))
-                low = tape(self.subtract, low, apply(coupling.F, high))
+                high = tape(self.unscale, high, *scale_and_shift(coupling, low))
+                low = tape(self.subtract, low, tape(self.dense, high, *coupling.F.weights()))
             bands = tape(unsqueeze, low, high)
         loss, rec = tape(self.total, bands, hr_image, fit, ce)
         return loss, fit, ce, rec
+
+
+def two_dense_blocks(known: tuple[Tensor, ...], x: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
+    """Compute two dense blocks of one input, side by side on two cores: their results, and what both keep."""
+    one, *kept = dense_block(known[:4], x, *weights[:10])
+    other, *others = dense_block(known[4:], x, *weights[10:])
+    return one, other, *kept, *others
 
 
 def transforms(operation: nn.Cell, is_first: bool) -> tuple[Repeated, Repeated]:
