@@ -65,16 +65,16 @@ CKPT_FILE = option(
 )
 ATTENTION_MEMORY = option(
     512,
-    "MiB that an attention may take for its weights: so many rows of queries are worked on at a time as fit, but one "
-    "at least (README, Memory). The result is the same; the rest of the memory grows with the image",
+    "memory for the attention weights, in MiB: as many rows of queries as fit are processed at a time, "
+    "at least one (MEMORY.md); the result is the same",
     at_least=1,
 )
 CHOP = option(
     True,
-    "quarter the image until the pieces have fewer than 3600 LR pixels, as the authors; no: attention reads the "
-    "whole image, in a time that grows with the square of its pixels",
+    "split the image into quarters until each has fewer than 3600 LR pixels, as the authors do; no: "
+    "attention over the whole image, in time quadratic in its pixels",
 )
-SELF_ENSEMBLE = option(False, "average over the eight flips and turns (x8)")
+SELF_ENSEMBLE = option(False, "average over the eight flips and rotations (x8)")
 
 
 @configuration
@@ -82,9 +82,9 @@ class NetworkOptions:
     """The network."""
 
     scale: int = option(2, "super resolution scale", aliases=("sr_scale",), choices=(2, 3, 4))
-    model: str = option("CSNLN", "a named network", choices=tuple(MODELS), presets=MODELS)
+    model: str = option("CSNLN", "network preset", choices=tuple(MODELS), presets=MODELS)
     n_feats: int = option(0, "number of feature maps; 0: the model's", at_least=0, hyper="n_feats")
-    depth: int = option(0, "how often the cell is applied; 0: the model's", at_least=0, hyper="depth")
+    depth: int = option(0, "recurrences of the cell; 0: the model's", at_least=0, hyper="depth")
 
     def hyper(self) -> Hyper:
         return Hyper(**self.named(self.scale) | asked(self))
@@ -119,30 +119,30 @@ class TrainConfig(NetworkOptions, TrainOptions):
         "DIV2K", "training data set, or several as DIV2K+T91, a folder of images, or a .mindrecord"
     )
     no_augment: bool = option(False, "do not use data augmentation (flips and quarter turns)")
-    patch_size: int = option(0, "side of the HR patch; default: 48 times the scale", at_least=0)
+    patch_size: int = option(0, "side of the HR patch, in pixels; default: 48 times the scale", at_least=0)
     epochs: int = option(
         1000, "number of epochs to train, each of --test_every steps", aliases=("epoches",), at_least=1
     )
     decay: str = option(
-        "200", "epochs after which the rate is multiplied by gamma: 200 once, 200-400 at these; or cosine"
+        "200", "epochs at which the learning rate is multiplied by gamma: 200 once, 200-400 at both; or cosine"
     )
-    gamma: float = option(0.5, "factor of each fall of the rate", aliases=("lr_gamma",), at_least=0)
+    gamma: float = option(0.5, "factor of the learning rate at each decay", aliases=("lr_gamma",), at_least=0)
     test_every: int = 1000
     log_every: int = 50
     save_dir: str = "runs/CSNLN"
     ckpt_save_path: str = option(aliases=("ckpt_save_dir", "checkpoint_path"))
     ckpt_save_interval: int = option(
-        5, "epochs between two numbered checkpoints; last.ckpt and best.ckpt come besides; 0: none", at_least=0
+        5, "epochs between numbered checkpoints, besides last.ckpt and best.ckpt; 0: none", at_least=0
     )
     ckpt_path: ClassVar[property] = property(lambda options: options.pre_trained)
     pre_trained: str = option(
         "",
-        "weights to start from, ours or the authors' (the run starts at step 0); of another scale's what fits is taken",
+        "initial weights, ours or the authors' (a new run from step 0); from another scale, the layers that fit",
         aliases=("ckpt_path", "checkpoint", "pretrain_model_G"),
     )
     recompute: int = option(
         0,
-        "take so many images of a batch at a time, cell by cell as --memory low takes all of them; 0: as --memory says",
+        "images of a batch processed at a time, cell by cell as with --memory low; 0: as --memory says",
         at_least=0,
     )
 
@@ -180,11 +180,11 @@ class InferConfig(InferOptions, NetworkOptions):
     compare: bool = option(False, "also write a strip LR | bicubic | SR")
     attention: str = option(
         "",
-        "instead of upscaling, draw which patches answer to the pixel ROW,COLUMN of the LR image, counted from 0: "
+        "draw the attention of the LR pixel ROW,COLUMN (from 0) instead of upscaling, as "
         "name_attention_ROW_COLUMN.png; default: upscale",
     )
     attention_time: int = option(
-        1, "with --attention: at which application of the cell, from 1; 0: the last", at_least=0
+        1, "with --attention: the recurrence of the cell to draw, from 1; 0: the last", at_least=0
     )
 
     def query(self) -> tuple[int, int]:
@@ -202,11 +202,13 @@ class ExportConfig(ExportOptions, NetworkOptions):
     file_name: str = "csnln"
     lr_height: int | None = option(
         None,
-        "height of the LR image that the graph is for; default: 48, in ONNX any; with one, an ONNX has no loops",
+        "height of the LR image of the graph; default: 48, in ONNX any; if given, the ONNX has no loops",
         aliases=("height",),
         at_least=1,
     )
-    lr_width: int | None = option(None, "width of it; default: as for the height", aliases=("width",), at_least=1)
+    lr_width: int | None = option(
+        None, "width of the LR image of the graph; default: as for the height", aliases=("width",), at_least=1
+    )
 
 
 PROGRAMS = (TrainConfig, EvalConfig, InferConfig, ExportConfig)

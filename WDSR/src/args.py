@@ -17,8 +17,8 @@ DIR_DATA = option(
 )
 DATA_TEST = option("DIV2K", "test data set, or several as Set5+Set14; DIV2K, or a folder of images")
 DATA_RANGE = option("1-800/801-900", "train/test data range: numbers of DIV2K's images")
-TRACK = option("bicubic", "DIV2K track: which LR images to take", choices=("bicubic", "unknown"))
-SELF_ENSEMBLE = option(False, "average over the eight flips and turns (x8)")
+TRACK = option("bicubic", "DIV2K track of the LR images", choices=("bicubic", "unknown"))
+SELF_ENSEMBLE = option(False, "average over the eight flips and rotations (x8)")
 
 
 @configuration
@@ -30,20 +30,23 @@ class NetworkOptions:
         "super resolution scale: 2, 3 or 4; or several as 2+3+4, of which --task_id takes one",
         aliases=("sr_scale",),
     )
-    task_id: int = option(0, "which of several scales (2+3+4) this task works on, counted from 0", at_least=0)
+    task_id: int = option(0, "index of this task's scale among several (2+3+4), from 0", at_least=0)
     model: str = option(
         "WDSR",
-        "a named network: WDSR or WDSR-B (1x1, 1x1, 3x3 in a block) and WDSR-A (3x3, 3x3) have 32 blocks of 64 "
-        "feature maps, the others their own sizes",
+        "network preset: WDSR or WDSR-B (blocks of 1x1, 1x1, 3x3) and WDSR-A (3x3, 3x3) have 32 blocks of 64 "
+        "feature maps",
         choices=("WDSR", "WDSR-B", "WDSR-A", *PRESETS),
         presets=PRESETS,
     )
     n_resblocks: int = option(0, "number of residual blocks; 0: the model's", at_least=0, hyper="num_blocks")
     n_feats: int = option(0, "number of feature maps; 0: the model's", at_least=0, hyper="num_features")
     expand: float = option(
-        0.0, "width of the activation over n_feats; 0 takes the paper's: B 6, A 4", at_least=0, hyper="expand"
+        0.0,
+        "channels of the wide activation, in multiples of n_feats; 0: the paper's, B 6, A 4",
+        at_least=0,
+        hyper="expand",
     )
-    res_scale: float = option(1.0, "residual scaling; 0.1 steadies nets of 64 blocks and more", hyper="res_scale")
+    res_scale: float = option(1.0, "residual scaling; 0.1 stabilises networks of 64 blocks and more", hyper="res_scale")
     n_colors: int = option(
         3,
         "number of color channels to use: 3 (RGB) or 1 (luma; colours are upscaled by bicubic)",
@@ -52,7 +55,7 @@ class NetworkOptions:
     )
     rgb_range: float = option(255.0, "maximum value of RGB, in the network's input and output", hyper="rgb_range")
     rgb_mean: tuple[float, float, float] = option(
-        RGB_MEAN, "mean colour that the network subtracts, in 0..1", hyper="rgb_mean"
+        RGB_MEAN, "mean colour subtracted by the network, in 0..1", hyper="rgb_mean"
     )
     normalization: str = option(
         "ntire2018",
@@ -96,19 +99,20 @@ class TrainConfig(NetworkOptions, TrainOptions):
         "decodes all of them once into .npy files beside the dataset",
         choices=("img", "sep"),
     )
-    test_only: bool = option(False, "set this option to test the model in --ckpt_path, as eval.py does")
+    test_only: bool = option(False, "only test the model in --ckpt_path, as eval.py does")
     no_augment: bool = option(False, "do not use data augmentation (flips and quarter turns)")
-    patch_size: int = option(0, "side of the HR patch; default: 48 times the scale", at_least=0)
+    patch_size: int = option(0, "side of the HR patch, in pixels; default: 48 times the scale", at_least=0)
     epochs: int = option(300, "number of epochs to train, each of --test_every steps", aliases=("epoches",), at_least=1)
     decay: str = option(
-        "200", "epochs after which the rate is multiplied by gamma: 200 for every 200, 20-25 for these two; or cosine"
+        "200",
+        "epochs at which the learning rate is multiplied by gamma: 200 every 200 epochs, 20-25 at both; or cosine",
     )
-    gamma: float = option(0.5, "factor of each fall of the rate", aliases=("lr_gamma",), at_least=0)
+    gamma: float = option(0.5, "factor of the learning rate at each decay", aliases=("lr_gamma",), at_least=0)
     test_every: int = 1000
     log_every: int = 50
     save_dir: str = "runs/WDSR"
     ckpt_save_interval: int = option(
-        10, "epochs between two numbered checkpoints; last.ckpt and best.ckpt come besides; 0: none", at_least=0
+        10, "epochs between numbered checkpoints, besides last.ckpt and best.ckpt; 0: none", at_least=0
     )
 
     def lr_patch(self) -> int:

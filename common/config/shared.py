@@ -13,17 +13,15 @@ from common.config.options import configuration, left_open, option
 from common.runtime import DEVICE_CHOICES
 
 ENGINES = ("auto", "mindspore", "onnxruntime")
-FIGURES_OF_SAMPLES = "images to make of each, at random; the figures are their means"
+FIGURES_OF_SAMPLES = "random samples of each image; the metrics are their means"
 
 # Options of several bases, or of programs whose bases have no room for them.
-DEVICE_TARGET = option(
-    "auto", "where to run; auto takes the first of Ascend, GPU, CPU that answers", choices=DEVICE_CHOICES
-)
-ENGINE = option("auto", "what computes; auto: ONNX Runtime on CPU when installed, else MindSpore", choices=ENGINES)
+DEVICE_TARGET = option("auto", "device; auto: the first available of Ascend, GPU, CPU", choices=DEVICE_CHOICES)
+ENGINE = option("auto", "inference engine; auto: ONNX Runtime on CPU when installed, else MindSpore", choices=ENGINES)
 PROVIDER = option("", "ONNX Runtime's execution provider, as CUDA or OpenVINO; default: CPU")
-PRECISION = option("float32", "of MindSpore's arithmetic; float16: on GPU and Ascend", choices=("float32", "float16"))
-TILE_BATCH = option(1, "tiles computed at once, in as many times the memory", at_least=1)
-TILE = option(0, "side of the tiles, in LR pixels; 0: whole images while they fit, tiles beyond", at_least=0, short="t")
+PRECISION = option("float32", "MindSpore's precision; float16 on GPU and Ascend", choices=("float32", "float16"))
+TILE_BATCH = option(1, "tiles per batch, in as many times the memory", at_least=1)
+TILE = option(0, "side of the tiles, in LR pixels; 0: whole images while they fit, else tiles", at_least=0, short="t")
 HR_FOLDER = option(
     "",
     "folder of HR images (sub-folders too), or one that holds DIV2K_train_HR/, or a .mindrecord with patches",
@@ -31,14 +29,14 @@ HR_FOLDER = option(
 )
 LR_FOLDER = option(
     "",
-    "folder of LR images; default: what is beside HR (as LR_bicubic/X4), else MATLAB's bicubic",
+    "folder of LR images; default: those beside HR (as LR_bicubic/X4), else MATLAB's bicubic",
     aliases=("dataroot_LQ", "dataroot_LR"),
 )
 DATA_NAME = option("", "name of the data set, for the log and the tables; default: the folder's")
 TEST_SETS = option("", "data sets below dataset_GT_path or its benchmark/, as Set5+Set14; default: all of it")
-RESULTS_NAME = option("", "name of that new folder; default: the data sets and the scale")
-RESULTS_SEED = option(10, "seed of what is random in the results", at_least=0, below=2**32)
-ANY_FORMAT = option("png", "of the results", choices=("png", "jpg", "bmp", "webp"))
+RESULTS_NAME = option("", "name of the new output folder; default: the data sets and the scale")
+RESULTS_SEED = option(10, "random seed of the results", at_least=0, below=2**32)
+ANY_FORMAT = option("png", "format of the results", choices=("png", "jpg", "bmp", "webp"))
 
 
 # ------------------------------------------------------------------------------------------------------------ networks
@@ -69,65 +67,68 @@ class TrainOptions:
 
     ckpt_path: str = option(
         "",
-        "weights to start from, ours or the authors' (the run starts at step 0); of another scale's what fits is taken",
+        "initial weights, ours or the authors' (a new run from step 0); from another scale, the layers that fit",
         aliases=("checkpoint", "pre_trained", "pretrain_model_G"),
     )
     resume: str = option(
         "", "run to resume: its folder, or its last.ckpt; auto: the last one of this name", aliases=("resume_state",)
     )
     seed: int = option(
-        1, "random seed, as the initial weights, the crops and the order of the images", at_least=0, below=2**32
+        1, "random seed of the initial weights, the crops and the order of the images", at_least=0, below=2**32
     )
 
     batch_size: int = option(16, "images per step, for each worker", at_least=1)
-    patch_size: int = option(160, "side of the HR patch", aliases=("GT_size", "HR_size"), at_least=1)
+    patch_size: int = option(160, "side of the HR patch, in pixels", aliases=("GT_size", "HR_size"), at_least=1)
     cache_gb: float = option(4.0, "memory for decoded images, in GiB", at_least=0)
 
     lr: float = option(1e-4, "learning rate", aliases=("lr_G", "lr_init"), at_least=0)
-    beta1: float = option(0.9, "Adam's decay of the mean gradient", at_least=0, below=1)
-    beta2: float = option(0.999, "Adam's decay of the mean squared gradient", at_least=0, below=1)
+    beta1: float = option(0.9, "Adam's beta1, the decay of the mean gradient", at_least=0, below=1)
+    beta2: float = option(0.999, "Adam's beta2, the decay of the mean squared gradient", at_least=0, below=1)
     epsilon: float = option(1e-8, "Adam's epsilon", at_least=0)
     weight_decay: float = option(0.0, "L2 coefficient, added to the gradient", at_least=0)
-    gclip: float = option(0.0, "largest norm of the gradient; 0: no clip", aliases=("gradient_clipping",), at_least=0)
+    gclip: float = option(0.0, "largest gradient norm; 0: no clipping", aliases=("gradient_clipping",), at_least=0)
     ema: float = option(
-        0.0, "decay of a moving average of the weights, which is then tested and saved; 0: none", at_least=0, below=1
+        0.0,
+        "decay of an exponential moving average of the weights, which is then validated and saved; 0: none",
+        at_least=0,
+        below=1,
     )
 
     test_every: int = option(5000, "steps between validations", aliases=("val_freq",), at_least=1)
-    test_pictures: int = option(10, "how many test images to look at; 0: all", aliases=("n_max",), at_least=0)
-    log_every: int = option(100, "steps between two lines of the log", aliases=("print_freq",), at_least=1)
-    save_every: int = option(250, "steps between two writings of last.ckpt", at_least=1)
-    save_dir: str = option("runs", "where run folders are made", aliases=("save",))
+    test_pictures: int = option(10, "number of validation images; 0: all", aliases=("n_max",), at_least=0)
+    log_every: int = option(100, "steps between log lines", aliases=("print_freq",), at_least=1)
+    save_every: int = option(250, "steps between saves of last.ckpt", at_least=1)
+    save_dir: str = option("runs", "parent of the run folders", aliases=("save",))
     name: str = option("", "name of the run; default: model and scale")
     ckpt_save_path: str = option(
         "", "path to save ckpt; default: ckpt/ in the run's folder", aliases=("ckpt_save_dir",)
     )
     ckpt_save_max: int = option(
         5,
-        "how many numbered checkpoints to keep; older ones of this run are removed; 0: none",
+        "numbered checkpoints to keep; older ones of this run are removed; 0: none",
         aliases=("keep_checkpoint_max",),
         at_least=0,
     )
 
     amp_level: str = option("O0", "half precision, O2 or O3, on GPU and Ascend; O0: none", choices=("O0", "O2", "O3"))
     amp_dtype: str = option(
-        "float16", "its numbers: float16, or bfloat16 where the device has them", choices=("float16", "bfloat16")
+        "float16",
+        "half-precision type: float16, or bfloat16 where the device supports it",
+        choices=("float16", "bfloat16"),
     )
-    loss_scale: float = option(
-        1024.0, "factor on the loss in half precision; halved when gradients overflow", at_least=1
-    )
+    loss_scale: float = option(1024.0, "loss scale in half precision; halved when gradients overflow", at_least=1)
 
     memory: str = option(
         "auto",
-        "low: train block by block, in the memory of one block and soon compiled; full: as one graph; auto: full, "
-        "but low on CPU where one graph needs more than 3 GiB",
+        "low: train block by block, in less memory and compiled sooner; full: as one graph; auto: full, but "
+        "low on CPU if one graph needs more than 3 GiB",
         choices=("auto", "low", "full"),
     )
     device_target: str = DEVICE_TARGET
     run_distribute: bool | None = option(
         None, "join other workers; default: when a launcher started this process", aliases=("distribute",)
     )
-    no_memory_check: bool = option(False, "try a step even if its estimated memory (on CPU) is not free")
+    no_memory_check: bool = option(False, "train even if the estimated memory of a step (on CPU) is not free")
 
     def run_name(self) -> str:
         """Return what run folders are called, but for the time; of a class that also has a model's NetworkOptions."""
@@ -152,29 +153,29 @@ class StepOptions(TrainOptions):
     dataset_LQ_path: str = LR_FOLDER  # noqa: N815
     data_name: str = DATA_NAME
     val_GT_path: str = option(  # noqa: N815
-        "", "HR images for validation; default: what belongs to the training images"
+        "", "HR images for validation; default: those of the training set"
     )
-    val_LQ_path: str = option("", "their LR images; default: what is beside HR, else MATLAB's bicubic")  # noqa: N815
-    use_flip: bool = option(True, "mirror half of the patches")
+    val_LQ_path: str = option("", "LR images for validation; default: those beside HR, else MATLAB's bicubic")  # noqa: N815
+    use_flip: bool = option(True, "flip half of the patches horizontally")
 
     epochs: int = option(
         0,
-        "passes over the images, instead of a number of steps; 0: the number counts",
+        "epochs to train, instead of a number of steps; 0: by steps",
         aliases=("epoches",),
         at_least=0,
         instead_of=("niter", "max_updates"),
     )
     schedule_batch: int = option(
         0,
-        "images per step that the numbers of steps are written for, those of the run, of the looks and of the rate: "
-        "all are multiplied by schedule_batch / (batch_size * workers); 0: batch_size, so that 8 workers make an "
+        "images per step for which all step counts (run, validation, learning rate) are given: they are "
+        "multiplied by schedule_batch / (batch_size * workers); 0: batch_size, so that 8 workers run an "
         "eighth of the steps",
         at_least=0,
     )
     save_checkpoint_freq: int = option(
-        5000, "steps between two numbered checkpoints; last.ckpt and best.ckpt come besides; 0: none", at_least=0
+        5000, "steps between numbered checkpoints, besides last.ckpt and best.ckpt; 0: none", at_least=0
     )
-    device_num: int = option(0, "number of workers there must be; 0: any", at_least=0)
+    device_num: int = option(0, "number of workers expected; 0: any", at_least=0)
 
     def check_workers(self, count: int, script: str) -> None:
         if self.device_num not in (0, count):
@@ -204,9 +205,7 @@ class TrainedOptions:
             "test_pretrained_model_path",
         ),
     )
-    random_weights: bool = option(
-        False, "use initial weights (to try the machinery)", instead_of=("ckpt_path", "ckpt_file")
-    )
+    random_weights: bool = option(False, "use initial weights (for trials)", instead_of=("ckpt_path", "ckpt_file"))
     device_target: str = DEVICE_TARGET
 
     @property
@@ -230,14 +229,16 @@ class EvalOptions(TrainedOptions):
     precision: str = PRECISION
     tile: int = TILE
     tile_batch: int = TILE_BATCH
-    limit: int = option(0, "only so many images of each set; 0: all", at_least=0)
-    crop: int = option(-1, "border left out of PSNR-Y and SSIM-Y; -1: the scale", aliases=("crop_border",), at_least=-1)
-    lpips_weights: str = option("", "folder with AlexNet's and LPIPS's weights; without it LPIPS is not computed")
+    limit: int = option(0, "number of images of each set; 0: all", at_least=0)
+    crop: int = option(
+        -1, "border to crop for PSNR-Y and SSIM-Y, in pixels; -1: the scale", aliases=("crop_border",), at_least=-1
+    )
+    lpips_weights: str = option("", "folder with the weights of AlexNet and LPIPS; without it, no LPIPS")
     save_results: bool = option(True, "write the resulting images and the comparison strips")
     report: bool = option(
         False,
-        "also write report.html: the tables, and of each image bicubic against SR and SR against HR, with a divider "
-        "to move and a zoom; one file for a browser",
+        "also write report.html, one file: the tables, and for each image bicubic against SR and SR against "
+        "HR, with a slider and a zoom",
     )
     output: str = option("", "folder for the tables and images; default: a new one below runs/")
     run_distribute: bool | None = option(
@@ -255,19 +256,19 @@ class EvalOptions(TrainedOptions):
 class InferOptions(TrainedOptions):
     """Images and results, and what computes."""
 
-    input: str = option(
-        "", "an image or a folder of images; --input may be left out, and several typed", repeated=True, short="i"
-    )
+    input: str = option("", "images or folders of images; the word --input may be omitted", repeated=True, short="i")
     output: str = option("results", "folder for the results; sub-folders of an input folder are kept", short="o")
     scale: int = option(short="s")
     outscale: float = option(
         0.0,
-        "size of the result over the image's, as 3.5: by the nearest larger network, then by bicubic; 0: the network's",
+        "output size over input size, as 3.5: by the nearest larger network, then bicubic; 0: the network's",
         at_least=0,
     )
-    suffix: str = option("_x{scale}", "added to each name; {scale} is put in")
+    suffix: str = option("_x{scale}", "suffix of each name; {scale} is replaced")
     format: str = option(
-        "", "of the results; default: as the input, png for TIFF and GIF", choices=("", "png", "jpg", "bmp", "webp")
+        "",
+        "format of the results; default: the input's, png for TIFF and GIF",
+        choices=("", "png", "jpg", "bmp", "webp"),
     )
     engine: str = ENGINE
     provider: str = PROVIDER
@@ -282,10 +283,10 @@ class ExportOptions(TrainedOptions):
 
     file_format: str = option(
         "MINDIR",
-        "what to write: a graph, or by SAFETENSORS the weights alone, by the authors' names",
+        "file format: a graph, or with SAFETENSORS the weights alone under the authors' names",
         choices=("MINDIR", "AIR", "ONNX", "SAFETENSORS"),
     )
-    file_name: str = option("", "name of the file to write; its ending is added")
+    file_name: str = option("", "output file name, without its extension")
     batch_size: int | None = option(None, "batch size of an exported graph; default: any in ONNX, else 1", at_least=1)
 
     @property

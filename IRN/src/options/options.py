@@ -35,10 +35,10 @@ HR_FOLDER = option(
 )
 LR_FOLDER = option(
     "",
-    "folder of LR images to come near; default: what is beside HR (as LR_bicubic/X4), else MATLAB's bicubic",
+    "folder of reference LR images; default: those beside HR (as LR_bicubic/X4), else MATLAB's bicubic",
     aliases=("dataroot_LQ", "dataroot_LR"),
 )
-GAUSSIAN_SCALE = option(1.0, "standard deviation of z; 0: the mean image of all z", at_least=0)
+GAUSSIAN_SCALE = option(1.0, "standard deviation of z; 0: no noise", at_least=0)
 
 
 @configuration
@@ -48,7 +48,7 @@ class NetworkOptions:
     scale: int = option(4, "super resolution scale", aliases=("sr_scale",), choices=SCALES)
     model: str = option(
         "IRN",
-        "a named network: IRN has the authors' sizes, the others their own",
+        "network preset: IRN is the authors', irn_small a small one",
         choices=("IRN", *PRESETS),
         presets=PRESETS,
     )
@@ -57,13 +57,13 @@ class NetworkOptions:
     )
     growth: int = option(
         0,
-        "channels that each convolution of a dense block adds; 0: the model's, IRN 32",
+        "channels added by each convolution of a dense block; 0: the model's, IRN 32",
         aliases=("gc",),
         at_least=0,
         hyper="growth",
     )
     clamp: float = option(
-        0.0, "bound of the logarithm of each coupling's factor; 0: the model's, IRN 1", at_least=0, hyper="clamp"
+        0.0, "bound of the log scale of each coupling; 0: the model's, IRN 1", at_least=0, hyper="clamp"
     )
     init: str = option("xavier", "distribution of the initial weights", choices=("xavier", "kaiming"))
 
@@ -89,29 +89,33 @@ class TrainConfig(NetworkOptions, StepOptions):
     dataset_GT_path: str = HR_FOLDER  # noqa: N815
     dataset_LQ_path: str = LR_FOLDER  # noqa: N815
     patch_size: int = 144
-    use_rot: bool = option(True, "turn patches upside down and transpose them, each in half of the cases")
+    use_rot: bool = option(True, "flip patches vertically and transpose them, each in half of the cases")
     niter: int = option(500_000, "optimizer steps, with the batch of one worker", aliases=("max_updates",), at_least=1)
     lr: float = 2e-4
     loss_scale: float = 1.0  # the loss, a sum over an image, has large gradients
-    lr_scheme: str = option("MultiStepLR", "how the rate falls", choices=("MultiStepLR", "CosineAnnealingLR_Restart"))
-    lr_steps: tuple[int, ...] = option((100_000, 200_000, 300_000, 400_000), "MultiStepLR: steps at which it falls")
-    lr_gamma: float = option(0.5, "factor of each fall of the rate", aliases=("gamma",), at_least=0)
+    lr_scheme: str = option(
+        "MultiStepLR", "learning rate schedule", choices=("MultiStepLR", "CosineAnnealingLR_Restart")
+    )
+    lr_steps: tuple[int, ...] = option(
+        (100_000, 200_000, 300_000, 400_000), "MultiStepLR: steps at which the learning rate falls"
+    )
+    lr_gamma: float = option(0.5, "factor of the learning rate at each decay", aliases=("gamma",), at_least=0)
     T_period: tuple[int, ...] = option((), "CosineAnnealingLR_Restart: steps of each half cosine; default: niter")
-    eta_min: float = option(1e-7, "CosineAnnealingLR_Restart: lowest rate", at_least=0)
-    restarts: tuple[int, ...] = option((), "steps at which the rate begins anew")
-    restart_weights: tuple[float, ...] = option((), "factor of the rate at each restart; default: 1")
-    warmup_iter: int = option(-1, "steps over which the rate rises; -1: none", at_least=-1)
-    pixel_criterion_forw: str = option("l2", "distance of LR from its reference", choices=("l1", "l2"))
-    pixel_criterion_back: str = option("l1", "distance of the restored image from HR", choices=("l1", "l2"))
+    eta_min: float = option(1e-7, "CosineAnnealingLR_Restart: lowest learning rate", at_least=0)
+    restarts: tuple[int, ...] = option((), "steps at which the learning rate restarts")
+    restart_weights: tuple[float, ...] = option((), "factor of the learning rate at each restart; default: 1")
+    warmup_iter: int = option(-1, "warm-up steps of the learning rate; -1: none", at_least=-1)
+    pixel_criterion_forw: str = option("l2", "LR guidance loss", choices=("l1", "l2"))
+    pixel_criterion_back: str = option("l1", "HR reconstruction loss", choices=("l1", "l2"))
     lambda_fit_forw: float = option(
         0.0,
-        "weight of the LR image's distance; 0: scale^2, the authors' 4, 16, 64. Ten times as much keeps coloured "
-        "dots out of the LR images of screen content",
+        "weight of the LR guidance loss; 0: scale^2, as the authors' 4, 16, 64; ten times as much removes "
+        "coloured dots from LR images of screen content",
         at_least=0,
     )
-    lambda_rec_back: float = option(1.0, "weight of the restored image's distance", at_least=0)
-    lambda_ce_forw: float = option(1.0, "weight of z's distance from a standard normal", at_least=0)
-    gaussian_scale: float = option(1.0, "standard deviation of the z that the image is restored with", at_least=0)
+    lambda_rec_back: float = option(1.0, "weight of the HR reconstruction loss", at_least=0)
+    lambda_ce_forw: float = option(1.0, "weight of the distribution loss, -log density of z", at_least=0)
+    gaussian_scale: float = option(1.0, "standard deviation of z when restoring the image", at_least=0)
     weight_decay: float = option(1e-5, "L2 coefficient, added to the clipped gradient")
     gclip: float = 10.0
     seed: int = 10
@@ -130,24 +134,26 @@ class EvalConfig(EvalOptions, NetworkOptions):
     gaussian_scale: float = GAUSSIAN_SCALE
     seed: int = RESULTS_SEED
     draws: int = option(5, FIGURES_OF_SAMPLES, aliases=("samples",), at_least=1)
-    crop: int = option(help="border left out of all figures; -1: the scale")
+    crop: int = option(help="border to crop for all metrics, in pixels; -1: the scale")
     save_lr: bool = option(False, "write the LR images")
-    suffix: str = option("", "added to the names of the written images")
+    suffix: str = option("", "suffix of the names of the written images")
     output: str = option(help="folder for the tables and images; default: a new one under runs/IRN")
     name: str = RESULTS_NAME
 
 
 @configuration
 class ExportConfig(ExportOptions, NetworkOptions):
-    graph: str = option("both", "which graph to write", choices=("both", "downscale", "upscale"))
-    file_name: str = option("irn", "name of the files to write; _downscale or _upscale and the ending are added")
+    graph: str = option("both", "graph to export", choices=("both", "downscale", "upscale"))
+    file_name: str = option("irn", "output file name; _downscale or _upscale and the extension are appended")
 
 
 @configuration
 class DownscaleConfig(InferOptions, NetworkOptions):
     outscale: ClassVar[float] = 0.0
     suffix: str = "_lr_x{scale}"
-    format: str = option("png", "of the LR images: png, or bmp, which cannot hold the original size", choices=())
+    format: str = option(
+        "png", "format of the LR images: png, or bmp, which cannot store the original size", choices=()
+    )
 
     def __post_init__(self) -> None:
         word = self.format.lower().lstrip(".")
@@ -164,8 +170,8 @@ class UpscaleConfig(InferOptions, NetworkOptions):
     outscale: ClassVar[float] = 0.0
     gaussian_scale: float = GAUSSIAN_SCALE
     seed: int = RESULTS_SEED
-    samples: int = option(1, "images to make of each, name_1, name_2 ..., each with its own z", at_least=1)
-    size: str = option("", "of the results, as 511x333; default: what the LR image's file says, else all of it")
+    samples: int = option(1, "samples of each image, name_1, name_2 ..., each with its own z", at_least=1)
+    size: str = option("", "size of the results, as 511x333; default: as stored in the LR image's file, else uncropped")
     suffix: str = "_hr"
     format: str = ANY_FORMAT
 

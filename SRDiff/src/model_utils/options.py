@@ -34,13 +34,13 @@ DEMO_SCALE = 4  # of the weights that come with the repository
 GRAPHS = ("encoder", "predictor")
 FEW = 10  # steps that infer.py makes of the chain, where the sampler allows it
 BLENDED_TILE = option(
-    help="side of the tiles, in LR pixels, which are blended into one image at each step of the chain; 0: whole "
-    "images while they fit, tiles beyond"
+    help="side of the tiles, in LR pixels, blended at each step of the chain; 0: whole images while they fit, "
+    "else tiles"
 )
 HR_FOLDER = option(
     "",
-    "the folder that div2k_preprocess.py has filled, or one above several of them (data/ with div2k/ and flickr2k/); "
-    "or a folder of HR images, or with DIV2K_train_HR/; several: A,B; or a .mindrecord with patches",
+    "folder written by div2k_preprocess.py, or its parent (data/ with div2k/ and flickr2k/); or a folder "
+    "of HR images, or with DIV2K_train_HR/; several: A,B; or a .mindrecord with patches",
     aliases=("dir_data", "data_path", "dataroot_GT", "dataroot"),
 )
 
@@ -51,30 +51,30 @@ class NetworkOptions:
 
     scale: int = option(0, "super resolution scale; default: the model's", aliases=("sr_scale",), choices=(0, 2, 4, 8))
     model: str = option(
-        "", "a named network; default: the authors' of the scale, x4", choices=("", *PRESETS), presets=PRESETS
+        "", "network preset; default: the authors' of the scale, x4", choices=("", *PRESETS), presets=PRESETS
     )
     hidden_size: int = option(0, "channels of the U-Net's first level; 0: the model's", at_least=0, hyper="hidden_size")
     unet_dim_mults: tuple[int, ...] = option(
         (),
-        "their multiples in each level, as 1,2,3,4; default: the model's",
+        "channel multiples of the U-Net's levels, as 1,2,3,4; default: the model's",
         aliases=("dim_mults",),
         hyper="dim_mults",
     )
     rrdb_num_feat: int = option(0, "channels of the encoder; 0: the model's", at_least=0, hyper="rrdb_num_feat")
     rrdb_num_block: int = option(0, "blocks of the encoder; 0: the model's", at_least=0, hyper="rrdb_num_block")
-    timesteps: int = option(0, "steps of the chain; 0: the model's, 100", at_least=0, hyper="timesteps")
+    timesteps: int = option(0, "steps of the diffusion chain; 0: the model's, 100", at_least=0, hyper="timesteps")
     beta_schedule: str = option(
         "",
-        "how the noise grows; default: the model's, cosine",
+        "noise schedule; default: the model's, cosine",
         choices=("", "cosine", "linear"),
         hyper="beta_schedule",
     )
     beta_s: float = option(0.0, "offset of the cosine schedule; 0: the model's, 0.008", at_least=0, hyper="beta_s")
     beta_end: float = option(
-        0.0, "last but one noise of the linear schedule; 0: the model's, 0.02", at_least=0, below=1, hyper="beta_end"
+        0.0, "last beta of the linear schedule; 0: the model's, 0.02", at_least=0, below=1, hyper="beta_end"
     )
     res_rescale: float = option(
-        0.0, "factor of the residual before it is clipped; 0: the model's, 2", at_least=0, hyper="res_rescale"
+        0.0, "factor of the residual before clipping; 0: the model's, 2", at_least=0, hyper="res_rescale"
     )
 
     def hyper(self) -> Hyper:
@@ -97,29 +97,28 @@ class TrainConfig(NetworkOptions, StepOptions):
 
     dataset_GT_path: str = HR_FOLDER  # noqa: N815
     val_GT_path: str = option(  # noqa: N815
-        help="HR images for validation, or a .mindrecord; default: what belongs to the training images "
-        "(val/, DIV2K_valid_HR/)"
+        help="HR images for validation, or a .mindrecord; default: those of the training set (val/, DIV2K_valid_HR/)"
     )
     batch_size: int = 64
     stage: str = option(
         "diffusion",
-        "what is trained: the noise predictor, or before it the encoder (rrdb) by its head's L1 distance",
+        "what to train: the noise predictor, or first the encoder (rrdb) with an L1 loss",
         choices=STAGES,
     )
-    fix_rrdb: bool = option(True, "leave the encoder as it is; false: train it as well, with its own L1 distance added")
-    random_rrdb: bool = option(False, "use an encoder that is neither trained nor to be (to try the machinery)")
-    loss_type: str = option("l1", "distance of the noise from its prediction, or the mean square", choices=("l1", "l2"))
+    fix_rrdb: bool = option(True, "keep the encoder fixed; false: train it too, with its own L1 loss added")
+    random_rrdb: bool = option(False, "use an untrained encoder and keep it fixed (for trials)")
+    loss_type: str = option("l1", "loss of the predicted noise: l1, or l2, the mean square", choices=("l1", "l2"))
     rrdb_path: str = option(
         "",
-        "trained encoder to start from: what --stage rrdb leaves, or the authors' file",
+        "trained encoder: the result of --stage rrdb, or the authors' file",
         aliases=("rrdb_ckpt", "train_pretrain_model_G", "pretrain_model_G"),
     )
     ckpt_path: str = option(
-        help="weights to start from, of a whole network, or at --stage rrdb of an encoder (the run starts at step 0)",
+        help="initial weights of the whole network, or with --stage rrdb of the encoder (a new run from step 0)",
         aliases=("checkpoint", "pre_trained"),
     )
     use_flip: bool = False
-    use_rot: bool = option(False, "turn patches upside down and transpose them, each in half of the cases")
+    use_rot: bool = option(False, "flip patches vertically and transpose them, each in half of the cases")
     max_updates: int = option(
         0,
         "optimizer steps, with the batch of one worker; default: the authors', 400,000, of stage rrdb 100,000",
@@ -127,15 +126,13 @@ class TrainConfig(NetworkOptions, StepOptions):
         at_least=0,
     )
     lr: float = 2e-4
-    decay_steps: int = option(200_000, "steps after which the rate is halved, again and again; 0: never", at_least=0)
+    decay_steps: int = option(200_000, "halve the learning rate every so many steps; 0: never", at_least=0)
     gclip: float = option(
-        help="largest norm of the gradient; 0: no clip (the authors' files say 10, which their code never applies)"
+        help="largest gradient norm; 0: no clipping (the authors' files say 10, which their code never applies)"
     )
-    val_noises: int = option(
-        8, "how many steps of the chain, evenly spread, the noise in each patch is predicted at", at_least=1
-    )
-    val_sampler: str = option("ddim", "how images are sampled then", choices=SAMPLERS)
-    val_steps: int = option(10, "steps of the chain that are made for it; 0: all", at_least=0)
+    val_noises: int = option(8, "steps of the chain, evenly spread, at which validation predicts the noise", at_least=1)
+    val_sampler: str = option("ddim", "sampler of the validation images", choices=SAMPLERS)
+    val_steps: int = option(10, "sampling steps of the validation images; 0: all", at_least=0)
     seed: int = 10
     save_dir: str = "runs/SRDiff"
     name: str = option(help="name of the run; default: model, scale and stage")
@@ -163,16 +160,12 @@ class EvalConfig(EvalOptions, NetworkOptions):
     data_name: str = DATA_NAME
     data_test: str = TEST_SETS
     tile: int = BLENDED_TILE
-    sampler: tuple[str, ...] = option(
-        ("ddpm",), "ways through the chain, as ddpm,ddim,dpm; each with each number of steps"
-    )
-    steps: tuple[int, ...] = option((0,), "steps that are made of the chain, as 100,20,10,5; 0: all")
+    sampler: tuple[str, ...] = option(("ddpm",), "samplers, as ddpm,ddim,dpm; each with each number of steps")
+    steps: tuple[int, ...] = option((0,), "sampling steps, as 100,20,10,5; 0: all")
     samples: int = option(1, FIGURES_OF_SAMPLES, aliases=("draws",), at_least=1)
     seed: int = RESULTS_SEED
-    cut_to: int = option(
-        8, "HR images are cut to sides that are multiples of it, 8 as the authors' (and of the scale)", at_least=1
-    )
-    crop: int = option(0, "border left out of PSNR-Y and SSIM-Y; 0 as the seed's, -1: the scale")
+    cut_to: int = option(8, "crop HR images to multiples of this (and of the scale); 8 as the authors do", at_least=1)
+    crop: int = option(0, "border to crop for PSNR-Y and SSIM-Y, in pixels; 0 as in the original, -1: the scale")
     output: str = option(help="folder for the tables and images; default: a new one under runs/SRDiff")
     name: str = RESULTS_NAME
 
@@ -195,33 +188,32 @@ class EvalConfig(EvalOptions, NetworkOptions):
 @configuration
 class InferConfig(InferOptions, NetworkOptions):
     tile: int = BLENDED_TILE
-    samples: int = option(1, "images to make of each, name_1, name_2 ..., and a sheet of them", at_least=1)
+    samples: int = option(1, "samples of each image, name_1, name_2 ..., with a contact sheet", at_least=1)
     seed: int = RESULTS_SEED
     sampler: str = option(
         "ddim",
-        "way through the chain: ddpm, the paper's, takes all of its steps for the finest detail; ddim and dpm are made "
-        "for few",
+        "sampler: ddpm, the paper's, takes all steps, for the finest detail; ddim and dpm need few",
         choices=SAMPLERS,
     )
     steps: int | None = option(
-        None, f"steps that are made of the chain; 0: all; default: {FEW} for ddim and dpm, all for ddpm", at_least=0
+        None, f"sampling steps; 0: all; default: {FEW} for ddim and dpm, all for ddpm", at_least=0
     )
-    interpolate: bool = option(False, "make images between two samples of each image, and a row of them")
+    interpolate: bool = option(False, "interpolate between two samples of each image, with a strip of the results")
     weight: tuple[float, ...] = option(
-        (0.0, 0.25, 0.5, 0.75, 1.0), "share of the second sample in each of these images, as 0.3, or 0,0.5,1"
+        (0.0, 0.25, 0.5, 0.75, 1.0), "share of the second sample, as 0.3, or 0,0.5,1 for several images"
     )
     fuse: str = option(
-        "", "HR image of which a part (--box or --mask) is put into the given ones, which are then HR of its size"
+        "", "HR image whose part (--box or --mask) is fused into the given images, which are HR of the same size"
     )
-    box: tuple[int, ...] = option((), "that part: top,left,height,width in pixels")
-    mask: str = option("", "that part: an image, white where it is, black elsewhere", instead_of=("box",))
+    box: tuple[int, ...] = option((), "with --fuse: the part, as top,left,height,width in pixels")
+    mask: str = option("", "with --fuse: the part, as an image, white inside and black elsewhere", instead_of=("box",))
     t: int = option(
         -1,
-        "step to which --interpolate and --fuse bring the images before they are made anew: the higher, the more is "
-        "new; -1: half of the chain, as in the paper",
+        "step of the chain to which --interpolate and --fuse add noise before denoising: the higher, the "
+        "more is new; -1: half of the chain, as in the paper",
         at_least=-1,
     )
-    suffix: str = option("", "added to each name; {scale} is put in; default: _x{scale}, of what is fused _fused")
+    suffix: str = option("", "suffix of each name; {scale} is replaced; default: _x{scale}, with --fuse _fused")
 
     def way(self, timesteps: int) -> Way:
         if self.steps is None:
@@ -251,5 +243,5 @@ class InferConfig(InferOptions, NetworkOptions):
 
 @configuration
 class ExportConfig(ExportOptions, NetworkOptions):
-    graph: str = option("both", "which graph to write", choices=("both", *GRAPHS))
-    file_name: str = option("srdiff", "name of the files to write; _encoder or _predictor and the ending are added")
+    graph: str = option("both", "graph to export", choices=("both", *GRAPHS))
+    file_name: str = option("srdiff", "output file name; _encoder or _predictor and the extension are appended")

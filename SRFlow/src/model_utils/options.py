@@ -42,7 +42,7 @@ NAMED = {**PRESETS, **SMALL}
 DEMO_SCALE = 4  # of the weights that come with the repository
 GRAPHS = ("decode", "encode")
 HEAT = 0.9  # the authors'; a checkpoint's own comes first, as the demo weights' 0.5
-LATENTS = option(help="a file of latents (.npz), or a folder of them; --input may be left out, and several typed")
+LATENTS = option(help="files of latents (.npz), or folders of them; the word --input may be omitted")
 HR_ALIASES = ("dir_data", "dataroot_GT", "dataroot")  # data_path is ModelArts'
 
 
@@ -54,7 +54,7 @@ class NetworkOptions:
 
     scale: int = option(0, "super resolution scale; default: the model's", aliases=("sr_scale",), choices=(0, 2, 4, 8))
     model: str = option(
-        "", "a named network; default: the authors' of the scale, x4", choices=("", *NAMED), presets=NAMED
+        "", "network preset; default: the authors' of the scale, x4", choices=("", *NAMED), presets=NAMED
     )
     num_features: int = option(
         0, "channels of the encoder; 0: the model's", aliases=("nf",), at_least=0, hyper="num_features"
@@ -64,13 +64,13 @@ class NetworkOptions:
     )
     growth: int = option(
         0,
-        "channels that each convolution of a dense block adds; 0: the model's",
+        "channels added by each convolution of a dense block; 0: the model's",
         aliases=("gc",),
         at_least=0,
         hyper="growth",
     )
     stack: tuple[int, ...] = option(
-        (), "encoder's blocks, from 0, that the flow reads, as 1,3; default: the model's", hyper="stack"
+        (), "encoder blocks read by the flow, from 0, as 1,3; default: the model's", hyper="stack"
     )
     # "levels" and "steps" alone might be taken for something of the training
     flow_levels: int = option(0, "levels of the flow; 0: the model's", aliases=("L",), at_least=0, hyper="levels")
@@ -80,7 +80,7 @@ class NetworkOptions:
     )
     eps: float = option(0.0, "smallest scale of a coupling; 0: the model's, 1e-4", at_least=0, below=1, hyper="eps")
     bound: float = option(
-        0.0, "limit of the values inside the flow when it samples; 0: the model's", at_least=0, hyper="bound"
+        0.0, "bound of the values inside the flow while sampling; 0: the model's", at_least=0, hyper="bound"
     )
 
     def hyper(self) -> Hyper:
@@ -113,50 +113,51 @@ class TrainConfig(NetworkOptions, StepOptions):
 
     dataset_GT_path: str = option(aliases=HR_ALIASES)  # noqa: N815
     val_GT_path: str = option(  # noqa: N815
-        help="HR images for validation, or a .mindrecord; default: what belongs to the training images"
+        help="HR images for validation, or a .mindrecord; default: those of the training set"
     )
     batch_size: int = 12
-    stage: str = option(
-        "flow", "what is trained: the flow, or before it the encoder (rrdb) by its head's L1 distance", choices=STAGES
-    )
+    stage: str = option("flow", "what to train: the flow, or first the encoder (rrdb) with an L1 loss", choices=STAGES)
     quant: float = option(
         32.0,
-        "uniform noise of 1/quant is added to the HR patch, and its constant to the likelihood; 0: none, which is what "
-        "the authors' released code does whatever its files say",
+        "add uniform noise of 1/quant to the HR patch and its constant to the likelihood; 0: none, as the "
+        "authors' released code does",
         at_least=0,
     )
     rrdb_path: str = option(
         "",
-        "trained encoder to start from: what --stage rrdb leaves, or the authors' file",
+        "trained encoder: the result of --stage rrdb, or the authors' file",
         aliases=("rrdb_ckpt", "train_pretrain_model_G", "pretrain_model_G"),
     )
     ckpt_path: str = option(
-        help="weights to start from, of a whole network, or at --stage rrdb of an encoder (the run starts at step 0)",
+        help="initial weights of the whole network, or with --stage rrdb of the encoder (a new run from step 0)",
         aliases=("checkpoint", "pre_trained"),
     )
     niter: int = option(200_000, "optimizer steps, with the batch of one worker", aliases=("max_updates",), at_least=1)
     lr: float = option(0.0, "learning rate; default: the authors', 2.5e-4, at x8 5e-4, of stage rrdb 2e-4")
-    lr_steps_rel: tuple[float, ...] = option((0.5, 0.75, 0.9, 0.95), "shares of niter at which the rate falls")
-    lr_steps: tuple[int, ...] = option(
-        (), "steps at which the rate falls, instead of lr_steps_rel", instead_of=("lr_steps_rel",)
+    lr_steps_rel: tuple[float, ...] = option(
+        (0.5, 0.75, 0.9, 0.95), "fractions of niter at which the learning rate falls"
     )
-    lr_steps_inverse_rel: tuple[float, ...] = option((), "shares of niter at which the rate rises again")
-    lr_gamma: float = option(0.5, "factor of each fall of the rate", aliases=("gamma",), at_least=0)
+    lr_steps: tuple[int, ...] = option(
+        (), "steps at which the learning rate falls, instead of lr_steps_rel", instead_of=("lr_steps_rel",)
+    )
+    lr_steps_inverse_rel: tuple[float, ...] = option((), "fractions of niter at which the learning rate rises again")
+    lr_gamma: float = option(0.5, "factor of the learning rate at each decay", aliases=("gamma",), at_least=0)
     train_RRDB: bool = option(  # noqa: N815
         False,
-        "train the encoder from the first step, as the authors' released code does; false: it waits",
+        "train the encoder from the first step, as the authors' released code does; false: after --train_RRDB_delay",
         instead_of=("train_RRDB_delay",),
     )
     train_RRDB_delay: float = option(  # noqa: N815
-        0.5, "share of niter after which a waiting encoder is trained as well; 1: never", at_least=0
+        0.5, "fraction of niter after which the encoder is trained too; 1: never", at_least=0
     )
     beta2: float = option(
-        help="Adam's decay of the mean squared gradient (the authors' files say 0.99, which their code ignores)"
+        help="Adam's beta2, the decay of the mean squared gradient (the authors' files say 0.99, which their code "
+        "ignores)"
     )
     test_every: int = 40_000
     test_pictures: int = 20
-    val_heats: tuple[float, ...] = option((0.0, 0.5, 0.75, 1.0), "deviations of the latents to sample with then")
-    val_samples: int = option(3, "samples of each image and heat", at_least=1)
+    val_heats: tuple[float, ...] = option((0.0, 0.5, 0.75, 1.0), "heats of the validation samples")
+    val_samples: int = option(3, "validation samples of each image and heat", at_least=1)
     seed: int = 10
     save_dir: str = "runs/SRFlow"
     name: str = option(help="name of the run; default: model, scale and stage")
@@ -191,21 +192,21 @@ class EvalConfig(EvalOptions, NetworkOptions):
     data_test: str = TEST_SETS
     val_GT_path: str = option(  # noqa: N815
         "",
-        "what is measured when dataset_GT_path is not given: the patches of a yml file's datasets.val",
+        "patches to measure when dataset_GT_path is not given: datasets.val of a yml file",
         instead_of=("dataset_GT_path",),
     )
-    val_LQ_path: str = option("", "their LR images; default: what is beside HR, else MATLAB's bicubic")  # noqa: N815
+    val_LQ_path: str = option("", "LR images for validation; default: those beside HR, else MATLAB's bicubic")  # noqa: N815
     protocol: str = option(
         "auto",
-        "table: all figures of whole images; patches: the seed's lines, PSNR and SSIM of each patch and their means; "
-        "auto: patches for a .mindrecord, else the table",
+        "table: all metrics of whole images; patches: PSNR and SSIM of each patch and their means, as "
+        "printed originally; auto: patches for a .mindrecord, else table",
         choices=("auto", "table", "patches"),
     )
     heat: float = option(HEAT, "standard deviation of the latents", at_least=0)
-    heats: tuple[float, ...] = option((), "several of them, as 0,0.5,0.9; default: heat alone", instead_of=("heat",))
+    heats: tuple[float, ...] = option((), "several heats, as 0,0.5,0.9; default: heat alone", instead_of=("heat",))
     samples: int = option(1, FIGURES_OF_SAMPLES, aliases=("draws",), at_least=1)
     seed: int = RESULTS_SEED
-    nll: bool = option(True, "measure the likelihood of the HR images as well")
+    nll: bool = option(True, "also measure the likelihood of the HR images")
     output: str = option(help="folder for the tables and images; default: a new one under runs/SRFlow")
     name: str = RESULTS_NAME
 
@@ -220,13 +221,12 @@ class EvalConfig(EvalOptions, NetworkOptions):
 class UpscaleConfig(InferOptions, NetworkOptions):
     heat: float | None = option(
         None,
-        "standard deviation of the latents; 0: no chance, and a smoother image; default: the checkpoint's, else "
-        f"{HEAT}",
+        f"standard deviation of the latents; 0: deterministic, and smoother; default: the checkpoint's, else {HEAT}",
         at_least=0,
     )
-    samples: int = option(1, "images to make of each, name_1, name_2 ..., and a sheet of them", at_least=1)
+    samples: int = option(1, "samples of each image, name_1, name_2 ..., with a contact sheet", at_least=1)
     seed: int = RESULTS_SEED
-    save_latents: bool = option(False, "write the latents of each sample as well, for infer.py interpolate")
+    save_latents: bool = option(False, "also save the latents of each sample, for infer.py interpolate")
 
 
 @configuration
@@ -249,13 +249,13 @@ class InterpolateConfig(InferOptions, NetworkOptions):
     outscale: ClassVar[float] = 0.0
     input: str = LATENTS
     format: str = ANY_FORMAT
-    steps: int = option(5, "images to make, the two ends among them", at_least=2)
+    steps: int = option(5, "images of the interpolation, both ends included", at_least=2)
 
 
 @configuration
 class ExportConfig(ExportOptions, NetworkOptions):
-    graph: str = option("both", "which graph to write", choices=("both", *GRAPHS))
-    file_name: str = option("srflow", "name of the files to write; _decode or _encode and the ending are added")
+    graph: str = option("both", "graph to export", choices=("both", *GRAPHS))
+    file_name: str = option("srflow", "output file name; _decode or _encode and the extension are appended")
 
 
 @configuration
@@ -263,5 +263,5 @@ class ConvertConfig:
     train_path: str = option(
         "", "checkpoint that training wrote, or the authors' .pth", aliases=("ckpt_path", "checkpoint")
     )
-    test_path: str = option("", "file to write: .ckpt or .safetensors")
+    test_path: str = option("", "output file: .ckpt or .safetensors")
     device_target: str = DEVICE_TARGET
