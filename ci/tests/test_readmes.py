@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ci.options_table import page
+from ci.options_table import LANGUAGES, page
 from ci.tests import forks
 from common import checkpoint
 
@@ -52,9 +52,10 @@ def test_links_lead_somewhere(readme):
         assert anchor in anchors, f"{readme.name} has no heading #{anchor}"
 
 
+@pytest.mark.parametrize("name", LANGUAGES)
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_the_page_of_options_is_up_to_date(folder):
-    assert (ROOT / folder / "OPTIONS.md").read_text(encoding="utf-8") == page(folder), "run ci/options_table.py"
+def test_the_pages_of_options_are_up_to_date(folder, name):
+    assert (ROOT / folder / name).read_text(encoding="utf-8") == page(folder, name), "run ci/options_table.py"
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
