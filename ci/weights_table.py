@@ -1,4 +1,4 @@
-"""Write the table of each model's weights/README.md from what the checkpoints there say of themselves.
+"""Write the tables of each model's weights/README.md and README_CN.md from what the checkpoints say of themselves.
 
 python ci/weights_table.py                                        # all tables
 python ci/weights_table.py RUN/ckpt/best.ckpt WDSR/weights/wdsr_b_small_x3.ckpt FOLDER     # publish, then all tables
@@ -24,6 +24,10 @@ from common import checkpoint  # noqa: E402
 
 KEPT = ("model", "scale", "stage", "hyper", "heat", "step", "best", "epoch", "version")
 SHOWN = {"PSNR-Y": 2, "SSIM-Y": 4, "LPIPS": 4, "LR-PSNR": 2}  # figures of the table, with their digits
+HEADS = {
+    "README.md": ["file", "scale", "parameters", "MB", "steps"],
+    "README_CN.md": ["文件", "倍数", "参数量", "MB", "步数"],
+}
 BEGIN, END = "<!-- weights: ci/weights_table.py -->", "<!-- end -->"
 
 
@@ -52,7 +56,7 @@ def figures_of(evaluation: Path) -> dict[str, dict[str, float]]:
     return found
 
 
-def table(folder: Path) -> str:
+def table(folder: Path, heads: list[str]) -> str:
     """Return the Markdown table of the checkpoints of a weights/ folder, smallest scale first."""
     paths = sorted(folder.glob("*.ckpt"), key=lambda path: (int(path.stem.rpartition("_x")[2]), path.name))
     files = {path: checkpoint.read(str(path)) for path in paths}
@@ -60,7 +64,7 @@ def table(folder: Path) -> str:
         {name for saved in files.values() for name in saved.meta["figures"]}, key=lambda name: (len(name), name)
     )
     rows = [
-        ["file", "scale", "parameters", "MB", "steps", *sets, "SHA-256"],
+        [*heads, *sets, "SHA-256"],
         ["---", *["---:"] * 4, *["---"] * len(sets), "---"],
     ]
     for path, saved in files.items():
@@ -91,14 +95,14 @@ def cell(figures: dict[str, float]) -> str:
     return "<br>".join(lines)
 
 
-def page(folder: Path) -> str:
-    """Return the README.md of a weights/ folder with its table made anew."""
-    before, _, rest = (folder / "README.md").read_text(encoding="utf-8").partition(BEGIN)
-    return f"{before}{BEGIN}\n\n{table(folder)}\n{END}{rest.partition(END)[2]}"
+def page(folder: Path, name: str) -> str:
+    """Return a README of a weights/ folder with its table made anew."""
+    before, _, rest = (folder / name).read_text(encoding="utf-8").partition(BEGIN)
+    return f"{before}{BEGIN}\n\n{table(folder, HEADS[name])}\n{END}{rest.partition(END)[2]}"
 
 
 if __name__ == "__main__":
     if sys.argv[1:]:
         publish(*map(Path, sys.argv[1:]))
-    for weights in sorted(ROOT.glob("*/weights")):
-        (weights / "README.md").write_text(page(weights), encoding="utf-8")
+    for path in sorted(ROOT.glob("*/weights/README*.md")):
+        path.write_text(page(path.parent, path.name), encoding="utf-8")

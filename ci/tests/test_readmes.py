@@ -149,7 +149,8 @@ def test_marked_commands_work(readme, python, tmp_path):
 @pytest.mark.parametrize("weights", sorted(ROOT.glob("*/weights")), ids=lambda path: path.parent.name)
 def test_weights_tables_are_what_the_files_say(weights):
     """Written by ci/weights_table.py; a file has at most 4 MB, its figures, and no path of the machine it is from."""
-    assert (weights / "README.md").read_text(encoding="utf-8") == load("weights_table").page(weights)
+    for name in ("README.md", "README_CN.md"):
+        assert (weights / name).read_text(encoding="utf-8") == load("weights_table").page(weights, name)
     for path in weights.glob("*.ckpt"):
         saved = checkpoint.read(str(path))
         assert path.stat().st_size <= 4_000_000
