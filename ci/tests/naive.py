@@ -86,6 +86,14 @@ def normal(*shape: int, seed: int = 5) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape, np.float32)
 
 
+def assert_drawn(values: np.ndarray, deviation: float, fourth: float = 3, name: str = "") -> None:
+    """Mean 0, this deviation, and the fourth moment of a normal (3) or uniform (1.8) distribution, as far as n tell."""
+    n = values.size
+    assert abs(values.std() / deviation - 1) < 4.5 * math.sqrt((fourth - 1) / (4 * n)), name
+    assert abs(values.mean()) < 4.5 * deviation / math.sqrt(n), name
+    assert abs((values.astype(np.float64) ** 4).mean() / values.var() ** 2 - fourth) < 4.5 * math.sqrt(96 / n), name
+
+
 # ------------------------------------------------------------------ the RRDB encoder of SRFlow and SRDiff
 
 

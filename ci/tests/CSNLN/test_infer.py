@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
-from ci.tests.CSNLN.nets import shaken, upscale
+from ci.tests.CSNLN.nets import cross_scale_weights, shaken, upscale
 from ci.tests.specs import noise, write
 from common import UserError
 from common.checkpoint import load_into
@@ -58,41 +58,16 @@ def test_chop_is_the_authors_with_their_numbers(run):
         assert np.abs(read_image(path).rgb / 65535 - wanted.clip(0, 1)).max() < 2e-5
 
 
-def naive_answers(network, x, row, column):
-    """What equation 4 to 6 weigh for one pixel at x2: (h, w), in float64."""
-    cell = network.SEM.multi_source_projection.up_attention
-
-    def layer(parts, y):
-        weights, bias, slope = parts[0].weight.asnumpy()[:, :, 0, 0], parts[0].bias.asnumpy(), parts[1].weight.asnumpy()
-        y = np.einsum("oc,chw->ohw", weights.astype(np.float64), y) + bias[:, None, None]
-        return np.where(y > 0, y, slope * y)
-
-    small = (x[:, ::2, ::2] + x[:, 1::2, ::2] + x[:, ::2, 1::2] + x[:, 1::2, 1::2]) / 4
-    queries, keys = (
-        np.pad(y, ((0, 0), (1, 1), (1, 1))) for y in (layer(cell.conv_match_1, x), layer(cell.conv_match_2, small))
-    )
-    query, scores = queries[:, row : row + 3, column : column + 3], np.empty(small.shape[1:])
-    for i, j in np.ndindex(scores.shape):
-        patch = keys[:, i : i + 3, j : j + 3]
-        scores[i, j] = 10 * (query * patch).sum() / max(np.linalg.norm(patch), 1e-4)
-    weights = np.exp(scores - scores.max())
-    return weights / weights.sum()
-
-
 @pytest.mark.parametrize("time", [1, 0])
 def test_answers_of_a_pixel(time):
     network, lr = shaken(), noise(8, 9)
     found = inference.answers(network, lr, (3, 7), time)
-    x = network.head(
-        network.sub_mean(
-            Tensor(
-                (np.pad(lr, ((0, 0), (0, 1), (0, 0)), mode="reflect").transpose(2, 0, 1)[None] / 255).astype(np.float32)
-            )
-        )
-    )
+    padded = np.pad(lr, ((0, 0), (0, 1), (0, 0)), mode="reflect").transpose(2, 0, 1)[None] / 255
+    x = network.head(network.sub_mean(Tensor(padded.astype(np.float32))))
     if time == 0:
         x, _ = network.SEM(x)
-    wanted = naive_answers(network, x.asnumpy()[0].astype(np.float64), 3, 7)
+    layer = network.SEM.multi_source_projection.up_attention
+    wanted = cross_scale_weights(x.asnumpy()[0].astype(np.float64), layer, 2, 3, 7)
     assert found.weights.shape == (4, 5)
     np.testing.assert_allclose(found.weights, wanted, rtol=1e-4)
     assert wanted.max() > 1.5 * wanted.min()

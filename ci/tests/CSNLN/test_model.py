@@ -1,4 +1,4 @@
-"""CSNLN's network: both attentions against naive NumPy, blocks of rows, odd sizes, half precision, gradients."""
+"""CSNLN's network: both attentions against naive NumPy, blocks of rows, odd sizes, precision, gradients."""
 
 from dataclasses import replace
 
@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
-from ci.tests.CSNLN.nets import TINY, batch, shaken
+from ci.tests.CSNLN.nets import TINY, batch, cross_scale_weights, embedded, shaken, softmax
 from ci.tests.naive import assert_close
 from common.runtime import graph_mode
 from common.training.step import GradientStep, L1Loss
 from CSNLN.src.attention import CrossScaleAttention, NonLocalAttention, attend, reduced
-from CSNLN.src.config import MODELS
-from CSNLN.src.CSNLN import CSNLN, Hyper, count_parameters
+from CSNLN.src.CSNLN import Hyper
 from CSNLN.src.dataset.common import Upscaler
 from CSNLN.src.inference import chopped
 from CSNLN.src.recomputing import RecomputingStep
@@ -26,27 +25,7 @@ def features(count: int, height: int, width: int) -> np.ndarray:
     return np.random.default_rng(3).normal(0, 1, (count, CHANNELS, height, width)).astype(np.float32)
 
 
-# ------------------------------------------------------------------------------------------------- sizes
-
-
-def test_small_network_is_small():
-    assert count_parameters(CSNLN(MODELS["csnln_small"])) <= 480_000
-
-
 # ------------------------------------------------------------------------------------------------- arithmetic
-
-
-def embedded(layers, x: np.ndarray) -> np.ndarray:
-    """1x1 convolution and PReLU of (C, H, W), in float64."""
-    convolution, activation = layers
-    weight, bias = convolution.weight.asnumpy().astype(np.float64)[:, :, 0, 0], convolution.bias.asnumpy()
-    y = np.tensordot(weight, x.astype(np.float64), 1) + bias[:, None, None]
-    return np.where(y > 0, y, activation.weight.asnumpy() * y)
-
-
-def softmax(scores: np.ndarray) -> np.ndarray:
-    weights = np.exp(scores - scores.max())
-    return weights / weights.sum()
 
 
 def naive_in_scale(x: np.ndarray, layer: NonLocalAttention) -> np.ndarray:
@@ -61,20 +40,11 @@ def naive_in_scale(x: np.ndarray, layer: NonLocalAttention) -> np.ndarray:
 
 def naive_cross_scale(x: np.ndarray, layer: CrossScaleAttention, s: int) -> np.ndarray:
     """Patch by patch: the mean of the large patches is laid at each pixel's place, and what overlaps is added."""
-    (h, w), edge = x.shape[1:], ((0, 0), (1, 1), (1, 1))
-    small = x.reshape(-1, h // s, s, w // s, s)
-    small = small.mean((2, 4)) if s == 2 else small[:, :, 1, :, 1]
-    queries = np.pad(embedded(layer.conv_match_1, x), edge)
-    keys = np.pad(embedded(layer.conv_match_2, small), edge)
+    h, w = x.shape[1:]
     values = np.pad(embedded(layer.conv_assembly, x), ((0, 0), (s, s), (s, s)))
-    places = list(np.ndindex(h // s, w // s))
     canvas = np.zeros((len(x), (h + 2) * s, (w + 2) * s))
     for i, j in np.ndindex(h, w):
-        query, scores = queries[:, i : i + 3, j : j + 3], []
-        for a, b in places:
-            key = keys[:, a : a + 3, b : b + 3]
-            scores.append((query * key).sum() / max(np.sqrt((key**2).sum()), 1e-4))
-        for weight, (a, b) in zip(softmax(10 * np.array(scores)), places, strict=True):
+        for (a, b), weight in np.ndenumerate(cross_scale_weights(x, layer, s, i, j)):
             patch = values[:, a * s : (a + 3) * s, b * s : (b + 3) * s]
             canvas[:, i * s : (i + 3) * s, j * s : (j + 3) * s] += weight * patch
     return canvas[:, s:-s, s:-s] / 6
@@ -117,13 +87,6 @@ def test_blocks_of_rows_change_nothing(rows):
     for scale in (2, 3):
         hyper = replace(TINY, scale=scale, depth=1)
         np.testing.assert_array_equal(shaken(hyper, rows)(x).asnumpy(), shaken(hyper)(x).asnumpy())
-
-
-def test_mean_colour_is_taken_off_and_added():
-    network, x = CSNLN(TINY), batch(1, 2, 2)
-    mean = np.array([0.4488, 0.4371, 0.4040], np.float32).reshape(1, 3, 1, 1)
-    np.testing.assert_allclose(network.sub_mean(Tensor(x)).asnumpy(), x - mean, atol=1e-7)
-    np.testing.assert_allclose(network.add_mean(Tensor(x)).asnumpy(), x + mean, atol=1e-7)
 
 
 # ------------------------------------------------------------------------------------------------- images of any size

@@ -10,7 +10,7 @@ from ci.tests.naive import convolution, shaken, values
 from common.runtime import graph_mode
 from SRFlow.src.model.Flow import SqueezeLayer
 from SRFlow.src.model.FlowActNorms import ActNorm2d
-from SRFlow.src.model.FlowStep import FlowStep, TransitionStep
+from SRFlow.src.model.FlowStep import FlowStep
 from SRFlow.src.model.InvertibleConv1x1 import InvertibleConv1x1
 from SRFlow.src.model.Split import Split2d
 from SRFlow.src.model.SRFlowNet import Hyper, SRFlowNet
@@ -139,16 +139,3 @@ def latents(network: SRFlowNet, hr_image: np.ndarray, conditions: list[np.ndarra
         else:
             x = forward(cell, x, conditions[level])
     return [*found, x]
-
-
-def set_actnorms(network: SRFlowNet, hr_image: np.ndarray, conditions: list[np.ndarray]) -> dict[str, np.ndarray]:
-    """What the first batch sets the ActNorms of the flow's own steps to: name -> value; those inside a coupling not."""
-    x, level, found = hr_image.astype(np.float64), -1, {}
-    for place, cell in enumerate(network.flowUpsamplerNet.layers):
-        level += isinstance(cell, SqueezeLayer)
-        if isinstance(cell, TransitionStep):
-            mean, deviation = x.mean((0, 2, 3), keepdims=True), x.std((0, 2, 3), keepdims=True)
-            name = f"flowUpsamplerNet.layers.{place}.actnorm"
-            found |= {f"{name}.bias": -mean, f"{name}.logs": -np.log(deviation + 1e-6)}
-        x = split(x, cell)[0] if isinstance(cell, Split2d) else forward(cell, x, conditions[level])
-    return found

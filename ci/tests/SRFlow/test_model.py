@@ -1,40 +1,45 @@
-"""SRFlow's network against naive NumPy: values, inverses, log-determinants, first batch, likelihood, large numbers."""
+"""SRFlow's network against naive NumPy: values, inverses, log-determinants, likelihood, large numbers.
+
+test_goldens.py has the authors' first batch, likelihoods, gradients and rates.
+"""
 
 import math
-import re
 
 import mindspore as ms
 import numpy as np
 import pytest
 import scipy.linalg
-from mindspore import Tensor, ops
+from mindspore import Tensor
 
-from ci.tests.naive import assert_close, convolution, normal, numerical_logdet, random_image, shaken, values, weights_of
+from ci.tests.naive import (
+    assert_close,
+    assert_drawn,
+    normal,
+    numerical_logdet,
+    random_image,
+    shaken,
+    values,
+    weights_of,
+)
 from ci.tests.SRFlow import nets
 from ci.tests.SRFlow.nets import SMALL, TINY, make
 from SRFlow.src.model.Flow import (
-    Conv2d,
     Conv2dZeros,
     SqueezeLayer,
-    folded,
-    folded_zeros,
     joined,
-    standard_normal_log_density,
 )
-from SRFlow.src.model.FlowActNorms import ActNorm2d, exact_exp, exact_log, exact_sigmoid
+from SRFlow.src.model.FlowActNorms import ActNorm2d
 from SRFlow.src.model.FlowAffineCouplingsAblation import CondAffineSeparatedAndCond
-from SRFlow.src.model.FlowStep import FlowStep, TransitionStep, advance, collect, go_back
+from SRFlow.src.model.FlowStep import FlowStep, TransitionStep
 from SRFlow.src.model.InvertibleConv1x1 import InvertibleConv1x1
 from SRFlow.src.model.RRDBNet import ResidualDenseBlock_5C, default_conv3x3
 from SRFlow.src.model.Split import Split2d
 from SRFlow.src.model.SRFlow import NegativeLogLikelihood
 from SRFlow.src.model.SRFlowNet import PRESETS, Hyper, SRFlowNet, draw_latents
 from SRFlow.src.model_utils.graphs import Decode, fold
-from SRFlow.src.scheduler.scheduler import multistep_rate
 
 EPS = 1e-4
 ONE_BLOCK = SMALL | {"num_blocks": 1, "stack": (0,)}
-SCALES = (2, 4, 8)
 
 
 def rng() -> np.random.Generator:
@@ -132,64 +137,11 @@ def test_logdet_and_likelihood_of_the_whole_network():
     assert [parameter.name for parameter in network.get_parameters()] == names
 
 
-def test_round_trip_of_many_steps():
-    """Images to latents and back, latents of heat 1 to images and back, and those latents once more."""
-    hyper = Hyper(scale=2, levels=2, **ONE_BLOCK | {"steps": 5})
-    network, lr_image, hr_image = make(hyper, 0.05), random_image(4, 2, seed=1), random_image(8, 4)
-    flow, per_map = network.flowUpsamplerNet, -math.log(nets.sigmoid(2))
-    for parameter in network.trainable_params():  # as in training, ActNorms make up for a map and a half of 0.88
-        if re.fullmatch(r"flow.*layers\.\d+\.actnorm\.logs", parameter.name):
-            parameter.set_data(parameter + 1.5 * per_map)
-    conditions = tuple(
-        (ops.concat((own, own)), ops.concat((more, more))) for own, more in network.conditions(Tensor(lr_image))
-    )
-    of_image = flow.forward(Tensor(hr_image.repeat(2, 0)), conditions)[0][0].asnumpy()[:1]
-    latents = np.concatenate((of_image, normal(*of_image.shape)))
-    images, back = flow.inverse([Tensor(latents)], conditions)
-    assert np.abs(images.asnumpy()[:1] - hr_image).max() < 1e-4
-    (again,), logdet = flow.forward(images, conditions)
-    assert np.abs(again.asnumpy() - latents).max() < 1e-4
-    np.testing.assert_allclose(logdet.asnumpy() + back.asnumpy(), 0, atol=1e-6 * hr_image.size)
-
-
-def test_steps_of_a_level_together_are_the_steps_one_by_one():
-    """`advance` works out what does not depend on z for all steps at once; order and results are the same."""
-    steps = [shaken(FlowStep(6, 5, 4, EPS, rng()), 0.2, seed) for seed in range(3)]
-    z, condition = Tensor(normal(2, 6, 4, 2)), both(normal(2, 5, 4, 2, seed=6))
-    single, total = z, 0.0
-    for step in steps:
-        single, logdet = step.forward(single, condition)
-        total = total + logdet
-    together, logdet = advance(collect(steps), z, condition, EPS)
-    assert_close(together, single.asnumpy())
-    assert_close(logdet, total.asnumpy())
-    back, logdet = go_back(collect(steps), together, condition, EPS)
-    assert_close(back, z.asnumpy(), 1e-5)
-    assert_close(logdet, -total.asnumpy())
-
-
 # ------------------------------------------------------------------ arithmetic that must be exact
 
 
-@pytest.mark.parametrize(
-    ("function", "exact", "low", "high"),
-    [
-        (exact_exp, np.exp, -6, 4),
-        (exact_log, np.log, EPS, 1.1),
-        (exact_sigmoid, nets.sigmoid, -12, 8),
-    ],
-)
 @pytest.mark.parametrize("compiled", [False, True], ids=["PyNative", "graph"])
-def test_elementary_functions_err_to_no_side(function, exact, low, high, compiled):
-    x = np.random.default_rng(1).uniform(low, high, 20_000).astype(np.float32)
-    wanted = exact(x.astype(np.float64))
-    found = (ms.jit(function) if compiled else function)(Tensor(x)).asnumpy()
-    error = (found - wanted) / np.maximum(np.abs(wanted), np.finfo(np.float32).tiny)
-    assert np.abs(error).max() < 2e-7
-    assert abs(error.mean()) < 2e-9
-
-
-def test_log_determinant_errs_to_no_side():
+def test_log_determinant_errs_to_no_side(compiled):
     """Over many pixels whatever errs to one side adds up: the CPU's sigmoid and logarithm would give 2e-6."""
     step, z, features = shaken(FlowStep(6, 5, 4, EPS, rng()), 0.2), normal(1, 6, 64, 64), normal(1, 5, 64, 64, seed=6)
     first = nets.mixed(nets.actnorm(z, step.actnorm), step.invconv)
@@ -199,7 +151,7 @@ def test_log_determinant_errs_to_no_side():
     scales.append(nets.sigmoid(nets.conditioner(np.concatenate((z1, features), 1), step.affine.fAffine)[1] + 2) + EPS)
     of_maps = values(step.actnorm.logs).sum() + np.linalg.slogdet(values(step.invconv.weight))[1]
     wanted = sum(np.log(scale).sum() for scale in scales) + 64 * 64 * of_maps
-    y, logdet = step.forward(Tensor(z), both(features))
+    y, logdet = (ms.jit(step.forward) if compiled else step.forward)(Tensor(z), both(features))
     assert float(logdet[0]) == pytest.approx(wanted, rel=2e-7)
     assert_close(y, nets.forward(step, z.astype(np.float64), features), 5e-7)
 
@@ -248,52 +200,6 @@ def test_gradient_of_the_log_determinant_is_the_transposed_inverse(turned):
         assert_close(gradient, wanted, 1e-6)
 
 
-# ------------------------------------------------------------------ the first batch
-
-
-def test_actnorm_takes_the_statistics_of_its_first_batch():
-    x = 3 * normal(4, 5, 6, 7) + np.arange(5, dtype=np.float32).reshape(1, 5, 1, 1) - 1
-    x[:, 2] = 7  # a channel without deviation
-    layer = ActNorm2d(5)
-    layer.initialise(Tensor(x))
-    pixels = x.transpose(1, 0, 2, 3).reshape(5, -1).astype(np.float64)
-    wanted = -pixels.mean(1), -np.log(np.sqrt(((pixels.T - pixels.mean(1)) ** 2).mean(0)) + 1e-6)
-    np.testing.assert_allclose(layer.bias.asnumpy().ravel(), wanted[0], rtol=1e-6)
-    np.testing.assert_allclose(layer.logs.asnumpy().ravel(), wanted[1], rtol=1e-6)
-    y = np.delete(layer.forward(Tensor(x))[0].asnumpy(), 2, 1).astype(np.float64)
-    np.testing.assert_allclose(y.mean((0, 2, 3)), 0, atol=1e-6)
-    np.testing.assert_allclose(y.std((0, 2, 3)), 1, atol=1e-5)
-    before = layer.bias.asnumpy(), layer.logs.asnumpy()
-    layer.initialise(Tensor(x + 1))
-    np.testing.assert_array_equal(layer.bias.asnumpy(), before[0])
-    np.testing.assert_array_equal(layer.logs.asnumpy(), before[1])
-
-
-def test_first_batch_sets_every_actnorm_once():
-    """Each from what comes to it after those before it have been set."""
-    hyper, images = Hyper(scale=2, levels=2, **ONE_BLOCK), (random_image(4, 8, 2), random_image(2, 4, 2, seed=1))
-    network = SRFlowNet(hyper)
-    for number, parameter in enumerate(network.trainable_params()):  # couplings and splits that do something
-        if ".4." in parameter.name:
-            parameter.set_data(Tensor(0.1 * normal(*parameter.shape, seed=number)))
-    preset = network.flowUpsamplerNet.layers[1].actnorm
-    preset.bias.set_data(Tensor(np.full(preset.bias.shape, 0.5, np.float32)))
-    network.initialise(*map(Tensor, images))
-    assert np.all(preset.bias.asnumpy() == 0.5)
-    assert not preset.logs.asnumpy().any()
-    wanted = nets.set_actnorms(network, images[0], nets.encode(network, images[1])[0])
-    found = weights_of(network)
-    del wanted["flowUpsamplerNet.layers.1.actnorm.bias"], wanted["flowUpsamplerNet.layers.1.actnorm.logs"]
-    assert len(wanted) == 2 * (2 * 3 - 1)
-    for name, value in wanted.items():
-        np.testing.assert_allclose(found[name], value, atol=1e-5, err_msg=name)
-    unset = [name for name, value in found.items() if name.endswith("actnorm.bias") and not value.any()]
-    assert not unset  # those inside the couplings, too
-    network.initialise(*(Tensor(values + 1) for values in images))
-    for name, value in weights_of(network).items():
-        np.testing.assert_array_equal(value, found[name], err_msg=name)
-
-
 # ------------------------------------------------------------------ likelihood
 
 
@@ -320,10 +226,9 @@ def test_likelihood_against_naive_arithmetic(quant):
 # ------------------------------------------------------------------ large numbers
 
 
-def push(step: FlowStep, logit: float, networks: tuple[str, ...] = ("fFeatures", "fAffine")) -> FlowStep:
+def push(step: FlowStep, logit: float) -> FlowStep:
     """All scales of a step at their smallest (logit far below 0) or largest."""
-    for name in networks:
-        last = getattr(step.affine, name)[4]
+    for last in (step.affine.fFeatures[4], step.affine.fAffine[4]):
         last.bias.set_data(Tensor(np.tile(np.float32([0, logit]), last.bias.size // 2)))
     return step
 
@@ -368,7 +273,7 @@ def uncoupled(z: np.ndarray, cell: CondAffineSeparatedAndCond, condition: np.nda
     return z / (nets.sigmoid(logit + 2) + cell.eps) - shift
 
 
-@pytest.mark.parametrize("heat", [0.9, 1.2, 1e3])
+@pytest.mark.parametrize("heat", [0.9, 1e3])
 def test_samples_do_not_run_away(heat):
     """Twelve couplings that all answer with their smallest scale: the inverse is no number, samples are bounded."""
     hyper = Hyper(scale=4, levels=3, **ONE_BLOCK | {"steps": 4})
@@ -404,51 +309,18 @@ def test_drawn_latents():
     assert not np.isclose(latents[0][0], latents[0][1]).any()  # each image its own
 
 
-@pytest.mark.parametrize(
-    ("name", "shapes"),
-    [
-        ("SRFlow_DF2K_4X", ((6, 80, 40), (96, 20, 10))),
-        ("SRFlow_DF2K_8X", ((6, 160, 80), (12, 80, 40), (192, 20, 10))),
-        ("SRFlow_CelebA_8X", ((6, 160, 80), (12, 80, 40), (192, 20, 10))),
-    ],
-)
-def test_shapes_of_the_latents(name, shapes):
-    hyper = PRESETS[name]
-    assert hyper.latent_shapes(40, 20) == shapes
-    assert sum(math.prod(shape) for shape in shapes) == 3 * hyper.scale**2 * 40 * 20  # as many numbers as the image
-    assert hyper.lr_multiple == 2
-    assert hyper.condition == 320
-
-
-def test_one_level():
-    """It reads the largest features alone; LR images may then have any sides."""
-    hyper = Hyper(scale=4, levels=1, **ONE_BLOCK)
-    network, lr_image, hr_image = make(hyper), Tensor(random_image(1, 3)), random_image(4, 12)
-    found, _ = network.forward(Tensor(hr_image), lr_image)
-    assert [latent.shape[1:] for latent in found] == list(hyper.latent_shapes(1, 3))
-    assert_close(network.inverse(found, lr_image)[0], hr_image, 1e-5)
-
-
 # ------------------------------------------------------------------ networks that can be, and how they begin
-
-
-def assert_like(values: np.ndarray, deviation: float, fourth: float) -> None:
-    """Mean 0, this deviation, and the fourth moment of a normal (3) or uniform (1.8) distribution, as far as n tell."""
-    n = values.size
-    assert abs(values.std() / deviation - 1) < 4.5 / math.sqrt(2 * n)
-    assert abs(values.mean()) < 4.5 * deviation / math.sqrt(n)
-    assert abs((values.astype(np.float64) ** 4).mean() / values.var() ** 2 - fourth) < 4.5 * math.sqrt(96 / n)
 
 
 def test_initial_values():
     dense, plain = ResidualDenseBlock_5C(16, 16, rng()), default_conv3x3(16, 64, rng())
     for number in range(1, 6):
         conv = getattr(dense, f"conv{number}")
-        assert_like(conv.weight.asnumpy(), 0.1 * math.sqrt(2 / (9 * 16 * number)), 3)  # Kaiming, times 0.1
+        assert_drawn(conv.weight.asnumpy(), 0.1 * math.sqrt(2 / (9 * 16 * number)))  # Kaiming, times 0.1
         assert not conv.bias.asnumpy().any()
     bound = 1 / math.sqrt(9 * 16)  # PyTorch's
     for array in (plain.weight.asnumpy(), plain.bias.asnumpy()):
-        assert_like(array, bound / math.sqrt(3), 1.8)
+        assert_drawn(array, bound / math.sqrt(3), 1.8)
         assert np.abs(array).max() <= bound
     step = FlowStep(24, 32, 32, EPS, rng())
     rotation = step.invconv.weight.asnumpy().astype(np.float64)
@@ -456,82 +328,10 @@ def test_initial_values():
     assert not np.isclose(np.abs(rotation).max(), 1)  # no permutation
     for network in (step.affine.fFeatures, step.affine.fAffine):
         for place in (0, 2):
-            assert_like(network[place].weight.asnumpy(), 0.05, 3)
+            assert_drawn(network[place].weight.asnumpy(), 0.05)
         assert not any(p.asnumpy().any() for p in network[4].get_parameters())
     assert not any(p.asnumpy().any() for p in step.actnorm.get_parameters())
     assert not any(p.asnumpy().any() for p in Conv2dZeros(4, 6).get_parameters())
-
-
-# ------------------------------------------------------------------ learning rates
-
-
-def simulated_rates(base: float, count: int, milestones=(), gamma: float = 0.5, inverse_milestones=()) -> list[float]:
-    """The rates after 0, 1 ... count - 1 turns of the authors' scheduler, each made out of the one before it."""
-    rates = [base]
-    for turn in range(1, count):
-        rate = rates[-1] * gamma ** list(milestones).count(turn)
-        rates.append(rate * gamma ** -list(inverse_milestones).count(turn))
-    return rates
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"milestones": (5, 10, 17)},
-        {"milestones": (17, 5, 10), "gamma": 0.3},
-        {"milestones": (5, 5, 9), "inverse_milestones": (12, 20, 12)},
-        {"milestones": (), "inverse_milestones": (3,)},
-        {"milestones": (1,)},
-        {"milestones": ()},
-    ],
-)
-def test_rates_are_those_of_the_authors_recursion(settings):
-    """They turn the schedule before the optimizer: the first step runs with the rate after one turn."""
-    wanted = simulated_rates(2.5e-4, 31, **settings)[1:]
-    rate = multistep_rate(
-        2.5e-4, settings["milestones"], settings.get("gamma", 0.5), settings.get("inverse_milestones", ())
-    )
-    np.testing.assert_allclose([rate(step) for step in range(30)], wanted, rtol=1e-12)
-
-
-def test_actnorms_are_folded_in_exactly():
-    """Into filters and biases, to float32's last bits for any scale that training may find."""
-    hidden, last = Conv2d(3, 40, 3, rng()), Conv2dZeros(3, 40)
-    for layer, logs in ((hidden, hidden.actnorm.logs), (last, last.logs)):
-        shaken(layer)
-        logs.set_data(Tensor(2 * normal(*logs.shape)))
-    filters, biases = folded(((hidden.weight,), (hidden.actnorm.logs,), (hidden.actnorm.bias,)))
-    scale = np.exp(values(hidden.actnorm.logs).reshape(-1, 1, 1, 1))
-    np.testing.assert_allclose(filters.asnumpy(), values(hidden.weight) * scale, rtol=2e-7)
-    np.testing.assert_allclose(biases.asnumpy(), values(hidden.actnorm.bias).ravel() * scale.ravel(), rtol=2e-7)
-    filters, biases = folded_zeros(((last.weight,), (last.logs,), (last.bias,)))
-    scale = np.exp(np.float32(3) * last.logs.asnumpy().astype(np.float64)).reshape(-1, 1, 1, 1)
-    in_turn = [*range(0, 40, 2), *range(1, 40, 2)]
-    np.testing.assert_allclose(filters.asnumpy(), (values(last.weight) * scale)[in_turn], rtol=6e-7)  # logs are 6
-    np.testing.assert_allclose(biases.asnumpy(), (values(last.bias) * scale.ravel())[in_turn], rtol=6e-7)
-
-
-def test_first_batch_of_a_coupling():
-    """Its two networks one after the other: the second reads what the first has made of z."""
-    coupling = CondAffineSeparatedAndCond(6, 5, 4, EPS, rng())
-    for network in (coupling.fFeatures, coupling.fAffine):
-        shaken(network[4], 0.2)
-    z, features = normal(3, 6, 4, 4), normal(3, 5, 4, 4, seed=6)
-    coupling.initialise(Tensor(z), both(features))
-    shift, logit = nets.conditioner(features, coupling.fFeatures)
-    z1 = ((z + shift) * (nets.sigmoid(logit + 2) + EPS))[:, :3]
-    for network, x in ((coupling.fFeatures, features), (coupling.fAffine, np.concatenate((z1, features), 1))):
-        for place in (0, 2):
-            y = nets.actnorm(convolution(x, values(network[place].weight)), network[place].actnorm)
-            np.testing.assert_allclose(y.mean((0, 2, 3)), 0, atol=2e-6)
-            np.testing.assert_allclose(y.std((0, 2, 3)), 1, atol=1e-4)
-            x = np.maximum(y, 0)
-
-
-def test_density_of_the_latents():
-    x = 2 * normal(3, 4, 5, 6)
-    density = np.exp(-0.5 * x.astype(np.float64) ** 2) / np.sqrt(2 * np.pi)
-    assert_close(standard_normal_log_density(Tensor(x)), np.log(density).sum((1, 2, 3)), 5e-7)
 
 
 @pytest.mark.parametrize("logit", [-1e4, 1e4])

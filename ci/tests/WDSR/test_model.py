@@ -48,22 +48,6 @@ def test_published_parameter_counts(hyper, counts):
     assert tuple(count_parameters(WDSR(replace(hyper, scale=scale))) for scale in (2, 3, 4)) == counts
 
 
-def test_low_rank_is_truncated():
-    shapes = {p.name: p.shape for p in WDSR(replace(SMALL, num_features=16)).get_parameters()}
-    assert shapes["body.0.body.2.weight_v"] == (12, 96, 1, 1)  # int(12.8)
-    assert shapes["body.0.body.3.weight_v"] == (16, 12, 3, 3)
-
-
-@pytest.mark.parametrize("scale", [1, 2, 3, 4])
-@pytest.mark.parametrize("colors", [1, 3])
-def test_output_size_for_every_scale(scale, colors):
-    network = WDSR(replace(SMALL, scale=scale, num_colors=colors, num_blocks=1))
-    for height, width in ((1, 1), (1, 6), (5, 3)):
-        output = run(network, random_image(height, width, colors))
-        assert output.shape == (1, colors, scale * height, scale * width)
-        assert np.isfinite(output).all()
-
-
 # ------------------------------------------------------------------ arithmetic
 
 
@@ -118,19 +102,6 @@ def test_whole_network_against_naive_arithmetic(hyper):
         place = channel * 4 + (row % 2) * 2 + column % 2  # colour first, then row, then column, as in PyTorch
         wanted[channel, row, column] = sub_pixels[place, row // 2, column // 2]
     assert_close(run(network, x)[0], wanted * width + shift)
-
-
-@pytest.mark.parametrize("form", ["training", "inference"])
-@pytest.mark.parametrize("scale", [2, 3, 4])
-def test_sub_pixels_are_in_pytorch_order(scale, form):
-    network = WDSR(replace(SMALL, scale=scale, num_blocks=1, normalization="ychfan", variant="A"))
-    values = np.arange(3 * scale**2)
-    for layer in (network.tail[0], network.skip[0]):
-        layer.weight_g.set_data(Tensor(np.zeros(layer.weight_g.shape), ms.float32))
-    network.tail[0].bias.set_data(Tensor(values, ms.float32))
-    output = run(network if form == "training" else WDSRInference(network), random_image(1, 2))[0]
-    wanted = np.tile(values.reshape(3, scale, scale), (1, 1, 2)) * 255 + 127.5
-    assert_close(output, wanted)
 
 
 # ------------------------------------------------------------------ two forms, two modes
