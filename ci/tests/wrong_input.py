@@ -3,7 +3,6 @@
 What the five models have in common is written once, with a model's own words in braces: see `MODELS`.
 """
 
-import importlib
 import os
 import pickle
 import re
@@ -14,8 +13,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common.checkpoint import Checkpoint, save
+from ci.tests.specs import BY_NAME, SPECS
+from common.checkpoint import read
 from common.images import write_image
+from SRFlow.src.model.SRFlowNet import draw_latents
+from SRFlow.src.model_utils.inference import Latents, write_latents
+from SRFlow.src.model_utils.util import digest_of
 
 # Model -> its words: folder of the data, weights to start from, weights to use, scale, a small training.
 PATHS = {"data": "--dataset_GT_path", "start": "--ckpt_path", "used": "--ckpt_path", "graph": ""}
@@ -84,7 +87,8 @@ OWN = {  # mistakes that one program can be given
     "IRN/infer.py downscale": "--tile large; --tile -1; --format tiff; --input dot.png",
     "IRN/infer.py upscale": "--samples many; --samples 0; --format tiff",
     "IRN/export.py": "--graph upscle",
-    "SRFlow/train.py": "--niter many; --stage flw; --scale 8 --patch_size 64 --ckpt_path weights/SRFlow.ckpt",
+    "SRFlow/train.py": "--niter many; --stage flw; "
+    "--scale 8 --patch_size 64 --num_blocks 2 --ckpt_path weights/SRFlow.ckpt",
     "SRFlow/eval.py": "--heats hot; --heat -1; --protocol tables",
     "SRFlow/infer.py": "--heat hot; --samples 0; --format tiff",
     "SRFlow/infer.py encode": "--tile large; --tile -1; --lr nowhere; --lr images --input missized/HR/0001.png; "
@@ -240,13 +244,9 @@ def make_workspace(folder: Path) -> Path:
     texts |= {"wrong.yaml": "device_target: Abacus\n", "void.ckpt": ""}
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
-    for model, network, description in tiny_networks():
-        arrays = {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
-        saved = Checkpoint(arrays, description)
-        save(folder / "weights" / f"{model}.ckpt", saved)
-        if model == "SRFlow":
-            for seed, name in enumerate(("a.npz", "b.npz")):
-                example_latents(folder / name, seed, network.hyper, saved)
+    for spec in SPECS:
+        spec.save(folder / "weights" / f"{spec.name}.ckpt")
+    write_example_latents(folder)
     for whole, cut in {"cut/0001.png": "cut/0001.png", "a.npz": "cut.npz", "weights/IRN.ckpt": "cut.ckpt"}.items():
         (folder / cut).write_bytes((folder / whole).read_bytes()[:2000])
     with zipfile.ZipFile(folder / "code.pth", "w") as archive:  # whoever unpickles it runs `touch ran`
@@ -255,15 +255,14 @@ def make_workspace(folder: Path) -> Path:
     return folder
 
 
-def example_latents(path: Path, seed: int, hyper: object, saved: Checkpoint) -> None:
-    """Write what SRFlow's infer.py encode might have written for an image of 32x32."""
-    from SRFlow.src.model.SRFlowNet import draw_latents
-    from SRFlow.src.model_utils.inference import Latents, write_latents
-    from SRFlow.src.model_utils.util import digest_of
-
-    rng = np.random.default_rng(seed)
-    lr = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    write_latents(path, Latents(draw_latents(hyper, (1, 8, 8), 1.0, rng), lr, 32, 32, digest_of(hyper, saved)))
+def write_example_latents(folder: Path) -> None:
+    """Write what SRFlow's infer.py encode might have written for two images of 32x32."""
+    hyper = BY_NAME["SRFlow"].network().hyper
+    digest = digest_of(hyper, read(folder / "weights" / "SRFlow.ckpt"))
+    for seed, name in enumerate(("a.npz", "b.npz")):
+        rng = np.random.default_rng(seed)
+        lr = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        write_latents(folder / name, Latents(draw_latents(hyper, (1, 8, 8), 1.0, rng), lr, 32, 32, digest))
 
 
 class Run:
@@ -271,21 +270,3 @@ class Run:
 
     def __reduce__(self) -> tuple:
         return os.system, ("touch ran",)
-
-
-def tiny_networks() -> Iterator[tuple[str, object, dict]]:
-    """Yield (model, network of one block, what its checkpoint says) of every model."""
-    small = {"num_features": 4, "num_blocks": 1}
-    flow = {**small, "growth": 2, "stack": (0,), "levels": 3, "steps": 1, "hidden_channels": 4}
-    diffusion = {"dim_mults": (1, 2), "hidden_size": 4, "rrdb_num_feat": 4, "rrdb_num_block": 2, "timesteps": 10}
-    for model, module, name, shape, utilities in (
-        ("WDSR", "model", "WDSR", {"scale": 2, **small}, "utils"),
-        ("IRN", "network.Invnet", "InvRescaleNet", {"scale": 2, "block_num": (1,), "growth": 2}, "utils.util"),
-        ("SRFlow", "model.SRFlowNet", "SRFlowNet", {"scale": 4, **flow}, "model_utils.util"),
-        ("SRDiff", "model.srdiff", "SRDiffNet", {"scale": 4, **diffusion}, "model_utils.util"),
-        ("CSNLN", "CSNLN", "CSNLN", {"scale": 2, "n_feats": 4, "depth": 1}, "utils"),
-    ):
-        built = importlib.import_module(f"{model}.src.{module}")
-        hyper = built.Hyper(**shape)
-        described = importlib.import_module(f"{model}.src.{utilities}").describe(hyper, {})
-        yield model, getattr(built, name)(hyper), described
