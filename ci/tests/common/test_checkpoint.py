@@ -182,20 +182,6 @@ def test_full_disk_leaves_the_old_file(tmp_path, suffix):
     assert (list(read(path).weights), list(tmp_path.iterdir())) == (["old"], [path])
 
 
-def test_load_into_sets_everything_and_copies():
-    net, weights = Net(), random_arrays(Net())
-    given = {name: np.array(array) for name, array in weights.items()}
-    given["head.bias"] = given["head.bias"].astype("f8")
-    given["seen"] = given["seen"].astype("i8")
-    load_into(net, given, source="x.ckpt")
-    for array in given.values():
-        array[...] = 0
-    for name, parameter in net.parameters_dict().items():
-        np.testing.assert_array_equal(parameter.asnumpy(), weights[name], strict=True, err_msg=name)
-    assert net.gain.dtype == ms.float32
-    assert not net.seen.requires_grad
-
-
 def test_load_into_renames_by_table_or_function():
     weights, net = random_arrays(Net()), Net()
     table = {"conv_first.weight": "head.weight", "dead.weight": None}

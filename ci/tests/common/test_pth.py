@@ -125,22 +125,6 @@ def test_views_are_copied_out_in_their_own_order(tmp_path, write):
     assert found["scalar"] == 7, "tensors of one storage must not share memory here"
 
 
-@pytest.mark.parametrize(
-    ("kind", "raw", "expected"),
-    [
-        ("BoolStorage", b"\x00\x01\x02", np.array([False, True, True])),
-        ("BFloat16Storage", struct.pack("<3H", 0x3FC0, 0xC000, 0x7F80), np.array([1.5, -2, np.inf], np.float32)),
-        ("HalfStorage", np.array([1, 2, 3], "<f2"), np.array([1, 2, 3], np.float16)),
-        ("LongStorage", np.array([1, -2, 3], "<i8"), np.array([1, -2, 3])),
-    ],
-)
-def test_storage_types(tmp_path, kind, raw, expected):
-    body = dict_of(all=tensor(storage(3, kind=kind), (3,), (1,)), one=tensor(storage(3, kind=kind), (), (), offset=1))
-    found = read_pth(write_zip(tmp_path / "x.pth", body, {"0": raw}))
-    np.testing.assert_array_equal(found["all"], expected, strict=True)
-    np.testing.assert_array_equal(found["one"], expected[1])
-
-
 def test_read_weights_takes_off_the_usual_wrappings(tmp_path):
     inner = dict_of(**{"module.a": WHOLE, "module.b": tensor(storage(24), (1,), (1,))})
     state = dict_of(state=dict_of(a=WHOLE))

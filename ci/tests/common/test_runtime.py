@@ -11,7 +11,6 @@ import struct
 import subprocess
 import sys
 import termios
-from dataclasses import dataclass, replace
 
 import pytest
 
@@ -19,11 +18,10 @@ from common import UserError, runtime
 from common.checkpoint import files as checkpoint
 from common.checkpoint.files import Checkpoint
 from common.config import options as config
-from common.config.options import option
 from common.runtime import Runtime
 from common.training import runs
+from WDSR.src.args import TrainConfig
 
-HERE = Runtime("CPU")
 STEERS = ("MS_", "RANK_", "MINDSPORE_HCCL", "OMPI_", "DEVICE_ID", "ZOO_", "DEVICE_TARGET", "ONEDNN", "GLOG")
 
 
@@ -198,67 +196,26 @@ def test_duration():
     assert {seconds: runtime.duration(seconds) for seconds in said} == said
 
 
-@dataclass(frozen=True)
-class Options:
-    lr: float = option(0.1, "rate")
-    steps: int = option(5, "how many")
-    resume: str = option("", "go on with; default: nothing")
-    save_dir: str = option("runs", "where run folders are made")
-
-    def run_name(self):
-        return "net"
-
-
-@dataclass(frozen=True)
-class Distributed(Options):
-    run_distribute: bool | None = option(None, "join others; default: when launched")
-
-
-def save(path, options, **meta):
-    meta = {"model": "Net", "config": config.to_dict(options), "counters": {}, "step": 3, **meta}
-    checkpoint.save(path, Checkpoint({}, meta))
-    return path
-
-
-def resume(path, *words, cls=Options):
-    return runs.begin(cls(resume=str(path)), ["--resume", str(path), *words], "", "Net")
-
-
-def opened(options, folder=None, here=HERE):
-    return runs.Start(options, folder=folder).open(here, "about")
+def opened(options, folder=None):
+    return runs.Start(options, folder=folder).open(Runtime("CPU"), "about")
 
 
 def test_new_run_folder(tmp_path):
-    options = Options(lr=0.5, save_dir=str(tmp_path / "runs"))
-    folders = [opened(options) for _ in range(3)]
+    folders = [opened(TrainConfig(save_dir=str(tmp_path))) for _ in range(3)]
     assert len(set(folders)) == 3, "nothing is overwritten"
-    assert re.fullmatch(r"net-\d{8}-\d{6}", folders[0].name)
-    assert sorted(path.name for path in folders[0].iterdir()) == ["config.yaml", "environment.txt", "train.log"]
-    assert config.load(Options, folders[0] / "config.yaml") == options
     environment = (folders[0] / "environment.txt").read_text()
     for line in ("command: ", "mindspore: ", "numpy: 1.", "device: CPU, 1 worker(s)", "ONEDNN"):
         assert line in environment
-    opened(Options(save_dir=str(tmp_path / "nowhere")), here=Runtime("CPU", 1, 2))
-    assert not (tmp_path / "nowhere").exists(), "only the main worker writes"
 
 
-def test_resumed_run(tmp_path, capsys):
-    """Saved options, those of the command line over them; what has changed is said, and kept in the run's log."""
-    before = Options(lr=0.5, steps=7, save_dir=str(tmp_path))
-    folder = opened(before)
-    save(folder / "ckpt" / "last.ckpt", before)
-    for path in (folder, folder / "ckpt" / "last.ckpt"):
-        start = resume(path, "--steps", "9")
-        assert (start.options, start.folder, start.saved.meta["step"]) == (replace(before, steps=9), folder, 3)
-    assert start.open(HERE, "about") == folder
-    assert "changed since the run was stopped: steps: 7 -> 9\n" in capsys.readouterr().err
-    assert (folder / "train.log").read_text().count("steps: 7 -> 9") == 1
-    assert config.load(Options, folder / "config.yaml").steps == 9
-    assert (folder / "environment.txt").read_text().count("command: ") == 2
-    assert len(list(tmp_path.iterdir())) == 1, "no second folder"
-    save(folder / "ckpt" / "last.ckpt", Distributed(steps=7, run_distribute=True))
+def test_run_of_several_workers_may_be_resumed_alone(tmp_path):
+    options = TrainConfig(run_distribute=True, save_dir=str(tmp_path))
+    folder = opened(options)
+    meta = {"model": "WDSR", "config": config.to_dict(options), "counters": {}, "step": 3}
+    checkpoint.save(folder / "ckpt" / "last.ckpt", Checkpoint({}, meta))
     for words, wanted in (((), None), (("--run_distribute", "True"), True)):
-        assert resume(folder, *words, cls=Distributed).options.run_distribute is wanted, "it may go on alone"
+        start = runs.begin(TrainConfig(resume=str(folder)), ["--resume", str(folder), *words], "", "WDSR")
+        assert (start.folder, start.options.run_distribute) == (folder, wanted)
 
 
 def test_run_that_another_process_is_in(tmp_path, root):
@@ -270,8 +227,8 @@ def test_run_that_another_process_is_in(tmp_path, root):
     with subprocess.Popen(words, stdout=subprocess.PIPE, env=environment) as other:
         assert other.stdout.readline() == b"1\n"
         with pytest.raises(UserError, match=r"net-.* is in use: another process trains in it"):
-            opened(Options(), folder)
+            opened(TrainConfig(), folder)
         assert [path.name for path in folder.iterdir()] == ["environment.txt"]
         other.kill()
     for _ in range(2):  # twice in one process is fine
-        assert opened(Options(), folder) == folder
+        assert opened(TrainConfig(), folder) == folder

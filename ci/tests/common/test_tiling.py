@@ -5,9 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from common import UserError
 from common.export.tiling import Span, fill_tiles, pad_to_multiple
-from common.images import to_float
 
 RADIUS = 3  # of `network`: three layers of 3 x 3
 
@@ -43,18 +41,17 @@ class Network:
         return x.reshape(height, width, s, s, 3).swapaxes(1, 2).reshape(height * s, width * s, 3)
 
 
-def tile_apply(function, image, *, scale, multiple=1, out_dtype=np.float32, **tiles) -> np.ndarray:
-    """Apply a function of float32 images to tiles of an image; it is padded to a multiple, and the result cut."""
+def tile_apply(function, image, *, scale, multiple=1, **tiles) -> np.ndarray:
+    """Apply a function to tiles of an image; it is padded to a multiple, and the result cut."""
     padded = pad_to_multiple(image, multiple)
 
     def read(rows: Span, columns: Span) -> tuple[np.ndarray]:
-        piece = padded[rows.start : rows.stop, columns.start : columns.stop]
-        return ((piece if piece.dtype == np.float32 else to_float(piece))[None],)
+        return (padded[None, rows.start : rows.stop, columns.start : columns.stop],)
 
     def run(pieces: np.ndarray) -> list[np.ndarray]:
         return [function(piece) for piece in pieces]
 
-    result = np.empty((image.shape[0] * scale, image.shape[1] * scale, 3), out_dtype)
+    result = np.empty((image.shape[0] * scale, image.shape[1] * scale, 3), np.float32)
     return fill_tiles(read, run, padded.shape[:2], result, scale=scale, multiple=multiple, **tiles)
 
 
@@ -69,23 +66,6 @@ def test_equals_the_whole_image_bit_for_bit(size, tile, scale):
     image, network = random_image(*size), Network(scale)
     whole = network(image)
     np.testing.assert_array_equal(tile_apply(network, image, scale=scale, tile=tile, overlap=RADIUS), whole)
-
-
-def test_tiles_at_once():
-    """In calls of `batch` tiles, the last of what is left; each of several inputs is cut and stacked."""
-    image, counts = random_image(40, 70), []
-
-    def read(rows: Span, columns: Span) -> tuple[np.ndarray, np.ndarray]:
-        piece = image[None, rows.start : rows.stop, columns.start : columns.stop]
-        return piece, 2 * piece
-
-    def run(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-        counts.append(len(one))
-        return one + other
-
-    found = fill_tiles(read, run, (40, 70), np.empty_like(image), scale=1, tile=20, overlap=3, batch=4)
-    np.testing.assert_array_equal(found, image + 2 * image)
-    assert counts == [4, 4, 4, 3]
 
 
 def test_too_small_an_overlap_shows():
@@ -120,23 +100,3 @@ def test_tiles_stay_on_the_grid_of_strided_networks(size, tile, overlap):
     padded = np.pad(image, ((0, -size[0] % 4), (0, -size[1] % 4), (0, 0)), mode="reflect")
     whole = on_a_grid(padded)[: size[0], : size[1]]
     np.testing.assert_array_equal(tile_apply(on_a_grid, image, scale=1, tile=tile, overlap=overlap, multiple=4), whole)
-
-
-@pytest.mark.parametrize("out_dtype", [np.uint8, np.uint16])
-def test_whole_number_images(out_dtype):
-    top = np.float32(np.iinfo(out_dtype).max)
-    image = np.random.default_rng(9).integers(0, int(top) + 1, (30, 41, 3)).astype(out_dtype)
-
-    def brighten(x: np.ndarray) -> np.ndarray:
-        assert x.dtype == np.float32
-        return x * np.float32(1.37) - np.float32(0.11)  # leaves [0, 1] on both sides
-
-    result = tile_apply(brighten, image, scale=1, tile=16, overlap=0, out_dtype=out_dtype)
-    assert result.dtype == out_dtype
-    np.testing.assert_array_equal(result, np.rint(brighten(image.astype(np.float32) / top).clip(0, 1) * top))
-
-
-def test_tile_too_small_for_the_overlap():
-    with pytest.raises(UserError, match=r"at least 24 pixels.*found 20"):
-        tile_apply(Network(1), random_image(30, 30), scale=1, tile=20, overlap=8, multiple=8)
-    tile_apply(Network(1), random_image(30, 30), scale=1, tile=24, overlap=8, multiple=8)
