@@ -8,22 +8,16 @@ from mindspore import Tensor
 
 from IRN.src.network.Invnet import Hyper, InvRescaleNet
 
-TINY = {
-    2: Hyper(2, (1,), 4),
-    3: Hyper(3, (1,), 4),
-    4: Hyper(4, (1, 1), 4),
-    8: Hyper(8, (1, 1, 1), 2),
-}
-HAAR = Hyper(2, (1,), 1)
+TINY = Hyper(2, (1,), 4)
 
 
-def make(hyper: Hyper = TINY[2], seed: int = 3, last: float = 0.1) -> InvRescaleNet:
+def make(seed: int = 3, last: float = 0.1) -> InvRescaleNet:
     """A network whose couplings do something, as far as they reach.
 
     Args:
         last: size of the last filters of each dense block, which begin as zeros; 0 leaves the Haar transform.
     """
-    network, rng = InvRescaleNet(hyper, seed), np.random.default_rng(seed)
+    network, rng = InvRescaleNet(TINY, seed), np.random.default_rng(seed)
     for parameter in network.trainable_params():
         if "conv5" in parameter.name:
             parameter.set_data(Tensor(last * rng.standard_normal(parameter.shape), ms.float32))

@@ -64,6 +64,6 @@ def other_transforms() -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("kind", other_transforms())
 def test_another_transform_is_refused(tmp_path, kind):
     """The network computes Haar's, whatever the file holds; another would silently give another image."""
-    weights = weights_of(InvRescaleNet(TINY[2])) | {"operations.0.haar_weights": other_transforms()[kind]}
+    weights = weights_of(InvRescaleNet(TINY)) | {"operations.0.haar_weights": other_transforms()[kind]}
     with pytest.raises(CheckpointError, match=r"odd\.pth: operations\.0\.haar_weights is not the Haar transform"):
         load(write_pth(tmp_path / "odd.pth", weights))

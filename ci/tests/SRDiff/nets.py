@@ -18,18 +18,13 @@ TINY = {
     4: Hyper(scale=4, dim_mults=(1, 2), **SMALL),
     8: Hyper(scale=8, dim_mults=(1, 2, 2), **SMALL | {"rrdb_num_block": 5}),
 }
+USED = Hyper(scale=4, dim_mults=(1, 1, 2, 2), **SMALL)  # LR sides in twos, as the authors' network takes them
 Weights = Mapping[str, np.ndarray]
 
 
-USED = {
-    4: Hyper(scale=4, dim_mults=(1, 1, 2, 2), **SMALL),  # LR sides in twos, as the authors' network takes them
-    8: Hyper(scale=8, dim_mults=(1, 2), **SMALL),
-}
-
-
-def make(hyper: Hyper = USED[4], seed: int = 3) -> SRDiffNet:
+def make(hyper: Hyper = USED) -> SRDiffNet:
     """A network at its beginning, but that the encoder's head draws a grey image, of which little is clipped."""
-    network = SRDiffNet(hyper, seed)
+    network = SRDiffNet(hyper, seed=3)
     network.rrdb.conv_last.bias.set_data(Tensor(np.full(3, 0.5), ms.float32))
     return network
 
@@ -120,16 +115,12 @@ def predict(weights: Weights, hyper: Hyper, x: np.ndarray, t: np.ndarray, featur
 # ------------------------------------------------------------------ what is trained
 
 
-def start_of(hyper: Hyper, hr_image: np.ndarray, lr_up: np.ndarray) -> np.ndarray:
-    """x_0."""
-    return ((hr_image.astype(np.float64) - lr_up) * hyper.res_rescale).clip(-1, 1)
-
-
 def losses(weights: Weights, hyper: Hyper, batch: tuple, *, squared: bool = False) -> tuple[float, float]:
     """(distance of eps from its prediction, L1 distance of the encoder's image from HR)."""
     hr_image, lr_image, lr_up, t, eps = batch
     left = hyper.schedule().alphas_cumprod[t].reshape(-1, 1, 1, 1)
-    x = np.sqrt(left) * start_of(hyper, hr_image, lr_up) + np.sqrt(1 - left) * eps
+    start = ((hr_image.astype(np.float64) - lr_up) * hyper.res_rescale).clip(-1, 1)
+    x = np.sqrt(left) * start + np.sqrt(1 - left) * eps
     features, head = encode(weights, hyper, lr_image)
     error = predict(weights, hyper, x, t, read(features)) - eps
     return float((error**2 if squared else np.abs(error)).mean()), float(np.abs(head - hr_image).mean())

@@ -8,14 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from mindspore import Tensor
 
-from ci.tests.common.test_pth import dict_of, number
 from ci.tests.specs import weights_of
 from ci.tests.SRDiff.nets import TINY
-from ci.tests.test_official import write_pth
-from common.checkpoint import files as checkpoint
-from common.checkpoint.fitting import CheckpointError, load_into
+from common.checkpoint.fitting import CheckpointError
 from SRDiff.src.model.schedule import make_schedule
 from SRDiff.src.model.srdiff import Hyper, SRDiffNet
 from SRDiff.src.model_utils.official import CONSTANTS, hyper_of, network_weights
@@ -38,46 +34,6 @@ def authors(hyper: Hyper) -> dict[str, np.ndarray]:
 def random_weights(hyper: Hyper) -> dict[str, np.ndarray]:
     random = np.random.default_rng(5)
     return {name: np.float32(random.normal(0, 0.1, a.shape)) for name, a in weights_of(SRDiffNet(hyper)).items()}
-
-
-def write_theirs(path, weights):
-    """model_ckpt_steps_N.ckpt as their trainer writes it: the weights two dictionaries deep, beside other things."""
-    others = {"epoch": number(3), "global_step": number(400_000), "optimizer_states": b"]"}
-    return write_pth(path, weights, wrapped=lambda body: dict_of(**others, state_dict=dict_of(model=body)))
-
-
-def load(path, asked=None) -> SRDiffNet:
-    """A network as the programs put one together."""
-    weights = checkpoint.read(path).weights
-    network = SRDiffNet(hyper_of(weights, str(path), asked))
-    load_into(network, network_weights(weights, network.hyper, str(path)), source=path)
-    return network
-
-
-def assert_holds(network, weights) -> None:
-    """Every parameter is the array of its name, and no array but the constants is left."""
-    found = weights_of(network)
-    assert found.keys() == weights.keys() - set(CONSTANTS)
-    for name, array in found.items():
-        np.testing.assert_array_equal(array, weights[name], err_msg=name)
-
-
-# ------------------------------------------------------------------ whole networks
-
-
-def test_their_weights_give_their_results(goldens_dir, tmp_path):
-    """Weights that the authors' own code computed the golden with, by way of a file of theirs."""
-    with np.load(goldens_dir / "srdiff_4x.npz") as file:
-        golden = dict(file)
-    weights = {key.removeprefix("state/"): array for key, array in golden.items() if key.startswith("state/")}
-    network = load(write_theirs(tmp_path / "model_ckpt_steps_400000.ckpt", weights))
-    assert network.hyper == Hyper(4, 8, (1, 2, 3, 4), 8, 2, 20)
-    assert_holds(network, weights)
-    made, t = network.hyper.schedule(), golden["in/t"][0]
-    start = ((golden["in/img_hr"] - golden["in/img_lr_up"]) * 2).clip(-1, 1)
-    x = np.stack([made.q_sample(start[n], t[n], golden["in/noise"][0][n]) for n in range(2)])
-    eps = network(Tensor(x), Tensor(np.int32(t)), Tensor(golden["in/img_lr"])).asnumpy()
-    assert np.abs(eps - golden["out/eps_theta"]).max() < 2e-6 * np.abs(golden["out/eps_theta"]).max()
 
 
 @pytest.mark.parametrize(
@@ -112,9 +68,6 @@ def test_constants_of_another_chain_are_refused(name):
         weights[name] = constants(replace(SMALL, **change))[name]
         with pytest.raises(CheckpointError, match=rf"x\.ckpt was trained with another chain: its {name} are not those"):
             network_weights(weights, SMALL, "x.ckpt")
-
-
-# ------------------------------------------------------------------ what is said when they do not load
 
 
 @pytest.mark.parametrize(

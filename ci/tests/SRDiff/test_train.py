@@ -7,6 +7,7 @@ import pytest
 from mindspore import Tensor
 
 from ci.tests.specs import weights_of
+from ci.tests.SRDiff.nets import left_of
 from ci.tests.training import assert_same, losses, read, read_csv
 from common import UserError
 from common.checkpoint import Checkpoint, load_into, save
@@ -42,9 +43,7 @@ def test_first_loss_is_the_distance_from_the_noise(noise_run, begun, encoder):
     """By the paper's formulas in float64: the noisy residual, and what the network makes of it."""
     trainer = begun("SRDiff", rrdb_path=encoder)
     hr, lr, lr_up, t, eps = next(trainer.stream.batches(0, 1))
-    at = np.linspace(0, 21, 21) / 21
-    left = np.cos((at + 0.008) / 1.008 * np.pi / 2) ** 2
-    left = np.cumprod(1 - np.clip(1 - left[1:] / left[:-1], 0, 0.999))[t][:, None, None, None]
+    left = left_of(HYPER)[t][:, None, None, None]
     residual = ((hr.astype(np.float64) - lr_up) * 2).clip(-1, 1)
     noisy = np.sqrt(left) * residual + np.sqrt(1 - left) * eps
     found = trainer.network(Tensor(noisy.astype(np.float32)), Tensor(t), Tensor(lr)).asnumpy()
