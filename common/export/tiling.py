@@ -2,7 +2,7 @@
 
 A pixel of the result depends on input pixels within the network's receptive radius. So of every tile only the pixels at
 least `overlap` away from its inner edges are kept: with `overlap` >= that radius the seams do not exist, bit for bit.
-Networks that look at the whole image (attention, normalisation over space) have no such radius; tiles change them.
+Where the receptive field is the whole image (attention, normalisation over space), tiles change the result.
 """
 
 import math

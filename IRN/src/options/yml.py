@@ -31,7 +31,7 @@ KEYS: dict[str, Meaning] = {
     "datasets.train.GT_size": "patch_size",
     "datasets.train.use_flip": "use_flip",
     "datasets.train.use_rot": "use_rot",
-    "datasets.val.name": Refused("the images to look at have no name of their own: val_GT_path tells"),
+    "datasets.val.name": Refused("validation images have no name of their own: val_GT_path gives it"),
     "datasets.val.mode": _ONE_LOADER,
     "datasets.val.dataroot_GT": "val_GT_path",
     "datasets.val.dataroot_LQ": "val_LQ_path",

@@ -51,7 +51,7 @@ KEYS: dict[str, Meaning | By] = {
     "datasets.train.HR_size": By(train="patch_size"),
     "datasets.train.use_flip": By(train="use_flip"),
     "datasets.train.use_rot": Only("false", "patches are mirrored, never turned"),
-    "datasets.val.name": Refused("the images to look at have no name of their own: dataroot tells"),
+    "datasets.val.name": Refused("validation images have no name of their own: dataroot gives it"),
     "datasets.val.dataroot": "val_GT_path",
     "datasets.val.dataroot_GT": "val_GT_path",
     "datasets.val.dataroot_LQ": "val_LQ_path",

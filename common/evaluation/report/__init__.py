@@ -1,4 +1,4 @@
-"""report.html: an evaluation as one page to look at, which needs no network and no other file.
+"""report.html: an evaluation as one self-contained page.
 
 The images are those that were measured, as PNG, pixel for pixel. Every name, path and heading that comes from outside
 goes through `escape`.
