@@ -163,9 +163,12 @@ def test_block_by_block_the_gradients_are_the_same(model, begun, monkeypatch):
     assert values[-1] > 1e-2, "the clip has an effect"
     monkeypatch.setenv("MS_JIT", "0")
     wanted_values, wanted = step_of(*shaken(begun(model, memory="full", gclip=1e-2, name="full")), 4)
-    np.testing.assert_allclose(values, wanted_values, rtol=2e-6)
+    np.testing.assert_allclose(values, wanted_values, rtol=1e-6)
     for found, each in zip(gradients, wanted, strict=True):
-        assert np.abs(found - each).max() <= 1e-6 * np.abs(each).max() + 1e-9  # of a norm of 0.01
+        if np.abs(each).max() < 1e-10:  # of a norm of 0.01: rounding errors alone, of one PReLU of CSNLN
+            assert np.abs(found).max() < 1e-10
+        else:
+            assert np.abs(found - each).max() <= 1e-6 * np.abs(each).max()
 
 
 def test_block_by_block_a_training_ends_the_same(data, tmp_path):
