@@ -88,6 +88,13 @@ class Spec(NamedTuple):
         """The configuration class of a program."""
         return getattr(importlib.import_module(f"{self.name}.{program}"), config or f"{program.capitalize()}Config")
 
+    def parse(self, program: str, *words: str) -> Any:
+        """The options of train.py or eval.py; where a model reads them in its own way, by that."""
+        cls = self.options(program)
+        if self.name == "CSNLN":
+            return importlib.import_module(f"CSNLN.{program}").parse(cls, list(words), "")
+        return config.parse(cls, words, description="")
+
     def load(self, path: Path, **typed: Any) -> nn.Cell:
         """The network of a file, as export.py with these options puts it together."""
         options = config.merge(self.options("export")(), {"checkpoint": str(path), **typed}, "the test")

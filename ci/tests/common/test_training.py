@@ -1,4 +1,4 @@
-"""The fit loop on a network of 15 weights: exact resume, guards, checkpoints, and its arithmetic against NumPy."""
+"""The fit loop on a network of 15 weights: exact resume, damaged images, guards, checkpoints."""
 
 import contextlib
 import math
@@ -9,23 +9,17 @@ import subprocess
 import sys
 import time
 
-import mindspore as ms
 import numpy as np
 import pytest
-from mindspore import Parameter, Tensor, nn, ops
 
+from ci.tests.common.nets import Loss, Net, Stream
 from ci.tests.training import assert_same, losses, read_csv
 from common import UserError, runtime
 from common.checkpoint import files as checkpoint
-from common.config import TrainOptions
 from common.runtime import Runtime
 from common.training import loop as training
-from common.training import memory
 from common.training.loop import Plan, Trainer
-from common.training.optimizer import Adam, MovingAverage
-from common.training.repeated import BlockStep, Repeated, settled
 from common.training.runs import RunFiles
-from common.training.step import GradientStep, mixed_precision
 from common.training.validation import Validation
 
 HERE = Runtime("CPU")
@@ -40,47 +34,6 @@ def device():
 def no_curve(monkeypatch):
     """Drawing it takes longer than the training."""
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-
-
-class Net(nn.Cell):
-    """tanh(x W) + b."""
-
-    def __init__(self, seed=0):
-        super().__init__()
-        weight = np.random.default_rng(seed).normal(size=(4, 3)).astype(np.float32)
-        self.weight = Parameter(Tensor(weight), name="weight")
-        self.bias = Parameter(Tensor(np.zeros(3, np.float32)), name="bias")
-
-    def construct(self, x):
-        return ops.tanh(ops.matmul(x, self.weight)) + self.bias
-
-
-class Loss(nn.Cell):
-    """(mean squared error, mean error)."""
-
-    def __init__(self, network):
-        super().__init__(auto_prefix=False)
-        self.network = network
-
-    def construct(self, x, y):
-        error = self.network(x) - y
-        return (error * error).mean(), error.mean()
-
-
-class Stream:
-    """Batches that depend on the step alone; `at[step]` is called while the step before has yet to be done."""
-
-    global_batch_size, images = 5, range(10)
-
-    def __init__(self, at=None, bad=()):
-        self.at, self.bad = at or {}, bad
-
-    def prefetched(self, first, last):
-        for step in range(first, last):
-            self.at.get(step, lambda: None)()
-            rng = np.random.default_rng(step)
-            x, y = rng.normal(size=(5, 4)).astype(np.float32), rng.normal(size=(5, 3)).astype(np.float32)
-            yield x, y * np.float32(np.nan if step in self.bad else 1)
 
 
 def trainer(folder, network=None, stream=None, on="some images", validate=None, **changes):
@@ -306,127 +259,6 @@ def test_leftovers_of_kills_are_removed(tmp_path):
     assert sorted((tmp_path / "run").iterdir()) == [ckpt]
 
 
-def numpy_gradients(network, x, y):
-    """Of the mean squared error, in float64 by hand."""
-    weight, bias = (parameter.asnumpy().astype(np.float64) for parameter in network.trainable_params())
-    hidden = np.tanh(x.astype(np.float64) @ weight)
-    error = hidden + bias - y
-    outer = 2 * error / error.size
-    return (error**2).mean(), error.mean(), [x.T @ (outer * (1 - hidden**2)), outer.sum(0)]
-
-
-@pytest.mark.parametrize("clip", [0.0, 0.05, 1e6])
-def test_gradients_norm_and_clip(clip):
-    """torch.nn.utils.clip_grad_norm_: gradients times min(1, clip / (norm + 1e-6))."""
-    network, (x, y) = Net(), next(Stream().prefetched(0, 1))
-    step = GradientStep(Loss(network), ms.ParameterTuple(network.trainable_params()), clip)
-    with runtime.graph_mode():
-        values, gradients, norm, stop = step(Tensor([1.0, 0.0], ms.float32), Tensor(x), Tensor(y))
-    loss, error, wanted = numpy_gradients(network, x, y)
-    wanted_norm = np.sqrt(sum((g**2).sum() for g in wanted))
-    factor = min(1.0, clip / (wanted_norm + 1e-6)) if clip else 1.0
-    np.testing.assert_allclose([*map(float, values), float(norm)], [loss, error, wanted_norm], rtol=2e-6)
-    for found, one in zip(gradients, wanted, strict=True):
-        np.testing.assert_allclose(found.asnumpy(), one * factor, rtol=2e-5, atol=1e-8)
-    assert (factor < 0.9, float(stop)) == (clip == 0.05, 0)
-
-
-@pytest.mark.parametrize("frozen", [False, True])
-def test_blocks_give_the_gradients_of_the_whole(frozen):
-    """Of weights that come as inputs, twice, and of those that a block reads itself; one result is not used."""
-    rng = np.random.default_rng(2)
-    first, shared, own = (
-        Parameter(Tensor(rng.normal(size=size), ms.float32), name=f"w{number}", requires_grad=number > 0 or not frozen)
-        for number, size in enumerate(((4, 3), (3, 3), (3, 3)))
-    )
-
-    def hidden(known, x, weight):
-        y = settled(ops.matmul(x, weight), known, 0)
-        return ops.tanh(y), 2 * y, y
-
-    def error(x, y):
-        return ((ops.matmul(x, own) - y) ** 2).mean(), x.mean()
-
-    def whole(x, y):
-        for weight in (first, shared, shared):
-            x = hidden((), x, weight)[0]
-        return error(x, y)
-
-    def in_blocks(tape, x, y):
-        for weight in (first, shared, shared):
-            x, _ = tape(repeated, x, weight)
-        return tape(last, x, y)
-
-    repeated, last = Repeated(hidden, 2, keeps=True), Repeated(error, 2, parameters=[own])
-    weights = ms.ParameterTuple([weight for weight in (first, shared, own) if weight.requires_grad])
-    control, batch = Tensor([8, 0], ms.float32), tuple(map(Tensor, next(Stream().prefetched(0, 1))))
-    with runtime.graph_mode():
-        wanted, found = (
-            step(control, *batch) for step in (GradientStep(whole, weights), BlockStep(in_blocks, weights))
-        )
-    for one, other in zip((*found[0], *found[1], found[2]), (*wanted[0], *wanted[1], wanted[2]), strict=True):
-        assert np.abs(one.asnumpy() - other.asnumpy()).max() <= 1e-6 * np.abs(other.asnumpy()).max()
-
-
-def naive_adam(start, gradients, rates, betas, epsilon, decay):
-    """Kingma and Ba's algorithm 1 with L2 in the gradient (torch.optim.Adam), in float64."""
-    weight = start.astype(np.float64)
-    first = second = np.zeros_like(weight)
-    for t, (gradient, rate) in enumerate(zip(gradients, rates, strict=True), 1):
-        gradient = gradient + decay * weight
-        first = betas[0] * first + (1 - betas[0]) * gradient
-        second = betas[1] * second + (1 - betas[1]) * gradient**2
-        corrected = first / (1 - betas[0] ** t), second / (1 - betas[1] ** t)
-        weight = weight - rate * corrected[0] / (np.sqrt(corrected[1]) + epsilon)
-    return weight
-
-
-@pytest.mark.parametrize("decay", [0.0, 0.1])
-@pytest.mark.parametrize(
-    ("betas", "epsilon", "size"), [((0.9, 0.999), 1e-8, 1.0), ((0.5, 0.9), 1e-8, 1.0), ((0.9, 0.999), 1e-3, 1e-3)]
-)
-def test_adam(betas, epsilon, size, decay):
-    """In the last case epsilon is as large as the gradients: where it stands in the formula matters."""
-    rng, shapes = np.random.default_rng(5), ((4, 3), (), (2, 1, 2))
-    starts = [rng.normal(size=shape).astype(np.float32) for shape in shapes]
-    parameters = [Parameter(Tensor(start), name=f"w{place}") for place, start in enumerate(starts)]
-    adam = Adam(parameters, betas, epsilon, decay)
-    gradients = [[np.float32(rng.normal(size=shape) * size) for shape in shapes] for _ in range(30)]
-    rates = [0.01 * 0.9**step for step in range(30)]
-    with runtime.graph_mode():
-        for row, rate in zip(gradients, rates, strict=True):
-            adam.step(list(map(Tensor, row)), rate)
-    for parameter, start, own in zip(parameters, starts, zip(*gradients, strict=True), strict=True):
-        wanted = naive_adam(start, own, rates, betas, epsilon, decay)
-        np.testing.assert_allclose(parameter.asnumpy(), wanted, rtol=0, atol=2e-6)
-        assert np.abs(wanted - start).max() > 1e-3, "moved"
-
-
-def test_adam_first_steps_to_seven_digits():
-    """From zero, so that rounding of the weights hides nothing: 1 - 0.999**step in float32 would be off by 1e-5."""
-    parameter = Parameter(Tensor(np.zeros(50, np.float32)), name="w")
-    rng, adam, gradients = np.random.default_rng(1), Adam([parameter]), []
-    for step in range(1, 8):
-        gradients.append(rng.uniform(1, 2, 50).astype(np.float32))
-        adam.step([Tensor(gradients[-1])], 0.01)
-        wanted = naive_adam(np.zeros(50), gradients, [0.01] * step, (0.9, 0.999), 1e-8, 0.0)
-        np.testing.assert_allclose(parameter.asnumpy(), wanted, rtol=1e-6)
-
-
-def test_moving_average():
-    rng, parameter = np.random.default_rng(5), Parameter(Tensor(np.ones(5, np.float32)), name="w")
-    average, wanted = MovingAverage([parameter], 0.9), np.ones(5)
-    for _ in range(10):
-        ops.assign(parameter, Tensor(rng.normal(size=5).astype(np.float32)))
-        wanted = 0.9 * wanted + 0.1 * parameter.asnumpy()
-        average.update()
-    trained = parameter.asnumpy().copy()
-    with contextlib.suppress(KeyError), average.in_place():
-        np.testing.assert_allclose(parameter.asnumpy(), wanted, atol=1e-6)
-        raise KeyError
-    np.testing.assert_array_equal(parameter.asnumpy(), trained, err_msg="the trained weights are back")
-
-
 def test_best_checkpoint_holds_the_average_and_last_the_weights(tmp_path):
     """The average starts from the initial weights, not from what the optimizer makes of them."""
     seen = []
@@ -445,45 +277,3 @@ def test_best_checkpoint_holds_the_average_and_last_the_weights(tmp_path):
         np.testing.assert_allclose(best.weights[name], 0.75 * before[name] + 0.25 * after, atol=1e-6)
         np.testing.assert_array_equal(best.weights[name], last.state[f"ema.{name}"])
         assert np.abs(after - before[name]).max() > 0.01
-
-
-class Convolution(nn.Cell):
-    def __init__(self):
-        super().__init__()
-        weight = Tensor(np.random.default_rng(0).normal(size=(2, 3, 3, 3)).astype(np.float32))
-        self.body = nn.SequentialCell(nn.Conv2d(3, 2, 3, pad_mode="pad", padding=1, weight_init=weight), nn.ReLU())
-
-    def construct(self, x):
-        return self.body(x) * 2
-
-
-@pytest.mark.parametrize("level", ["O2", "O3"])
-def test_half_precision_computes_in_float16_and_trains_float32(level):
-    """What GPU and Ascend do; the CPU can compute it, too, only slowly."""
-    network, x = Convolution(), Tensor(np.random.default_rng(1).normal(size=(1, 3, 5, 5)).astype(np.float32))
-    exact, parameters = network(x).asnumpy(), network.trainable_params()
-    half = mixed_precision(network, TrainOptions(amp_level=level), Runtime("GPU"))
-    output = half(x)
-    assert output.dtype == ms.float32
-    error = np.abs(output.asnumpy() - exact).max() / np.abs(exact).max()
-    assert 1e-5 < error < 5e-3, "rounded to 11 bits"
-    assert [parameter.name for parameter in network.trainable_params()] == [parameter.name for parameter in parameters]
-
-    def loss(x):
-        return (half(x).sum(),)
-
-    step = GradientStep(loss, ms.ParameterTuple(parameters))
-    with runtime.graph_mode():
-        _, gradients, norm, _ = step(Tensor([1024.0, 0.0], ms.float32), x)
-    assert {each.dtype for each in (*parameters, *gradients)} == {ms.float32}
-    assert 1 < float(norm) < math.inf
-
-
-@pytest.mark.parametrize(
-    ("asked", "device", "gigabytes", "is_low"),
-    [("auto", "CPU", 1, False), ("auto", "CPU", 3, True), ("auto", "GPU", 3, False), ("low", "CPU", 1, True)],
-)
-def test_large_graphs_are_trained_block_by_block(asked, device, gigabytes, is_low):
-    work = memory.Work(columns=gigabytes * 1e9 / 4, tensors=10)
-    options = TrainOptions(memory=asked)
-    assert memory.is_low("SRFlow", lambda low: work, options, Runtime(device)) == is_low
