@@ -11,7 +11,7 @@ from mindspore import Tensor, nn, ops
 from common.checkpoint import convolution
 from common.export import Engine, Graph, Port, make_engine
 
-from .network.Invnet import COLORS, HAAR, ConvDownsampling, InvBlockExp, InvRescaleNet, levels_of
+from .network.Invnet import COLORS, HAAR, ConvDownsampling, InvBlockExp, InvRescaleNet, bounded, levels_of
 from .network.util import SLOPE, DenseBlock
 
 DIRECTIONS = ("downscale", "upscale")
@@ -113,10 +113,10 @@ class Coupling(nn.Cell):
 
     def forward(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         low = low + self.F(high)
-        return low, high * ops.exp(self.clamp * ops.tanh(0.5 * self.H(low))) + self.G(low)
+        return low, high * ops.exp(bounded(self.H(low), self.clamp)) + self.G(low)
 
     def inverse(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-        high = (high - self.G(low)) * ops.exp(-self.clamp * ops.tanh(0.5 * self.H(low)))
+        high = (high - self.G(low)) * ops.exp(-bounded(self.H(low), self.clamp))
         return low - self.F(high), high
 
 

@@ -50,8 +50,8 @@ class Rescaler:
 
     @property
     def name(self) -> str:
-        """Return the engine, for reports."""
-        return next(iter(self.engines.values())).name
+        """Return the engine of each direction, or that of both, for reports."""
+        return " and ".join(dict.fromkeys(engine.name for engine in self.engines.values()))
 
     def downscale(self, hr: np.ndarray, progress: Progress | None = None) -> np.ndarray:
         """(sH, sW, 3) uint8 or uint16, padded by reflection to multiples of s -> (H, W, 3) uint8, clipped."""

@@ -10,6 +10,7 @@ import pytest
 from mindspore import Tensor, load, nn
 from safetensors import safe_open
 
+from ci.tests.clone import ROOT
 from ci.tests.CSNLN import nets as csnln
 from ci.tests.naive import normal
 from ci.tests.specs import BY_NAME, weights_of
@@ -133,6 +134,15 @@ def test_onnx(spec, export, saved, tmp_path):
             for port, about in found.items():
                 image = {"layout": "NCHW", "colour": "RGB", "range": [0, 1]}
                 assert about == image if port.endswith("_image") else len(about["meaning"]) > 10
+
+
+@pytest.mark.parametrize("weights", sorted(ROOT.glob("*/weights/*.ckpt")), ids=lambda path: path.stem)
+def test_demo_weights_run_in_onnx_runtime(weights, tmp_path):
+    """export.py compares each graph with the network, and an error says by how much they differ."""
+    spec = BY_NAME[weights.parents[1].name]
+    words = f"--{spec.checkpoint}", weights, "--file_format", "ONNX", "--file_name", tmp_path / "net"
+    assert spec.main("export", *words, "--device_target", "CPU") == 0
+    assert len(list(tmp_path.iterdir())) == len(spec.graphs)
 
 
 def test_mindir(spec, export, tmp_path):
