@@ -47,13 +47,16 @@ class Repeated:
         self, block: Callable, results: int = 1, keeps: bool = False, parameters: Sequence[Parameter] = ()
     ) -> None:
         self.block, self.results, self.keeps, self.parameters = block, results, keeps, ms.ParameterTuple(parameters)
-        self._graphs: dict[tuple[bool, ...], tuple[nn.Cell, nn.Cell]] = {}
+        self._forward: dict[int, nn.Cell] = {}
+        self._backward: dict[tuple[bool, ...], nn.Cell] = {}
 
     def graphs(self, wanted: tuple[bool, ...]) -> tuple[nn.Cell, nn.Cell]:
         """Return the block, and (*inputs, *kept, *gradients by results) -> those by wanted inputs, own parameters."""
-        if wanted not in self._graphs:
-            self._graphs[wanted] = _Forward(self, len(wanted)), _Backward(self, wanted)
-        return self._graphs[wanted]
+        inputs = len(wanted)
+        if wanted not in self._backward:
+            self._forward.setdefault(inputs, _Forward(self, inputs))
+            self._backward[wanted] = _Backward(self, wanted)
+        return self._forward[inputs], self._backward[wanted]
 
 
 class _Forward(nn.Cell):
@@ -73,7 +76,10 @@ class _Forward(nn.Cell):
 class _Backward(nn.Cell):
     def __init__(self, of: Repeated, wanted: tuple[bool, ...]) -> None:
         super().__init__(auto_prefix=False)
-        self.places = tuple(place for place, is_wanted in enumerate(wanted) if is_wanted)
+        edges = (False, *wanted, False)
+        starts = [place for place, is_wanted in enumerate(wanted) if is_wanted and not edges[place]]
+        stops = [place for place, is_wanted in enumerate(edges[1:]) if edges[place] and not is_wanted]
+        self.runs = tuple(zip(starts, stops, strict=True))  # slices compile sooner than a loop over 90 places
         self.forward, self.parameters, self.above = _Forward(of, len(wanted), of.results), of.parameters, -of.results
         self.gradient = ops.GradOperation(get_all=True, get_by_list=len(of.parameters) > 0, sens_param=True)
 
@@ -84,8 +90,8 @@ class _Backward(nn.Cell):
         else:
             found, own = self.gradient(self.forward)(*inputs, above), ()
         chosen = ()
-        for place in self.places:
-            chosen = (*chosen, found[place])
+        for start, stop in self.runs:
+            chosen = chosen + found[start:stop]
         return chosen + own
 
 
