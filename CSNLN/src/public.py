@@ -7,7 +7,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
-from common.checkpoint import convolution
+from common.layers import Convolution
 
 FIRST_SLOPE = 0.25  # of the PReLUs
 RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K, in [0, 1]
@@ -67,10 +67,10 @@ def conv(
     rng: np.random.Generator,
     stride: int = 1,
     padding: int | None = None,
-) -> nn.Conv2d:
+) -> Convolution:
     bound = 1 / math.sqrt(in_channels * kernel**2)
     filters = rng.uniform(-bound, bound, (out_channels, in_channels, kernel, kernel))
-    return convolution(filters, rng.uniform(-bound, bound, out_channels), stride, padding)
+    return Convolution(filters, rng.uniform(-bound, bound, out_channels), stride, padding)
 
 
 def conv_prelu(in_channels: int, out_channels: int, kernel: int, rng: np.random.Generator) -> nn.SequentialCell:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from common.checkpoint import convolution
 from common.export import Engine, Graph, Port, make_engine
+from common.layers import Convolution
 
 from .network.Invnet import COLORS, HAAR, ConvDownsampling, InvBlockExp, InvRescaleNet, bounded, levels_of
 from .network.util import SLOPE, DenseBlock
@@ -85,8 +85,8 @@ class Level(nn.Cell):
         side, channel = round(len(matrix) ** 0.5), np.eye(channels, dtype=np.float32)
         # All channels' first bands, then the second ones; pixels in the order of DepthToSpace.
         filters = np.einsum("kj,cd->kcdj", matrix, channel).reshape(-1, channels, side, side)
-        self.to_bands = convolution(filters, stride=side)
-        self.to_pixels = convolution(np.kron(inverse, channel)[..., None, None])
+        self.to_bands = Convolution(filters, stride=side)
+        self.to_pixels = Convolution(np.kron(inverse, channel)[..., None, None])
         self.shuffle = ops.DepthToSpace(side)
         self.blocks = nn.CellList([Coupling(block) for block in blocks])
 
@@ -130,13 +130,13 @@ class DenseSum(nn.Cell):
     def __init__(self, block: DenseBlock) -> None:
         super().__init__()
         layers = block.conv1, block.conv2, block.conv3, block.conv4, block.conv5
-        widths = [layers[0].in_channels] + [block.growth] * 4
+        widths = [layers[0].weight.shape[1]] + [block.growth] * 4
         pairs = []
         for number, layer in enumerate(layers):
             starts = np.cumsum([0, *widths[: number + 1]])
             bias = layer.bias.asnumpy()
             for start, stop in pairwise(starts):
-                pairs.append(convolution(layer.weight.asnumpy()[:, start:stop], None if start else bias))
+                pairs.append(Convolution(layer.weight.asnumpy()[:, start:stop], None if start else bias))
         self.pairs = nn.CellList(pairs)
         self.activation = nn.LeakyReLU(SLOPE)
 

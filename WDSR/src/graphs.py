@@ -3,8 +3,8 @@
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from common.checkpoint import convolution
 from common.export import Port
+from common.layers import Convolution
 
 from .common import BlockA, BlockB, WeightNormConv2d, residual
 from .model import WDSR, Hyper
@@ -62,7 +62,7 @@ class InferenceBlock(nn.Cell):
             filters[1] = np.pad(weight, ((0, missing), (0, 0), (0, 0), (0, 0))), np.pad(bias, (0, missing))
             filters[2] = np.pad(last_weight, ((0, 0), (0, missing), (0, 0), (0, 0))), last_bias
         filters[-1] = tuple(array * np.float32(block.res_scale) for array in filters[-1])
-        wide, *others = (convolution(*pair) for pair in filters)
+        wide, *others = (Convolution(*pair) for pair in filters)
         self.body = nn.SequentialCell(wide, nn.ReLU(), *others)
 
     def construct(self, x: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ def folded_filters(layer: WeightNormConv2d) -> tuple[np.ndarray, np.ndarray]:
     return layer.effective_weight().asnumpy(), layer.bias.asnumpy()
 
 
-def fold(layer: WeightNormConv2d, order: np.ndarray | slice = slice(None)) -> nn.Conv2d:
+def fold(layer: WeightNormConv2d, order: np.ndarray | slice = slice(None)) -> Convolution:
     """Return a convolution with the effective filters, its outputs put in `order`."""
     weight, bias = folded_filters(layer)
-    return convolution(weight[order], bias[order])
+    return Convolution(weight[order], bias[order])

@@ -26,30 +26,6 @@ def describe(path: str | Path, meta: Mapping[str, Any]) -> str:
     return f"{path} ({', '.join(filter(None, said))})" if any(said) else str(path)
 
 
-def convolution(
-    filters: np.ndarray, biases: np.ndarray | None = None, stride: int = 1, padding: int | None = None, group: int = 1
-) -> "mindspore.nn.Conv2d":
-    """Build it from filters (out, in / group, k, k) and biases (out,), as float32.
-
-    `padding`: zeros at each side; by default as many as leave the size as it is, none where the stride is not 1.
-    """
-    from mindspore import Tensor, nn
-
-    outputs, inputs, side, _ = filters.shape
-    return nn.Conv2d(
-        inputs * group,
-        outputs,
-        side,
-        stride,
-        pad_mode="pad",
-        padding=padding if padding is not None else side // 2 if stride == 1 else 0,
-        group=group,
-        has_bias=biases is not None,
-        weight_init=Tensor(np.ascontiguousarray(filters, np.float32)),
-        bias_init=None if biases is None else Tensor(np.ascontiguousarray(biases, np.float32)),
-    )
-
-
 def load_into(
     network: "mindspore.nn.Cell",
     weights: Mapping[str, np.ndarray],

@@ -154,21 +154,13 @@ def sliced(length: Length, part: slice) -> Length:
 # ---------------------------------------------------------------------------- MindSpore's cells and functions as nodes
 
 
-def convolution(cell: nn.Conv2d, x: Symbol) -> Symbol:
-    top, bottom, left, right = (0,) * 4 if cell.pad_mode == "valid" else np.broadcast_to(cell.padding, 4).tolist()
-    sides = zip(x.shape[2:], (top + bottom, left + right), cell.kernel_size, cell.stride, strict=True)
-    shape = [x.shape[0], cell.out_channels, *((n + pad - kernel) // stride + 1 for n, pad, kernel, stride in sides)]
-    pads = [top, left, bottom, right]
-    return x.graph.node("Conv", filtered(cell, x), shape, strides=list(cell.stride), pads=pads, group=cell.group)
-
-
 def conv2d(
-    x: Symbol, weight: Tensor, bias: Tensor | None = None, *, pad_mode: str, padding: int, groups: int = 1
+    x: Symbol, weight: Tensor, bias: Tensor | None, stride: int, pad_mode: str, padding: int, *, groups: int
 ) -> Symbol:
     filters = [x, *(x.graph.symbol(part) for part in (weight, bias) if part is not None)]
     sides = zip(x.shape[2:], weight.shape[2:], strict=True)
-    shape = [x.shape[0], len(weight), *(n + 2 * padding + 1 - kernel for n, kernel in sides)]
-    return x.graph.node("Conv", filters, shape, pads=[padding] * 4, group=groups)
+    shape = [x.shape[0], len(weight), *((n + 2 * padding - kernel) // stride + 1 for n, kernel in sides)]
+    return x.graph.node("Conv", filters, shape, pads=[padding] * 4, strides=[stride] * 2, group=groups)
 
 
 def avg_pool2d(x: Symbol, kernel_size: int, stride: int) -> Symbol:
@@ -177,11 +169,8 @@ def avg_pool2d(x: Symbol, kernel_size: int, stride: int) -> Symbol:
 
 
 def dense(cell: nn.Dense, x: Symbol) -> Symbol:
-    return x.graph.node("Gemm", filtered(cell, x), (x.shape[0], cell.out_channels), transB=1)
-
-
-def filtered(cell: nn.Cell, x: Symbol) -> list[Symbol]:
-    return [x, x.graph.symbol(cell.weight)] + ([x.graph.symbol(cell.bias)] if cell.has_bias else [])
+    inputs = [x, x.graph.symbol(cell.weight)] + ([x.graph.symbol(cell.bias)] if cell.has_bias else [])
+    return x.graph.node("Gemm", inputs, (x.shape[0], cell.out_channels), transB=1)
 
 
 def depth_to_space(primitive: ops.DepthToSpace, x: Symbol) -> Symbol:
@@ -212,7 +201,6 @@ def elementwise(operator: str) -> Callable[[Symbol], Symbol]:
 
 
 CELLS = {
-    nn.Conv2d: convolution,
     nn.Dense: dense,
     nn.LeakyReLU: lambda cell, x: x.graph.node("LeakyRelu", [x], x.shape, alpha=float(cell.alpha)),
     nn.ReLU: lambda _, x: x.graph.node("Relu", [x], x.shape),

@@ -6,7 +6,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from common.checkpoint import convolution
+from common.layers import Convolution, convolve
 from common.training import settled
 
 SLOPE = 0.2  # of the leaky ReLU
@@ -33,8 +33,8 @@ class DenseBlock(nn.Cell):
         widths = [in_channels + i * growth for i in range(5)]
         for number, width in enumerate(widths[:4], 1):
             filters = initial_filters((growth, width, 3, 3), rng, init)
-            setattr(self, f"conv{number}", convolution(filters, np.zeros(growth)))
-        self.conv5 = convolution(np.zeros((out_channels, widths[4], 3, 3)), np.zeros(out_channels))
+            setattr(self, f"conv{number}", Convolution(filters, np.zeros(growth)))
+        self.conv5 = Convolution(np.zeros((out_channels, widths[4], 3, 3)), np.zeros(out_channels))
 
     def weights(self) -> tuple[Tensor, ...]:
         """Return the filters of its layers, then their biases."""
@@ -52,8 +52,7 @@ def dense_block(known: tuple[Tensor, ...], x: Tensor, *weights: Tensor) -> tuple
     of_x = ops.concat([each[:, :stop] for each in filters])
     sums = convolve(x, of_x, ops.concat(weights[5:]))  # of all convolutions to come
     for k in range(1, 5):
-        y, sums = ops.split(sums, [growth, sums.shape[1] - growth], 1)
-        y = settled(y, known, k - 1)
+        y, sums = settled(sums[:, :growth], known, k - 1), sums[:, growth:]
         start, stop, kept = stop, stop + growth, (*kept, y)
         sums = sums + convolve(leaky_relu(y), ops.concat([each[:, start:stop] for each in filters[k:]]))
     return sums, *kept
@@ -62,12 +61,6 @@ def dense_block(known: tuple[Tensor, ...], x: Tensor, *weights: Tensor) -> tuple
 def leaky_relu(x: Tensor) -> Tensor:
     """x above 0, SLOPE * x below; this form and its gradient are faster on CPU than `ops.leaky_relu`."""
     return x + (1 - SLOPE) * ops.relu(-x)
-
-
-def convolve(x: Tensor, filters: Tensor, bias: Tensor | None = None) -> Tensor:
-    if filters.dtype != x.dtype:  # half precision
-        filters, bias = filters.astype(x.dtype), None if bias is None else bias.astype(x.dtype)
-    return ops.conv2d(x, filters, bias, pad_mode="pad", padding=1)
 
 
 def initial_filters(shape: tuple[int, int, int, int], rng: np.random.Generator, init: str) -> np.ndarray:

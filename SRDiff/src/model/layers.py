@@ -6,7 +6,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from common.checkpoint import convolution
+from common.layers import Convolution
 
 LARGEST_EXPONENT = 20.0  # above it Mish is the identity to float32's last bit, and e^2x is far from overflowing
 
@@ -37,10 +37,10 @@ def bounded_exp(x: Tensor) -> Tensor:
 
 def conv(
     in_channels: int, out_channels: int, kernel: int, rng: np.random.Generator, *, stride: int = 1, padding: int = 0
-) -> nn.Conv2d:
+) -> Convolution:
     bound = 1 / math.sqrt(in_channels * kernel**2)
     filters = rng.uniform(-bound, bound, (out_channels, in_channels, kernel, kernel))
-    return convolution(filters, rng.uniform(-bound, bound, out_channels), stride, padding)
+    return Convolution(filters, rng.uniform(-bound, bound, out_channels), stride, padding)
 
 
 def conv_transpose(in_channels: int, out_channels: int, scale: int, rng: np.random.Generator) -> nn.Conv2dTranspose:

@@ -7,8 +7,8 @@ and transposed convolutions convolutions onto the corners of pixels.
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from common.checkpoint import convolution
 from common.export import Graph, Port
+from common.layers import Convolution
 
 from ..model.srdiff import Hyper, SRDiffNet
 from ..model.unet import COLORS, Block, Downsample, Upsample
@@ -46,7 +46,7 @@ class CornerConv(nn.Cell):
         # Result `a` of a corner takes tap `scale + a` from the pixel before it and tap `a` from the one behind.
         taps = filters.reshape(channels, outputs, 2, self.scale, 2, self.scale)[:, :, ::-1, :, ::-1]
         at_corners = taps.transpose(3, 5, 1, 0, 2, 4).reshape(self.scale**2 * outputs, channels, 2, 2)
-        self.corners = convolution(at_corners, np.tile(biases, self.scale**2), padding=1)
+        self.corners = Convolution(at_corners, np.tile(biases, self.scale**2), padding=1)
         self.place = ops.DepthToSpace(self.scale)
 
     def construct(self, x: Tensor) -> Tensor:

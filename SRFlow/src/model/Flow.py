@@ -7,6 +7,8 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
+from common.layers import convolve
+
 from .FlowActNorms import ActNorm2d, constant_logdet, exact_exp, sum_per_image
 
 INIT_DEVIATION = 0.05  # of the filters of hidden layers
@@ -85,13 +87,6 @@ class Conditioner(nn.SequentialCell):
     def initialise(self, x: Tensor) -> None:
         self[0].initialise(x)
         self[2].initialise(ops.relu(self[0](x)))
-
-
-def convolve(x: Tensor, filters: Tensor, biases: Tensor | None = None, groups: int = 1) -> Tensor:
-    """Convolution with `same` zero padding, in the precision of x; filters (out, in / groups, k, k) with odd k."""
-    if filters.dtype != x.dtype:
-        filters, biases = filters.astype(x.dtype), None if biases is None else biases.astype(x.dtype)
-    return ops.conv2d(x, filters, biases, pad_mode="pad", padding=filters.shape[-1] // 2, groups=groups)
 
 
 def folded(layers: Layers) -> tuple[Tensor, Tensor]:

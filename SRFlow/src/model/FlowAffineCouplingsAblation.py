@@ -14,9 +14,10 @@ from collections.abc import Sequence
 import numpy as np
 from mindspore import Tensor, nn, ops
 
+from common.layers import convolve
 from common.training import settled
 
-from .Flow import Condition, Conditioner, Layers, convolve, folded, folded_zeros, joined
+from .Flow import Condition, Conditioner, Layers, folded, folded_zeros, joined
 from .FlowActNorms import exact_log, exact_sigmoid, sum_per_image
 
 SHIFT_OF_LOGIT = 2.0  # so that a scale begins at sigmoid(2) = 0.88
@@ -125,8 +126,8 @@ def prepare(
     first, both = ops.chunk(convolve(joined(condition), own_filters, own_biases), 2, 1)
     first = settled(first, known, 0)
 
-    own = ops.relu(convolve(ops.relu(first), *folded(features_layers[1]), count))
-    own = ops.chunk(convolve(own, *folded_zeros(features_layers[2]), count), 2 * count, 1)
+    own = ops.relu(convolve(ops.relu(first), *folded(features_layers[1]), groups=count))
+    own = ops.chunk(convolve(own, *folded_zeros(features_layers[2]), groups=count), 2 * count, 1)
     shifts, scale = own[0::2], scale_of(ops.concat(own[1::2], 1), eps)
     scales, of_features = ops.chunk(scale, count, 1), ops.chunk(both, count, 1)
 

@@ -6,7 +6,9 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
-from .Flow import Condition, convolve
+from common.layers import convolve
+
+from .Flow import Condition
 from .FlowActNorms import ActNorm2d, constant_logdet, exact_log, sum_per_image
 from .FlowAffineCouplingsAblation import CondAffineSeparatedAndCond, Couplings, couple, prepare, uncouple
 from .FlowAffineCouplingsAblation import collect as collect_couplings

@@ -7,32 +7,17 @@ long skip goes around `trunk_conv` alone.
 import math
 from collections.abc import Sequence
 
-import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
+from common.layers import Convolution, convolve
 from common.training import Repeated, Tape, Value, settled
 
-from .Flow import Condition, convolve, upsample
+from .Flow import Condition, upsample
 
 SLOPE = 0.2  # of the leaky ReLU
 RESIDUAL = 0.2  # factor on each residual branch
 INIT_SCALE = 0.1  # on the initial weights of the dense blocks
-
-
-class Conv3x3(nn.Cell):
-    """A 3x3 convolution with `same` zero padding and these initial filters (out, in, 3, 3) and biases (out,).
-
-    `nn.Conv2d` does the same, but a network of hundreds of them takes longer to compile.
-    """
-
-    def __init__(self, filters: np.ndarray, biases: np.ndarray) -> None:
-        super().__init__()
-        self.weight = Parameter(Tensor(filters, ms.float32), name="weight")
-        self.bias = Parameter(Tensor(biases, ms.float32), name="bias")
-
-    def construct(self, x: Tensor) -> Tensor:
-        return convolve(x, self.weight, self.bias)
 
 
 class ResidualDenseBlock_5C(nn.Cell):  # noqa: N801  (the authors' name)
@@ -44,7 +29,7 @@ class ResidualDenseBlock_5C(nn.Cell):  # noqa: N801  (the authors' name)
             in_channels = num_features + (number - 1) * growth
             shape = (growth if number < 5 else num_features, in_channels, 3, 3)
             filters = INIT_SCALE * math.sqrt(2 / (9 * in_channels)) * rng.standard_normal(shape)
-            setattr(self, f"conv{number}", Conv3x3(filters, np.zeros(shape[0])))
+            setattr(self, f"conv{number}", Convolution(filters, np.zeros(shape[0])))
 
     def weights(self) -> tuple[Tensor, ...]:
         """Return the filters of its layers, then their biases."""
@@ -52,16 +37,25 @@ class ResidualDenseBlock_5C(nn.Cell):  # noqa: N801  (the authors' name)
         return *[layer.weight for layer in layers], *[layer.bias for layer in layers]
 
     def construct(self, x: Tensor) -> Tensor:
-        return dense_block((), x, *self.weights())[0]
+        found = (x,)
+        for layer in (self.conv1, self.conv2, self.conv3, self.conv4):
+            found = (*found, leaky_relu(layer(ops.concat(found, 1) if len(found) > 1 else x)))
+        return x + RESIDUAL * self.conv5(ops.concat(found, 1))
 
 
 def dense_block(known: tuple[Tensor, ...], x: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
-    """Compute a dense block: its result, and those of its first four convolutions (`common.training.settled`)."""
-    found, kept = (x,), ()
+    """Compute a dense block for training: its result, and those of its first four convolutions (`settled`).
+
+    A convolution of concatenated features is the sum of their convolutions: each result is convolved once, with what
+    all later layers apply to it. On CPU a convolution copies its input nine times; this form copies two fifths of that.
+    """
+    stop, growth, kept = x.shape[1], weights[0].shape[0], ()
+    sums = convolve(x, ops.concat([each[:, :stop] for each in weights[:5]]), ops.concat(weights[5:]))
     for k in range(4):
-        y = settled(convolve(ops.concat(found, 1) if k else x, weights[k], weights[5 + k]), known, k)
-        found, kept = (*found, leaky_relu(y)), (*kept, y)
-    return x + RESIDUAL * convolve(ops.concat(found, 1), weights[4], weights[9]), *kept
+        y, sums = settled(sums[:, :growth], known, k), sums[:, growth:]
+        start, stop, kept = stop, stop + growth, (*kept, y)
+        sums = sums + convolve(leaky_relu(y), ops.concat([each[:, start:stop] for each in weights[k + 1 : 5]]))
+    return x + RESIDUAL * sums, *kept
 
 
 class RRDB(nn.Cell):
@@ -173,8 +167,8 @@ def leaky_relu(x: Tensor) -> Tensor:
     return ops.relu(x) - ops.relu(-SLOPE * x)
 
 
-def default_conv3x3(in_channels: int, out_channels: int, rng: np.random.Generator) -> Conv3x3:
+def default_conv3x3(in_channels: int, out_channels: int, rng: np.random.Generator) -> Convolution:
     """Build a 3x3 convolution that begins as PyTorch's do: uniform in +-1/sqrt(fan_in)."""
     bound = 1 / math.sqrt(9 * in_channels)
     filters = rng.uniform(-bound, bound, (out_channels, in_channels, 3, 3))
-    return Conv3x3(filters, rng.uniform(-bound, bound, out_channels))
+    return Convolution(filters, rng.uniform(-bound, bound, out_channels))

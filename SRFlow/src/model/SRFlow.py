@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 from mindspore import Parameter, Tensor, nn, ops
 
+from common.layers import convolve
 from common.training import Repeated, Row, Tape, Value
 
-from .Flow import convolve, standard_normal_log_density
+from .Flow import standard_normal_log_density
 from .FlowAffineCouplingsAblation import couple, prepare
 from .FlowStep import FlowStep, affine_maps, collect, total_logdet
 from .FlowUpsamplerNet import PLAIN, FlowUpsamplerNet

@@ -13,8 +13,8 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from common import UserError
-from common.checkpoint import convolution
 from common.export import Graph, Port
+from common.layers import Convolution
 
 from ..model.Flow import LOGS_FACTOR, Condition
 from ..model.FlowAffineCouplingsAblation import SHIFT_OF_LOGIT
@@ -201,13 +201,13 @@ class Level(nn.Cell):
         layers = [[np.concatenate(arrays[f"read.{kind}"][list(k)]) for kind in ("weight", "bias")] for k in self.groups]
         own = hyper.num_features
         self.readers = nn.CellList(
-            [ReadUpsampled(*layer, own) if self.upsampled else convolution(*layer) for layer in layers]
+            [ReadUpsampled(*layer, own) if self.upsampled else Convolution(*layer) for layer in layers]
         )
         self.steps = nn.CellList([Step(arrays, k, hyper, forwards) for k in range(hyper.steps)])
-        self.split = convolution(arrays["split.weight"], arrays["split.bias"]) if "split.weight" in arrays else None
+        self.split = Convolution(arrays["split.weight"], arrays["split.bias"]) if "split.weight" in arrays else None
         self.unsqueeze, channels = ops.DepthToSpace(2), arrays["matrices"].shape[1]
-        self.sum = convolution(np.ones((1, channels + channels // 2, 1, 1)), arrays["logdet"] / hyper.steps)
-        self.sum_of_split = convolution(-np.ones((1, channels // 2, 1, 1)))
+        self.sum = Convolution(np.ones((1, channels + channels // 2, 1, 1)), arrays["logdet"] / hyper.steps)
+        self.sum_of_split = Convolution(-np.ones((1, channels // 2, 1, 1)))
 
     def advance(self, x: Tensor, condition: Condition) -> tuple[Tensor, Tensor, Tensor]:
         """x (N, C/4, 2h', 2w') -> z for the next level, latent (unused where there is no split), log-determinants."""
@@ -255,9 +255,9 @@ class ReadUpsampled(nn.Cell):
 
     def __init__(self, filters: np.ndarray, biases: np.ndarray, own: int) -> None:
         super().__init__()
-        self.own, self.place = convolution(filters[:, :own], biases), ops.DepthToSpace(2)
+        self.own, self.place = Convolution(filters[:, :own], biases), ops.DepthToSpace(2)
         taps = np.einsum("ayi,bxj,ocij->abocyx", SUMS_OF_TAPS, SUMS_OF_TAPS, filters[:, own:].astype(np.float64))
-        self.corners = convolution(taps.reshape(4 * len(filters), -1, 2, 2), padding=1)
+        self.corners = Convolution(taps.reshape(4 * len(filters), -1, 2, 2), padding=1)
 
     def construct(self, own: Tensor, stacked: Tensor) -> Tensor:
         """(N, own, 2h, 2w) and (N, stacked, h, w) -> (N, out, 2h, 2w)."""
@@ -274,8 +274,8 @@ class Step(nn.Cell):
         super().__init__()
         one = {name: array[k] for name, array in arrays.items() if name not in OF_LEVEL}
 
-        def layer(name: str) -> nn.Conv2d:
-            return convolution(one[f"{name}.weight"], one.get(f"{name}.bias"))
+        def layer(name: str) -> Convolution:
+            return Convolution(one[f"{name}.weight"], one.get(f"{name}.bias"))
 
         self.read_z, self.eps, self.bound = layer("read_z"), hyper.eps, hyper.bound
         self.features_middle, self.features_last = layer("features.middle"), layer("features.last")
@@ -284,12 +284,12 @@ class Step(nn.Cell):
         matrix, shift = one[f"{direction}matrices"], one[f"{direction}shifts"]
         channels = len(matrix)
         if k > 0:
-            self.map = convolution(matrix[:, :, None, None], shift)
+            self.map = Convolution(matrix[:, :, None, None], shift)
         elif forwards:
-            self.map = convolution(matrix.reshape(channels, -1, 2, 2), shift, stride=2)
+            self.map = Convolution(matrix.reshape(channels, -1, 2, 2), shift, stride=2)
         else:
             order = np.arange(channels).reshape(-1, 4).T.reshape(-1)  # pixel first, then channel
-            self.map = convolution(matrix[order][:, :, None, None], shift[order])
+            self.map = Convolution(matrix[order][:, :, None, None], shift[order])
 
     def advance(self, z: Tensor, features: Tensor, affine: Tensor) -> tuple[Tensor, Tensor]:
         """Forwards, by the conditioners' first layers of the features (N, hidden, h', w'); scales (N, 3C/2, h', w')."""
