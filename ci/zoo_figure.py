@@ -2,7 +2,7 @@
 
     python ci/zoo_figure.py                       # writes ci/figures/zoo.jpg
 
-CSNLN at x2, the others at x4; IRN upscales the LR image that it made itself.
+All at x4; IRN upscales the LR image that it made itself.
 """
 
 import argparse
@@ -49,21 +49,21 @@ def main() -> None:
     """Run the five programs and join what they made."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     hr_path = SAMPLE / "DIV2K_train_HR" / f"{NAME}.png"
-    small = {scale: SAMPLE / "DIV2K_train_LR_bicubic" / f"X{scale}" / f"{NAME}x{scale}.png" for scale in (2, 4)}
-    bicubic = {scale: imresize(images.read_rgb(path), scale) for scale, path in small.items()}
+    lr_path = SAMPLE / "DIV2K_train_LR_bicubic" / "X4" / f"{NAME}x4.png"
     with tempfile.TemporaryDirectory() as name:
         here = Path(name)
-        run("CSNLN/infer.py", "--input", small[2], "--output", here / "CSNLN")
-        run("WDSR/infer.py", "--input", small[4], "--scale", 4, "--output", here / "WDSR")
+        for model in ("CSNLN", "WDSR"):
+            run(f"{model}/infer.py", lr_path, "--scale", 4, "--output", here / model)
         run("IRN/infer.py", "downscale", hr_path, "--scale", 4, "--output", here / "irn_small")
         run("IRN/infer.py", "upscale", here / "irn_small", "--scale", 4, "--seed", 1, "--output", here / "IRN")
         for model in ("SRDiff", "SRFlow"):
-            run(f"{model}/infer.py", small[4], "--seed", 1, "--output", here / model)
+            run(f"{model}/infer.py", lr_path, "--seed", 1, "--output", here / model)
         found = {model: result(here / model) for model in ("CSNLN", "WDSR", "IRN", "SRDiff", "SRFlow")}
-    hr = images.read_rgb(hr_path)
-    tiles = [("bicubic x2", bicubic[2]), ("CSNLN x2", found["CSNLN"]), ("original", hr), ("bicubic x4", bicubic[4])]
-    tiles += [("WDSR x4", found["WDSR"]), ("IRN x4, from its own LR", found["IRN"])]
-    tiles += [("SRFlow x4", found["SRFlow"]), ("SRDiff x4", found["SRDiff"])]
+    lr = images.read_rgb(lr_path)
+    names = {"IRN": "IRN, from its own LR"}
+    tiles = [("LR", lr.repeat(4, 0).repeat(4, 1)), ("bicubic", imresize(lr, 4))]
+    tiles += [(names.get(model, model), found[model]) for model in ("WDSR", "CSNLN", "IRN", "SRFlow", "SRDiff")]
+    tiles += [("original", images.read_rgb(hr_path))]
     target = ROOT / "ci" / "figures" / "zoo.jpg"
     images.write_image(target, grid([tile(*each) for each in tiles], columns=4))
     print(f"written: {target}")
