@@ -58,12 +58,15 @@ def main() -> None:
         run("IRN/infer.py", "upscale", here / "irn_small", "--scale", 4, "--seed", 1, "--output", here / "IRN")
         for model in ("SRDiff", "SRFlow"):
             run(f"{model}/infer.py", lr_path, "--seed", 1, "--output", here / model)
-        found = {model: result(here / model) for model in ("CSNLN", "WDSR", "IRN", "SRDiff", "SRFlow")}
+        found = {model: result(here / model) for model in ("WDSR", "CSNLN", "IRN", "SRFlow", "SRDiff")}
     lr = images.read_rgb(lr_path)
     names = {"IRN": "IRN, from its own LR"}
-    tiles = [("LR", lr.repeat(4, 0).repeat(4, 1)), ("bicubic", imresize(lr, 4))]
-    tiles += [(names.get(model, model), found[model]) for model in ("WDSR", "CSNLN", "IRN", "SRFlow", "SRDiff")]
-    tiles += [("original", images.read_rgb(hr_path))]
+    tiles = [
+        ("LR", lr.repeat(4, 0).repeat(4, 1)),
+        ("bicubic", imresize(lr, 4)),
+        *((names.get(model, model), image) for model, image in found.items()),
+        ("original", images.read_rgb(hr_path)),
+    ]
     target = ROOT / "ci" / "figures" / "zoo.jpg"
     images.write_image(target, grid([tile(*each) for each in tiles], columns=4))
     print(f"written: {target}")

@@ -8,9 +8,9 @@ class Convolution(nn.Cell):
     """What nn.Conv2d computes, built in a third of its time and compiled sooner: networks have up to 1,700 of them.
 
     Args:
-        filters: (out, in / groups, k, k), the initial weights.
+        filters: (out, in, k, k), the initial weights.
         biases: (out,), or None.
-        padding: zeros at each side; by default as many as leave the size as it is, none where the stride is not 1.
+        padding: see `convolve`.
     """
 
     def __init__(
@@ -19,16 +19,14 @@ class Convolution(nn.Cell):
         biases: np.ndarray | None = None,
         stride: int = 1,
         padding: int | None = None,
-        groups: int = 1,
     ) -> None:
         super().__init__()
-        self.stride, self.groups = stride, groups
-        self.padding = padding if padding is not None else filters.shape[-1] // 2 if stride == 1 else 0
+        self.stride, self.padding = stride, padding
         self.weight = Parameter(Tensor(np.ascontiguousarray(filters, np.float32)), name="weight")
         self.bias = None if biases is None else Parameter(Tensor(np.asarray(biases, np.float32)), name="bias")
 
     def construct(self, x: Tensor) -> Tensor:
-        return convolve(x, self.weight, self.bias, self.stride, self.padding, self.groups)
+        return convolve(x, self.weight, self.bias, self.stride, self.padding)
 
 
 def convolve(
@@ -39,8 +37,12 @@ def convolve(
     padding: int | None = None,
     groups: int = 1,
 ) -> Tensor:
-    """Convolve (N, in, H, W), in its own precision; `padding` by default as many zeros as keep the size at stride 1."""
+    """Convolve (N, in, H, W), in its own precision, with filters (out, in / groups, k, k).
+
+    `padding`: zeros at each side; by default as many as leave the size as it is, none where the stride is not 1.
+    """
     if filters.dtype != x.dtype:
         filters, biases = filters.astype(x.dtype), None if biases is None else biases.astype(x.dtype)
-    padding = filters.shape[-1] // 2 if padding is None else padding
+    if padding is None:
+        padding = filters.shape[-1] // 2 if stride == 1 else 0
     return ops.conv2d(x, filters, biases, stride, "pad", padding, groups=groups)

@@ -7,7 +7,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
-from common.layers import Convolution
+from common.layers import Convolution, convolve
 
 FIRST_SLOPE = 0.25  # of the PReLUs
 RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K, in [0, 1]
@@ -46,7 +46,7 @@ class MeanShift(nn.Cell):
         self.bias = Parameter(Tensor(mean), name="bias", requires_grad=False)
 
     def construct(self, x: Tensor) -> Tensor:
-        return ops.conv2d(x, self.weight.astype(x.dtype), self.bias.astype(x.dtype))
+        return convolve(x, self.weight, self.bias)
 
 
 class ResBlock(nn.Cell):

@@ -10,6 +10,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
+from common import layers
 from common.training import Row, settled
 
 
@@ -60,7 +61,7 @@ def normalised(length: Tensor, direction: Tensor) -> Tensor:
 
 
 def convolve(x: Tensor, length: Tensor, direction: Tensor, bias: Tensor) -> Tensor:
-    return ops.conv2d(x, normalised(length, direction), bias, pad_mode="pad", padding=direction.shape[-1] // 2)
+    return layers.convolve(x, normalised(length, direction), bias)
 
 
 class BlockA(nn.Cell):

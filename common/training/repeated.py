@@ -7,6 +7,7 @@ smaller, on CPU. The gradient of a closure over `*row` fails, that of a cell doe
 """
 
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 import mindspore as ms
@@ -53,8 +54,9 @@ class Repeated:
     def graphs(self, wanted: tuple[bool, ...]) -> tuple[nn.Cell, nn.Cell]:
         """Return the block, and (*inputs, *kept, *gradients by results) -> those by wanted inputs, own parameters."""
         inputs = len(wanted)
+        if inputs not in self._forward:
+            self._forward[inputs] = _Forward(self, inputs)
         if wanted not in self._backward:
-            self._forward.setdefault(inputs, _Forward(self, inputs))
             self._backward[wanted] = _Backward(self, wanted)
         return self._forward[inputs], self._backward[wanted]
 
@@ -76,10 +78,8 @@ class _Forward(nn.Cell):
 class _Backward(nn.Cell):
     def __init__(self, of: Repeated, wanted: tuple[bool, ...]) -> None:
         super().__init__(auto_prefix=False)
-        edges = (False, *wanted, False)
-        starts = [place for place, is_wanted in enumerate(wanted) if is_wanted and not edges[place]]
-        stops = [place for place, is_wanted in enumerate(edges[1:]) if edges[place] and not is_wanted]
-        self.runs = tuple(zip(starts, stops, strict=True))  # slices compile sooner than a loop over 90 places
+        runs = [[*run] for is_wanted, run in groupby(range(len(wanted)), wanted.__getitem__) if is_wanted]
+        self.runs = tuple((run[0], run[-1] + 1) for run in runs)  # slices compile sooner than a loop over 90 places
         self.forward, self.parameters, self.above = _Forward(of, len(wanted), of.results), of.parameters, -of.results
         self.gradient = ops.GradOperation(get_all=True, get_by_list=len(of.parameters) > 0, sens_param=True)
 

@@ -4,6 +4,8 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
+from common.layers import convolve
+
 from .FlowActNorms import constant_logdet
 
 
@@ -33,4 +35,4 @@ class InvertibleConv1x1(nn.Cell):
 
 def convolve1x1(x: Tensor, matrix: Tensor) -> Tensor:
     """Multiply every pixel's channels of (N, C, H, W) by the (C, C) matrix."""
-    return ops.conv2d(x, matrix.reshape((*matrix.shape, 1, 1)))
+    return convolve(x, matrix.reshape((*matrix.shape, 1, 1)))
