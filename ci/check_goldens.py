@@ -29,8 +29,6 @@ WIDTHS = (49, 8, 34, 6, 9, 26, 7, 0)
 
 @dataclass(frozen=True)
 class Options:
-    """Options of check_goldens.py."""
-
     goldens: str = option(str(ROOT / "ci" / "goldens"), "folder with manifest.json and the .npz files it lists")
     only: str = option("", "take only the files whose name begins so")
     every_array: bool = option(False, "a row for each array, too")
@@ -39,7 +37,6 @@ class Options:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run all fixtures of a folder; returns the exit code."""
     runtime.start_log()
     options = config.parse(Options, argv, description=__doc__)
     fixtures, inventories = folder.read_folder(Path(options.goldens), options.only)
@@ -54,7 +51,6 @@ def run(
     every_array: bool = False,
     mode: str = "",
 ) -> Iterator[Row]:
-    """The rows of everything, as they come."""
     registry.load_runners()
     for fixture in fixtures:
         yield from run_fixture(fixture, every_array, mode)
@@ -120,7 +116,6 @@ def broken(name: str, mode: str, error: Exception) -> Row:
 
 
 def report(rows: Iterator[Row]) -> list[Row]:
-    """Prints the rows as they come; returns them."""
     kept = []
     for row in rows:
         share = f"{row.share:.1%}" if row.share < 1000 else "inf" if row.share > 0 else ""
@@ -132,7 +127,6 @@ def report(rows: Iterator[Row]) -> list[Row]:
 
 
 def show(cells: Sequence[str]) -> None:
-    """One line of the table."""
     print(" ".join(cell.ljust(width) for cell, width in zip(cells, WIDTHS, strict=True)), flush=True)
 
 

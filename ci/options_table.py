@@ -89,7 +89,6 @@ def table(cls: type, words: Words) -> str:
 
 
 def page(model: str, name: str = "OPTIONS.md") -> str:
-    """Return the text of a model's page of this name."""
     words = LANGUAGES[name]
     tables = "".join(f"\n## {program}\n\n{table(cls, words)}" for program, cls in programs(model))
     return f"# {words.title.format(model)}\n\n{words.head}\n{tables}"

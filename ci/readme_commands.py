@@ -33,7 +33,6 @@ class Block(NamedTuple):
 
 
 def blocks_of(readme: Path) -> list[Block]:
-    """The marked blocks, in order."""
     text = readme.read_text(encoding="utf-8")
     return [
         Block(commands.strip(), int(code or 0), bool(smoke), language)
@@ -42,7 +41,6 @@ def blocks_of(readme: Path) -> list[Block]:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the blocks of each README named; 1 when one ends otherwise than it says."""
     for name in arguments:
         blocks = blocks_of(Path(name))
         if not blocks:

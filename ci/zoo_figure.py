@@ -26,12 +26,10 @@ ZOOM, CAPTION = 4, 26  # pixels
 
 
 def run(program: str, *words: object) -> None:
-    """Start a program of the zoo as a user does."""
     subprocess.run([sys.executable, str(ROOT / program), *map(str, words)], cwd=ROOT, check=True)
 
 
 def result(folder: Path) -> np.ndarray:
-    """The only image in a folder."""
     (path,) = folder.glob("*.png")
     return images.read_rgb(path)
 
@@ -46,7 +44,6 @@ def tile(caption: str, image: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
-    """Run the five programs and join what they made."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     hr_path = SAMPLE / "DIV2K_train_HR" / f"{NAME}.png"
     lr_path = SAMPLE / "DIV2K_train_LR_bicubic" / "X4" / f"{NAME}x4.png"

@@ -78,7 +78,6 @@ def training(loss: Callable, parameters: Sequence, batch: Callable, rate: float,
 
 
 def wdsr(what: str, engine: str) -> Case:
-    """WDSR-B x2, 32 blocks, 64 features."""
     hyper, side, batch = wide.PRESETS["wdsr_b"], 128 if what == "infer" else 48, 1 if what == "infer" else 16
     network = wide.WDSR(hyper)
     if what == "infer":
@@ -156,7 +155,6 @@ def srdiff(what: str, engine: str) -> Case:
 
 
 def csnln(what: str, engine: str) -> Case:
-    """x2, 128 features, depth 12."""
     network = CSNLN(MODELS["CSNLN"])
     lr, hr = images(1, LR_PATCH, 2 * LR_PATCH)
     if what == "infer":

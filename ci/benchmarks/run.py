@@ -35,7 +35,6 @@ sys.path.insert(0, str(ROOT))  # for ci.benchmarks.cases
 
 
 def time_case(model: str, what: str, engine: str, repeat: int) -> dict:
-    """Run one case here and now."""
     from common import runtime
 
     runtime.start("CPU")
@@ -69,7 +68,6 @@ def time_case(model: str, what: str, engine: str, repeat: int) -> dict:
 
 
 def run_process(command: list[str], folder: Path) -> dict:
-    """The JSON line that a process prints last."""
     environment = os.environ | {"PYTHONPATH": str(folder)}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -132,7 +130,6 @@ def first_and_peak(row: dict) -> tuple[str, str]:
 
 
 def main() -> None:
-    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=MODELS, help="default: all")
     parser.add_argument("--step", choices=("infer", "train"), help="default: both")

@@ -37,7 +37,6 @@ SRDIFF_SCALE = 4
 
 @fixture("metrics.npz")
 def metrics(golden: Golden) -> None:
-    """Every figure of every pair, colour conversions, and rounding to 8 bits."""
     for key in golden.under("pair"):
         number, name = key.split("/", 1)
         _figure(golden, f"pair{key}", name, golden[f"in/sr{number}_rgb"], golden[f"in/gt{number}_rgb"])
@@ -50,9 +49,8 @@ def metrics(golden: Golden) -> None:
 
 def _figure(golden: Golden, key: str, name: str, sr: np.ndarray, hr: np.ndarray) -> None:
     if match := re.fullmatch(r"irn/(psnr|ssim)_identical", name):
-        golden.compare(
-            key, getattr(Convention("rgb", 0), match[1])(hr, hr), bounds={"atol_absolute": 0}, quantity="same"
-        )
+        value = getattr(Convention("rgb", 0), match[1])(hr, hr)
+        golden.compare(key, value, bounds={"atol_absolute": 0}, quantity="same")
     elif match := re.fullmatch(r"srdiff/lr_psnr_x(\d+)", name):
         scale = int(match[1])
         sr, hr = modcrop(sr, scale), modcrop(hr, scale)
@@ -87,7 +85,6 @@ def _colours(golden: Golden) -> None:
 
 @fixture("imresize.npz")
 def resize(golden: Golden) -> None:
-    """Every image at every scale, as IRN, MATLAB and SRDiff's data chain resize it."""
     for group, (dtype, arguments, bound) in RESIZE.items():
         for name in golden.under(f"{group}/"):
             image, factor = re.fullmatch(r"(.+)_((?:up|down)[\d.]+)", name).groups()
@@ -105,7 +102,6 @@ def resize(golden: Golden) -> None:
 
 @fixture("lr_schedules.npz")
 def schedules(golden: Golden) -> None:
-    """Every learning rate schedule, by the model that its name begins with."""
     for key in golden.arrays:
         name, _, what = key.rpartition("/")
         if what == "k":

@@ -31,8 +31,6 @@ class Row(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """One array."""
-
     key: str
     error: float
     bound: str

@@ -26,7 +26,6 @@ STEPS_PER_EPOCH = 3
 
 @fixture("csnln_x*.npz", modes=MODES)
 def csnln(golden: Golden) -> None:
-    """Outputs whole and in tiles, every layer, loss, gradients and optimizer steps."""
     hyper = Hyper(**{key: golden.config[key] for key in ("scale", "n_feats", "depth")})
     network = CSNLN(hyper)
     load_state(golden, network, official_name)
@@ -76,7 +75,6 @@ class Layers(nn.Cell):
 
 
 def intermediates(network: CSNLN, lr_image: Tensor) -> dict[str, Tensor]:
-    """Results of the layers by the fixture's names."""
     of_cell = (
         "in_scale_attention_call{}",
         "cross_scale_attention_call{}",
@@ -90,7 +88,6 @@ def intermediates(network: CSNLN, lr_image: Tensor) -> dict[str, Tensor]:
 
 @fixture("csnln_inscale_attention.npz", modes=MODES)
 def inscale_attention(golden: Golden) -> None:
-    """The in-scale attention: result and gradients."""
     attend(golden, NonLocalAttention(golden.config["channel"], np.random.default_rng(0)))
 
 
@@ -120,7 +117,6 @@ def colour_first(patches: np.ndarray, scale: int) -> np.ndarray:
 
 
 def attend(golden: Golden, attention: nn.Cell) -> None:
-    """out/y, and the gradients by x and by the weights."""
     load_state(golden, attention, official_name)
     x, upstream = Tensor(golden["in/x"]), Tensor(golden["in/upstream_grad"])
     golden.compare("out/y", attention(x))
@@ -153,5 +149,4 @@ def rates(golden: Golden, name: str) -> list[float]:
 
 @full_size("csnln_x*")
 def full_size_network(inventory: Inventory) -> CSNLN:
-    """The authors' network of the scale that the name tells."""
     return CSNLN(Hyper(scale=int(re.fullmatch(r"csnln_x(\d)", inventory.name)[1])))

@@ -35,7 +35,6 @@ OPTIONS = {  # the manifest's name -> ours
 
 @fixture("irn_x*.npz", modes=MODES)
 def irn(golden: Golden) -> None:
-    """Both directions and every layer with their log-determinants, both halves of the network, and training."""
     options = TrainConfig(**renamed(golden.config, OPTIONS))
     directions(golden, loaded(golden, options))
     inference_form(golden, loaded(golden, options))
@@ -43,7 +42,6 @@ def irn(golden: Golden) -> None:
 
 
 def loaded(golden: Golden, options: TrainConfig) -> InvRescaleNet:
-    """A network of its own with the fixture's weights."""
     network = InvRescaleNet(options.hyper())
     load_state(golden, network)
     return network
@@ -70,7 +68,6 @@ class Layers(nn.Cell):
 
 
 def directions(golden: Golden, network: InvRescaleNet) -> None:
-    """Forwards, and backwards from four inputs; the authors' log-determinants are means over the images."""
     forward, inverse, quantise = Layers(network), Layers(network, backwards=True), Quantization()
     results, logdets = forward(Tensor(golden["in/hr"]))
     layers = {f"fwd_op{place}": result for place, result in enumerate(results)}
@@ -96,7 +93,6 @@ def directions(golden: Golden, network: InvRescaleNet) -> None:
 
 
 def inference_form(golden: Golden, network: InvRescaleNet) -> None:
-    """Downscaling and upscaling as eval, infer and export have them: two networks."""
     downscale, upscale = Downscale(network), Upscale(network)
     lr_image, z = Quantization()(downscale(Tensor(golden["in/hr"]))), Tensor(golden["in/z"])
     restored, of_the_mean = upscale(lr_image, z), upscale(lr_image, ops.zeros_like(z))
@@ -125,13 +121,11 @@ def train(golden: Golden, network: InvRescaleNet, options: TrainConfig) -> None:
 
 
 def mean(logdet: Tensor) -> float:
-    """Over the images."""
     return float(logdet.asnumpy().mean(dtype=np.float64))
 
 
 @fixture("irn_quantization.npz", modes=MODES)
 def quantisation(golden: Golden) -> None:
-    """Values, and the gradient that passes."""
     quantise, upstream = Quantization(), Tensor(golden["in/upstream_grad"])
 
     def weighted(x: Tensor) -> Tensor:
@@ -161,7 +155,6 @@ SCHEDULES: dict[str, dict[str, Any]] = {  # what the authors' rates were made wi
 
 
 def rates(golden: Golden, name: str) -> list[float]:
-    """The rates after k steps."""
     scheme = "CosineAnnealingLR_Restart" if "cosine" in name else "MultiStepLR"
     steps, options = golden[f"{name}/k"], TrainConfig(lr=float(golden[f"{name}/lr"][0]), lr_scheme=scheme)
     rate = learning_rate(dataclasses.replace(options, **SCHEDULES[name]), int, int(steps[-1]))
@@ -177,6 +170,5 @@ for each in SCHEDULES:
 
 @full_size("irn_x*")
 def full_size_network(inventory: Inventory) -> InvRescaleNet:
-    """The authors' network of the scale that the name tells: irn_x4."""
     scale = int(re.fullmatch(r"irn_x(\d)", inventory.name)[1])
     return InvRescaleNet(Hyper(scale, BLOCKS_PER_LEVEL[scale]))

@@ -18,7 +18,6 @@ ONE_DEVICE = (1.0, 0.0)  # GradientStep's control: loss scale, request to stop
 
 
 def renamed(config: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """What the manifest says of a network, by our names; `names` has ours by the manifest's."""
     return {ours: config[theirs] for theirs, ours in names.items() if theirs in config}
 
 
@@ -73,7 +72,6 @@ def train(golden: Golden, network: nn.Cell, loss: nn.Cell, batch: Sequence[Tenso
 
 
 def by_name(parameters: Sequence[ms.Parameter], values: Sequence[Tensor]) -> Mapping[str, Tensor]:
-    """Parameter name -> value."""
     return {parameter.name: value for parameter, value in zip(parameters, values, strict=True)}
 
 

@@ -27,7 +27,6 @@ CHAIN = ("timesteps", "beta_schedule", "beta_s", "beta_end")
 
 @fixture("srdiff_schedules.npz")
 def schedules(golden: Golden) -> None:
-    """Every constant of both kinds of schedule."""
     for steps in golden.config["T"]:
         for kind in ("cosine", "linear"):
             made = make_schedule(kind, steps, golden.config["beta_s"], golden.config["beta_end"])
@@ -39,7 +38,6 @@ def schedules(golden: Golden) -> None:
 
 @fixture("srdiff_4x.npz", modes=MODES)
 def srdiff(golden: Golden) -> None:
-    """Layers and results of both networks, the chain, losses, gradients and optimizer steps."""
     network = loaded(golden)
     layers(golden, network)
     one_step(golden, network)
@@ -48,7 +46,6 @@ def srdiff(golden: Golden) -> None:
 
 
 def hyper_of(golden: Golden) -> Hyper:
-    """The network that the manifest describes."""
     known = {name: golden.config[name] for name in NAMED + CHAIN}
     multiples = tuple(int(multiple) for multiple in golden.config["unet_dim_mults"].split("|"))
     return Hyper(scale=golden.config["sr_scale"], dim_mults=multiples, **known)
@@ -96,7 +93,6 @@ class Layers(nn.Cell):
 
 
 def layers(golden: Golden, network: SRDiffNet) -> None:
-    """Every layer of the U-Net and every block of the encoder."""
     levels = len(network.hyper.dim_mults)
     names = [f"unet_down{level}_{part}" for level in range(levels) for part in (1, 2)]
     names += ["unet_mid_block1", "unet_mid_block2"]
@@ -116,7 +112,6 @@ def layers(golden: Golden, network: SRDiffNet) -> None:
 
 
 def start_of(golden: Golden, network: SRDiffNet) -> np.ndarray:
-    """The residual images."""
     hr_image, lr_up = Tensor(golden["in/img_hr"]), Tensor(golden["in/img_lr_up"])
     return to_residual(hr_image, lr_up, network.hyper.res_rescale).asnumpy()
 
@@ -128,7 +123,6 @@ def noised(golden: Golden, network: SRDiffNet, t: np.ndarray) -> np.ndarray:
 
 
 def one_step(golden: Golden, network: SRDiffNet) -> None:
-    """A step of the chain for each image at its own t, and the image it would give."""
     made, t = network.hyper.schedule(), golden["in/t"][0]
     x, eps = noised(golden, network, t), golden["out/eps_theta"]
     starts, results = [], []
@@ -144,7 +138,6 @@ def one_step(golden: Golden, network: SRDiffNet) -> None:
 
 
 def chain(golden: Golden, network: SRDiffNet) -> None:
-    """All steps backwards, with the fixture's noise."""
     first, *noises = golden["in/sample_noise"]
     lr_image, lr_up = golden["in/img_lr"][:1], golden["in/img_lr_up"][:1]
     rescale, seen = network.hyper.res_rescale, []
@@ -192,7 +185,6 @@ def train(golden: Golden, network: SRDiffNet) -> None:
 
 
 def batch(golden: Golden, number: int) -> list[Tensor]:
-    """The images, with steps and noise of this number."""
     images = [Tensor(golden[f"in/{name}"]) for name in ("img_hr", "img_lr", "img_lr_up")]
     return [*images, Tensor(golden["in/t"][number].astype(np.int32)), Tensor(golden["in/noise"][number])]
 

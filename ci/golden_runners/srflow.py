@@ -68,7 +68,6 @@ def log_density(latents: Sequence[Tensor]) -> np.ndarray:
 
 @fixture("srflow_[0-9]x.npz", modes=MODES)
 def srflow(golden: Golden) -> None:
-    """Features, both directions, every layer, likelihoods with and without noise, and training."""
     network = build(golden)
     conditions = encoder(golden, network)
     directions(golden, network.flowUpsamplerNet, conditions)
@@ -94,7 +93,6 @@ class Features(nn.Cell):
 
 
 def encoder(golden: Golden, network: SRFlowNet) -> tuple[Condition, ...]:
-    """Compares what the flow reads, and gives it."""
     conditions, whole, blocks, image = Features(network)(Tensor(golden["in/lr"]))
     found = {f"rrdb_block_{number}": block for number, block in enumerate(blocks)} | {"rrdb_out": image}
     for name, (own, _), features in zip(LEVELS, conditions, whole, strict=True):
@@ -104,7 +102,6 @@ def encoder(golden: Golden, network: SRFlowNet) -> tuple[Condition, ...]:
 
 
 def directions(golden: Golden, flow: FlowUpsamplerNet, conditions: Sequence[Condition]) -> None:
-    """Image -> latents, with and without noise; and back from these latents, from given ones, and from zeros."""
     forward, inverse = Call(flow, "forward"), Call(flow, "inverse")
     quant, pixels = golden.config["quant"], golden["in/hr"][0, 0].size
     latents, logdet = forward(Tensor(golden["in/hr"]), conditions)
@@ -130,7 +127,6 @@ def directions(golden: Golden, flow: FlowUpsamplerNet, conditions: Sequence[Cond
 
 
 def likelihood(golden: Golden, network: SRFlowNet) -> None:
-    """The objective of each image."""
     batch = [Tensor(golden[f"in/{name}"]) for name in ("hr", "lr", "uniform_noise")]
     noisy = NegativeLogLikelihood(network, golden.config["quant"])
     golden.compare("out/nll", Call(NegativeLogLikelihood(network), "per_image")(*batch[:2]))
@@ -170,7 +166,6 @@ class Layers(nn.Cell):
 
 
 def layer_kind(layer: nn.Cell) -> str:
-    """How it is called."""
     return "split" if isinstance(layer, Split2d) else "step" if isinstance(layer, FlowStep) else "plain"
 
 
@@ -197,7 +192,6 @@ def layers(golden: Golden, flow: FlowUpsamplerNet, conditions: Sequence[Conditio
 
 @fixture("srflow_actnorm_init*.npz", modes=MODES)
 def first_batch(golden: Golden) -> None:
-    """The likelihood before and after the ActNorms are set, what they are set to, and that a second batch does not."""
     network, batch = build(golden), (Tensor(golden["in/hr"]), Tensor(golden["in/lr"]))
     flipped = [Tensor(np.ascontiguousarray(image.asnumpy()[:, :, ::-1])) for image in batch]
     nll = Call(NegativeLogLikelihood(network), "per_image")
@@ -214,8 +208,6 @@ def first_batch(golden: Golden) -> None:
 
 
 class Parts(nn.Cell):
-    """A flow step and a split by themselves, under the fixture's names."""
-
     def __init__(self, channels: int, condition: int, hidden_channels: int, eps: float = 1e-4) -> None:
         super().__init__()
         self.flowstep = FlowStep(channels, condition, hidden_channels, eps, np.random.default_rng(0))
@@ -224,15 +216,12 @@ class Parts(nn.Cell):
 
 @fixture("srflow_parts*.npz", modes=MODES)
 def parts(golden: Golden) -> None:
-    """Each kind of layer both ways, and the gradients of a step."""
     config = golden.config
     owner = Parts(config["C"], config["cond"], config["hidden"])
     load_state(golden, owner)
     step, invconv, split, squeeze = owner.flowstep, owner.flowstep.invconv, owner.split, SqueezeLayer()
     z, features, eps = Tensor(golden["in/z"]), Tensor(golden["in/ft"]), Tensor(golden["in/eps"])
-    condition = ms.mutable(
-        (features[:, :1], features[:, 1:])
-    )  # any two parts, as long as they are joined in this order
+    condition = ms.mutable((features[:, :1], features[:, 1:]))  # any two parts that are joined in this order
     y, logdet = Call(step, "forward")(z, condition)
     back, back_logdet = Call(step, "inverse")(z, condition)
     turned, turned_logdet = Call(invconv, "forward")(z)
@@ -298,5 +287,4 @@ for each in SCHEDULES:
 
 @full_size("srflow_*")
 def full_size_network(inventory: Inventory) -> SRFlowNet:
-    """The authors' network that the name tells: srflow_SRFlow_DF2K_4X."""
     return SRFlowNet(PRESETS[inventory.name.removeprefix("srflow_")])

@@ -32,7 +32,6 @@ STEPS_PER_EPOCH = 3
 
 @fixture("wdsr_b_x*.npz", modes=MODES)
 def wdsr_b(golden: Golden) -> None:
-    """Outputs of both forms, every layer, loss, gradients and optimizer steps."""
     network = WDSR(Hyper(variant="B", **renamed(golden.config, OPTIONS)))
     load_state(golden, network)
     lr_image, hr_image = Tensor(golden["in/lr"]), Tensor(golden["in/hr"])
@@ -95,7 +94,6 @@ for each in SCHEDULES:
 
 @full_size("wdsr_*")
 def full_size_network(inventory: Inventory) -> WDSR:
-    """The network that the name tells: wdsr_b_32blocks_64feats_x2."""
     variant, blocks, features, scale = re.fullmatch(
         r"wdsr_([ab])_(\d+)blocks_(\d+)feats_x(\d)", inventory.name
     ).groups()

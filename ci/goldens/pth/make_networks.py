@@ -29,14 +29,12 @@ class TwoLevels(SRFlow):
 
 
 def save(name: str, network: torch.nn.Module) -> None:
-    """Write the weights as the name says."""
     whole = torch.nn.DataParallel(network) if "parallel" in name else network
     zipped = not name.endswith("legacy")
     torch.save(whole.state_dict(), FOLDER / f"{name}.pth", _use_new_zipfile_serialization=zipped)
 
 
 def irn(name: str, generator: torch.Generator) -> dict[str, torch.Tensor]:
-    """Random weights, an image, and what PyTorch makes of it."""
     scale, blocks = IRNS[name]
     network = IRN(scale, blocks, growth=1)
     for parameter in network.parameters():
@@ -51,7 +49,6 @@ def irn(name: str, generator: torch.Generator) -> dict[str, torch.Tensor]:
 
 
 def srflow(name: str, generator: torch.Generator) -> dict[str, torch.Tensor]:
-    """The same."""
     network = TwoLevels(**SIZES)
     for parameter in network.parameters():
         size = 0.3 / parameter.shape[0] if parameter.ndim == 2 else 0.1
