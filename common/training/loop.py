@@ -121,21 +121,21 @@ class Plan:
         ema_decay: of an exponential moving average of the weights, which is then validated and exported; 0: none.
         save_every: how often last.ckpt is renewed.
         keep_every, keep_at_most: numbered checkpoints beside last and best; 0: none.
-        bad_steps_at_most: stop after so many non-finite steps in a row; each is skipped and counted.
         loss_scale: largest factor on the loss, see `Guard`.
+        bad_steps_at_most: stop after so many non-finite steps in a row; each is skipped and counted.
     """
 
     steps: int
     learning_rate: Callable[[int], float]
-    gradient_clip: float = 0.0
-    ema_decay: float = 0.0
-    log_every: int = 50
-    validate_every: int = 1000
-    save_every: int = 500
-    keep_every: int = 0
-    keep_at_most: int = 5
+    gradient_clip: float
+    ema_decay: float
+    log_every: int
+    validate_every: int
+    save_every: int
+    keep_every: int
+    keep_at_most: int
+    loss_scale: float
     bad_steps_at_most: int = 20
-    loss_scale: float = 1.0
 
 
 class Trainer:

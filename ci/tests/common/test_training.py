@@ -43,7 +43,8 @@ def trainer(folder, network=None, stream=None, on="some images", validate=None, 
         folder.mkdir(exist_ok=True)
         return folder
 
-    settings = {"steps": 12, "log_every": 1, "validate_every": 4, "save_every": 4}
+    settings = {"steps": 12, "log_every": 1, "validate_every": 4, "save_every": 4, "keep_every": 0, "keep_at_most": 5}
+    settings |= {"gradient_clip": 0.0, "ema_decay": 0.0, "loss_scale": 1.0}
     plan = Plan(**{**settings, "learning_rate": lambda step: 0.1 / (1 + step), **changes})
     parts = {"part_names": ("error",), "validate": validate and Validation(validate, on)}
     network, meta = network or Net(), {"model": "Net", "config": {}}
