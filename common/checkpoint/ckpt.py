@@ -18,10 +18,13 @@ _CRC_MARK = b"crc_num"  # written by save_checkpoint(crc_check=True): the mark a
 
 
 def plain(array: np.ndarray) -> np.ndarray:
-    """Return an array as files hold it: C order, little-endian; bfloat16 becomes float32."""
+    """Return an array as files hold it: C order, little-endian; bfloat16 becomes float32.
+
+    By the type's name, since MindSpore 2.7 takes no type whose byte order is written out, as `newbyteorder` gives it.
+    """
     if array.dtype.name == "bfloat16":  # ml_dtypes' or MindSpore's; every bfloat16 is a float32
         array = array.astype(np.float32)
-    return np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
+    return np.asarray(array, dtype=array.dtype.newbyteorder("<").str, order="C")
 
 
 def write_arrays(file: BinaryIO, arrays: Iterable[tuple[str, np.ndarray]]) -> None:

@@ -18,7 +18,7 @@ from common import UserError, __version__
 from common.atomic import replacing
 from common.export import onnx_file
 from common.export.export import Arrays, ExportError, Graph, Port, Run, as_arrays, draft, first_line, free_tensor
-from common.runtime import keep_interrupts
+from common.runtime import graph_mode, keep_interrupts
 
 if TYPE_CHECKING:
     from mindspore import nn
@@ -55,8 +55,8 @@ class OnnxEngine(Engine):
 class MindSporeEngine(Engine):
     """A cell compiled once for all sizes; where MindSpore cannot do that, once per size; where it cannot, eagerly.
 
-    Works in both of MindSpore's global modes. The cell is put into inference mode; changes of its weights are seen. (A
-    function compiled by `mindspore.jit` in PyNative mode would not see `Parameter.set_data`, only in-place updates.)
+    Works in both of MindSpore's global modes. The cell is put into inference mode; changes of its weights are seen. (In
+    PyNative mode a compiled function, in MindSpore 2.7 also a cell, would not see `Parameter.set_data`.)
     """
 
     def __init__(self, network: "nn.Cell", inputs: Sequence[Port], precision: str = "") -> None:
@@ -83,7 +83,8 @@ class MindSporeEngine(Engine):
         while True:
             form, cell = self._forms[0]
             try:
-                return as_arrays(cell(*map(Tensor, arrays)))
+                with graph_mode(form != "eager"):
+                    return as_arrays(cell(*map(Tensor, arrays)))
             except Exception as error:
                 if len(self._forms) == 1:  # a fault of the network itself: eager says best where it is
                     raise
