@@ -44,12 +44,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             title = f"{name} x{scale}, SRDiff {trained.source}, {runner}, {options.samples} sample(s)"
             own, folder = (name, pairs, scale, options), run.folder / name
             images = measuring.images_of(*own, run.share)
-            table, deviations = measuring.evaluate(title, images, sampler, ways, columns, options, folder)
+            table = measuring.evaluate(title, images, sampler, ways, columns, options, folder)
             table = run.whole(table)
-            deviations = {name: found for part in run.gather(deviations) for name, found in part.items()}
             shown = measuring.shown(measuring.images_of(*own), ways, options.samples, folder)
             run.add(name, table, shown, options.samples)
-            summary = measuring.summary(table, deviations, ways)
+            summary = measuring.summary(table, ways)
             if here.is_main:
                 with replacing(run.folder / f"{name}_summary.md") as temporary:
                     temporary.write_text(summary, encoding="utf-8", errors="backslashreplace")

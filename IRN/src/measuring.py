@@ -8,18 +8,16 @@ from typing import NamedTuple
 
 from mindspore import Tensor, ops
 
-from common import UserError
 from common.evaluation import (
     Figure,
     Shown,
     Table,
-    captioned_strip,
-    measure_samples,
     psnr_figure,
     ssim_figure,
     with_lpips,
+    write_samples,
 )
-from common.images import Pair, imresize, to_float, to_uint8, told_apart, write_image
+from common.images import Pair, imresize, to_float, to_uint8, told_apart
 from common.metrics import Convention
 from common.training import Validation, digest_of, mean_psnr
 
@@ -75,24 +73,14 @@ def evaluate(
             for draw in range(options.draws)
         ]
         table.seconds[pair.name] = between - start + (time.perf_counter() - between) / options.draws
-        try:
-            row, spreads = measure_samples(columns.restored, [restored], bicubic, hr, lr)
-            row |= {f.name: (f.measure(lr, reference, lr),) for f in columns.lr}
-        except UserError as error:
-            raise UserError(f"{pair.hr}: {error}") from error
-        table.rows[pair.name] = row
-        if options.draws > 1:
-            table.spreads[pair.name] = {name: values[-1] for name, values in spreads.items()}
+        table.measure(pair.name, [[bicubic], restored], hr, lr, columns.restored)
+        table.measure(pair.name, [[lr]], reference, lr, columns.lr)
         say(table, pair.name, columns)
-        name = f"{pair.name}{options.suffix}.png"
+        name = f"{pair.name}{options.suffix}"
         if options.save_lr:
-            write_lr(folder / "LR" / name, lr, None, Origin(*hr.shape[:2], scale, rescaler.digest))
+            write_lr(folder / "LR" / f"{name}.png", lr, None, Origin(*hr.shape[:2], scale, rescaler.digest))
         if options.save_results:
-            write_image(folder / "SR" / name, restored[0])
-            strip = {"LR": lr, "bicubic": bicubic, "IRN": restored[0], "HR": hr}
-            first = columns.restored[0]
-            values = row[first.name][0], first.measure(restored[0], hr, lr)
-            write_image(folder / "strips" / name, captioned_strip(strip, first, *values))
+            write_samples(folder, name, columns.restored[0], {"SR": restored[:1]}, bicubic, hr, lr)
     return table
 
 

@@ -16,13 +16,12 @@ from common.evaluation.run import EvaluationRun
 from common.evaluation.table import (
     Figure,
     Table,
-    captioned_strip,
     diversity,
     evaluate,
     lr_psnr_figure,
-    measure_samples,
-    measured_apart,
     psnr_figure,
+    sample_path,
     ssim_figure,
     with_lpips,
+    write_samples,
 )

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common import metrics
+from common import UserError, metrics
 from common.atomic import replacing
 from common.images import Pair, comparison_strip, imresize, read_pair, told_apart, write_image
 from common.metrics import Convention
@@ -22,7 +22,7 @@ class Figure(NamedTuple):
     """One figure of the table, in one column or several."""
 
     name: str  # with its convention, "PSNR-Y (crop 2)"
-    measure: Callable[[np.ndarray, np.ndarray, np.ndarray], float]  # (sr, hr, lr), uint8 HWC -> value
+    measure: Callable[..., float] | None  # (sr, hr, lr), uint8 HWC -> value; None: the caller adds it to the rows
     digits: int = 2  # after the point
     columns: tuple[str, ...] = ("bicubic", "SR")  # what it is measured of
 
@@ -51,30 +51,9 @@ def with_lpips(figures: Sequence[Figure], weights: str) -> list[Figure]:
     return [*figures, Figure("LPIPS (AlexNet v0.1)", lambda sr, hr, lr: distance(sr, hr), 4)]
 
 
-def measured_apart(sr: np.ndarray, hr: np.ndarray, lr: np.ndarray) -> float:
-    """Stand in the place of `Figure.measure` where a figure takes more than one image."""
-    raise NotImplementedError("this figure is not one of a single image")
-
-
 def diversity(samples: Sequence[np.ndarray]) -> float:
     """Return the standard deviation of each colour value over the samples, in steps of 255: the mean of all values."""
     return float(np.std(np.stack(samples).astype(np.float64), 0).mean())
-
-
-def measure_samples(
-    figures: Sequence[Figure], samples: Iterable[Sequence[np.ndarray]], bicubic: np.ndarray, *of: np.ndarray
-) -> tuple[dict[str, tuple[float, ...]], dict[str, tuple[float, ...]]]:
-    """Measure several samples of each column but bicubic's, without the figures that are `measured_apart`.
-
-    All are (sH, sW, 3); `of`: HR and LR. Returns (a row, the means over the samples; their standard deviations).
-    """
-    row, spreads, samples = {}, {}, list(samples)
-    for figure in (figure for figure in figures if figure.measure is not measured_apart):
-        scores = [[figure.measure(sr, *of) for sr in found] for found in samples]
-        row[figure.name] = (figure.measure(bicubic, *of), *(float(np.mean(values)) for values in scores))
-        # Equal values may be infinite.
-        spreads[figure.name] = tuple(float(np.std(values)) if len(set(values)) > 1 else 0.0 for values in scores)
-    return row, spreads
 
 
 @dataclass
@@ -85,8 +64,37 @@ class Table:
     figures: Sequence[Figure]
     rows: dict[str, dict[str, tuple[float, ...]]]  # of an image, of a figure: a value for each of its columns
     seconds: dict[str, float]  # left out of the table where it is empty
-    # Of a network that draws: standard deviation of the last column over several draws, for the CSV file.
-    spreads: dict[str, dict[str, float]] = field(default_factory=dict)
+    # The same of their standard deviations, where an image has several samples; the last column's go to the CSV file.
+    spreads: dict[str, dict[str, tuple[float, ...]]] = field(default_factory=dict)
+
+    def measure(
+        self,
+        name: str,
+        columns: Iterable[Sequence[np.ndarray]],
+        hr: np.ndarray,
+        lr: np.ndarray | None,
+        figures: Sequence[Figure] = (),
+    ) -> None:
+        """Add these figures of an image, by default all that have a `measure`, to its row.
+
+        `columns` are the samples (sH, sW, 3) of each column, of which the row has the means.
+        """
+        row, columns = self.rows.setdefault(name, {}), list(columns)
+        for figure in figures or [figure for figure in self.figures if figure.measure]:
+            try:
+                scores = [[figure.measure(sr, hr, lr) for sr in samples] for samples in columns]
+            except UserError as error:
+                raise UserError(f"{name}: {error}") from error
+            row[figure.name] = tuple(float(np.mean(values)) for values in scores)
+            if any(len(samples) > 1 for samples in columns):
+                spread = tuple(float(np.std(v)) if len(set(v)) > 1 else 0.0 for v in scores)  # equal ones may be inf
+                self.spreads.setdefault(name, {})[figure.name] = spread
+
+    def log_first(self, name: str) -> None:
+        """Log the first figure of an image."""
+        first, values = self.figures[0], self.rows[name][self.figures[0].name]
+        said = ", ".join(f"{c} {v:.{first.digits}f}" for c, v in zip(first.columns, values, strict=True))
+        log.info("%s: %s %s", name, first.name, said)
 
     def mean(self, figure: str) -> tuple[float, ...]:
         return tuple(np.mean([row[figure] for row in self.rows.values()], axis=0).tolist())
@@ -137,7 +145,7 @@ class Table:
             for name, row in self.rows.items():
                 values = [value for figure in self.figures for value in row[figure.name]]
                 seconds = [self.seconds[name]] if self.seconds else []
-                writer.writerow([name, *values, *seconds, *(self.spreads[name][figure.name] for figure in spread)])
+                writer.writerow([name, *values, *seconds, *(self.spreads[name][figure.name][-1] for figure in spread)])
         rows = [heads, ["---", *["---:"] * (len(heads) - 1)], *body]
         remark = f"\n{self.remark()}\n" if self.remark() else ""
         with replacing(folder / f"{stem}.md") as temporary:
@@ -165,18 +173,35 @@ def evaluate(
         start = time.perf_counter()
         sr = upscale(lr)
         table.seconds[pair.name] = time.perf_counter() - start
-        table.rows[pair.name] = {f.name: (f.measure(bicubic, hr, lr), f.measure(sr, hr, lr)) for f in figures}
-        before, after = table.rows[pair.name][figures[0].name]
-        log.info("%s: %s %.2f, bicubic %.2f", pair.name, figures[0].name, after, before)
+        table.measure(pair.name, [[bicubic], [sr]], hr, lr)
+        table.log_first(pair.name)
         if folder is not None:
-            write_image(folder / "SR" / f"{pair.name}.png", sr)
-            strip = {"LR": lr, "bicubic": bicubic, "SR": sr, "HR": hr}
-            write_image(folder / "strips" / f"{pair.name}.png", captioned_strip(strip, figures[0], before, after))
+            write_samples(folder, pair.name, figures[0], {"SR": [sr]}, bicubic, hr, lr)
     return table
 
 
-def captioned_strip(images: Mapping[str, np.ndarray], figure: Figure, *values: float) -> np.ndarray:
-    """Lay LR | bicubic | SR ... | HR side by side, captioned; those between with values, the last with their name."""
-    lines = "", *(f"\n{value:.2f}" for value in values), f"\n{figure.name}"
-    captions = [caption + line for caption, line in zip(images, lines, strict=True)]
-    return comparison_strip(list(zip(captions, images.values(), strict=True)))
+def write_samples(
+    folder: Path,
+    name: str,
+    figure: Figure,
+    samples: Mapping[str, Sequence[np.ndarray]],
+    bicubic: np.ndarray,
+    hr: np.ndarray,
+    lr: np.ndarray,
+) -> None:
+    """Write an image's samples, and a strip: LR | bicubic | the first sample of each column | HR, with its figure.
+
+    `samples`: those of the figure's columns behind bicubic's, by the sub-folder in which they are written.
+    """
+    for place, found in samples.items():
+        for number, sr in enumerate(found, 1):
+            write_image(sample_path(folder, place, name, number, len(found)), sr)
+    shown = [bicubic, *(found[0] for found in samples.values())]
+    captions = [f"{way}\n{figure.measure(sr, hr, lr):.2f}" for way, sr in zip(figure.columns, shown, strict=True)]
+    strip = [("LR", lr), *zip(captions, shown, strict=True), (f"HR\n{figure.name}", hr)]
+    write_image(folder / "strips" / f"{name}.png", comparison_strip(strip))
+
+
+def sample_path(folder: Path, place: str, name: str, number: int, count: int) -> Path:
+    """Return folder/place/baby.png, or of `count` samples baby_1.png ..."""
+    return folder / place / (f"{name}_{number}.png" if count > 1 else f"{name}.png")

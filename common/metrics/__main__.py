@@ -57,8 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     table = Table(f"{options.sr} against {options.hr}", figures, {}, {})
     for pair in pairs:
         sr, hr, lr = _read(pair, lr_of.get(pair.name), scale)
-        compared = [imresize(lr, scale), sr] if lr is not None else [sr]
-        table.rows[pair.name] = {f.name: tuple(f.measure(one, hr, lr) for one in compared) for f in figures}
+        table.measure(pair.name, [[sr]] if lr is None else [[imresize(lr, scale)], [sr]], hr, lr)
 
     print(table.console())  # noqa: T201
     print("\n".join(one.describe() for one in conventions))  # noqa: T201

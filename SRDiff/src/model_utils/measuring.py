@@ -15,16 +15,15 @@ from common.evaluation import (
     Figure,
     Shown,
     Table,
-    captioned_strip,
     diversity,
     lr_psnr_figure,
-    measure_samples,
-    measured_apart,
     psnr_figure,
+    sample_path,
     ssim_figure,
     with_lpips,
+    write_samples,
 )
-from common.images import Pair, imresize, write_image
+from common.images import Pair, imresize
 from common.metrics import PROTOCOLS, Convention
 from common.mindrecord import PatchRecords
 
@@ -33,7 +32,6 @@ from .inference import Chain, Sampler
 from .options import EvalConfig
 
 log = logging.getLogger(__name__)
-Deviations = dict[str, dict[str, tuple[float, ...]]]  # image -> figure -> of each way, over its samples
 SECONDS, DIVERSITY = "seconds per sample", "diversity (std of 255)"
 
 
@@ -64,8 +62,8 @@ def figures(options: EvalConfig, scale: int, ways: Sequence[Way]) -> list[Figure
     made = with_lpips([*made, lr_psnr_figure(scale, "half_even")], options.lpips_weights)
     names = tuple(map(str, ways))
     made = [figure._replace(columns=("bicubic", *names)) for figure in made]
-    made += [Figure(DIVERSITY, measured_apart, 2, names)] if options.samples > 1 else []
-    return [*made, Figure(SECONDS, measured_apart, 2, names)]
+    made += [Figure(DIVERSITY, None, 2, names)] if options.samples > 1 else []
+    return [*made, Figure(SECONDS, None, 2, names)]
 
 
 def evaluate(
@@ -76,9 +74,9 @@ def evaluate(
     columns: Sequence[Figure],
     options: EvalConfig,
     folder: Path,
-) -> tuple[Table, Deviations]:
+) -> Table:
     """Measure every image of a set in every way. Seconds are those of one sample, with the encoder's."""
-    table, deviations, first = Table(title, columns, {}, {}), {}, columns[0]
+    table = Table(title, columns, {}, {})
     for name, hr, lr, _ in images:
         start = time.perf_counter()
         chain = Chain(lr, sampler)
@@ -91,38 +89,27 @@ def evaluate(
             seconds.append(encoding + (time.perf_counter() - start) / options.samples)
         table.seconds[name] = sum(seconds)
         bicubic = imresize(lr, sampler.hyper.scale)
-        try:
-            row, spreads = measure_samples(columns, samples.values(), bicubic, hr, lr)
-        except UserError as error:
-            raise UserError(f"{name}: {error}") from error
+        table.measure(name, [[bicubic], *samples.values()], hr, lr)
         if options.samples > 1:
-            row[DIVERSITY] = tuple(map(diversity, samples.values()))
-            deviations[name] = spreads
-            table.spreads[name] = {figure: values[-1] for figure, values in spreads.items()}
-        table.rows[name] = {**row, SECONDS: tuple(seconds)}
-        said = ", ".join(f"{c} {v:.2f}" for c, v in zip(first.columns, row[first.name], strict=True))
-        log.info("%s: %s %s", name, first.name, said)
+            table.rows[name][DIVERSITY] = tuple(map(diversity, samples.values()))
+        table.rows[name][SECONDS] = tuple(seconds)
+        table.log_first(name)
         if options.save_results:
-            for way, found in samples.items():
-                for number, sr in enumerate(found, 1):
-                    write_image(path_of(folder, name, way, number, len(found) > 1), sr)
-            shown = [bicubic, *(found[0] for found in samples.values())]
-            strip = {"LR": lr, **dict(zip(first.columns, shown, strict=True)), "HR": hr}
-            write_image(folder / "strips" / f"{name}.png", captioned_strip(strip, first, *row[first.name]))
-    return table, deviations
+            placed = {place_of(way): found for way, found in samples.items()}
+            write_samples(folder, name, columns[0], placed, bicubic, hr, lr)
+    return table
 
 
-def path_of(folder: Path, name: str, way: Way, number: int, several: bool) -> Path:
-    """SR_ddpm_100/baby.png, or baby_1.png ... of several samples."""
-    return folder / f"SR_{way.sampler}_{way.steps}" / (f"{name}_{number}.png" if several else f"{name}.png")
+def place_of(way: Way) -> str:
+    return f"SR_{way.sampler}_{way.steps}"
 
 
 def shown(images: Iterator[ImagePair], ways: Sequence[Way], count: int, folder: Path) -> Iterator[Shown]:
     for name, hr, lr, _ in images:
-        yield Shown(name, hr, lr, [path_of(folder, name, way, 1, count > 1) for way in ways])
+        yield Shown(name, hr, lr, [sample_path(folder, place_of(way), name, 1, count) for way in ways])
 
 
-def summary(table: Table, deviations: Deviations, ways: Sequence[Way]) -> str:
+def summary(table: Table, ways: Sequence[Way]) -> str:
     """A Markdown table of the means, a line for each way; ± is the deviation over the samples of an image."""
     rows = [["sampler", "steps", *(figure.name for figure in table.figures)]]
     rows.append(["---", "---:", *["---:"] * len(table.figures)])
@@ -131,9 +118,9 @@ def summary(table: Table, deviations: Deviations, ways: Sequence[Way]) -> str:
         for figure in table.figures:
             place = number - (len(ways) + 1 - len(figure.columns))  # not all figures have a column for bicubic
             text = f"{table.mean(figure.name)[place]:.{figure.digits}f}" if place >= 0 else ""
-            found = [spread[figure.name] for spread in deviations.values() if figure.name in spread]
+            found = [spread[figure.name] for spread in table.spreads.values() if figure.name in spread]
             if number and found:
-                text += f" ± {np.mean(found, 0)[number - 1]:.{figure.digits}f}"
+                text += f" ± {np.mean(found, 0)[place]:.{figure.digits}f}"
             cells.append(text)
         rows.append([sampler, str(steps), *cells])
     return f"## {table.title}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows)

@@ -7,22 +7,20 @@ from pathlib import Path
 
 import numpy as np
 
-from common import UserError
 from common.data import ImagePair
 from common.evaluation import (
     Figure,
     Shown,
     Table,
-    captioned_strip,
     diversity,
     lr_psnr_figure,
-    measure_samples,
-    measured_apart,
     psnr_figure,
+    sample_path,
     ssim_figure,
     with_lpips,
+    write_samples,
 )
-from common.images import imresize, write_image
+from common.images import imresize
 from common.metrics import PROTOCOLS, Convention
 
 from .inference import Sampler
@@ -41,8 +39,8 @@ def figures(options: EvalConfig, scale: int) -> list[Figure]:
     made = with_lpips([*made, lr_psnr_figure(scale, "half_even")], options.lpips_weights)
     heats = tuple(f"heat {heat:g}" for heat in options.all_heats())
     made = [figure._replace(columns=("bicubic", *heats)) for figure in made]
-    made += [Figure(DIVERSITY, measured_apart, 2, heats)] if options.samples > 1 else []
-    return [*made, Figure(NLL, measured_apart, 3, ("HR",))] if options.nll else made
+    made += [Figure(DIVERSITY, None, 2, heats)] if options.samples > 1 else []
+    return [*made, Figure(NLL, None, 3, ("HR",))] if options.nll else made
 
 
 def evaluate(
@@ -54,31 +52,21 @@ def evaluate(
     folder: Path,
 ) -> Table:
     """Measure every image of a set. Seconds are those of one sample."""
-    table, first = Table(title, columns, {}, {}), columns[0]
+    table = Table(title, columns, {}, {})
     for name, hr, lr, _ in images:
         start = time.perf_counter()
         samples = {heat: draw_all(sampler, name, lr, heat, options) for heat in options.all_heats()}
         table.seconds[name] = (time.perf_counter() - start) / (options.samples * len(samples))
         bicubic = imresize(lr, sampler.hyper.scale)
-        try:
-            row, spreads = measure_samples(columns, samples.values(), bicubic, hr, lr)
-        except UserError as error:
-            raise UserError(f"{name}: {error}") from error
+        table.measure(name, [[bicubic], *samples.values()], hr, lr)
         if options.samples > 1:
-            row[DIVERSITY] = tuple(map(diversity, samples.values()))
-            table.spreads[name] = {figure: values[-1] for figure, values in spreads.items()}
+            table.rows[name][DIVERSITY] = tuple(map(diversity, samples.values()))
         if options.nll:
-            row[NLL] = (sampler.encode(hr, lr)[1],)
-        table.rows[name] = row
-        said = ", ".join(f"{c} {v:.2f}" for c, v in zip(first.columns, row[first.name], strict=True))
-        log.info("%s: %s %s", name, first.name, said)
+            table.rows[name][NLL] = (sampler.encode(hr, lr)[1],)
+        table.log_first(name)
         if options.save_results:
-            for heat, found in samples.items():
-                for number, sr in enumerate(found, 1):
-                    write_image(path_of(folder, name, heat, number, len(found) > 1), sr)
-            shown = [bicubic, *(found[0] for found in samples.values())]
-            strip = {"LR": lr, **dict(zip(first.columns, shown, strict=True)), "HR": hr}
-            write_image(folder / "strips" / f"{name}.png", captioned_strip(strip, first, *row[first.name]))
+            placed = {place_of(heat): found for heat, found in samples.items()}
+            write_samples(folder, name, columns[0], placed, bicubic, hr, lr)
     return table
 
 
@@ -88,17 +76,14 @@ def draw_all(sampler: Sampler, name: str, lr: np.ndarray, heat: float, options: 
     return [sampler.decode(lr, sampler.draw(lr, heat, options.seed, name, number)) for number in range(count)]
 
 
-def path_of(folder: Path, name: str, heat: float, number: int, several: bool) -> Path:
-    """SR_heat_0.9/baby.png, or baby_1.png ... of several samples."""
-    return folder / f"SR_heat_{heat:g}" / (f"{name}_{number}.png" if several else f"{name}.png")
+def place_of(heat: float) -> str:
+    return f"SR_heat_{heat:g}"
 
 
 def shown(images: Iterator[ImagePair], options: EvalConfig, folder: Path) -> Iterator[Shown]:
+    counts = {place_of(heat): options.samples if heat else 1 for heat in options.all_heats()}
     for name, hr, lr, _ in images:
-        several = options.samples > 1
-        yield Shown(
-            name, hr, lr, [path_of(folder, name, heat, 1, several and heat > 0) for heat in options.all_heats()]
-        )
+        yield Shown(name, hr, lr, [sample_path(folder, place, name, 1, count) for place, count in counts.items()])
 
 
 def evaluate_patches(
@@ -116,10 +101,7 @@ def evaluate_patches(
         start = time.perf_counter()
         samples = draw_all(sampler, name, lr, heat, options)
         table.seconds[name] = (time.perf_counter() - start) / len(samples)
-        try:
-            table.rows[name] = {f.name: (float(np.mean([f.measure(sr, hr, lr) for sr in samples])),) for f in columns}
-        except UserError as error:
-            raise UserError(f"{name}: {error}") from error
+        table.measure(name, [samples], hr, lr)
         say(patch_line(number, table.rows[name]))
     return table
 
