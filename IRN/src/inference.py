@@ -15,7 +15,7 @@ from common import UserError, checkpoint
 from common.atomic import replacing
 from common.checkpoint import Checkpoint, cache_of
 from common.config import EvalOptions, InferOptions
-from common.evaluation import Job, Results, log_result, progress_of, result_names
+from common.evaluation import Job, Results, log_result, progress_of, result_names, write_result
 from common.export import Engine, Progress, Span, default_tile, fill_tiles, pad_to_multiple, refuse_small
 from common.images import check_writable, imresize, read_image, reduce_to_8_bit, to_float, write_image
 
@@ -176,13 +176,13 @@ def upscale(job: Job, results: Results, rescaler: Rescaler, options: UpscaleConf
     hyper = rescaler.hyper
     names = result_names(job.source, options.suffix, options.format, hyper.scale, options.samples)
     targets = [results.reserve(job, name) for name in names]
-    lr, alpha, notes, icc, text = image = read_image(job.source)
+    lr, alpha, _, _, text = image = read_image(job.source)
     origin = read_origin(text)
     height, width = original_size(job.source, lr.shape[:2], hyper.scale, origin, options.size)
     check_writable(targets[0], height, width)
     if doubtful := doubt(origin, lr.shape[:2], hyper.scale, rescaler.digest):
         log.warning("%s %s", job.source, doubtful)
-    said = [*notes, *(["alpha upscaled by bicubic"] if alpha is not None else [])]
+    said = ["alpha upscaled by bicubic"] if alpha is not None else []
     if (height, width) != (lr.shape[0] * hyper.scale, lr.shape[1] * hyper.scale):
         said.append("cut to the original size")
     elif origin is None and not options.size:
@@ -190,12 +190,11 @@ def upscale(job: Job, results: Results, rescaler: Rescaler, options: UpscaleConf
     if origin and origin.gray:
         image = image._replace(rgb=lr[..., [0, 0, 0]])
     if alpha is not None:
-        alpha = imresize(alpha, hyper.scale)[:height, :width]
+        image = image._replace(alpha=imresize(alpha, hyper.scale)[:height, :width])
     for draw, target in enumerate(targets):
         z = latent(options.seed, (job.inside / job.source.name).as_posix(), draw, hyper, lr, options.gaussian_scale)
-        hr = image.colored_alike(rescaler.upscale(lr, z, progress_of(job.source))[:height, :width])
-        write_image(target, hr, alpha, icc)
-        log_result(job.source, lr, target, hr, said)
+        hr = rescaler.upscale(lr, z, progress_of(job.source))[:height, :width]
+        write_result(job.source, image, target, hr, said)
 
 
 class Origin(NamedTuple):

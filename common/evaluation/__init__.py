@@ -7,9 +7,9 @@ from common.evaluation.jobs import (
     find_jobs,
     log_result,
     progress_of,
-    resized,
     result_names,
     upscale_all,
+    write_result,
 )
 from common.evaluation.report import Shown, of_pairs
 from common.evaluation.run import EvaluationRun

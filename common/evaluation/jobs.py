@@ -74,11 +74,27 @@ def result_names(source: Path, suffix: str, ending: str, scale: float, count: in
     return [f"{stem}_{number}{ending}" for number in range(1, count + 1)] if count > 1 else [stem + ending]
 
 
-def resized(result: np.ndarray, image: np.ndarray, outscale: float) -> np.ndarray:
-    """Resize a result by bicubic to `outscale` times the size of its image; 0 leaves it as it is."""
-    if not outscale:
-        return result
-    return imresize(result, size=tuple(max(1, round(side * outscale)) for side in image.shape[:2]))
+def write_result(
+    source: Path,
+    image: images.DecodedImage,
+    target: Path,
+    result: np.ndarray,
+    said: Sequence[str] = (),
+    outscale: float = 0.0,
+) -> np.ndarray:
+    """Write and log a result, gray where its image is, with the image's profile and alpha, and return it.
+
+    `outscale`: its size over the image's, by bicubic; 0 leaves it as it is.
+    """
+    if outscale:
+        result = imresize(result, size=tuple(max(1, round(side * outscale)) for side in image.rgb.shape[:2]))
+    result, alpha, said = image.colored_alike(result), image.alpha, [*image.notes, *said]
+    if alpha is not None and alpha.shape != result.shape[:2]:
+        alpha = imresize(alpha, size=result.shape[:2])
+        said.append("alpha upscaled by bicubic")
+    images.write_image(target, result, alpha, image.icc)
+    log_result(source, image.rgb, target, result, said)
+    return result
 
 
 def log_result(source: Path, image: np.ndarray, target: Path, result: np.ndarray, said: Sequence[str] = ()) -> None:
@@ -117,12 +133,8 @@ def upscale_all(jobs: Sequence[Job], results: Results, upscale: Upscale, options
         compared = results.reserve(job, compare) if options.compare else None
         image = images.read_image(job.source)
         images.check_writable(target, *(scale * side for side in image.rgb.shape[:2]))
-        result = resized(upscale(image.rgb, progress_of(job.source, piece)), image.rgb, options.outscale)
-        result = image.colored_alike(result)
-        alpha = None if image.alpha is None else imresize(image.alpha, size=result.shape[:2])
-        images.write_image(target, result, alpha, image.icc)
-        said = [*image.notes, *([] if alpha is None else ["alpha upscaled by bicubic"])]
-        log_result(job.source, image.rgb, target, result, said)
+        result = upscale(image.rgb, progress_of(job.source, piece))
+        result = write_result(job.source, image, target, result, outscale=options.outscale)
         if compared:
             in_color = np.broadcast_to(np.atleast_3d(result), (*result.shape[:2], 3))
             small, large = (images.to_uint8(images.to_float(rgb)) for rgb in (image.rgb, in_color))

@@ -12,7 +12,7 @@ import numpy as np
 
 from common import UserError, config, images
 from common.checkpoint import cache_of
-from common.evaluation import Job, Results, log_result, progress_of, resized, result_names
+from common.evaluation import Job, Results, progress_of, result_names, write_result
 from common.export import Engine, Progress, Upscale, default_tile, in_batches, make_engine, pad_to_multiple, plan_axis
 from common.images import grid, imresize, to_uint8, to_uint16
 
@@ -214,17 +214,14 @@ def work(job: Job, results: Results, sampler: Sampler, options: InferConfig) -> 
     several = "row" if options.interpolate else "samples"
     (sheet_name,) = result_names(job.source, f"{suffix}_{several}", "png", shown_scale)
     sheet = results.reserve(job, sheet_name) if count > 1 else None
-    rgb, alpha, notes, icc, _ = image = images.read_image(job.source)
+    rgb, *_ = image = images.read_image(job.source)
     images.check_writable(targets[0], *(side * (1 if options.fuse else scale) for side in rgb.shape[:2]))
-    if alpha is not None and not options.fuse:
-        notes = (*notes, "alpha upscaled by bicubic")
     name = (job.inside / job.source.name).as_posix()
     make = fuse if options.fuse else interpolate if options.interpolate else upscale
     samples = []
     for target, hr in zip(targets, make(rgb, name, sampler, options), strict=True):
-        hr = hr if options.fuse else image.colored_alike(resized(hr, rgb, options.outscale))
-        images.write_image(target, hr, None if alpha is None else imresize(alpha, size=hr.shape[:2]), icc)
-        log_result(job.source, rgb, target, hr, notes)
+        like = image._replace(rgb=hr) if options.fuse else image  # a fused image's colours are of two
+        hr = write_result(job.source, like, target, hr, outscale=options.outscale)
         samples += [hr] if sheet else []
     if sheet:
         images.write_image(sheet, grid(samples, columns=count if options.interpolate else 0))

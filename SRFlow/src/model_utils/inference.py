@@ -14,7 +14,7 @@ import numpy as np
 from common import UserError, images
 from common.atomic import replacing
 from common.checkpoint import cache_of
-from common.evaluation import Job, Results, log_result, progress_of, resized, result_names
+from common.evaluation import Job, Results, progress_of, result_names, write_result
 from common.export import Engine, Progress, Span, Upscale, default_tile, fill_tiles, make_engine, pad_to_multiple
 from common.images import grid, imresize, to_float
 
@@ -258,19 +258,15 @@ def upscale(job: Job, results: Results, sampler: Sampler, options: UpscaleConfig
     (sheet_name,) = result_names(job.source, f"{options.suffix}_samples", "png", shown_scale)
     sheet = results.reserve(job, sheet_name) if count > 1 else None
     latent_targets = [results.reserve(job, f"{Path(name).stem}.npz") for name in names if options.save_latents]
-    lr, alpha, notes, icc, _ = image = images.read_image(job.source)
+    lr, *_ = image = images.read_image(job.source)
     images.check_writable(targets[0], *(scale * side for side in lr.shape[:2]))
-    heat = sampler.heat(options.heat)
-    said = [*notes, f"heat {heat:g}", *(["alpha upscaled by bicubic"] if alpha is not None else [])]
-    samples = []
+    heat, samples = sampler.heat(options.heat), []
     for number, target in enumerate(targets):
         latents = sampler.draw(lr, heat, options.seed, (job.inside / job.source.name).as_posix(), number)
         hr = sampler.decode(lr, latents, progress_of(job.source))
         if options.save_latents:
             write_latents(latent_targets[number], Latents(latents, lr, *hr.shape[:2], sampler.trained.digest))
-        hr = image.colored_alike(resized(hr, lr, options.outscale))
-        images.write_image(target, hr, None if alpha is None else imresize(alpha, size=hr.shape[:2]), icc)
-        log_result(job.source, lr, target, hr, said)
+        hr = write_result(job.source, image, target, hr, [f"heat {heat:g}"], options.outscale)
         samples += [hr] if sheet else []
     if sheet:
         images.write_image(sheet, grid(samples))
