@@ -25,8 +25,8 @@ from common import checkpoint  # noqa: E402
 KEPT = ("model", "scale", "stage", "hyper", "heat", "step", "best", "epoch", "version")
 SHOWN = {"PSNR-Y": 2, "SSIM-Y": 4, "LPIPS": 4, "LR-PSNR": 2}  # figures of the table, with their digits
 HEADS = {
-    "README.md": ["file", "scale", "parameters", "MB", "steps"],
-    "README_CN.md": ["文件", "倍数", "参数量", "MB", "步数"],
+    "README.md": ["file", "scale", "parameters", "MB", "steps of the last run"],
+    "README_CN.md": ["文件", "倍数", "参数量", "MB", "最后一次训练的步数"],
 }
 BEGIN, END = "<!-- weights: ci/weights_table.py -->", "<!-- end -->"
 
