@@ -59,7 +59,7 @@ def evaluate(
 
     The LR image is rounded to 8 bits between the directions. Seconds are those of down-scaling and one up-scaling.
     """
-    table = Table(title, [*columns.restored, *columns.lr], {}, {})
+    table = Table(title, [*columns.restored, *columns.lr])
     scale = rescaler.hyper.scale
     for pair in share(told_apart(title, pairs)):
         hr, reference = read_with_reference(pair, scale)

@@ -62,9 +62,10 @@ class Table:
 
     title: str
     figures: Sequence[Figure]
-    rows: dict[str, dict[str, tuple[float, ...]]]  # of an image, of a figure: a value for each of its columns
-    seconds: dict[str, float]  # left out of the table where it is empty
-    # The same of their standard deviations, where an image has several samples; the last column's go to the CSV file.
+    # Of an image, of a figure: a value for each of its columns.
+    rows: dict[str, dict[str, tuple[float, ...]]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)  # of an image; no column where it is empty
+    # As `rows`: standard deviations over the samples of an image, if several; the last column's go to the CSV file.
     spreads: dict[str, dict[str, tuple[float, ...]]] = field(default_factory=dict)
 
     def measure(
@@ -166,7 +167,7 @@ def evaluate(
 
     `upscale`: (h, w, 3) uint8 -> (h * scale, w * scale, 3) uint8; `folder`: for SR/ and strips/, or None.
     """
-    table = Table(title, figures, {}, {})
+    table = Table(title, figures)
     for pair in share(told_apart(title, pairs)):
         hr, lr = read_pair(pair, scale)
         bicubic = imresize(lr, scale)

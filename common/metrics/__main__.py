@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         rounding = "half_even" if options.protocol in ("srflow", "srdiff") else "half_up"
         figures.append(lr_psnr_figure(scale, rounding))
     figures = [Figure(f.name, f.measure, f.digits, columns) for f in with_lpips(figures, options.lpips_weights)]
-    table = Table(f"{options.sr} against {options.hr}", figures, {}, {})
+    table = Table(f"{options.sr} against {options.hr}", figures)
     for pair in pairs:
         sr, hr, lr = _read(pair, lr_of.get(pair.name), scale)
         table.measure(pair.name, [[sr]] if lr is None else [[imresize(lr, scale)], [sr]], hr, lr)

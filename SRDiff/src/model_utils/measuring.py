@@ -76,7 +76,7 @@ def evaluate(
     folder: Path,
 ) -> Table:
     """Measure every image of a set in every way. Seconds are those of one sample, with the encoder's."""
-    table = Table(title, columns, {}, {})
+    table = Table(title, columns)
     for name, hr, lr, _ in images:
         start = time.perf_counter()
         chain = Chain(lr, sampler)

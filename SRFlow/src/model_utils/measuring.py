@@ -52,7 +52,7 @@ def evaluate(
     folder: Path,
 ) -> Table:
     """Measure every image of a set. Seconds are those of one sample."""
-    table = Table(title, columns, {}, {})
+    table = Table(title, columns)
     for name, hr, lr, _ in images:
         start = time.perf_counter()
         samples = {heat: draw_all(sampler, name, lr, heat, options) for heat in options.all_heats()}
@@ -96,7 +96,7 @@ def evaluate_patches(
 ) -> Table:
     """Measure PSNR and SSIM of each patch by the seed's protocol, and say its line."""
     columns = [figure._replace(name=f"{figure.name}, heat {heat:g}", columns=("SR",)) for figure in SEED_FIGURES]
-    table = Table(title, columns, {}, {})
+    table = Table(title, columns)
     for number, (name, hr, lr, _) in enumerate(patches, 1):
         start = time.perf_counter()
         samples = draw_all(sampler, name, lr, heat, options)
