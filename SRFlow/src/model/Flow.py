@@ -1,4 +1,4 @@
-"""Parts of the flow\'s layers: squeeze, the two kinds of convolution, the latents' density."""
+"""Parts of the flow's layers: squeeze, the two kinds of convolution, the latents' density."""
 
 import math
 from collections.abc import Sequence
@@ -14,6 +14,9 @@ from .FlowActNorms import ActNorm2d, constant_logdet, exact_exp, sum_per_image
 INIT_DEVIATION = 0.05  # of the filters of hidden layers
 LOGS_FACTOR = 3.0  # of Conv2dZeros' scale, which thereby learns faster
 
+# A 3-tap filter of repeated pixels is a transposed one of 4 taps, of stride 2; here along both axes, 9 taps to 16.
+_TAPS = np.array([[0, 0, 1, 1], [0, 1, 1, 0], [1, 1, 0, 0]], np.float32)
+TAPS_OF_REPEATED = np.kron(_TAPS, _TAPS)
 
 Condition = tuple[Tensor, Tensor]
 """Features that a level reads: the encoder's (N, C, H, W), and the stacked results of its blocks, which are at this
@@ -119,6 +122,23 @@ def joined(condition: Condition) -> Tensor:
     """Concatenate the features as the authors have them, (N, condition, H, W)."""
     own, stacked = condition
     return ops.concat((own, stacked if own.shape[2] == stacked.shape[2] else upsample(stacked)), 1)
+
+
+def read(condition: Condition, filters: Tensor, biases: Tensor) -> Tensor:
+    """Convolve `joined` features by filters (out, condition, 3, 3).
+
+    Of stacked features of half the size, each pixel twice in each direction, that is one transposed convolution of
+    stride 2 at their own size: 4 products for each pixel of the result instead of 9.
+    """
+    own, stacked = condition
+    if own.shape[2] == stacked.shape[2]:
+        return convolve(joined(condition), filters, biases)
+    out, inside = filters.shape[0], own.shape[1]
+    repeated = filters[:, inside:].swapaxes(0, 1).reshape((-1, 9)) @ Tensor(TAPS_OF_REPEATED)
+    repeated = repeated.reshape((-1, out, 4, 4)).astype(stacked.dtype)
+    transposed = ops.Conv2DTranspose(stacked.shape[1], (4, 4), pad_mode="pad", pad=1, stride=2)
+    size = own.shape[0], out, *own.shape[2:]
+    return convolve(own, filters[:, :inside], biases) + transposed(stacked, repeated, size)
 
 
 def standard_normal_log_density(x: Tensor) -> Tensor:
