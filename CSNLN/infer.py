@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     network, _, _ = utils.load_network(options)
     if query:
         draw = partial(inference.draw_attention, results, network, query, options.attention_time)
-        do_all(jobs, draw, options.output, "looked at")
+        do_all(jobs, draw, options.output, "drawn")
         return 0
     upscale = inference.make_upscaler(network, options)
     log.info("%d image(s), x%d, %s", len(jobs), upscale.scale, upscale.engine)

@@ -2,7 +2,7 @@
 
 python CSNLN/train.py                              # as default_config.yaml says: data_path, data_train, data_test
 python CSNLN/train.py --data_path DATA --data_train BSD200+T91 --model csnln_small --batch_size 4 --patch_size 48
-python CSNLN/train.py --resume runs/CSNLN/csnln_x2-20261120-101500     # go on after a stop
+python CSNLN/train.py --resume runs/CSNLN/csnln_x2-20261120-101500     # resume
 """
 
 from collections.abc import Sequence

@@ -2,7 +2,7 @@
 
 python IRN/train.py --scale 4 --dataset_GT_path DATA                # DATA: HR images, or holds DIV2K_train_HR/
 python train.py -opt ./src/options/train/train_IRN_x4.yml --dataset_GT_path DATA
-python IRN/train.py --resume runs/IRN/irn_x4-20261120-101500        # go on after a stop
+python IRN/train.py --resume runs/IRN/irn_x4-20261120-101500        # resume
 """
 
 from collections.abc import Sequence

@@ -3,7 +3,7 @@
 python SRDiff/train.py --config SRDiff/configs/df2k_x4_rrdb.yaml --dataset_GT_path data    # the encoder, by L1
 python SRDiff/train.py --config SRDiff/configs/df2k_x4.yaml --dataset_GT_path data --rrdb_path RUN/ckpt/best.ckpt
 python SRDiff/train.py --dataset_GT_path DATA --model srdiff_small --fix_rrdb false   # both at once
-python SRDiff/train.py --resume runs/SRDiff/diffsr_df2k4x_x4-20261120-101500          # go on after a stop
+python SRDiff/train.py --resume runs/SRDiff/diffsr_df2k4x_x4-20261120-101500          # resume
 """
 
 from collections.abc import Sequence

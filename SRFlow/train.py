@@ -3,7 +3,7 @@
 python SRFlow/train.py --opt SRFlow_DF2K_4X.yml --stage rrdb        # the encoder alone, by L1
 python SRFlow/train.py --opt SRFlow_DF2K_4X.yml --rrdb_path runs/SRFlow/.../ckpt/best.ckpt
 python SRFlow/train.py --dataset_GT_path DATA --model srflow_small  # DATA: HR images, DF2K, or X.mindrecord
-python SRFlow/train.py --resume runs/SRFlow/srflow_x4-20261120-101500     # go on after a stop
+python SRFlow/train.py --resume runs/SRFlow/srflow_x4-20261120-101500     # resume
 """
 
 import logging

@@ -2,7 +2,7 @@
 
 python WDSR/train.py --dir_data DATA --scale 2                      # DATA holds DIV2K/
 python WDSR/train.py --dir_data DATA --data_train BSD200+T91 --data_test Set5 --model wdsr_b_small --epochs 40
-python WDSR/train.py --resume runs/WDSR/wdsr_x2-20261120-101500     # go on after a stop
+python WDSR/train.py --resume runs/WDSR/wdsr_x2-20261120-101500     # resume
 """
 
 from collections.abc import Sequence

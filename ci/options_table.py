@@ -23,7 +23,7 @@ from common.config import groups, says_default  # noqa: E402
 
 
 class Words(NamedTuple):
-    """What a page says in its language; `of`: the translations of help texts, none for English."""
+    """The words of a page in its language; `of`: the translations of help texts, none for English."""
 
     title: str
     head: str

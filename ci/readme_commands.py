@@ -27,7 +27,7 @@ class Block(NamedTuple):
 
     @property
     def words(self) -> list[str]:
-        """What to start; bash stops at the first failing command."""
+        """The command to start; bash stops at the first failing command."""
         python = self.language == "python"
         return ["python", "-c", self.commands] if python else ["bash", "-e", "-o", "pipefail", "-c", self.commands]
 

@@ -5,7 +5,7 @@ from mindspore import Parameter, Tensor, nn, ops
 
 
 class Convolution(nn.Cell):
-    """What nn.Conv2d computes, built in a third of its time and compiled sooner: networks have up to 1,700 of them.
+    """nn.Conv2d, but built in a third of its time and compiled sooner: networks have up to 1,700 of them.
 
     Args:
         filters: (out, in, k, k), the initial weights.

@@ -244,7 +244,7 @@ def _answers(device: str) -> bool:
     try:
         ms.set_device(device, *([int(number)] if number else []))
     except (RuntimeError, ValueError) as error:
-        # Once something has been computed the device stands, and setting it again is refused, be it the same.
+        # Once something has been computed, setting a device is refused, even the same one.
         return "has been initialized" in str(error) and ms.get_context("device_target") == device
     finally:
         logger.setLevel(level)

@@ -1,4 +1,4 @@
-"""How CSNLN is trained: the rate, the plan of a run, and what a step is made of."""
+"""How CSNLN is trained: the rate, the plan of a run, and the memory of a step."""
 
 from collections.abc import Callable
 
@@ -22,7 +22,7 @@ def plan(options: TrainConfig) -> Plan:
 
 
 def step_work(network: CSNLN, options: TrainConfig, is_low: bool) -> memory.Work:
-    """Return what a training step is made of; with --recompute for so many images of the batch."""
+    """Return convolutions and values of a training step; with --recompute for so many images of the batch."""
     hyper, pixels = network.hyper, options.lr_patch() ** 2
     depth, images = 1 if is_low else hyper.depth, options.recompute or options.batch_size
     on_hr, on_reduced = hyper.scale**2, 1 / hyper.scale**2

@@ -198,7 +198,7 @@ def upscale(job: Job, results: Results, rescaler: Rescaler, options: UpscaleConf
 
 
 class Origin(NamedTuple):
-    """What a PNG says of an LR image: the HR image's size, the scale, the weights' digest (its first 16 digits).
+    """Metadata of an LR image, in its PNG: the HR image's size, the scale, the weights' digest (its first 16 digits).
 
     `gray`: the HR image has no colour, while the LR image's colours hold its detail.
     """

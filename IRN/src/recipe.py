@@ -1,4 +1,4 @@
-"""How IRN is trained: its objective, the rate, the plan of a run, and what a step is made of."""
+"""How IRN is trained: its objective, the rate, the plan of a run, and the memory of a step."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""How WDSR is trained: the rate, the plan of a run, and what a step is made of."""
+"""How WDSR is trained: the rate, the plan of a run, and the memory of a step."""
 
 import re
 from collections.abc import Callable
@@ -56,7 +56,7 @@ class LossInBlocks:
 
 
 def step_work(network: WDSR, options: TrainConfig, is_low: bool) -> memory.Work:
-    """Return what a training step is made of; all its convolutions are on LR pixels."""
+    """Return convolutions and values of a training step; all its convolutions are on LR pixels."""
     pixels, parameters = options.batch_size * options.lr_patch() ** 2, network.trainable_params()
     if not is_low:
         return memory.of_convolutions(parameters, lambda name: pixels)

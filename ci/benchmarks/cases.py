@@ -1,4 +1,4 @@
-"""What is timed of each model: networks of the authors' size, at the sizes of the PyTorch peers' bench_torch.py.
+"""The timed steps of each model: networks of the authors' size, at the sizes of the PyTorch peers' bench_torch.py.
 
 Each function returns (one step to be timed, which returns a number of its result; the image's size; the batch; what
 the network is; its number of parameters). `what` is infer or train, `engine` that of infer: onnxruntime or mindspore.

@@ -1,4 +1,4 @@
-"""What belongs to no model: metrics, colours, imresize, and the file of learning rates."""
+"""Runners that belong to no model: metrics, colours, imresize, and the file of learning rates."""
 
 import re
 from collections.abc import Callable

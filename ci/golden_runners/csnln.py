@@ -37,7 +37,7 @@ def csnln(golden: Golden) -> None:
 
 
 def compare_images(golden: Golden, upscale: Upscaler) -> None:
-    """What becomes of whole images, height and width first here, channels first in the fixture.
+    """The results for whole images, height and width first here, channels first in the fixture.
 
     Op by op, as in validation: in graph mode each size of a tile would be compiled.
     """

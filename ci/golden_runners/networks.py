@@ -1,4 +1,4 @@
-"""What runners of networks share: weights, gradients in both modes of MindSpore, optimizer steps, learning rates."""
+"""Shared by the runners of networks: weights, gradients in both modes of MindSpore, optimizer steps, learning rates."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -51,7 +51,7 @@ def gradient_function(
 
 
 def clip_factor(norm: float, clip: float) -> float:
-    """What PyTorch's clip_grad_norm_ multiplies with."""
+    """The factor of PyTorch's clip_grad_norm_."""
     return min(clip / (norm + 1e-6), 1.0) if clip else 1.0
 
 

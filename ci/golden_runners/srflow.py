@@ -79,7 +79,7 @@ def srflow(golden: Golden) -> None:
 
 
 class Features(nn.Cell):
-    """What the flow reads, once as it is handed on and once as the authors have it; results of the blocks; the head."""
+    """The conditions of the flow, as ours and as the authors have them; results of the blocks; the head."""
 
     def __init__(self, network: SRFlowNet) -> None:
         super().__init__(auto_prefix=False)

@@ -182,7 +182,7 @@ class _Unpickler(pickle.Unpickler):
         self._views: list[tuple] = []
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return what stands for an admitted name, and refuse all others."""
+        """Return our stand-in for an admitted name; refuse all others."""
         known = f"{module}.{name}"
         if known in ("torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2"):
             return self._tensor

@@ -37,7 +37,7 @@ def read_sections(path: str | Path, keys: Mapping[str, Meaning], sections: Colle
     content = read_yaml(path)
     if not any(section in content for section in sections):
         return content
-    # Nothing also stands for a section without keys.
+    # An empty section is None.
     given = {
         key: value
         for key, value in leaves(content)

@@ -221,7 +221,7 @@ def origin(options: Any, name: str) -> Origin | None:
 
 
 def typed(options: Any, name: str) -> bool:
-    """Return whether an option stands on the command line."""
+    """Return whether an option is on the command line."""
     said = origin(options, name)
     return said is not None and said.source == COMMAND_LINE
 

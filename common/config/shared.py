@@ -1,7 +1,7 @@
-"""Options that models share, spelled and explained once: a base for each program, of which a model's own is made.
+"""Options that models share, spelled and explained once: a base for each program, which a model's own extends.
 
 Where a model takes an option with another default, or has more to say of it, its class declares it again, see
-`common.config.configuration`. An option of one or two models stands in these. Other spellings are those of the original
+`common.config.configuration`. Options of one or two models are in theirs. Other spellings are those of the original
 programs, of one model or another.
 """
 

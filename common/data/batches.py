@@ -126,5 +126,5 @@ class BatchStream:
             while (batch := made.popleft().result()) is not None:
                 made.append(pool.submit(next, batches, None))
                 yield batch
-        finally:  # waits, or it would go on reading while another run uses the same images
+        finally:  # waits, or it would still read while another run uses the same images
             pool.shutdown(cancel_futures=True)

@@ -50,7 +50,7 @@ def lr_folder(path: str) -> Path | None:
 
 
 def stem_of(path: str | Path) -> str:
-    """Return what the results of a set are called that a path or a name stands for: one part of a path."""
+    """Return the name of a set's results, one part of a path; the set is given by its path or its name."""
     return Path(os.path.abspath(path)).name or "images"
 
 

@@ -1,4 +1,4 @@
-"""The work of every infer.py around its network: finds the images, names the results, goes on after a bad one."""
+"""The work of every infer.py around its network: finds the images, names the results, continues after a bad one."""
 
 import logging
 import os

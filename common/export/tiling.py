@@ -76,7 +76,7 @@ def plan_axis(length: int, tile: int, overlap: int, multiple: int = 1) -> list[S
 
 
 def refuse_small(tile: int, radius: int) -> None:
-    """Reject a --tile no larger than the receptive field of this radius; 0 stands for as large as it takes."""
+    """Reject a --tile no larger than the receptive field of this radius; 0: as large as needed."""
     if 0 < tile <= 2 * radius:
         least = 2 * radius + 1
         raise UserError(f"--tile {tile} is smaller than the receptive field: take {least} or more, better twice it")

@@ -22,7 +22,7 @@ _REMEDY = "copy the set anew, or delete it and pack again"
 
 @dataclasses.dataclass(kw_only=True)
 class Manifest:
-    """What is known of a set; a pack fills in what it finds."""
+    """Description of a packed set; packing fills it in."""
 
     pack_id: str  # random, also in the header of each data file
     encoding: str  # "png" or "raw"

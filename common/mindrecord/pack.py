@@ -50,7 +50,7 @@ _log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class PackOptions:
-    """What to pack and how; `python -m common.mindrecord pack --help` says more."""
+    """Options of a pack; `python -m common.mindrecord pack --help` explains them."""
 
     hr: Path
     output: Path

@@ -179,7 +179,8 @@ class Trainer:
     def fit(self) -> int:
         """Train to the end of the plan, or until Ctrl-C or SIGTERM; return the exit code."""
         if self.step >= self.plan.steps:
-            log.info("nothing to do: step %d is made, of %d; ask for more to go on", self.step, self.plan.steps)
+            done = f"{self.step} of {self.plan.steps} steps are done"
+            log.info("nothing to do: %s; raise --epochs or --niter to continue", done)
             return 0
         if self.here.is_main:
             claim(self.checkpoint_folder, new=self.step == 0)

@@ -25,7 +25,7 @@ COMPILING, COMPILING_LOW = 0.1, 0.3  # seconds for each parameter in the graph, 
 
 
 class Work(NamedTuple):
-    """What the graph of one worker's step, or the graphs of its blocks, are made of; values are for the whole batch."""
+    """Convolutions and stored values of one worker's step, or of the graphs of its blocks, for the whole batch."""
 
     columns: float  # values that convolutions wider than 1x1 read, k * k times each
     tensors: float  # parameters, each as often as it is used
@@ -37,7 +37,7 @@ class Work(NamedTuple):
 def is_low(model: str, work: Callable[[bool], Work], options: TrainOptions, here: Runtime) -> bool:
     """Return whether to train block by block: as --memory says, else on CPU where one graph is not small.
 
-    `work`: whether block by block -> what a step is made of.
+    `work`: whether block by block -> convolutions and values of a step.
     """
     if options.memory == "low" and options.amp_level != "O0":
         raise UserError(f"--memory low trains in float32, without --amp_level {options.amp_level}")

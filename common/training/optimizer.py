@@ -35,7 +35,7 @@ class Adam:
         self.steps += 1
         # The bias correction, in float64: the kernel would take 1 - 0.999**step in float32. Told that the powers are 0,
         # it makes none. It is of the betas as the kernel rounds them, since the kernel's 1 - beta is what it undoes.
-        # Its epsilon stands beside the uncorrected root: scaled so that the update is PyTorch's.
+        # Its epsilon is added to the uncorrected root: scaled so that the update is PyTorch's.
         beta1, beta2 = (float(np.float32(beta)) for beta in self.betas)
         root = math.sqrt(1 - beta2**self.steps)
         scalars = 0, 0, learning_rate * root / (1 - beta1**self.steps), beta1, beta2, self.epsilon * root

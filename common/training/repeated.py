@@ -140,7 +140,7 @@ class Tape:
 
 
 class BlockStep:
-    """What `GradientStep` does, in the memory of one block; loss: (tape, *batch) -> loss and parts, on the tape."""
+    """`GradientStep` in the memory of one block; loss: (tape, *batch) -> loss and parts, on the tape."""
 
     def __init__(
         self,

@@ -74,7 +74,7 @@ def claim(folder: Path | None, new: bool) -> None:
 
 
 def forewarned(batches: Iterator[T]) -> Iterator[tuple[T, UserError | None]]:
-    """Yield each batch with the error that stands in the place of the next one, None where all is well.
+    """Yield each batch with the error that was raised instead of the next one, or None.
 
     Of several workers one may know of an error that the others do not meet: a batch ahead it can still tell them, so
     that all stop after the same step and save.
@@ -118,7 +118,7 @@ def occupy(folder: Path) -> IO[str]:
 
 
 class Start(NamedTuple):
-    """What a training begins with; of a resumed run also the checkpoint, its path, its folder (None: it is gone)."""
+    """Options of a training; of a resumed one also the checkpoint, its path, the run's folder (None: it is gone)."""
 
     options: Any
     saved: Checkpoint | None = None
@@ -187,7 +187,7 @@ def _read_run(path: str, model: str) -> tuple[Path, Checkpoint]:
 
 
 def _kept_options(saved: Checkpoint, cls: type) -> dict[str, Any]:
-    # Whether a launcher starts this process is not the old run's to say: a job of several may go on as one.
+    # Whether a launcher starts this process is not the old run's to say: a job of several may be resumed by one.
     kept = {name: value for name, value in saved.meta["config"].items() if name != "run_distribute"}
     # Runs of before a typed size counted more than --model saved its unused default as well.
     own = {name: field.metadata.get("hyper") for name, field in cls.__dataclass_fields__.items()}

@@ -11,7 +11,7 @@ there are none they are made by MATLAB's bicubic. What comes of it:
     train/X4/image_0000.png ...     moved inwards. The LR crops are cut from the LR images.
     val/X1, val/X4                  validation images and benchmarks, uncropped
 
-Started again, it goes on where it was stopped: every file is written whole or not at all, and whole files are kept.
+Started again, it continues where it was stopped: every file is written whole or not at all, and whole files are kept.
 """
 
 import hashlib

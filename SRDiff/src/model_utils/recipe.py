@@ -72,7 +72,7 @@ def make_trainer(network: SRDiffNet, options: TrainConfig, *run: Any, **settings
 
 
 def step_work(network: SRDiffNet, options: TrainConfig) -> memory.Work:
-    """Return what a training step is made of; an encoder that is fixed works forwards only, and not its head."""
+    """Return convolutions and values of a training step; a fixed encoder runs forwards only, without its head."""
     hyper, alone = network.hyper, options.stage == "rrdb"
     pixels = options.batch_size * options.lr_patch(hyper) ** 2
 

@@ -119,7 +119,7 @@ class RRDBNet(nn.Cell):
         return self.read(features, ops.concat([blocks[number] for number in stack], 1), levels)
 
     def read(self, features: Tensor, stacked: Tensor, levels: int) -> tuple[Condition, ...]:
-        """The same of the features and the results that were stacked."""
+        """Compute `conditions` from the features and the stacked results."""
         found = ((features, stacked),)
         if levels > self.doublings:
             found = (*found, (ops.avg_pool2d(features, 2, 2), ops.avg_pool2d(stacked, 1, 2)))
@@ -133,7 +133,7 @@ class RRDBNet(nn.Cell):
         return self.head(self.trunk(lr_image)[1])
 
     def head(self, features: Tensor) -> Tensor:
-        """The same of the features."""
+        """Compute the HR image from the features."""
         return self.conv_last(leaky_relu(self.HRconv(self.upsampled(features, self.doublings)[-1])))
 
 

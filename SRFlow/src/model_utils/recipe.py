@@ -112,7 +112,7 @@ def plan(options: TrainConfig, hyper: Hyper, world_size: int, images: int) -> Pl
 
 
 def step_work(network: SRFlowNet | RRDBNet, options: TrainConfig, hyper: Hyper, is_low: bool) -> memory.Work:
-    """Return what a training step is made of, with the encoder, which is trained sooner or later."""
+    """Return convolutions and values of a training step, with the encoder, which is trained sooner or later."""
     pixels = options.batch_size * options.lr_patch(hyper) ** 2
 
     def area(name: str) -> float:

@@ -24,7 +24,7 @@ from common.images import Pair, imresize, read_pair
 log = logging.getLogger(__name__)
 PAGE_BYTES = 200 * 2**20  # of images, as they are in the page: with more, browsers become slow
 COMPRESSION = cv2.IMWRITE_PNG_COMPRESSION, 6
-# What stands in the headings -> what it means.
+# Words of the headings -> their meaning.
 CONVENTIONS = {
     "PSNR-": "PSNR: in dB, of values up to 255; the higher, the nearer to HR.",
     "SSIM-": "SSIM: at most 1; the higher, the nearer to HR; the window is named.",
@@ -73,7 +73,7 @@ class Report:
             return
         self.sets += [] if name in self.sets else [name]
         self.headings |= {figure.name for figure in table.figures}
-        # Where an image stands in the page: numbers, since names may hold anything.
+        # Where an image is in the page: numbers, since names may hold anything.
         anchors = {image: f"set{len(self.sections)}-image{place}" for place, image in enumerate(table.rows)}
         viewers, notes, left_out = {}, [], 0
         for shown in images:
