@@ -124,11 +124,11 @@ def joined(condition: Condition) -> Tensor:
     return ops.concat((own, stacked if own.shape[2] == stacked.shape[2] else upsample(stacked)), 1)
 
 
-def read(condition: Condition, filters: Tensor, biases: Tensor) -> Tensor:
+def convolve_joined(condition: Condition, filters: Tensor, biases: Tensor) -> Tensor:
     """Convolve `joined` features by filters (out, condition, 3, 3).
 
-    Of stacked features of half the size, each pixel twice in each direction, that is one transposed convolution of
-    stride 2 at their own size: 4 products for each pixel of the result instead of 9.
+    Stacked features of half the size are not upsampled for it: a 3x3 convolution of repeated pixels is a transposed 4x4
+    one of stride 2, with 4 products for each pixel of the result instead of 9.
     """
     own, stacked = condition
     if own.shape[2] == stacked.shape[2]:

@@ -17,7 +17,7 @@ from mindspore import Tensor, nn, ops
 from common.layers import convolve
 from common.training import settled
 
-from .Flow import Condition, Conditioner, Layers, folded, folded_zeros, joined, read
+from .Flow import Condition, Conditioner, Layers, convolve_joined, folded, folded_zeros, joined
 from .FlowActNorms import exact_log, exact_sigmoid, sum_per_image
 
 SHIFT_OF_LOGIT = 2.0  # so that a scale begins at sigmoid(2) = 0.88
@@ -123,7 +123,7 @@ def prepare(
     filters, biases = folded(affine_layers[0])
     half = filters.shape[1] - own_filters.shape[1]
     own_filters, own_biases = ops.concat((own_filters, filters[:, half:])), ops.concat((own_biases, biases))
-    first, both = ops.chunk(read(condition, own_filters, own_biases), 2, 1)
+    first, both = ops.chunk(convolve_joined(condition, own_filters, own_biases), 2, 1)
     first = settled(first, known, 0)
 
     own = ops.relu(convolve(ops.relu(first), *folded(features_layers[1]), groups=count))
