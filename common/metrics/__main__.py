@@ -20,7 +20,7 @@ DESCRIPTION = """PSNR, SSIM, LR-PSNR and LPIPS of SR against HR: two images, or 
     python -m common.metrics runs/WDSR/eval_Set5_x2/Set5/SR DATA/Set5/HR --scale 2
     python -m common.metrics SR HR --lr DATA/Set5/LR_bicubic/X4 --protocol srflow --lpips_weights FOLDER --csv table.csv
 """
-# Name -> the conventions of its columns, see `common.metrics.PROTOCOLS`; their crop is the scale.
+# Name -> the conventions of its columns, as `common.metrics.PROTOCOLS` names them.
 TABLES = {
     "benchmark-y": ("benchmark-y",),
     "irn": ("benchmark-y", "irn-rgb"),

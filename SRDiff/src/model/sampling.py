@@ -99,7 +99,7 @@ class Implicit:
 
 
 class SecondOrder:
-    """Extrapolate x_0 along the line through this estimate and the one before it.
+    """`Implicit` with x_0 extrapolated along the line through this estimate and the one before it.
 
     The line is over half the logarithm of the signal-to-noise ratio, over which the chain is nearly straight.
     """
