@@ -1,5 +1,7 @@
 """Convolutions whose filters are given."""
 
+import functools
+
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
@@ -45,4 +47,15 @@ def convolve(
         filters, biases = filters.astype(x.dtype), None if biases is None else biases.astype(x.dtype)
     if padding is None:
         padding = filters.shape[-1] // 2 if stride == 1 else 0
-    return ops.conv2d(x, filters, biases, stride, "pad", padding, groups=groups)
+    found = operator(filters.shape[0], filters.shape[2:], stride, padding, groups)(x, filters)
+    return found if biases is None else add_bias(found, biases)
+
+
+@ops.constexpr
+@functools.cache
+def operator(channels: int, kernel: tuple[int, int], stride: int, padding: int, groups: int) -> ops.Conv2D:
+    """Return MindSpore's operator: graphs that call it, not `ops.conv2d`, are compiled in half the time."""
+    return ops.Conv2D(channels, kernel, 1, "pad", padding, stride, 1, groups)
+
+
+add_bias = ops.BiasAdd()

@@ -1,5 +1,6 @@
 """Fixtures for every test: where things are, and fixed random seeds."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -20,6 +21,10 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first: nothing else could be run beside them at the end."""
     items.sort(key=lambda item: item.path.name not in ("test_readmes.py", "test_distribution.py", "test_train.py"))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # as `common.runtime.start` does
 
 
 @pytest.fixture(autouse=True)

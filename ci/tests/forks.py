@@ -6,6 +6,7 @@ into a folder of PATH, passes words, environment, folder and streams on, and end
 """
 
 import atexit
+import gc
 import json
 import os
 import runpy
@@ -55,6 +56,7 @@ def serve(place: str) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] in (common.__name__, "ci")]:
         del sys.modules[name]
     sys.excepthook = sys.__excepthook__
+    gc.freeze()  # nor does a fork copy the memory that a collection would write to
     assert len(os.listdir("/proc/self/task")) == 1, "what a thread holds would be held in the fork for ever"
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as listener:

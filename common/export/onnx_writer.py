@@ -1,8 +1,8 @@
 """Writes a network as an ONNX model by running its `construct` once on symbols, each of which records a node.
 
 No compiler runs and nothing is computed, so an export takes a fraction of a second, and the sizes that a `Port` leaves
-free are free in every node. Cells of the types in `CELLS`, or in a table of the model, are recorded as these say; all
-others are entered.
+free are free in every node. Cells and operators in `CELLS`, or in a table of the model, are recorded as these say, and
+other cells are entered.
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -51,8 +52,7 @@ class Free:
         return Free(self.name, self.ratio / number, self.more // number)
 
     def __str__(self) -> str:
-        times, parts = self.ratio.numerator, self.ratio.denominator
-        said = (f"{times}*" if times != 1 else "") + self.name + (f"/{parts}" if parts != 1 else "")
+        said = self.name if self.ratio == 1 else f"{self.ratio}*{self.name}"
         return said + (f"{self.more:+d}" if self.more else "")
 
 
@@ -145,22 +145,23 @@ def sliced(length: Length, part: slice) -> Length:
     """Return the length of an axis after a slice of step 1."""
     if isinstance(length, int):
         return len(range(length)[part])
-    start, stop = part.start or 0, part.stop
-    if stop is None:
-        return length - start if start >= 0 else -start
-    return stop - start if (start < 0) == (stop < 0) else length + stop - start
+    start, stop, from_end = part.start or 0, part.stop or 0, part.stop is None or part.stop < 0
+    return stop - start if (start < 0) == from_end else length + stop - start
 
 
 # ---------------------------------------------------------------------------- MindSpore's cells and functions as nodes
 
 
-def conv2d(
-    x: Symbol, weight: Tensor, bias: Tensor | None, stride: int, pad_mode: str, padding: int, *, groups: int
-) -> Symbol:
-    filters = [x, *(x.graph.symbol(part) for part in (weight, bias) if part is not None)]
+def conv2d(operator: ops.Conv2D, x: Symbol, weight: Tensor) -> Symbol:
+    weight, stride, pads = x.graph.symbol(weight), operator.stride[-1], operator.pad
     sides = zip(x.shape[2:], weight.shape[2:], strict=True)
-    shape = [x.shape[0], len(weight), *((n + 2 * padding - kernel) // stride + 1 for n, kernel in sides)]
-    return x.graph.node("Conv", filters, shape, pads=[padding] * 4, strides=[stride] * 2, group=groups)
+    shape = [x.shape[0], weight.shape[0], *((n + 2 * pads[0] - kernel) // stride + 1 for n, kernel in sides)]
+    return x.graph.node("Conv", [x, weight], shape, pads=pads, strides=[stride] * 2, group=operator.group)
+
+
+def bias_add(_: ops.BiasAdd, x: Symbol, bias: Tensor) -> Symbol:
+    x.graph.nodes[-1].input.append(x.graph.symbol(bias).name)  # of the convolution before
+    return x
 
 
 def avg_pool2d(x: Symbol, kernel_size: int, stride: int) -> Symbol:
@@ -196,18 +197,21 @@ def clamp(x: Symbol, low: float, high: float) -> Symbol:
     return x.graph.node("Clip", [x, x.graph.symbol(low), x.graph.symbol(high)], x.shape)
 
 
-def elementwise(operator: str) -> Callable[[Symbol], Symbol]:
-    return lambda x: x.graph.node(operator, [x], x.shape, x.dtype)
+def elementwise(operator: str, x: Symbol) -> Symbol:
+    return x.graph.node(operator, [x], x.shape, x.dtype)
 
 
 CELLS = {
     nn.Dense: dense,
     nn.LeakyReLU: lambda cell, x: x.graph.node("LeakyRelu", [x], x.shape, alpha=float(cell.alpha)),
     nn.ReLU: lambda _, x: x.graph.node("Relu", [x], x.shape),
+    ops.BiasAdd: bias_add,
+    ops.Conv2D: conv2d,
+    ops.DepthToSpace: depth_to_space,
+    ops.Identity: lambda _, x: x,
 }
-PRIMITIVES = {"DepthToSpace": depth_to_space, "Identity": lambda _, x: x}
-FUNCTIONS = {name: elementwise(name.capitalize()) for name in ("exp", "log", "tanh", "sin", "cos", "relu")}
-FUNCTIONS |= {"avg_pool2d": avg_pool2d, "concat": concat, "conv2d": conv2d, "chunk": chunk, "clamp": clamp}
+FUNCTIONS = {name: partial(elementwise, name.capitalize()) for name in ("exp", "log", "tanh", "sin", "cos", "relu")}
+FUNCTIONS |= {"avg_pool2d": avg_pool2d, "concat": concat, "chunk": chunk, "clamp": clamp}
 FUNCTIONS |= {"minimum": lambda a, b: a.graph.broadcast("Min", a, b)}
 
 
@@ -215,28 +219,23 @@ FUNCTIONS |= {"minimum": lambda a, b: a.graph.broadcast("Min", a, b)}
 def recording(cells: Mapping[type, Record]) -> Iterator[None]:
     """Let MindSpore's cells, primitives and functions record nodes when they are given symbols, within the block."""
 
-    def record_cell(cell: nn.Cell, *args: Any, **named: Any) -> Any:
-        return cells[type(cell)](cell, *args) if type(cell) in cells else cell.construct(*args, **named)
+    def record(owner: nn.Cell | ops.Primitive, *args: Any, **named: Any) -> Any:
+        if type(owner) not in cells and not isinstance(owner, nn.Cell):
+            raise TypeError(f"the operator {owner.name} has no node here")
+        return cells[type(owner)](owner, *args) if type(owner) in cells else owner.construct(*args, **named)
 
     with contextlib.ExitStack() as patches:
 
-        def patch(owner: Any, name: str, record: Callable) -> None:
+        def patch(owner: Any, name: str, instead: Callable) -> None:
             call = getattr(owner, name)
-            either = lambda *args, **named: (record if has_symbol(args) else call)(*args, **named)  # noqa: E731
+            either = lambda *args, **named: (instead if has_symbol(args) else call)(*args, **named)  # noqa: E731
             patches.enter_context(mock.patch.object(owner, name, either))
 
-        patch(nn.Cell, "__call__", record_cell)
-        for cls in (ops.Primitive, ops.DepthToSpace, ops.Identity):
-            patch(cls, "__call__", record_primitive)
-        for name, record in FUNCTIONS.items():
-            patch(ops, name, record)
+        for cls in (nn.Cell, ops.Primitive, ops.BiasAdd, ops.DepthToSpace, ops.Identity):
+            patch(cls, "__call__", record)
+        for name, instead in FUNCTIONS.items():
+            patch(ops, name, instead)
         yield
-
-
-def record_primitive(primitive: ops.Primitive, *args: Any) -> Any:
-    if primitive.name not in PRIMITIVES:
-        raise TypeError(f"the operator {primitive.name} has no node here")
-    return PRIMITIVES[primitive.name](primitive, *args)
 
 
 def has_symbol(values: Sequence[Any]) -> bool:
@@ -251,26 +250,24 @@ def write(
     `cells`: how cells of these types are recorded, beside `CELLS`.
     """
     graph = Graph([*(port.name for port in inputs), *outputs])
-    shapes = [[Free(length) if isinstance(length, str) else length for length in port.shape] for port in inputs]
-    symbols = [Symbol(graph, port.name, shape) for port, shape in zip(inputs, shapes, strict=True)]
+    free = [[Free(length) if isinstance(length, str) else length for length in port.shape] for port in inputs]
+    symbols = [Symbol(graph, port.name, shape) for port, shape in zip(inputs, free, strict=True)]
     try:
         with recording({**CELLS, **(cells or {})}):
             found = network(*symbols)
     except (TypeError, AttributeError, KeyError, ValueError, RuntimeError) as error:
         raise ExportError(f"{type(network).__name__} cannot be written as ONNX: {first_line(error)}") from error
-    found = found if isinstance(found, tuple) else (found,)
-    described = [(port.name, shape) for port, shape in zip(inputs, shapes, strict=True)]
-    described += [(name, symbol.shape) for name, symbol in zip(outputs, found, strict=True)]
-    values = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, [n if isinstance(n, int) else str(n) for n in shape])
-        for name, shape in described
-    ]
-    ends = [helper.make_node("Identity", [symbol.name], [name]) for name, symbol in zip(outputs, found, strict=True)]
+    found = dict(zip(outputs, found if isinstance(found, tuple) else (found,), strict=True))
+    ends = [helper.make_node("Identity", [symbol.name], [name]) for name, symbol in found.items()]
     made = helper.make_graph(
         graph.nodes + ends,
         type(network).__name__,
-        values[: len(inputs)],
-        values[len(inputs) :],
+        [described(symbol.name, symbol.shape) for symbol in symbols],
+        [described(name, symbol.shape) for name, symbol in found.items()],
         list(graph.constants.values()),
     )
     return helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+
+
+def described(name: str, shape: Sequence[Length]) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, [n if isinstance(n, int) else str(n) for n in shape])

@@ -45,17 +45,24 @@ class DenseBlock(nn.Cell):
         return dense_block((), x, *self.weights())[0].astype(ms.float32)  # half precision ends here
 
 
-def dense_block(known: tuple[Tensor, ...], x: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
-    """Compute a DenseBlock: its result, and y_1 ... y_4, which may be `known` (`common.training.settled`)."""
-    filters, kept, stop = weights[:5], (), x.shape[1]
-    growth = filters[0].shape[0]
-    of_x = ops.concat([each[:, :stop] for each in filters])
-    sums = convolve(x, of_x, ops.concat(weights[5:]))  # of all convolutions to come
-    for k in range(1, 5):
-        y, sums = settled(sums[:, :growth], known, k - 1), sums[:, growth:]
-        start, stop, kept = stop, stop + growth, (*kept, y)
-        sums = sums + convolve(leaky_relu(y), ops.concat([each[:, start:stop] for each in filters[k:]]))
-    return sums, *kept
+def dense_block(
+    known: tuple[Tensor, ...], x: Tensor, w1: Tensor, w2: Tensor, w3: Tensor, w4: Tensor, w5: Tensor, *biases: Tensor
+) -> tuple[Tensor, ...]:
+    """Compute a DenseBlock: its result, and y_1 ... y_4, which may be `known` (`common.training.settled`).
+
+    Written out, since MindSpore compiles a loop over weights in twice the time.
+    """
+    a, g = x.shape[1], w1.shape[0]
+    b, c, d = a + g, a + 2 * g, a + 3 * g
+    sums = convolve(x, ops.concat((w1, w2[:, :a], w3[:, :a], w4[:, :a], w5[:, :a])), ops.concat(biases))
+    y1, sums = settled(sums[:, :g], known, 0), sums[:, g:]
+    sums = sums + convolve(leaky_relu(y1), ops.concat((w2[:, a:], w3[:, a:b], w4[:, a:b], w5[:, a:b])))
+    y2, sums = settled(sums[:, :g], known, 1), sums[:, g:]
+    sums = sums + convolve(leaky_relu(y2), ops.concat((w3[:, b:], w4[:, b:c], w5[:, b:c])))
+    y3, sums = settled(sums[:, :g], known, 2), sums[:, g:]
+    sums = sums + convolve(leaky_relu(y3), ops.concat((w4[:, c:], w5[:, c:d])))
+    y4, sums = settled(sums[:, :g], known, 3), sums[:, g:]
+    return sums + convolve(leaky_relu(y4), w5[:, d:]), y1, y2, y3, y4
 
 
 def leaky_relu(x: Tensor) -> Tensor:
