@@ -11,7 +11,7 @@ from ci.options_table import programs
 from ci.tests import wrong_input as table
 from common import UserError
 from common.config import options as config
-from common.config.command_line import WIDEST
+from common.config.options import WIDEST
 from common.metrics import __main__ as metrics
 from common.mindrecord import __main__ as mindrecord
 

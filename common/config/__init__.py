@@ -1,12 +1,13 @@
 """Options: declared as frozen dataclasses, read from YAML files and the command line."""
 
-from common.config.command_line import Parser, groups, spellings
 from common.config.foreign import Meaning, Only, Refused, Unused, from_table, leaves, read_sections
 from common.config.options import (
     COMMAND_LINE,
+    Parser,
     Translated,
     configuration,
     differences,
+    groups,
     load,
     merge,
     option,
@@ -15,6 +16,7 @@ from common.config.options import (
     parse_inputs,
     read_yaml,
     save,
+    spellings,
     to_dict,
     typed,
 )
