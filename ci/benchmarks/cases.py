@@ -1,7 +1,8 @@
 """The timed steps of each model: networks of the authors' size, at the sizes of the PyTorch peers' bench_torch.py.
 
 Each function returns (one step to be timed, which returns a number of its result; the image's size; the batch; what
-the network is; its number of parameters). `what` is infer or train, `engine` that of infer: onnxruntime or mindspore.
+the network is; its number of parameters). `what` is infer or train; `engine` is onnxruntime or mindspore; training is
+block by block with "mindspore", and one graph with any other name.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ import numpy as np
 from mindspore import ParameterTuple, Tensor, nn
 
 from common.export import Graph, make_engine
-from common.training import Adam, BlockStep, GradientStep
+from common.training import Adam, BlockStep, GradientStep, L1Loss
 from CSNLN.src import graphs as csnln_graphs
 from CSNLN.src.config import LR_PATCH, MODELS, InferConfig
 from CSNLN.src.CSNLN import CSNLN
@@ -87,7 +88,8 @@ def wdsr(what: str, engine: str) -> Case:
         step = lambda: float(runner.run(lr).ravel()[0])  # noqa: E731
     else:
         pair = images(batch, side, 2 * side, white=255)
-        step = training(WDSRLoss(network), network.trainable_params(), lambda: pair, 1e-4)
+        loss = (WDSRLoss if engine == "mindspore" else L1Loss)(network)
+        step = training(loss, network.trainable_params(), lambda: pair, 1e-4)
     config = "x2, WDSR-B, 32 blocks, 64 features"
     return Case(step, f"LR {side}x{side}", batch, config, wide.count_parameters(network))
 
@@ -103,7 +105,8 @@ def irn(what: str, engine: str) -> Case:
         step = lambda: float(up.run(np.round(down.run(hr).clip(0, 1) * 255) / 255, z).ravel()[0])  # noqa: E731
     else:
         options, parameters = IRNConfig(), network.trainable_params()
-        loss, optimizer = IRNLoss(make_loss(network, options)), adam(network, options)
+        loss, optimizer = make_loss(network, options), adam(network, options)
+        loss = IRNLoss(loss) if engine == "mindspore" else loss
         step = training(loss, parameters, lambda: (hr, lr, z), options.lr, optimizer, options.gclip)
     config = "x4, 8 blocks per level, growth 32"
     return Case(step, f"HR {side}x{side}", batch, config, Invnet.count_parameters(network))
@@ -120,8 +123,8 @@ def srflow(what: str, engine: str) -> Case:
         step = lambda: float(runner.run(lr, *draw_latents(hyper, (1, side, side), 0.9, source)).sum())  # noqa: E731
     else:
         network.initialise(Tensor(hr[:1, :, :64, :64]), Tensor(lr[:1, :, :16, :16]))
-        parameters = read_parameters(network)
-        loss = LikelihoodInBlocks(NegativeLogLikelihood(network), parameters)
+        parameters, loss = read_parameters(network), NegativeLogLikelihood(network)
+        loss = LikelihoodInBlocks(loss, parameters) if engine == "mindspore" else loss
         step = training(loss, parameters, lambda: (hr, lr), 2.5e-4)
     config = "x4, RRDB 23x64, L 3, K 16, hidden 64"
     return Case(step, f"LR {side}x{side}", batch, config, srflow_parameters(network))
@@ -161,6 +164,7 @@ def csnln(what: str, engine: str) -> Case:
         runner = csnln_graphs.make_engine(engine, network, InferConfig().attention_memory * 2**20)
         step = lambda: float(runner.run(lr).mean())  # noqa: E731
     else:
-        step = training(LossInCells(network), network.trainable_params(), lambda: (lr, hr), 1e-4)
+        loss = (LossInCells if engine == "mindspore" else L1Loss)(network)
+        step = training(loss, network.trainable_params(), lambda: (lr, hr), 1e-4)
     config = "x2, 128 features, depth 12"
     return Case(step, f"LR {LR_PATCH}x{LR_PATCH}", 1, config, csnln_parameters(network))

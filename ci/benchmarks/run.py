@@ -30,6 +30,7 @@ PEERS = {  # engine -> script and options, in the peers' folder
 }
 COMPILED = ("wdsr",)  # peers that torch.compile takes as a whole
 CASES = (("infer", "onnxruntime"), ("infer", "mindspore"), ("train", "mindspore"))
+ONE_GRAPH = "mindspore (one graph)"  # training as by --memory full; SRDiff's is always so
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # for ci.benchmarks.cases
 
@@ -80,10 +81,11 @@ def run_all(options: argparse.Namespace) -> Iterator[dict]:
     checkouts = {"": ROOT} | ({"before: ": Path(options.before).resolve()} if options.before else {})
     peers = PEERS if options.peers else {}
     for model in options.models or MODELS:
-        for what, engine in CASES:
+        whole = options.one_graph and model != "srdiff"
+        for what, engine in (*CASES, *([("train", ONE_GRAPH)] if whole else [])):
             if options.step not in (None, what):
                 continue
-            alone = (what, engine) == ("infer", "mindspore")  # our slower engine: others stand beside the faster
+            alone = (what, engine) not in (CASES[0], CASES[2])  # our slower way: others stand beside the faster
             for name, folder in list(checkouts.items())[: 1 if alone else None]:
                 script = [sys.executable, str(folder / "ci/benchmarks/run.py"), "--one", model, what, engine]
                 row = run_process([*script, "--repeat", str(options.repeat)], folder)
@@ -104,7 +106,7 @@ def table(rows: list[dict]) -> str:
     """
     ours, before = ("onnxruntime", "mindspore"), ("before: onnxruntime", "before: mindspore")
     present = {row["engine"] for row in rows}
-    walls = [*ours, *(name for name in PEERS if name in present)]
+    walls = [*ours, *(name for name in (ONE_GRAPH, *PEERS) if name in present)]
     heads = ["model", "step", *(f"{engine} s" for engine in walls), "ratio", "first s", "peak MiB", "PyTorch MiB"]
     heads += ["before s", "first s", "peak MiB"] if present & set(before) else []
     lines = [f"| {' | '.join([*heads, 'load'])} |", "|---|---|" + "---:|" * (len(heads) - 1)]
@@ -138,6 +140,7 @@ def main() -> None:
     parser.add_argument(
         "--peers_folder", default=str(ROOT.parent / "shared" / "peers"), help="folder of bench_torch.py"
     )
+    parser.add_argument("--one_graph", action="store_true", help="time training by --memory full as well")
     parser.add_argument("--before", metavar="CHECKOUT", help="another version of the zoo, timed beside this one")
     parser.add_argument("--one", nargs=3, metavar=("MODEL", "STEP", "ENGINE"), help="run one case in this process")
     options = parser.parse_args()
