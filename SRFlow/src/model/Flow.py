@@ -49,8 +49,11 @@ class Conv2d(nn.Cell):
     def construct(self, x: Tensor) -> Tensor:
         return convolve(x, *folded(((self.weight,), (self.actnorm.logs,), (self.actnorm.bias,))))
 
-    def initialise(self, x: Tensor) -> None:
-        self.actnorm.initialise(convolve(x, self.weight))
+    def initialise(self, x: Tensor) -> Tensor:
+        """Set the ActNorm; returns the result."""
+        found = convolve(x, self.weight)
+        self.actnorm.initialise(found)
+        return self.actnorm.forward(found)[0]
 
 
 class Conv2dZeros(nn.Cell):
@@ -87,9 +90,9 @@ class Conditioner(nn.SequentialCell):
         hidden = [(layer.weight, layer.actnorm.logs, layer.actnorm.bias) for layer in (first, second)]
         return *hidden, (last.weight, last.logs, last.bias)
 
-    def initialise(self, x: Tensor) -> None:
-        self[0].initialise(x)
-        self[2].initialise(ops.relu(self[0](x)))
+    def initialise(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        first, relu, second, _, last = self
+        return last(relu(second.initialise(relu(first.initialise(x)))))
 
 
 def folded(layers: Layers) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ from mindspore import Tensor, nn, ops
 from common.layers import convolve
 from common.training import settled
 
-from .Flow import Condition, Conditioner, Layers, convolve_joined, folded, folded_zeros, joined
+from .Flow import Condition, Conditioner, Layers, convolve_joined, folded, folded_zeros
 from .FlowActNorms import exact_log, exact_sigmoid, sum_per_image
 
 SHIFT_OF_LOGIT = 2.0  # so that a scale begins at sigmoid(2) = 0.88
@@ -40,8 +40,8 @@ class CondAffineSeparatedAndCond(nn.Cell):
         self, channels: int, condition: int, hidden_channels: int, eps: float, rng: np.random.Generator
     ) -> None:
         super().__init__()
-        self.half, self.eps = channels // 2, eps
-        self.fAffine = Conditioner(self.half + condition, hidden_channels, 2 * (channels - self.half), rng)
+        self.eps, half = eps, channels // 2
+        self.fAffine = Conditioner(half + condition, hidden_channels, 2 * (channels - half), rng)
         self.fFeatures = Conditioner(condition, hidden_channels, 2 * channels, rng)
         self.parameters = collect([self])
 
@@ -55,12 +55,12 @@ class CondAffineSeparatedAndCond(nn.Cell):
         z, scale = uncouple(y, injectors[0], affines[0], self.eps)
         return z, -logdet - sum_per_image(exact_log(scale))
 
-    def initialise(self, z: Tensor, condition: Condition) -> None:
-        features = joined(condition)
-        self.fFeatures.initialise(features)
-        shift, logit = self.fFeatures(features)
-        h1 = ((z + shift) * scale_of(logit, self.eps))[:, : self.half]
-        self.fAffine.initialise(ops.concat((h1, features), 1))
+    def initialise(self, z: Tensor, features: Tensor) -> Tensor:
+        """Set the ActNorms of both networks; `features` are `joined`; returns y."""
+        shift, logit = self.fFeatures.initialise(features)
+        h1, h2 = ops.chunk((z + shift) * scale_of(logit, self.eps), 2, 1)
+        shift, logit = self.fAffine.initialise(ops.concat((h1, features), 1))
+        return ops.concat((h1, (h2 + shift) * scale_of(logit, self.eps)), 1)
 
 
 def couple(z: Tensor, injector: Injector, affine: AffineLayers, eps: float) -> tuple[Tensor, Tensor]:

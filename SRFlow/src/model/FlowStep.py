@@ -37,8 +37,10 @@ class TransitionStep(nn.Cell):
         z, term = self.actnorm.inverse(z)
         return z, logdet + term
 
-    def initialise(self, z: Tensor) -> None:
+    def initialise(self, z: Tensor) -> Tensor:
+        """Set the ActNorm; returns the result."""
         self.actnorm.initialise(z)
+        return TransitionStep.forward(self, z)[0]
 
 
 class FlowStep(TransitionStep):
@@ -58,9 +60,8 @@ class FlowStep(TransitionStep):
         z, term = super().inverse(z)
         return z, logdet + term
 
-    def initialise(self, z: Tensor, condition: Condition) -> None:
-        super().initialise(z)
-        self.affine.initialise(super().forward(z)[0], condition)
+    def initialise(self, z: Tensor, features: Tensor) -> Tensor:
+        return self.affine.initialise(super().initialise(z), features)
 
 
 # --------------------------------------------------------------------------------------------- K steps at once: batched

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from mindspore import Tensor, nn
 
-from .Flow import Condition, SqueezeLayer
+from .Flow import Condition, SqueezeLayer, joined
 from .FlowStep import FlowStep, TransitionStep, advance, collect, go_back
 from .RRDBNet import default_conv3x3
 from .Split import Split2d
@@ -93,11 +93,10 @@ class FlowUpsamplerNet(nn.Cell):
             begin = self.begin(level)
             x = self.layers[begin].forward(x)[0]
             for place in range(begin + 1, begin + PLAIN):
-                self.layers[place].initialise(x)
-                x = self.layers[place].forward(x)[0]
+                x = self.layers[place].initialise(x)
+            features = joined(conditions[level])
             for step in self.level_steps(level):
-                step.initialise(x, conditions[level])
-                x = step.forward(x, conditions[level])[0]
+                x = step.initialise(x, features)
             if level < self.splits:
                 x = self.split(level).forward(x)[0][0]
 
