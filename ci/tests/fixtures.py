@@ -14,6 +14,17 @@ from common import runtime
 from common.images import read_rgb, write_image
 from common.training import Trainer
 
+CORES = os.sched_getaffinity(0)
+
+
+@pytest.fixture(scope="module")
+def all_cores() -> Iterator[None]:
+    """Let what a module starts have every core, see conftest.py."""
+    own = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, CORES)
+    yield
+    os.sched_setaffinity(0, own)
+
 
 @pytest.fixture(params=SPECS, ids=lambda spec: spec.name)
 def spec(request: pytest.FixtureRequest) -> Spec:

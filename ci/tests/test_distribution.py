@@ -3,7 +3,6 @@
 Every training has STEPS steps and is compared with one process on the same global batch.
 """
 
-import os
 import re
 import shutil
 import signal
@@ -17,9 +16,11 @@ import pytest
 
 from ci.tests import faults, training
 from ci.tests.distribution import HALT, MODELS, STEPS, Trial, processes_left, signal_and_wait
+from ci.tests.fixtures import CORES
 from ci.tests.training import differences, logged, losses, read, read_csv
 
-two_cores = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="the script starts no more workers than cores")
+pytestmark = pytest.mark.usefixtures("all_cores")
+two_cores = pytest.mark.skipif(len(CORES) < 2, reason="the script starts no more workers than cores")
 MINUTE, PATIENCE = 60.0, 600.0  # seconds: in which a job must end, and after which a training is given up
 # The largest difference of a weight, and of a moment or an average, between two workers and one process: the gradients
 # are added in another order. SRFlow is steep: the last digit of a bias (5e-7) is 1e-5 of its gradient.

@@ -18,6 +18,8 @@ from ci.tests.clone import PROGRAM, arguments, make_clone, run, start, wait_for
 from ci.tests.script_table import SCRIPTS, Script
 from common.config.options import parse
 
+pytestmark = pytest.mark.usefixtures("all_cores")
+
 # Also tells the devices that it was given.
 VISIBLE = "CUDA_VISIBLE_DEVICES", "ASCEND_RT_VISIBLE_DEVICES"
 TELLING = f"import os\nprint('device', *(os.environ.get(name) for name in {('DEVICE_ID', *VISIBLE)}), flush=True)\n"

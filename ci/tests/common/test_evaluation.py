@@ -14,6 +14,8 @@ from common.evaluation.run import EvaluationRun
 from common.evaluation.table import Figure, Table
 from WDSR.src.args import EvalConfig
 
+pytestmark = pytest.mark.usefixtures("all_cores")
+
 
 @pytest.mark.parametrize("measured", [False, True])
 def test_folder_of_a_failure(tmp_path, monkeypatch, measured):

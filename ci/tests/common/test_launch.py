@@ -14,6 +14,8 @@ import pytest
 from ci.tests.clone import make_clone, run, start, wait_for
 from ci.tests.distribution import processes, processes_left
 
+pytestmark = pytest.mark.usefixtures("all_cores")
+
 HCCL_1 = {"version": "1.0", "server_list": [{"server_id": "a", "device": [{"device_id": str(i)} for i in range(3)]}]}
 TWO_SERVERS = {"server_list": [{"device": [{}, {}]}, {"device": [{}, {}, {}]}]}
 BEFORE_1 = {"group_list": [{"instance_list": [{"devices": [{"device_id": "0"}]}, {"devices": [{"device_id": "1"}]}]}]}
