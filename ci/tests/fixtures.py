@@ -4,7 +4,6 @@ import fcntl
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,20 +17,13 @@ from common.training import Trainer
 CORES = os.sched_getaffinity(0)
 
 
-@contextmanager
-def on_cores(cores: set[int]) -> Iterator[set[int]]:
-    """Let processes that are started within the block have these cores; gives those of before."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cores)
-    yield before
-    os.sched_setaffinity(0, before)
-
-
 @pytest.fixture(scope="module")
-def all_cores() -> Iterator[set[int]]:
-    """Let what a module starts have every core, see conftest.py; gives those that this process computes on."""
-    with on_cores(CORES) as own:
-        yield own
+def all_cores() -> Iterator[None]:
+    """Let what a module starts have every core, see conftest.py."""
+    own = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, CORES)
+    yield
+    os.sched_setaffinity(0, own)
 
 
 @pytest.fixture(params=SPECS, ids=lambda spec: spec.name)
