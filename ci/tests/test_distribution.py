@@ -177,7 +177,8 @@ def test_job_of_one_worker_is_one_training(trial):
     settings = trial.images() | trial.settings | {"save_dir": trial.here / "alone"}
     # A process of its own: on fewer cores, as this one's may be, MindSpore adds in another order.
     alone = training.start(ROOT / "WDSR" / "train.py", training.words(settings), trial.here)
-    assert "done; the weights are in" in alone.communicate()[0]
+    said, _ = alone.communicate()
+    assert alone.returncode == 0, said
     with trial.begin(workers=1) as job:
         code, said = job.end()
     assert code == 0, said
